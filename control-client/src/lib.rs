@@ -1,0 +1,1 @@
+//! Configuration files to snapshots; the only room that knows protobuf and YAML

@@ -1,0 +1,1 @@
+//! From listen to upstream: connections, exchanges, pools and the commit

@@ -1,0 +1,1 @@
+//! Statistics names and counters; no I/O, no threads

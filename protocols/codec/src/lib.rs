@@ -1,0 +1,1 @@
+//! Sans-IO protocols: bytes to parts and parts to bytes
