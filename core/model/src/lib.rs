@@ -1,1 +1,22 @@
-//! What we want: the snapshot of a configuration as plain data, and the pure look-ups on it
+//! What we want: the configuration of one instant as plain, immutable data, and the pure look-ups on it.
+//!
+//! Everything here is `Send + Sync`, is built once by the control client and is never changed afterwards. This crate
+//! knows no protobuf, no sockets and no time.
+//!
+//! Invariant: a [`Snapshot`] that exists is right. Whoever builds one has already refused what is wrong, so that the
+//! look-ups here have no error to report but "there is no such thing".
+
+mod cluster;
+mod ids;
+mod listener;
+mod route;
+mod snapshot;
+
+pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
+pub use ids::{ChainId, ClusterId, ListenerId};
+pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
+pub use route::{
+    Action, DirectResponse, Domain, ForwardAction, PathMatch, Route, RouteConfiguration, Target, VirtualHost,
+    WeightedCluster,
+};
+pub use snapshot::{ClusterTable, Snapshot};

@@ -1,0 +1,60 @@
+//! A cluster: the endpoints that serve one name, and the rules for using them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::ClusterId;
+
+/// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// The number of its name, stable over snapshots.
+    pub id: ClusterId,
+    /// `name`.
+    pub name: String,
+    /// `alt_stat_name` where given, else `name`: what statistics are filed under.
+    pub stat_name: String,
+    /// `connect_timeout`; Envoy's default is 5 s.
+    pub connect_timeout: Duration,
+    /// `lb_policy`.
+    pub lb_policy: LbPolicy,
+    /// `circuit_breakers.thresholds` of the default priority.
+    pub circuit_breakers: CircuitBreakers,
+    /// `load_assignment`, flattened in the order of the file.
+    pub endpoints: Vec<Endpoint>,
+    /// How long a pooled connection may stay unused. Envoy: `common_http_protocol_options.idle_timeout`, 1 h.
+    pub idle_timeout: Duration,
+}
+
+/// `Cluster.lb_policy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LbPolicy {
+    /// Each endpoint in turn.
+    RoundRobin,
+}
+
+/// `CircuitBreakers.Thresholds`: what the whole process, not each core, may have open towards a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreakers {
+    /// `max_connections`: connections, idle ones included. Default 1,024.
+    pub connections_max: u32,
+    /// `max_pending_requests`: requests that wait for a connection. Default 1,024.
+    pub pending_requests_max: u32,
+    /// `max_requests`: requests under way. Default 1,024.
+    pub requests_max: u32,
+    /// `max_retries`: retries under way. Default 3.
+    pub retries_max: u32,
+}
+
+impl Default for CircuitBreakers {
+    fn default() -> Self {
+        Self { connections_max: 1024, pending_requests_max: 1024, requests_max: 1024, retries_max: 3 }
+    }
+}
+
+/// `LbEndpoint`: one address that serves the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// `endpoint.address.socket_address`. Health and load state is keyed by it and survives changes of the cluster.
+    pub address: SocketAddr,
+}

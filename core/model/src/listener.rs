@@ -1,0 +1,67 @@
+//! A listener: an address, and what is done with the connections that arrive there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{ChainId, ListenerId, RouteConfiguration};
+
+/// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// The number of its name, stable over snapshots.
+    pub id: ListenerId,
+    /// `name`; the address where the file gives none, as Envoy does for statistics.
+    pub name: String,
+    /// `address.socket_address`. Port 0: the kernel chooses when the listener is first bound.
+    pub address: SocketAddr,
+    /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
+    pub backlog: u32,
+    /// `filter_chains`, then `default_filter_chain`. Today exactly one, without a match.
+    pub chains: Vec<Arc<FilterChain>>,
+}
+
+impl Listener {
+    /// The chain with this identity, if this version of the listener still has it.
+    pub fn chain(&self, id: ChainId) -> Option<&Arc<FilterChain>> {
+        self.chains.iter().find(|chain| chain.id == id)
+    }
+}
+
+/// `envoy.config.listener.v3.FilterChain`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FilterChain {
+    /// What a connection was accepted under; see [`ChainId`].
+    pub id: ChainId,
+    /// `name`, empty where the file gives none.
+    pub name: String,
+    /// The terminal network filter.
+    pub filter: NetworkFilter,
+}
+
+/// The terminal network filter of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NetworkFilter {
+    /// `envoy.filters.network.http_connection_manager`.
+    Http(Arc<HttpConnectionManager>),
+}
+
+/// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConnectionManager {
+    /// `stat_prefix`.
+    pub stat_prefix: String,
+    /// `route_config`.
+    pub routes: Arc<RouteConfiguration>,
+    /// `common_http_protocol_options.idle_timeout`: a connection without a request. Envoy: 1 h; `None`: never.
+    pub idle_timeout: Option<Duration>,
+    /// `request_headers_timeout`: from the first byte of a head to its last. Envoy: off; ours by default too.
+    pub request_headers_timeout: Option<Duration>,
+    /// `stream_idle_timeout`: no byte either way while an exchange is open. Envoy: 5 min; `None`: never.
+    pub stream_idle_timeout: Option<Duration>,
+    /// `max_request_headers_kb` in bytes. Envoy: 60 KiB.
+    pub request_head_bytes_max: usize,
+    /// `delayed_close_timeout`: how long a connection that we end may linger so that the peer can read the last
+    /// response. Envoy: 1 s.
+    pub delayed_close_timeout: Duration,
+}

@@ -1,0 +1,49 @@
+//! The whole configuration of one instant.
+
+use std::sync::Arc;
+
+use crate::{Cluster, ClusterId, Listener, ListenerId};
+
+/// Everything that a worker acts on. Shared by all cores, never changed; the next one shares what did not change.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The number of this configuration: 1 for the first, one more for each commit. 0 stands for "none yet".
+    pub generation: u64,
+    /// In the order of the file.
+    pub listeners: Vec<Arc<Listener>>,
+    /// By [`ClusterId`].
+    pub clusters: ClusterTable,
+}
+
+impl Snapshot {
+    /// The listener with this id, if this generation has it.
+    pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
+        self.listeners.iter().find(|listener| listener.id == id)
+    }
+}
+
+/// Clusters by the number of their name. Numbers of removed clusters leave holes until they are given out again.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterTable(Vec<Option<Arc<Cluster>>>);
+
+impl ClusterTable {
+    /// The cluster of this number, if it exists in this generation.
+    #[inline]
+    pub fn get(&self, id: ClusterId) -> Option<&Arc<Cluster>> {
+        self.0.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Puts a cluster at its own number.
+    pub fn insert(&mut self, cluster: Arc<Cluster>) {
+        let at = cluster.id.0 as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        self.0[at] = Some(cluster);
+    }
+
+    /// All clusters, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.0.iter().flatten()
+    }
+}
