@@ -1,0 +1,124 @@
+//! The numbers of the whole process, written by the control thread alone.
+
+use crate::{Counter, Gauge, Kind};
+
+/// `server.state`, Envoy's `ServerInfo.State`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// Serving.
+    Live,
+    /// Being taken out of service: health checks fail, what runs may finish.
+    Draining,
+    /// Not yet reading its configuration.
+    PreInitializing,
+    /// Configuration not yet in force.
+    Initializing,
+}
+
+impl ServerState {
+    /// The number under `server.state`.
+    pub fn number(self) -> u64 {
+        self as u64
+    }
+
+    /// The text that `/ready` and `/server_info` give.
+    pub fn text(self) -> &'static str {
+        match self {
+            ServerState::Live => "LIVE",
+            ServerState::Draining => "DRAINING",
+            ServerState::PreInitializing => "PRE_INITIALIZING",
+            ServerState::Initializing => "INITIALIZING",
+        }
+    }
+
+    /// The state of this number; [`ServerState::PreInitializing`] for a number that none has.
+    pub fn from_number(number: u64) -> ServerState {
+        match number {
+            0 => ServerState::Live,
+            1 => ServerState::Draining,
+            3 => ServerState::Initializing,
+            _ => ServerState::PreInitializing,
+        }
+    }
+}
+
+macro_rules! server {
+    ($($(#[$doc:meta])* $field:ident: $kind:ident = $name:literal,)*) => {
+        /// The process's own numbers. The control thread is their one writer.
+        #[derive(Debug, Default)]
+        pub struct Server {
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Server {
+            /// Shows each number under its whole name. Sorted by name.
+            pub fn rows(&self, visit: &mut dyn FnMut(&'static str, Kind, u64)) {
+                $(visit($name, Kind::$kind, self.$field.value());)*
+            }
+        }
+    };
+}
+
+server! {
+    /// Clusters of the committed configuration.
+    active_clusters: Gauge = "cluster_manager.active_clusters",
+    /// Clusters that a commit brought.
+    cluster_added: Counter = "cluster_manager.cluster_added",
+    /// Clusters that a commit changed.
+    cluster_modified: Counter = "cluster_manager.cluster_modified",
+    /// Clusters that a commit took away.
+    cluster_removed: Counter = "cluster_manager.cluster_removed",
+    /// The number of the committed configuration. Ringway's own.
+    generation: Gauge = "config.generation",
+    /// Workers that were late in the last commit. Ringway's own.
+    late_workers: Gauge = "config.late_workers",
+    /// Reloads refused: the old configuration stayed in force. Ringway's own.
+    reload_failed: Counter = "config.reload_failed",
+    /// Reloads committed, the first load included. Ringway's own.
+    reload_success: Counter = "config.reload_success",
+    /// Listeners that a commit brought.
+    listener_added: Counter = "listener_manager.listener_added",
+    /// Listeners whose sockets could not be bound.
+    listener_create_failure: Counter = "listener_manager.listener_create_failure",
+    /// Listener sockets made, one per listener and worker.
+    listener_create_success: Counter = "listener_manager.listener_create_success",
+    /// Listeners that a commit changed.
+    listener_modified: Counter = "listener_manager.listener_modified",
+    /// Listeners that a commit took away.
+    listener_removed: Counter = "listener_manager.listener_removed",
+    /// Listeners of the committed configuration.
+    total_listeners_active: Gauge = "listener_manager.total_listeners_active",
+    /// Listeners that no longer accept and whose connections are not all gone.
+    total_listeners_draining: Gauge = "listener_manager.total_listeners_draining",
+    /// 1 once all workers run.
+    workers_started: Gauge = "listener_manager.workers_started",
+    /// Workers.
+    concurrency: Gauge = "server.concurrency",
+    /// 1 while serving and not draining.
+    live: Gauge = "server.live",
+    /// [`ServerState::number`].
+    state: Gauge = "server.state",
+    /// Connections open on all listeners.
+    total_connections: Gauge = "server.total_connections",
+    /// Seconds since start.
+    uptime: Gauge = "server.uptime",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_sorted_by_name() {
+        let mut names = vec![];
+        Server::default().rows(&mut |name, _, _| names.push(name));
+        assert!(names.is_sorted(), "{names:?}");
+    }
+
+    #[test]
+    fn a_state_is_its_number() {
+        for number in 0..4 {
+            assert_eq!(ServerState::from_number(number).number(), number);
+        }
+    }
+}
