@@ -1,1 +1,28 @@
-//! Sans-IO protocols: bytes to parts and parts to bytes
+//! What bytes mean: sans-IO protocol sides. Bytes go in and parts come out; parts go in and bytes come out.
+//!
+//! This crate never holds a socket, reads no clock, starts no task, owns no buffer and allocates nothing while it decodes
+//! or encodes. A decoder borrows the caller's contiguous bytes, says how many it consumed and answers with ranges; an encoder
+//! appends to the caller's [`Out`]. Not calling a decoder is backpressure.
+//!
+//! Invariant: bytes from a peer never panic. They become a part, a wish for more bytes, or an [`Error`] that names the rule
+//! broken. What an encoder writes has one reading only: [`audit`] says so of every test's output.
+//!
+//! Ground floor: `error`, `limits`, `chars`; above it `head` and `part`, the words that all versions share; above
+//! them one folder for each version ([`http1`]). A file imports only what is below it.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+mod chars;
+mod error;
+pub mod fuzz;
+mod head;
+pub mod http1;
+mod limits;
+mod out;
+mod part;
+
+pub use error::{Error, Fault, Rule, Scope};
+pub use head::{Field, FieldRef, Framing, HeadTable, Known, Method, Request, Response, Version};
+pub use limits::Limits;
+pub use out::Out;
+pub use part::{Block, Head, Part, ResetReason};

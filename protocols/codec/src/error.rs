@@ -1,0 +1,132 @@
+//! What went wrong with a peer's bytes: the rule that was broken, whose fault it was, and what has to end.
+//!
+//! It never carries bytes of the message: what a peer sent stays out of logs. Ground floor: imports nothing of ours.
+
+use std::fmt;
+
+/// Why a message was refused. `Copy` and small: it is made on the path of hostile traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Error {
+    /// The rule that was broken.
+    pub rule: Rule,
+    /// Who broke it.
+    pub fault: Fault,
+    /// What has to end because of it.
+    pub scope: Scope,
+    /// The status to answer a client with (400, 414, 417, 431, 501 or 505). When the message was a response, the caller
+    /// answers 502 instead.
+    pub status: u16,
+}
+
+/// Who broke the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The other side sent it.
+    Peer,
+    /// We asked for what cannot be done.
+    Us,
+}
+
+/// What has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// This exchange alone.
+    Stream,
+    /// The connection: nothing after this point can be framed. Always so in HTTP/1.
+    Connection,
+}
+
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident = $status:literal, $text:literal;)*) => {
+        /// One variant for each rule; [`Rule::text`] names its source.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Rule { $(#[doc = $text] $name,)* }
+
+        impl Rule {
+            /// Every rule, for tables of counters and of documentation.
+            pub const ALL: &'static [Rule] = &[$(Rule::$name,)*];
+
+            /// The rule in words, with the section it stands in.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Rule::$name => $text,)* }
+            }
+
+            /// The status for a client that broke it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Rule::$name => $status,)* }
+            }
+        }
+    };
+}
+
+rules! {
+    // The head's lines.
+    BareLf = 400, "a line ends in CRLF, not in LF alone (RFC 9112 §2.2)";
+    BareCr = 400, "CR is followed by LF (RFC 9112 §2.2)";
+    EmptyLines = 400, "at most one empty line before a request line (RFC 9112 §2.2)";
+    RequestLine = 400, "request-line is method SP request-target SP HTTP-version (RFC 9112 §3)";
+    MethodToken = 400, "method is a token (RFC 9110 §9.1)";
+    MethodTooLong = 501, "no method is this long (RFC 9112 §3)";
+    Version = 505, "HTTP-version is HTTP/1.0 or HTTP/1.1 (RFC 9112 §2.3)";
+    StatusLine = 400, "status-line is HTTP-version SP 3DIGIT SP reason-phrase (RFC 9112 §4)";
+    ObsFold = 400, "a field line does not begin with whitespace (RFC 9112 §5.2)";
+    SpaceBeforeColon = 400, "no whitespace in or after a field name (RFC 9112 §5.1)";
+    FieldName = 400, "a field name is a token, then a colon (RFC 9110 §5.1)";
+    FieldValue = 400, "no control bytes in a field value (RFC 9110 §5.5)";
+    HeadTooLarge = 431, "the head is within the limit (Limits::head_bytes_max)";
+    TooManyFields = 431, "the fields are within the limit (Limits::headers_max)";
+    TooManyConnectionOptions = 400, "Connection options are within the limit (Limits::connection_options_max)";
+
+    // The target and the authority.
+    TargetTooLong = 414, "the request target is within the limit (Limits::target_bytes_max)";
+    TargetByte = 400, "a target has visible ASCII alone and no fragment (RFC 9112 §3.2)";
+    TargetForm = 400, "a target is in origin, absolute, authority or asterisk form (RFC 9112 §3.2)";
+    Authority = 400, "an authority is uri-host [ \":\" port ] without userinfo (RFC 9110 §4.2.4, §7.2)";
+    HostMissing = 400, "an HTTP/1.1 request has a Host field (RFC 9112 §3.2)";
+    HostRepeated = 400, "a request has one Host field (RFC 9112 §3.2)";
+
+    // Framing.
+    ContentLength = 400, "Content-Length is 1*DIGIT within 64 bits (RFC 9110 §8.6)";
+    ContentLengthRepeated = 400, "a message has one Content-Length field (RFC 9112 §6.3, kept strictly)";
+    LengthAndCoding = 400, "Content-Length and Transfer-Encoding exclude each other (RFC 9112 §6.1)";
+    TransferCoding = 400, "chunked is the final transfer coding, once (RFC 9112 §6.1)";
+    TransferCodingUnknown = 501, "no transfer coding but chunked is understood (RFC 9112 §6.1)";
+    TransferCodingVersion = 400, "no Transfer-Encoding in HTTP/1.0 (RFC 9112 §6.1)";
+    BodyForbidden = 400, "this message has no content (RFC 9110 §9.3.6, RFC 9112 §6.3)";
+    Nominated = 400, "Connection does not nominate a field meant for all recipients (RFC 9110 §7.6.1)";
+    Expectation = 417, "the only expectation is 100-continue (RFC 9110 §10.1.1)";
+
+    // Bodies.
+    ChunkSize = 400, "chunk-size is 1*HEXDIG, 16 at most (RFC 9112 §7.1)";
+    ChunkExtension = 400, "chunk-ext is *( BWS \";\" BWS name [ BWS \"=\" BWS value ] ) (RFC 9112 §7.1.1)";
+    ChunkExtensionTooLarge = 400, "chunk extensions are within the limit (Limits::chunk_extension_bytes_max)";
+    ChunkLine = 400, "a chunk line ends in CRLF (RFC 9112 §7.1)";
+    ChunkEnd = 400, "CRLF follows the chunk data at once (RFC 9112 §7.1)";
+    TrailersTooLarge = 431, "the trailer section is within the limit (Limits::trailer_bytes_max, Limits::headers_max)";
+    Truncated = 400, "the connection does not end within a message (RFC 9112 §8)";
+    TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";
+}
+
+impl Error {
+    /// The peer broke `rule`, and its connection cannot be read any further.
+    #[must_use]
+    pub const fn peer(rule: Rule) -> Self {
+        Self { rule, fault: Fault::Peer, scope: Scope::Connection, status: rule.status() }
+    }
+}
+
+impl From<Rule> for Error {
+    fn from(rule: Rule) -> Self {
+        Self::peer(rule)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule.text())
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,224 @@
+//! Field names that somebody acts on, as one byte, and the fields that a peer may not have stripped.
+//!
+//! It never looks at values.
+
+macro_rules! known {
+    ($($name:ident = $text:literal,)*) => {
+        /// Field names that the codec or the engine acts on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Known {
+            /// Any other name.
+            Other,
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Known {
+            /// Every name but `Other`, with its text in lower case.
+            pub const ALL: &'static [(Known, &'static str)] = &[$((Known::$name, $text),)*];
+        }
+    };
+}
+
+known! {
+    Host = "host",
+    ContentLength = "content-length",
+    TransferEncoding = "transfer-encoding",
+    Connection = "connection",
+    KeepAlive = "keep-alive",
+    ProxyConnection = "proxy-connection",
+    Te = "te",
+    Trailer = "trailer",
+    Upgrade = "upgrade",
+    Http2Settings = "http2-settings",
+    Expect = "expect",
+    ContentType = "content-type",
+    MaxForwards = "max-forwards",
+    UserAgent = "user-agent",
+    Via = "via",
+    Date = "date",
+    Server = "server",
+    XRequestId = "x-request-id",
+    XForwardedFor = "x-forwarded-for",
+    XForwardedProto = "x-forwarded-proto",
+    XForwardedHost = "x-forwarded-host",
+    Traceparent = "traceparent",
+    GrpcStatus = "grpc-status",
+}
+
+const _: () = assert!(Known::ALL.len() < 32, "the table's bit set has 32 bits");
+
+impl Known {
+    pub(crate) const fn bit(self) -> u32 {
+        1 << self as u8
+    }
+
+    /// The name's meaning, compared without case. The length chooses, so most names cost one compare or none.
+    #[must_use]
+    pub fn from_name(name: &[u8]) -> Self {
+        let is = |text: &[u8], known: Self| if name.eq_ignore_ascii_case(text) { known } else { Self::Other };
+        let first = name.first().map_or(0, |b| b | 0x20);
+        match (name.len(), first) {
+            (2, b't') => is(b"te", Self::Te),
+            (3, b'v') => is(b"via", Self::Via),
+            (4, b'h') => is(b"host", Self::Host),
+            (4, b'd') => is(b"date", Self::Date),
+            (6, b'e') => is(b"expect", Self::Expect),
+            (6, b's') => is(b"server", Self::Server),
+            (7, b't') => is(b"trailer", Self::Trailer),
+            (7, b'u') => is(b"upgrade", Self::Upgrade),
+            (10, b'c') => is(b"connection", Self::Connection),
+            (10, b'k') => is(b"keep-alive", Self::KeepAlive),
+            (10, b'u') => is(b"user-agent", Self::UserAgent),
+            (11, b't') => is(b"traceparent", Self::Traceparent),
+            (11, b'g') => is(b"grpc-status", Self::GrpcStatus),
+            (12, b'c') => is(b"content-type", Self::ContentType),
+            (12, b'm') => is(b"max-forwards", Self::MaxForwards),
+            (12, b'x') => is(b"x-request-id", Self::XRequestId),
+            (14, b'c') => is(b"content-length", Self::ContentLength),
+            (14, b'h') => is(b"http2-settings", Self::Http2Settings),
+            (15, b'x') => is(b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'p') => is(b"proxy-connection", Self::ProxyConnection),
+            (16, b'x') => is(b"x-forwarded-host", Self::XForwardedHost),
+            (17, b't') => is(b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => is(b"x-forwarded-proto", Self::XForwardedProto),
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a field of this name is for one hop alone, nominated or not (RFC 9110 §7.6.1), or frames the message: the
+    /// encoder never copies it, and writes its own where one is due.
+    #[must_use]
+    pub const fn is_of_the_hop(self) -> bool {
+        self.bit() & OF_THE_HOP != 0
+    }
+}
+
+const OF_THE_HOP: u32 = Known::ContentLength.bit()
+    | Known::TransferEncoding.bit()
+    | Known::Connection.bit()
+    | Known::KeepAlive.bit()
+    | Known::ProxyConnection.bit()
+    | Known::Te.bit()
+    | Known::Trailer.bit()
+    | Known::Upgrade.bit()
+    | Known::Http2Settings.bit();
+
+/// Whether a field is meant for all recipients, so that `Connection` must not nominate it: stripping it would change who
+/// is asking, what is asked, or where the message ends (RFC 9110 §7.6.1; checklist row HH-04).
+pub(crate) fn is_for_all(name: &[u8]) -> bool {
+    any(name, &FOR_ALL, &FOR_ALL_PREFIXES)
+}
+
+/// Whether a field may not travel in a trailer section, RFC 9110 §6.5.1: framing, routing, modifiers, authentication,
+/// and what says how to read the content.
+pub(crate) fn is_for_heads_only(name: &[u8]) -> bool {
+    any(name, &FOR_HEADS_ONLY, &FOR_HEADS_ONLY_PREFIXES)
+}
+
+fn any(name: &[u8], names: &[&str], prefixes: &[&str]) -> bool {
+    names.iter().any(|text| name.eq_ignore_ascii_case(text.as_bytes()))
+        || prefixes
+            .iter()
+            .any(|text| name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes())))
+}
+
+const FOR_ALL: [&str; 21] = [
+    "host",
+    "transfer-encoding",
+    "authorization",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "www-authenticate",
+    "cookie",
+    "set-cookie",
+    "cache-control",
+    "forwarded",
+    "via",
+    "expect",
+    "date",
+    "location",
+    "origin",
+    "range",
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "x-request-id",
+    "x-real-ip",
+];
+const FOR_ALL_PREFIXES: [&str; 6] = ["content-", "x-forwarded-", "x-envoy-", "x-b3-", "grpc-", "sec-"];
+
+const FOR_HEADS_ONLY: [&str; 39] = [
+    "host",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+    "http2-settings",
+    "expect",
+    "max-forwards",
+    "range",
+    "cache-control",
+    "pragma",
+    "authorization",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "www-authenticate",
+    "cookie",
+    "set-cookie",
+    "age",
+    "date",
+    "expires",
+    "location",
+    "retry-after",
+    "vary",
+    "warning",
+    "forwarded",
+    "via",
+    "origin",
+    "referer",
+    "user-agent",
+    "accept-encoding",
+    "traceparent",
+    "tracestate",
+    "x-request-id",
+    "x-real-ip",
+    "strict-transport-security",
+];
+const FOR_HEADS_ONLY_PREFIXES: [&str; 5] = ["content-", "if-", "x-forwarded-", "x-envoy-", "sec-"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case_and_nothing_near_it() {
+        for &(known, text) in Known::ALL {
+            assert_eq!(Known::from_name(text.as_bytes()), known, "{text}");
+            assert_eq!(Known::from_name(text.to_uppercase().as_bytes()), known, "{text}");
+            let mut near = text.as_bytes().to_vec();
+            *near.last_mut().unwrap() ^= 1;
+            assert_eq!(Known::from_name(&near), Known::Other, "{text}");
+            assert_eq!(Known::from_name(&text.as_bytes()[1..]), Known::Other, "{text}");
+        }
+        assert_eq!(Known::from_name(b""), Known::Other);
+    }
+
+    #[test]
+    fn what_is_for_all_and_what_is_for_heads() {
+        for name in ["Host", "content-length", "X-Forwarded-For", "Authorization", "transfer-encoding"] {
+            assert!(is_for_all(name.as_bytes()), "{name}");
+            assert!(is_for_heads_only(name.as_bytes()), "{name}");
+        }
+        for name in ["x-hop", "close", "te", "upgrade", "keep-alive"] {
+            assert!(!is_for_all(name.as_bytes()), "{name}");
+        }
+        for name in ["grpc-status", "grpc-message", "x-checksum", "server-timing", "etag", "digest"] {
+            assert!(!is_for_heads_only(name.as_bytes()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Host and port, strictly: `uri-host [ ":" port ]` (RFC 9110 §7.2, RFC 3986 §3.2.2).
+//!
+//! It never resolves or compares hosts. An empty host, userinfo, a path or a port out of range is no authority.
+
+use crate::chars::is_host;
+use std::net::Ipv6Addr;
+
+/// Whether `bytes` are a host that is not empty, and a port (which the grammar allows to be empty).
+pub(super) fn is_valid(bytes: &[u8]) -> bool {
+    split(bytes).is_some()
+}
+
+/// The same with a port from 1 to 65535, as CONNECT wants it (RFC 9110 §9.3.6).
+pub(super) fn is_valid_with_port(bytes: &[u8]) -> bool {
+    split(bytes).flatten().is_some_and(|port| port > 0)
+}
+
+/// `Some(port)` when it is an authority.
+fn split(bytes: &[u8]) -> Option<Option<u16>> {
+    let rest = if let Some(literal) = bytes.strip_prefix(b"[") {
+        let end = literal.iter().position(|&b| b == b']')?;
+        std::str::from_utf8(&literal[..end]).ok()?.parse::<Ipv6Addr>().ok()?;
+        &literal[end + 1..]
+    } else {
+        let end = bytes.iter().position(|&b| !is_host(b)).unwrap_or(bytes.len());
+        let host = &bytes[..end];
+        if host.is_empty() || (host.contains(&b'%') && !is_percent_encoded(host)) {
+            return None;
+        }
+        &bytes[end..]
+    };
+    match rest {
+        [] => Some(None),
+        [b':', port @ ..] => parse_port(port),
+        _ => None,
+    }
+}
+
+/// Each "%" begins `"%" HEXDIG HEXDIG`.
+fn is_percent_encoded(host: &[u8]) -> bool {
+    host.iter()
+        .enumerate()
+        .filter(|&(_, &b)| b == b'%')
+        .all(|(at, _)| host.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+}
+
+fn parse_port(digits: &[u8]) -> Option<Option<u16>> {
+    if digits.is_empty() {
+        return Some(None);
+    }
+    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let port = digits.iter().fold(0u32, |port, digit| port * 10 + u32::from(digit - b'0'));
+    u16::try_from(port).ok().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities() {
+        for good in ["a", "a.test", "a.test:80", "a.test:", "127.0.0.1:8080", "[::1]", "[::1]:65535", "a_b", "a%2Eb"] {
+            assert!(is_valid(good.as_bytes()), "{good}");
+        }
+        let bad = [
+            "",
+            ":80",
+            "u@a",
+            "u:p@a",
+            "a/b",
+            "a b",
+            "a:b",
+            "a:65536",
+            "a:+80",
+            "a:80:80",
+            "[::1",
+            "[::1]x",
+            "[]",
+            "[a]",
+            "::1",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a%",
+            "a%2",
+            "a%zz",
+            "a,b",
+            "\u{e9}",
+            "a:000080",
+            "[fe80::1%25eth0]",
+            "a<b",
+        ];
+        for bad in bad {
+            assert!(!is_valid(bad.as_bytes()), "{bad}");
+        }
+        assert!(is_valid_with_port(b"a:443") && is_valid_with_port(b"[::1]:1"));
+        assert!(!is_valid_with_port(b"a") && !is_valid_with_port(b"a:") && !is_valid_with_port(b"a:0"));
+    }
+}

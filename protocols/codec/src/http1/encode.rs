@@ -1,0 +1,296 @@
+//! Heads as bytes: what was received without what was for one hop, framed by us, with the configured edits.
+//!
+//! It never decides framing (that comes in) and never copies a framing field. Fields that stay are appended in runs, as they
+//! lie, so that order and case are kept and a usual head costs a handful of copies. Invariant: one framing field at most, one Host
+//! in a request, nothing that a peer could have nominated away or smuggled in.
+
+use super::authority::is_valid as is_authority;
+use super::{is_field, is_path};
+use crate::head::{Framing, HeadTable, Known, Request, Response};
+use crate::out::Out;
+
+/// After the data of a chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+/// The end of a chunked body without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// The most bytes that framing, `Connection`, `TE` and `Host` add to a head beside the values counted apart.
+const ADDED_BYTES_MAX: usize = 192;
+
+/// What configuration changes in a head. Names and values of `add`, and the overrides, come from us: they must be clean, and the
+/// encoders assert it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HeadEdit<'e> {
+    /// Names (any case) of fields that are left out.
+    pub remove: &'e [&'e [u8]],
+    /// Fields that are added at the end. Never framing fields or Host.
+    pub add: &'e [(&'e [u8], &'e [u8])],
+    /// What Host says instead of the received authority. Requests alone.
+    pub authority: Option<&'e [u8]>,
+    /// The path and query instead of the received ones. Requests alone.
+    pub path: Option<&'e [u8]>,
+}
+
+impl HeadEdit<'_> {
+    fn size(&self) -> usize {
+        let added: usize = self.add.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        added + self.authority.map_or(0, <[u8]>::len) + self.path.map_or(0, <[u8]>::len)
+    }
+
+    fn removes(&self, name: &[u8]) -> bool {
+        self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+    }
+}
+
+/// Bytes that [`encode_request`] writes at most.
+#[must_use]
+pub fn request_head_size(request: &Request<'_>, edit: &HeadEdit<'_>) -> usize {
+    request.bytes.len() + edit.size() + ADDED_BYTES_MAX
+}
+
+/// Writes a request head for an origin: origin-form target, Host first (RFC 9110 §7.2), HTTP/1.1. `framing` is that of the body
+/// as it will be sent; `UntilClose` is not one (asserted).
+pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'_>, out: &mut impl Out) {
+    assert!(framing != Framing::UntilClose, "a request cannot last until close (RFC 9112 §6.3)");
+    let path = edit.path.unwrap_or_else(|| request.path());
+    let authority = edit.authority.unwrap_or_else(|| request.authority());
+    assert!(edit.path.is_none_or(is_path) && edit.authority.is_none_or(is_authority), "unclean override");
+    out.put(request.method_str());
+    out.put(b" ");
+    // CONNECT has no path: its target is the authority.
+    out.put(if path.is_empty() { authority } else { path });
+    out.put(b" HTTP/1.1\r\nHost: ");
+    out.put(authority);
+    out.put(b"\r\n");
+    put_kept_fields(request.bytes, request.table, framing, edit, out);
+    if request.te_trailers() {
+        // RFC 9110 §10.1.4: whoever sends TE nominates it.
+        out.put(b"TE: trailers\r\nConnection: TE\r\n");
+    }
+    put_framing(framing, out);
+    put_added_fields(edit, out);
+    out.put(b"\r\n");
+}
+
+/// Bytes that [`encode_response`] writes at most.
+#[must_use]
+pub fn response_head_size(response: &Response<'_>, edit: &HeadEdit<'_>) -> usize {
+    response.bytes.len() + edit.size() + ADDED_BYTES_MAX
+}
+
+/// Writes a response head for a client, as HTTP/1.1 (RFC 9110 §2.5). `framing` is that of the body as it will be sent;
+/// `UntilClose` needs `close` (asserted). 1xx and 204 get no framing field (RFC 9110 §8.6, RFC 9112 §6.1); an answer to HEAD, and 304,
+/// keep the received Content-Length.
+pub fn encode_response(
+    response: &Response<'_>,
+    framing: Framing,
+    close: bool,
+    edit: &HeadEdit<'_>,
+    out: &mut impl Out,
+) {
+    assert!(framing != Framing::UntilClose || close, "a body until close needs the close");
+    let status = response.status();
+    out.put(b"HTTP/1.1 ");
+    out.put(&status_digits(status));
+    out.put(b" ");
+    out.put(response.reason());
+    out.put(b"\r\n");
+    put_kept_fields(response.bytes, response.table, framing, edit, out);
+    match framing {
+        Framing::None if response.table.length_is_of_get => {
+            if let Some(length) = response.content_length() {
+                put_framing(Framing::Length(length), out);
+            }
+        }
+        _ if status < 200 || status == 204 => {}
+        _ => put_framing(framing, out),
+    }
+    if close {
+        out.put(b"Connection: close\r\n");
+    }
+    put_added_fields(edit, out);
+    out.put(b"\r\n");
+}
+
+/// Appends the received fields that travel on, in runs.
+fn put_kept_fields(bytes: &[u8], table: &HeadTable, framing: Framing, edit: &HeadEdit<'_>, out: &mut impl Out) {
+    let is_request = table.status == 0;
+    let fields_end = table.head_len() - 2;
+    let mut run_start = table.fields.first().map_or(fields_end, |field| field.name_start as usize);
+    let mut run_end = run_start;
+    for (index, field) in table.fields.iter().enumerate() {
+        let line_start = field.name_start as usize;
+        let line_end = table.fields.get(index + 1).map_or(fields_end, |next| next.name_start as usize);
+        let kept = match field.known {
+            // Generated, first.
+            Known::Host => !is_request,
+            // The trailers that it announces follow only in a chunked body.
+            Known::Trailer => framing == Framing::Chunked && !field.nominated,
+            known => !known.is_of_the_hop() && !field.nominated,
+        };
+        if kept && (edit.remove.is_empty() || !edit.removes(table.field_ref(bytes, field).name)) {
+            run_end = line_end;
+            continue;
+        }
+        if run_end > run_start {
+            out.put(&bytes[run_start..run_end]);
+        }
+        debug_assert!(run_end == line_start);
+        (run_start, run_end) = (line_end, line_end);
+    }
+    if run_end > run_start {
+        out.put(&bytes[run_start..run_end]);
+    }
+}
+
+fn put_framing(framing: Framing, out: &mut impl Out) {
+    match framing {
+        Framing::None | Framing::UntilClose => {}
+        Framing::Chunked => out.put(b"Transfer-Encoding: chunked\r\n"),
+        Framing::Length(length) => {
+            out.put(b"Content-Length: ");
+            put_number(length, out);
+            out.put(b"\r\n");
+        }
+    }
+}
+
+fn put_added_fields(edit: &HeadEdit<'_>, out: &mut impl Out) {
+    for (name, value) in edit.add {
+        put_field(name, value, out);
+    }
+}
+
+/// A field of ours. Asserted clean in release too: a wrong byte here would be a message of an attacker's making.
+fn put_field(name: &[u8], value: &[u8], out: &mut impl Out) {
+    assert!(is_field(name, value), "unclean added field");
+    debug_assert!(
+        !matches!(Known::from_name(name), Known::Host | Known::ContentLength | Known::TransferEncoding),
+        "framing and Host are generated"
+    );
+    out.put(name);
+    out.put(b": ");
+    out.put(value);
+    out.put(b"\r\n");
+}
+
+/// Bytes that [`encode_local_reply`] writes at most.
+#[must_use]
+pub fn local_reply_size(content_type: Option<&[u8]>, extra: &[(&[u8], &[u8])], date: &[u8]) -> usize {
+    let extra: usize = extra.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+    extra + content_type.map_or(0, <[u8]>::len) + date.len() + ADDED_BYTES_MAX
+}
+
+/// Writes the head of a reply of the proxy's own: `status` is final (200 to 599); `body_len` bytes of content follow (unless
+/// the request was HEAD); `close` says that the connection ends with it; `extra` are clean fields (asserted); `date` is an
+/// IMF-fixdate (RFC 9110 §5.6.7), which comes in because the codec has no clock.
+pub fn encode_local_reply(
+    status: u16,
+    content_type: Option<&[u8]>,
+    body_len: usize,
+    close: bool,
+    extra: &[(&[u8], &[u8])],
+    date: &[u8],
+    out: &mut impl Out,
+) {
+    assert!((200..600).contains(&status), "a local reply is final");
+    out.put(b"HTTP/1.1 ");
+    out.put(&status_digits(status));
+    out.put(b" ");
+    out.put(reason(status).as_bytes());
+    out.put(b"\r\n");
+    if !matches!(status, 204 | 304) {
+        put_framing(Framing::Length(body_len as u64), out);
+    }
+    if let Some(content_type) = content_type {
+        put_field(b"Content-Type", content_type, out);
+    }
+    put_field(b"Date", date, out);
+    for (name, value) in extra {
+        put_field(name, value, out);
+    }
+    if close {
+        out.put(b"Connection: close\r\n");
+    }
+    out.put(b"\r\n");
+}
+
+/// The line before `len` bytes of chunk data; [`CHUNK_END`] goes after them. `len` 0 would end the body: asserted.
+#[must_use]
+pub fn chunk_header(len: usize, buf: &mut [u8; 18]) -> &[u8] {
+    assert!(len > 0, "an empty chunk is the last one");
+    let mut left = len;
+    let mut at = 16;
+    while left > 0 {
+        at -= 1;
+        buf[at] = b"0123456789abcdef"[left & 15];
+        left >>= 4;
+    }
+    buf[16] = b'\r';
+    buf[17] = b'\n';
+    &buf[at..]
+}
+
+fn put_number(mut number: u64, out: &mut impl Out) {
+    let mut digits = [0u8; 20]; // u64::MAX has 20
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.put(&digits[at..]);
+}
+
+fn status_digits(status: u16) -> [u8; 3] {
+    assert!((100..1000).contains(&status), "three digits");
+    [b'0' + (status / 100) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8]
+}
+
+/// The reason phrase of a status code (RFC 9110 §15; IANA's registry), empty when there is none.
+#[must_use]
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        _ => "",
+    }
+}
