@@ -134,15 +134,11 @@ pub(crate) fn sum<B>(blocks: &[Arc<B>], value: fn(&B) -> u64) -> u64 {
     blocks.iter().fold(0u64, |sum, block| sum.wrapping_add(value(block)))
 }
 
+type Also<'a, B> = &'a dyn Fn(&str, &[Arc<B>], Visit<'_>);
 type Visit<'v> = &'v mut dyn FnMut(&str, Kind, u64);
 
 /// Shows all entries of one kind; `also` shows what an entry has beside its table.
-fn visit_scope<B: Block>(
-    kind: &str,
-    entries: &[Entry<B>],
-    visit: Visit<'_>,
-    also: &dyn Fn(&str, &[Arc<B>], Visit<'_>),
-) {
+fn visit_scope<B: Block>(kind: &str, entries: &[Entry<B>], visit: Visit<'_>, also: Also<'_, B>) {
     let mut name = String::new();
     for (entry, blocks) in entries {
         name.clear();
@@ -160,7 +156,9 @@ fn visit_scope<B: Block>(
 
 /// The names of one kind of block.
 #[derive(Debug)]
-struct Names<B>(Mutex<BTreeMap<Arc<str>, Arc<[Arc<B>]>>>);
+struct Names<B>(Mutex<Map<B>>);
+
+type Map<B> = BTreeMap<Arc<str>, Arc<[Arc<B>]>>;
 
 impl<B> Default for Names<B> {
     fn default() -> Self {
@@ -169,7 +167,7 @@ impl<B> Default for Names<B> {
 }
 
 impl<B: Block> Names<B> {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Arc<str>, Arc<[Arc<B>]>>> {
+    fn lock(&self) -> MutexGuard<'_, Map<B>> {
         // A panic while the lock was held leaves a whole map behind: inserting and removing are all that happens.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
