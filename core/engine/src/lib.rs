@@ -1,1 +1,38 @@
-//! From listen to upstream: connections, exchanges, pools and the commit
+//! The engine: where what we want (model), what bytes mean (protocols) and how bytes move (runtime) meet.
+//!
+//! One request goes down this list and its response comes back up (docs/LIFE_OF_A_REQUEST.md):
+//!
+//! | module | its noun |
+//! |---|---|
+//! | [`commit`] | the control side: staging, the one store, adoption, retirement, draining |
+//! | `worker` | one core: its view, its connections, its mailbox |
+//! | `listen` | the accept loop of one socket |
+//! | `downstream` | one client connection: idle, in an exchange, lingering |
+//! | `exchange` | one request and its response |
+//! | `relay` | one body on its way, in either direction |
+//! | `reply` | answers of our own |
+//! | `view` | one generation of the configuration, as one core sees it |
+//! | `balance` | the endpoint for a request |
+//! | `pool` | this core's connections to one endpoint |
+//! | `lease` | a limit of the whole process, used without contention |
+//! | `limits` | every bound of this crate |
+//!
+//! It never sees protobuf, files or DNS, takes no lock and makes no blocking call on the way of a request.
+
+mod balance;
+pub mod commit;
+mod downstream;
+mod exchange;
+mod lease;
+mod limits;
+mod listen;
+mod outbox;
+mod pool;
+mod relay;
+mod reply;
+mod view;
+mod worker;
+
+pub use commit::{CommitReport, Engine, Options, StageProblem, Staged, StartError, WorkerRow};
+pub use limits::Limits;
+pub use pool::Parked;

@@ -1,0 +1,598 @@
+//! The control side: staging a configuration, the one store that commits it on all cores, retiring the last one, and
+//! draining at the end (docs/CONFIG_COMMIT.md).
+//!
+//! ```text
+//!   stage    bind what is new: all that can fail, fails here, and nothing has changed
+//!   commit   Prepare into every mailbox -> generation.store(g+1), the commit -> listen() on new sockets -> wake all
+//!            -> each worker adopts at its next turn and says so -> report
+//!   sweep    free what no worker pins any more, on this thread
+//! ```
+//!
+//! It runs on the control thread and may block; it never runs on a worker.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ringway_model::{Cluster, ClusterId, HttpConnectionManager, Listener, NetworkFilter, Snapshot};
+use ringway_observe::Registry;
+use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
+
+use crate::lease::SharedLimit;
+use crate::limits::Limits;
+use crate::view::{ClusterLimits, ClusterSeed};
+use crate::worker::{self, Adopted, Parts, Prepare, Shared, SocketSeed, ToWorker, WorkerHttp};
+
+/// How the engine is started.
+pub struct Options {
+    /// One entry for each worker: the CPU to pin it to, if any.
+    pub workers: Vec<Option<usize>>,
+    /// Each worker's runtime.
+    pub runtime: runtime::Options,
+    /// How long a graceful end may take (Envoy, `--drain-time-s`).
+    pub drain_time: Duration,
+    /// Where statistics are filed.
+    pub registry: Arc<Registry>,
+    /// The engine's bounds.
+    pub limits: Limits,
+}
+
+/// Why the engine did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A worker's thread could not be made.
+    Thread(io::Error),
+    /// A worker's runtime did not start.
+    Runtime(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Thread(error) => write!(formatter, "a worker thread could not be started: {error}"),
+            StartError::Runtime(error) => write!(formatter, "a worker's runtime did not start: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why a configuration cannot be committed: a listener that cannot be bound.
+#[derive(Debug)]
+pub struct StageProblem {
+    /// The listener's name.
+    pub listener: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for StageProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "listener '{}': cannot bind {}: {}", self.listener, self.address, self.error)
+    }
+}
+
+/// What identifies a listening socket over generations: its address; for port 0, where each listener gets a port of
+/// its own, the name too.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SocketKey {
+    address: SocketAddr,
+    name: Option<String>,
+}
+
+impl SocketKey {
+    fn of(listener: &Listener) -> Self {
+        let name = (listener.address.port() == 0).then(|| listener.name.clone());
+        Self { address: listener.address, name }
+    }
+}
+
+/// A configuration that can be committed: nothing that it needs is missing any more.
+pub struct Staged {
+    snapshot: Arc<Snapshot>,
+    /// New sockets: one descriptor for each worker.
+    sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone)]
+pub struct CommitReport {
+    /// The generation now in force.
+    pub generation: u64,
+    /// From the first preparation to the last adoption that was waited for.
+    pub took: Duration,
+    /// Workers that had not adopted when waiting ended. They adopt at their next turn.
+    pub late: usize,
+}
+
+impl fmt::Display for CommitReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "generation {} in force on all workers after {:?}", self.generation, self.took)?;
+        if self.late > 0 {
+            write!(formatter, " but for {} late", self.late)?;
+        }
+        Ok(())
+    }
+}
+
+/// One worker's figures for the admin server.
+#[derive(Debug, Clone)]
+pub struct WorkerRow {
+    /// Its number.
+    pub index: usize,
+    /// The CPU that it is pinned to.
+    pub cpu: Option<usize>,
+    /// The generation that it has adopted.
+    pub generation: u64,
+    /// Client connections.
+    pub connections: usize,
+    /// Sockets that it accepts from or drains.
+    pub listeners: usize,
+    /// The loop's own figures.
+    pub rows: Vec<(&'static str, u64)>,
+}
+
+struct WorkerHandle {
+    cpu: Option<usize>,
+    mailbox: Sender<ToWorker>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+/// A socket of the committed generation.
+struct Bound {
+    address: SocketAddr,
+}
+
+/// The running engine, as the control thread holds it.
+pub struct Engine {
+    workers: Vec<WorkerHandle>,
+    reports: Vec<IoReport>,
+    loop_stats: Vec<Arc<LoopStats>>,
+    adopted: mpsc::Receiver<Adopted>,
+    word: Generation,
+    registry: Arc<Registry>,
+    limits: Limits,
+    drain_time: Duration,
+    current: Option<Arc<Snapshot>>,
+    sockets: HashMap<SocketKey, Bound>,
+    cluster_limits: HashMap<ClusterId, (String, Arc<ClusterLimits>)>,
+    retired: Retired,
+    drain: Option<mpsc::Sender<()>>,
+}
+
+/// What was in force and may still be pinned by a worker. Freed here, never on a core.
+#[derive(Default)]
+struct Retired {
+    snapshots: Vec<Arc<Snapshot>>,
+    clusters: Vec<Arc<Cluster>>,
+    listeners: Vec<Arc<Listener>>,
+    https: Vec<Arc<HttpConnectionManager>>,
+}
+
+impl Retired {
+    fn add(&mut self, old: Arc<Snapshot>, new: &Snapshot) {
+        for cluster in old.clusters.iter() {
+            if !new.clusters.get(cluster.id).is_some_and(|kept| Arc::ptr_eq(kept, cluster)) {
+                self.clusters.push(Arc::clone(cluster));
+            }
+        }
+        for listener in &old.listeners {
+            if !new.listener(listener.id).is_some_and(|kept| Arc::ptr_eq(kept, listener)) {
+                self.listeners.push(Arc::clone(listener));
+                self.https.extend(listener.chains.iter().map(|chain| {
+                    let NetworkFilter::Http(http) = &chain.filter;
+                    Arc::clone(http)
+                }));
+            }
+        }
+        self.snapshots.push(old);
+    }
+
+    /// Drops what only this list holds, from the outside in.
+    fn sweep(&mut self) {
+        self.snapshots.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+        self.clusters.retain(|cluster| Arc::strong_count(cluster) > 1);
+        self.listeners.retain(|listener| Arc::strong_count(listener) > 1);
+        self.https.retain(|http| Arc::strong_count(http) > 1);
+    }
+}
+
+impl Engine {
+    /// Starts the workers and waits until each runs or has said why not.
+    ///
+    /// # Errors
+    /// A thread could not be made, or a runtime did not start on the driver asked for.
+    pub fn start(options: Options) -> Result<Engine, StartError> {
+        assert!(!options.workers.is_empty(), "an engine has workers");
+        let word = Generation::new();
+        let (reports, adopted) = mpsc::channel();
+        let mut engine = Engine {
+            workers: Vec::new(),
+            reports: Vec::new(),
+            loop_stats: Vec::new(),
+            adopted,
+            word,
+            registry: options.registry,
+            limits: options.limits,
+            drain_time: options.drain_time,
+            current: None,
+            sockets: HashMap::new(),
+            cluster_limits: HashMap::new(),
+            retired: Retired::default(),
+            drain: None,
+        };
+        for (index, cpu) in options.workers.iter().enumerate() {
+            let (started, start) = mpsc::channel();
+            let wake = Wake::new().map_err(StartError::Thread)?;
+            let (mailbox, inbox) = runtime::mailbox(engine.limits.mailbox_capacity, &wake);
+            let shared = Arc::new(Shared::default());
+            let parts = Parts {
+                index,
+                word: engine.word.clone(),
+                inbox,
+                reports: reports.clone(),
+                shared: Arc::clone(&shared),
+                limits: engine.limits.clone(),
+                seed: seed(index),
+            };
+            let (cpu, runtime_options) = (*cpu, options.runtime.clone());
+            let work = move || {
+                if let Some(cpu) = cpu
+                    && let Err(error) = runtime::cpus::pin_current_thread(cpu)
+                {
+                    let _ = started.send(Err(format!("cannot pin to CPU {cpu}: {error}")));
+                    return;
+                }
+                let reported = started.clone();
+                let ended = runtime::run(&runtime_options, wake, move |core, report| {
+                    let _ = reported.send(Ok((report, Arc::clone(core.stats()))));
+                    worker::main(core, parts)
+                });
+                if let Err(error) = ended {
+                    let _ = started.send(Err(error.to_string()));
+                }
+            };
+            let thread = thread::Builder::new().name(format!("rw:{index}")).spawn(work).map_err(StartError::Thread)?;
+            engine.workers.push(WorkerHandle { cpu, mailbox, shared, thread });
+            let ended = || Err("its thread ended".to_owned());
+            let (report, stats) = start.recv().unwrap_or_else(|_| ended()).map_err(StartError::Runtime)?;
+            engine.reports.push(report);
+            engine.loop_stats.push(stats);
+        }
+        engine.registry.server.workers_started.set(1);
+        Ok(engine)
+    }
+
+    /// Which driver each worker runs on, and why.
+    pub fn reports(&self) -> &[IoReport] {
+        &self.reports
+    }
+
+    /// The loops' figures, by worker.
+    pub fn loop_stats(&self) -> &[Arc<LoopStats>] {
+        &self.loop_stats
+    }
+
+    /// The configuration in force.
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.current.clone()
+    }
+
+    /// Binds what a configuration needs and does not have. Nothing changes yet.
+    ///
+    /// # Errors
+    /// Every listener that cannot be bound, with what the kernel said.
+    pub fn stage(&self, snapshot: Arc<Snapshot>) -> Result<Staged, Vec<StageProblem>> {
+        let mut sockets = Vec::new();
+        let mut problems = Vec::new();
+        for listener in &snapshot.listeners {
+            let key = SocketKey::of(listener);
+            if self.sockets.contains_key(&key) {
+                continue;
+            }
+            match self.bind(listener.address) {
+                Ok((address, group)) => sockets.push((key, address, group)),
+                Err(error) => {
+                    self.registry.server.listener_create_failure.add(1);
+                    problems.push(StageProblem { listener: listener.name.clone(), address: listener.address, error });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Staged { snapshot, sockets }) } else { Err(problems) }
+    }
+
+    /// One socket for each worker, all of one SO_REUSEPORT group.
+    fn bind(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+        let first = runtime::bind(address, true)?;
+        let address = std::net::TcpListener::from(first.try_clone()?).local_addr()?;
+        let mut group = vec![first];
+        for _ in 1..self.workers.len() {
+            group.push(runtime::bind(address, true)?);
+        }
+        Ok((address, group))
+    }
+
+    /// Puts a staged configuration in force on all cores at one instant, and waits until every worker has adopted it
+    /// or `Limits::adoption_wait` has passed.
+    pub fn commit(&mut self, staged: Staged) -> CommitReport {
+        let began = Instant::now();
+        let Staged { snapshot, sockets } = staged;
+        let generation = snapshot.generation;
+        assert!(generation > self.current.as_ref().map_or(0, |current| current.generation), "generations grow");
+        let listening: Vec<OwnedFd> = sockets
+            .iter()
+            .flat_map(|(_, _, group)| group)
+            .map(|socket| socket.as_fd().try_clone_to_owned().expect("descriptors were made a moment ago"))
+            .collect();
+        let backlogs: Vec<u32> = sockets
+            .iter()
+            .flat_map(|(key, _, group)| {
+                let listener = snapshot.listeners.iter().find(|listener| SocketKey::of(listener) == *key);
+                std::iter::repeat_n(listener.expect("staged for one").backlog, group.len())
+            })
+            .collect();
+        for prepare in self.prepare(&snapshot, sockets) {
+            let (index, prepare) = prepare;
+            self.tell(index, ToWorker::Prepare(Box::new(prepare)));
+        }
+        // The commit.
+        self.word.store(generation);
+        for (socket, backlog) in listening.iter().zip(backlogs) {
+            // Cannot fail: the address was bound for this, and nobody else has the descriptor.
+            let _ = runtime::start_listening(socket.as_fd(), i32::try_from(backlog).unwrap_or(i32::MAX));
+        }
+        drop(listening);
+        for index in 0..self.workers.len() {
+            self.tell(index, ToWorker::Listen(generation));
+        }
+        let late = self.await_adoption(generation, began);
+        self.account(&snapshot, generation, late);
+        if let Some(old) = self.current.replace(Arc::clone(&snapshot)) {
+            self.retired.add(old, &snapshot);
+        }
+        CommitReport { generation, took: began.elapsed(), late }
+    }
+
+    /// What each worker needs for this generation, and the control side's own books brought up to date.
+    fn prepare(
+        &mut self,
+        snapshot: &Arc<Snapshot>,
+        sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+    ) -> Vec<(usize, Prepare)> {
+        let count = self.workers.len();
+        let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
+        self.cluster_limits.retain(|id, (name, _)| {
+            snapshot.clusters.get(*id).is_some_and(|cluster| cluster.name == *name)
+        });
+        for cluster in snapshot.clusters.iter() {
+            let breakers = &cluster.circuit_breakers;
+            if let Some((_, limits)) = self.cluster_limits.get(&cluster.id) {
+                limits.connections.set_max(breakers.connections_max);
+                limits.pending.set_max(breakers.pending_requests_max);
+                limits.requests.set_max(breakers.requests_max);
+                continue;
+            }
+            let limits = Arc::new(ClusterLimits {
+                connections: SharedLimit::new(breakers.connections_max, count),
+                pending: SharedLimit::new(breakers.pending_requests_max, count),
+                requests: SharedLimit::new(breakers.requests_max, count),
+            });
+            self.cluster_limits.insert(cluster.id, (cluster.name.clone(), Arc::clone(&limits)));
+            for (seeds, stats) in seeds.iter_mut().zip(self.registry.cluster(&cluster.stat_name)) {
+                seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
+            }
+        }
+        let mut https: Vec<HashMap<_, _>> = (0..count).map(|_| HashMap::new()).collect();
+        for chain in snapshot.listeners.iter().flat_map(|listener| &listener.chains) {
+            let NetworkFilter::Http(http) = &chain.filter;
+            for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix)) {
+                https.insert(http.stat_prefix.clone(), stats);
+            }
+        }
+        let mut groups = HashMap::new();
+        for (key, address, group) in sockets {
+            self.sockets.insert(key.clone(), Bound { address });
+            groups.insert(key, group);
+        }
+        let mut seeds_sockets: Vec<Vec<SocketSeed>> = (0..count).map(|_| Vec::new()).collect();
+        for listener in &snapshot.listeners {
+            let key = SocketKey::of(listener);
+            let address = self.sockets[&key].address;
+            let mut group = groups.remove(&key).map(Vec::into_iter);
+            for (seeds, stats) in seeds_sockets.iter_mut().zip(self.registry.listener(&address.to_string())) {
+                let socket = group.as_mut().and_then(Iterator::next);
+                seeds.push(SocketSeed { key: key.clone(), listener: listener.id, stats, socket });
+            }
+        }
+        let kept: Vec<SocketKey> = snapshot.listeners.iter().map(|listener| SocketKey::of(listener)).collect();
+        self.sockets.retain(|key, _| kept.contains(key));
+        let parts = seeds.into_iter().zip(https).zip(seeds_sockets).enumerate();
+        parts
+            .map(|(index, ((clusters, http), sockets))| {
+                let http = Arc::new(WorkerHttp(http));
+                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, sockets })
+            })
+            .collect()
+    }
+
+    /// Waits for room in a worker's mailbox. A worker is told two things per commit and the mailbox holds those of many:
+    /// a full one means that it has not turned its loop for as many commits.
+    fn tell(&self, index: usize, message: ToWorker) {
+        let mut message = message;
+        while let Err(refused) = self.workers[index].mailbox.try_send(message) {
+            message = refused;
+            if self.workers[index].thread.is_finished() {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn await_adoption(&self, generation: u64, began: Instant) -> usize {
+        let mut waiting: Vec<usize> = (0..self.workers.len()).collect();
+        while !waiting.is_empty() {
+            let left = self.limits.adoption_wait.saturating_sub(began.elapsed());
+            match self.adopted.recv_timeout(left) {
+                Ok(adopted) if adopted.generation >= generation => waiting.retain(|&index| index != adopted.worker),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        waiting.len()
+    }
+
+    fn account(&self, snapshot: &Snapshot, generation: u64, late: usize) {
+        let server = &self.registry.server;
+        server.generation.set(generation);
+        server.late_workers.set(late as u64);
+        server.active_clusters.set(snapshot.clusters.iter().count() as u64);
+        server.total_listeners_active.set(snapshot.listeners.len() as u64);
+        let none = Snapshot::default();
+        let old = self.current.as_deref().unwrap_or(&none);
+        for cluster in snapshot.clusters.iter() {
+            match old.clusters.get(cluster.id) {
+                None => server.cluster_added.add(1),
+                Some(other) if !Arc::ptr_eq(other, cluster) => server.cluster_modified.add(1),
+                Some(_) => {}
+            }
+        }
+        for listener in &snapshot.listeners {
+            match old.listener(listener.id) {
+                None => {
+                    server.listener_added.add(1);
+                    server.listener_create_success.add(self.workers.len() as u64);
+                }
+                Some(other) if !Arc::ptr_eq(other, listener) => server.listener_modified.add(1),
+                Some(_) => {}
+            }
+        }
+        let gone = old.clusters.iter().filter(|cluster| snapshot.clusters.get(cluster.id).is_none()).count();
+        server.cluster_removed.add(gone as u64);
+        let gone = old.listeners.iter().filter(|listener| snapshot.listener(listener.id).is_none()).count();
+        server.listener_removed.add(gone as u64);
+    }
+
+    /// The listeners in force, by name, with the address as bound.
+    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+        let current = self.current.as_deref();
+        let listeners = current.into_iter().flat_map(|snapshot| &snapshot.listeners);
+        listeners
+            .map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address))
+            .collect()
+    }
+
+    /// Each worker's figures.
+    pub fn workers(&self) -> Vec<WorkerRow> {
+        self.workers
+            .iter()
+            .zip(&self.loop_stats)
+            .enumerate()
+            .map(|(index, (worker, stats))| WorkerRow {
+                index,
+                cpu: worker.cpu,
+                generation: worker.shared.generation.load(Ordering::Acquire),
+                connections: worker.shared.connections.load(Ordering::Acquire),
+                listeners: worker.shared.listeners.load(Ordering::Acquire),
+                rows: stats.rows(),
+            })
+            .collect()
+    }
+
+    /// Generations before the current one that something still pins, oldest first.
+    pub fn pinned_generations(&self) -> Vec<u64> {
+        self.retired.snapshots.iter().map(|snapshot| snapshot.generation).collect()
+    }
+
+    /// Frees what was retired and is pinned by nobody. To be called about once a second.
+    pub fn sweep(&mut self) {
+        self.retired.sweep();
+        let connections: usize = self.workers().iter().map(|worker| worker.connections).sum();
+        self.registry.server.total_connections.set(connections as u64);
+    }
+
+    /// Begins a graceful end: responses say `Connection: close`; accepting goes on until half of the drain time, or
+    /// until a second has passed without a new connection, since clients and balancers need time to look elsewhere.
+    pub fn drain(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        for index in 0..self.workers.len() {
+            self.tell(index, ToWorker::Drain);
+        }
+        let (stop, stopped) = mpsc::channel();
+        self.drain = Some(stop);
+        let workers: Vec<_> =
+            self.workers.iter().map(|worker| (worker.mailbox.clone(), Arc::clone(&worker.shared))).collect();
+        let half = self.drain_time / 2;
+        let watch = move || {
+            let count = || workers.iter().map(|(_, shared)| shared.accepted.load(Ordering::Acquire)).sum::<u64>();
+            let began = Instant::now();
+            let (mut seen, mut since) = (count(), began);
+            while began.elapsed() < half && since.elapsed() < QUIET {
+                if stopped.recv_timeout(WATCH_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    return;
+                }
+                let now = count();
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                }
+            }
+            for (mailbox, _) in &workers {
+                let mut message = ToWorker::CloseListeners;
+                while let Err(refused) = mailbox.try_send(message) {
+                    message = refused;
+                    thread::yield_now();
+                }
+            }
+            // Held until the engine goes, so that its end is seen.
+            let _ = stopped.recv();
+        };
+        // Without this thread nothing would close the listeners: then they are closed at once.
+        if thread::Builder::new().name("rw:drain".into()).spawn(watch).is_err() {
+            for index in 0..self.workers.len() {
+                self.tell(index, ToWorker::CloseListeners);
+            }
+        }
+    }
+
+    /// Whether every listener is closed and no connection is left.
+    pub fn drained(&self) -> bool {
+        self.drain.is_some()
+            && self.workers.iter().all(|worker| {
+                worker.shared.listeners.load(Ordering::Acquire) == 0
+                    && worker.shared.connections.load(Ordering::Acquire) == 0
+            })
+    }
+
+    /// Ends the workers at once and waits for their threads.
+    pub fn stop(mut self) {
+        self.drain = None;
+        for index in 0..self.workers.len() {
+            self.tell(index, ToWorker::Stop);
+        }
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so on stderr.
+            let _ = worker.thread.join();
+        }
+    }
+}
+
+/// So long without a new connection means that nobody comes any more.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often the drain looks.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+
+/// A seed for a worker's choices: the clock's and the address space's chance is enough to share requests out.
+fn seed(index: usize) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(index)
+}

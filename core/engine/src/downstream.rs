@@ -1,0 +1,242 @@
+//! One client connection.
+//!
+//! ```text
+//!            first byte         head complete            answered, keep-alive
+//!   Idle ───────────────> Head ───────────────> Exchange ──────────────────────┐
+//!    ^                      │                      │                           │
+//!    └──────────────────────┼──────────────────────┼───────────────────────────┘
+//!       timeout, EOF, drain │ refused              │ answered, close
+//!                           v                      v
+//!                        Linger: FIN sent, what still comes is read and dropped, then closed
+//! ```
+//!
+//! An idle connection is this small task and nothing else: no chunk, no block. A part of a head is one right-sized
+//! block. Only an exchange borrows the larger state, and gives it back.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
+use ringway_observe::{HttpStats, ListenerStats};
+use ringway_protocols::http1::HeadScan;
+use ringway_runtime::{BlockMut, Chunk, Stream, Timer};
+
+use crate::exchange::{self, Decision};
+use crate::reply::{self, Failure, Local};
+use crate::view::View;
+use crate::worker::Worker;
+
+/// What becomes of the connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    KeepAlive,
+    /// All is answered; the client reads to the end and sees a clean close.
+    Linger,
+    /// The connection is of no use to anyone: close at once.
+    Close,
+    /// The response was cut short: the client must not take what it has for the whole.
+    Abort,
+}
+
+/// A client connection between and during its exchanges.
+pub(crate) struct Downstream {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) stream: Stream,
+    pub(crate) timer: Timer,
+    pub(crate) listener: ListenerId,
+    pub(crate) chain: ChainId,
+    /// Its place in the worker's register, by which a drain finds it.
+    pub(crate) key: usize,
+    stats: Arc<HttpStats>,
+}
+
+/// What came first.
+enum Event {
+    Bytes(Chunk),
+    End,
+    Expired,
+    Closing,
+}
+
+/// The connection's task.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    stream: Stream,
+    listener: ListenerId,
+    chain: ChainId,
+    view: Rc<View>,
+    listener_stats: Arc<ListenerStats>,
+) {
+    let guard = Registered::new(&worker, listener, chain, view, listener_stats);
+    let timer = worker.core.timer();
+    let stats = Arc::clone(&guard.stats);
+    let connection = Downstream { worker: Rc::clone(&worker), stream, timer, listener, chain, key: guard.key, stats };
+    poll_fn(|context| {
+        worker.register_waker(connection.key, context.waker());
+        Poll::Ready(())
+    })
+    .await;
+    loop {
+        let after = match connection.head().await {
+            Ok(decision) => worker.core.pooled(exchange::run(&connection, decision)).await,
+            Err(after) => after,
+        };
+        match after {
+            After::KeepAlive => {}
+            After::Linger => break connection.linger().await,
+            After::Close => break,
+            After::Abort => return connection.stream.abort(),
+        }
+    }
+}
+
+impl Downstream {
+    /// Waits for the next request's head and decides what is to be done with it.
+    async fn head(&self) -> Result<Decision, After> {
+        let mut scan = HeadScan::default();
+        let mut held: Option<BlockMut> = None;
+        self.set_deadline(|http| http.idle_timeout);
+        loop {
+            let chunk = match poll_fn(|context| self.poll_event(context, held.is_none())).await {
+                Event::Bytes(chunk) => chunk,
+                Event::End | Event::Closing => return Err(After::Close),
+                Event::Expired if held.is_none() => {
+                    self.stats.downstream_cx_idle_timeout.add(1);
+                    return Err(After::Close);
+                }
+                Event::Expired => {
+                    self.stats.downstream_rq_header_timeout.add(1);
+                    return Err(self.refuse(Failure::HeadTimeout.local()));
+                }
+            };
+            self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
+            let first = held.is_none();
+            let bytes = match held.take() {
+                None => Err(chunk),
+                Some(block) => Ok(self.worker.append(block, &chunk)),
+            };
+            let decided = match &bytes {
+                Ok(block) => exchange::decide(self, block, &mut scan),
+                Err(chunk) => exchange::decide(self, chunk, &mut scan),
+            };
+            match decided {
+                Ok(Some(decision)) => {
+                    let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
+                    if decision.consumed < bytes.len() {
+                        self.stream.unread(bytes.slice(decision.consumed..bytes.len()));
+                    }
+                    self.timer.clear();
+                    return Ok(decision);
+                }
+                Ok(None) => {
+                    held = Some(bytes.unwrap_or_else(|chunk| self.worker.copy(&chunk)));
+                    if first {
+                        self.set_deadline(|http| http.request_headers_timeout);
+                    }
+                }
+                Err(error) => {
+                    self.stats.downstream_cx_protocol_error.add(1);
+                    return Err(self.refuse(reply::protocol_error(&error)));
+                }
+            }
+        }
+    }
+
+    fn poll_event(&self, context: &mut Context<'_>, idle: bool) -> Poll<Event> {
+        match self.stream.poll_recv(context) {
+            Poll::Ready(Ok(Some(chunk))) => return Poll::Ready(Event::Bytes(chunk)),
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Event::End),
+            Poll::Pending => {}
+        }
+        if idle && self.worker.closes_when_idle(self.key) {
+            return Poll::Ready(Event::Closing);
+        }
+        self.timer.poll_expired(context).map(|()| Event::Expired)
+    }
+
+    /// Arms the timer by one of the connection manager's timeouts, or clears it.
+    fn set_deadline(&self, timeout: impl Fn(&HttpConnectionManager) -> Option<std::time::Duration>) {
+        let view = self.worker.view_for(self.key);
+        let timeout = view.chain(self.listener, self.chain).and_then(|chain| timeout(&chain.http));
+        match timeout {
+            Some(timeout) => self.timer.set(self.worker.core.now() + timeout),
+            None => self.timer.clear(),
+        }
+    }
+
+    /// Answers a head that was not understood, and ends the connection.
+    fn refuse(&self, local: Local<'_>) -> After {
+        self.stats.downstream_rq_total.add(1);
+        self.stats.count_status(local.status);
+        self.stream.send(reply::write(&self.worker, local, true, false));
+        After::Linger
+    }
+
+    /// Lets the client read the last response: a close with unread bytes would make the kernel send RST, and the
+    /// client's kernel may then drop what it has not yet handed over (RFC 9112 §9.6).
+    async fn linger(&self) {
+        let timeout = {
+            let view = self.worker.view_for(self.key);
+            let http = view.chain(self.listener, self.chain).map(|chain| chain.http.delayed_close_timeout);
+            http.unwrap_or(std::time::Duration::from_secs(1))
+        };
+        let deadline: Instant = self.worker.core.now() + timeout;
+        self.stream.shutdown_write();
+        self.timer.set(deadline);
+        poll_fn(|context| {
+            loop {
+                match self.stream.poll_recv(context) {
+                    Poll::Ready(Ok(Some(_dropped))) => {}
+                    Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => return self.timer.poll_expired(context),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// A connection's lines in the worker's register and in the statistics, from accept to close.
+struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+    stats: Arc<HttpStats>,
+    listener_stats: Arc<ListenerStats>,
+}
+
+impl Registered {
+    fn new(
+        worker: &Rc<Worker>,
+        listener: ListenerId,
+        chain: ChainId,
+        view: Rc<View>,
+        listener_stats: Arc<ListenerStats>,
+    ) -> Self {
+        let stats = Arc::clone(&view.chain(listener, chain).expect("accepted under this view").stats);
+        stats.downstream_cx_total.add(1);
+        stats.downstream_cx_http1_total.add(1);
+        stats.downstream_cx_active.add(1);
+        stats.downstream_cx_http1_active.add(1);
+        listener_stats.downstream_cx_total.add(1);
+        listener_stats.downstream_cx_active.add(1);
+        // Accepted from a socket whose listener is gone: it lives on the view that it was accepted under.
+        let pinned = worker.view().chain(listener, chain).is_none().then_some(view);
+        let key = worker.register(listener, chain, pinned);
+        Self { worker: Rc::clone(worker), key, stats, listener_stats }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.worker.unregister(self.key);
+        self.stats.downstream_cx_active.sub(1);
+        self.stats.downstream_cx_http1_active.sub(1);
+        self.stats.downstream_cx_destroy.add(1);
+        self.listener_stats.downstream_cx_active.sub(1);
+        self.listener_stats.downstream_cx_destroy.add(1);
+    }
+}

@@ -1,0 +1,633 @@
+//! One request and its response.
+//!
+//! ```text
+//!   decide ──> Answered (a reply of our own)
+//!      │
+//!      └─────> Acquire ──> AwaitHead ──> Body ──> done
+//!                ^             │
+//!                └── replay ───┘  the reused connection died before a byte of the response, and asking
+//!                                 again is safe (RFC 9110 §9.2.2)
+//! ```
+//!
+//! [`decide`] is the pure part: from the bytes of a head to what is to be done, under one generation of the
+//! configuration, in one call without waiting. [`run`] carries it out. While a request waits it holds no chunk: its
+//! head is one block, and what else the client sent lies with its socket.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ringway_model::{Action, ClusterId};
+use ringway_observe::HttpStats;
+use ringway_protocols::http1::{
+    BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_request,
+    encode_response, request_head_size, response_head_size,
+};
+use ringway_protocols::{Error, Framing, Method, Request, Rule, Version};
+use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
+
+use crate::balance;
+use crate::downstream::{After, Downstream};
+use crate::outbox::Outbox;
+use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
+use crate::relay::{Relay, RelayError};
+use crate::reply::{self, Failure, Local};
+use crate::view::{CoreChain, CoreCluster};
+use crate::worker::Worker;
+
+/// What a complete head leads to. Everything that the exchange needs of its generation is in here.
+pub(crate) struct Decision {
+    /// Bytes that are done with: the head, and for a reply of our own the body that came with it.
+    pub(crate) consumed: usize,
+    method: Method,
+    framing: Framing,
+    keep_alive: bool,
+    chain: Rc<CoreChain>,
+    stream_idle: Option<Duration>,
+    then: Then,
+}
+
+enum Then {
+    /// A reply of our own, written already.
+    Answer { response: Chunk, status: u16, complete: bool },
+    /// To a cluster.
+    Forward { cluster: Rc<CoreCluster>, head: Chunk, timeout: Option<Duration> },
+}
+
+/// Decides what is to be done with the request whose head begins `bytes`; `None` while the head is not complete.
+///
+/// # Errors
+/// The rule of HTTP/1.1 that the head, or the part of the body that came with it, breaks.
+pub(crate) fn decide(
+    connection: &Downstream,
+    bytes: &[u8],
+    scan: &mut HeadScan,
+) -> Result<Option<Decision>, Error> {
+    // From here to the end of the exchange one generation holds. A connection whose chain is gone finishes on the
+    // last generation that had it.
+    let view = connection.worker.view_for(connection.key);
+    let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
+    let worker = &*connection.worker;
+    let mut table = worker.table.borrow_mut();
+    let (request, head_size) = match decode_request(bytes, scan, &mut table, &chain.codec_limits)? {
+        Decoded::Partial => return Ok(None),
+        Decoded::Complete { head, consumed } => (head, consumed),
+    };
+    if request.version() == Version::Http10 {
+        // Envoy without accept_http_10.
+        return Err(Error { status: 426, ..Error::peer(Rule::Version) });
+    }
+    // A start of the body that is wrong is refused before an origin sees anything.
+    let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
+    chain.stats.downstream_rq_total.add(1);
+    chain.stats.downstream_rq_http1_total.add(1);
+    let target = route(worker, chain, &request, |id| view.cluster(id).map(Rc::clone));
+    let then = match target {
+        Ok((cluster, timeout)) => {
+            chain.stats.rq_total.add(1);
+            let edit = HeadEdit::default();
+            let mut out = Outbox::new(&worker.core, request_head_size(&request, &edit));
+            encode_request(&request, request.framing(), &edit, &mut out);
+            Then::Forward { cluster, head: out.finish(), timeout }
+        }
+        Err(local) => {
+            count_local(&chain.stats, &local);
+            let close = !request.keep_alive() || !complete || worker.closes_after(connection.key);
+            let head_only = request.method() == Method::Head;
+            let response = reply::write(worker, local, close, head_only);
+            Then::Answer { response, status: local.status, complete: !close }
+        }
+    };
+    let consumed = match then {
+        Then::Answer { .. } => head_size + body_size,
+        Then::Forward { .. } => head_size,
+    };
+    Ok(Some(Decision {
+        consumed,
+        method: request.method(),
+        framing: request.framing(),
+        keep_alive: request.keep_alive(),
+        chain: Rc::clone(chain),
+        stream_idle: chain.http.stream_idle_timeout,
+        then,
+    }))
+}
+
+/// Checks what came of the body together with its head: its size, and whether that is all of it.
+fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize, bool), Error> {
+    let mut decoder = BodyDecoder::new(framing);
+    let mut at = 0;
+    while !decoder.is_done() {
+        let step = decoder.decode(&bytes[at..], &worker.codec_limits)?;
+        at += step.consumed;
+        if matches!(step.part, BodyPart::NeedMore) || (at == bytes.len() && !decoder.is_done()) {
+            return Ok((at, false));
+        }
+    }
+    Ok((at, true))
+}
+
+/// Where a request goes: a cluster of this generation, or an answer of our own.
+fn route<'c>(
+    worker: &Worker,
+    chain: &'c CoreChain,
+    request: &Request<'_>,
+    cluster: impl Fn(ClusterId) -> Option<Rc<CoreCluster>>,
+) -> Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>> {
+    let route = chain.http.routes.route(request.authority(), request.path());
+    match route.map(|route| &route.action) {
+        None => Err(Failure::NoRoute.local()),
+        Some(Action::Direct(direct)) => Err(Local { status: direct.status, flag: None, body: &direct.body }),
+        Some(Action::Forward(forward)) => match cluster(forward.target.pick(worker.chance())) {
+            Some(cluster) => Ok((cluster, forward.timeout)),
+            None => Err(Failure::NoCluster.local()),
+        },
+    }
+}
+
+fn count_local(stats: &HttpStats, local: &Local<'_>) {
+    use ringway_observe::flags::ResponseFlag::{NC, NR};
+    match local.flag {
+        None => stats.rq_direct_response.add(1),
+        Some(NR) => stats.no_route.add(1),
+        Some(NC) => stats.no_cluster.add(1),
+        Some(_) => {}
+    }
+}
+
+/// Carries a decision out to the last byte of the response.
+pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
+    let Decision { method, framing, keep_alive, chain, stream_idle, then, .. } = decision;
+    let stats = &*chain.stats;
+    stats.downstream_rq_active.add(1);
+    let _active = scopeguard(|| stats.downstream_rq_active.sub(1));
+    match then {
+        Then::Answer { response, status, complete } => {
+            stats.count_status(status);
+            stats.downstream_rq_completed.add(1);
+            connection.stream.send(response);
+            if complete { After::KeepAlive } else { After::Linger }
+        }
+        Then::Forward { cluster, head, timeout } => {
+            cluster.state.stats.upstream_rq_total.add(1);
+            cluster.state.stats.upstream_rq_active.add(1);
+            let _active = scopeguard(|| cluster.state.stats.upstream_rq_active.sub(1));
+            if !cluster.state.requests.try_acquire() {
+                cluster.state.stats.upstream_rq_pending_overflow.add(1);
+                let exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
+                return exchange.answer(Failure::Overflow);
+            }
+            let _permit = scopeguard(|| cluster.state.requests.release());
+            let mut exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
+            exchange.timeout = timeout;
+            exchange.forward(head).await
+        }
+    }
+}
+
+/// Runs `end` when it goes out of scope, however the exchange ends.
+fn scopeguard(end: impl FnMut()) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(end)
+}
+
+/// How far the response has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Response {
+    /// Nothing of it has been sent to the client.
+    Awaited,
+    /// Its head has; it can only be completed or cut short.
+    Begun,
+}
+
+/// Why waiting ended without what was waited for.
+enum Stop {
+    /// Answer with this.
+    Fail(Failure),
+    /// The client is gone or broke the framing of its body.
+    Client(RelayError),
+    /// The upstream connection died before a byte of the response.
+    Died,
+}
+
+struct Exchange<'x> {
+    connection: &'x Downstream,
+    cluster: &'x Rc<CoreCluster>,
+    stats: &'x HttpStats,
+    method: Method,
+    keep_alive: bool,
+    /// The request's body on its way up.
+    upload: Relay,
+    response: Response,
+    timeout: Option<Duration>,
+    stream_idle: Option<Duration>,
+    /// When the route's timeout passes: it runs from the end of the request (Envoy, `RouteAction.timeout`).
+    deadline: Option<Instant>,
+    /// When something last moved, and how much had moved until then.
+    active_at: Instant,
+    moved: u64,
+    /// Whether the client's socket is still watched for its end.
+    watched: bool,
+    /// Bytes came from the upstream for this exchange.
+    heard: bool,
+}
+
+/// The head of a response, decoded and written for the client.
+struct ResponseHead {
+    consumed: usize,
+    status: u16,
+    out: Chunk,
+    framing: Framing,
+    framing_out: Framing,
+    upstream_keep_alive: bool,
+    close: bool,
+}
+
+impl<'x> Exchange<'x> {
+    fn new(
+        connection: &'x Downstream,
+        cluster: &'x Rc<CoreCluster>,
+        stats: &'x HttpStats,
+        method: Method,
+        framing: Framing,
+        keep_alive: bool,
+        stream_idle: Option<Duration>,
+    ) -> Self {
+        Self {
+            connection,
+            cluster,
+            stats,
+            method,
+            keep_alive,
+            upload: Relay::new(framing, framing),
+            response: Response::Awaited,
+            timeout: None,
+            stream_idle,
+            deadline: None,
+            active_at: connection.worker.core.now(),
+            moved: 0,
+            watched: true,
+            heard: false,
+        }
+    }
+
+    fn worker(&self) -> &'x Worker {
+        &self.connection.worker
+    }
+
+    async fn forward(mut self, head: Chunk) -> After {
+        self.request_ended();
+        self.arm();
+        let Some(pool) = balance::pick(self.cluster).map(Rc::clone) else {
+            self.cluster.state.stats.upstream_cx_none_healthy.add(1);
+            return self.answer(Failure::NoHealthyUpstream);
+        };
+        let mut replays = 0;
+        loop {
+            // A replay never takes a second connection that may have died the same way.
+            let pooled = if replays == 0 { pool.take() } else { None };
+            let reused = pooled.is_some();
+            let upstream = match pooled {
+                Some(upstream) => upstream,
+                None => match self.connect(&pool).await {
+                    Ok(upstream) => upstream,
+                    Err(failure) => return self.answer(failure),
+                },
+            };
+            let moved = self.upload.moved;
+            upstream.stream.send(head.clone());
+            self.cluster.state.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+            match self.respond(&upstream).await {
+                Ok(reusable) => {
+                    if reusable {
+                        let upstream = Upstream { served: upstream.served + 1, ..upstream };
+                        pool.put(&self.worker().core, upstream, self.worker().limits.idle_per_endpoint_max);
+                    }
+                    return self.finish();
+                }
+                Err(Stop::Died)
+                    if reused
+                        && replays < self.worker().limits.replays_max
+                        && self.method.is_idempotent()
+                        && moved == 0
+                        && self.upload.is_untouched() =>
+                {
+                    replays += 1;
+                    self.cluster.state.stats.upstream_rq_retry.add(1);
+                }
+                Err(Stop::Died) => {
+                    self.cluster.state.stats.upstream_rq_rx_reset.add(1);
+                    return self.answer(Failure::Reset);
+                }
+                Err(Stop::Fail(failure)) => {
+                    self.cluster.state.stats.upstream_rq_tx_reset.add(1);
+                    return self.answer(failure);
+                }
+                Err(Stop::Client(error)) => {
+                    self.cluster.state.stats.upstream_rq_tx_reset.add(1);
+                    self.stats.downstream_rq_rx_reset.add(1);
+                    return match (error, self.response) {
+                        (RelayError::Malformed(error), Response::Awaited) => {
+                            self.stats.downstream_cx_protocol_error.add(1);
+                            self.answer_local(reply::protocol_error(&error))
+                        }
+                        (_, Response::Awaited) => After::Close,
+                        (_, Response::Begun) => After::Abort,
+                    };
+                }
+            }
+        }
+    }
+
+    /// A new connection to the endpoint, within the cluster's limits and timeouts.
+    async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+        let state = Rc::clone(&self.cluster.state);
+        if !state.pending.try_acquire() {
+            state.stats.upstream_rq_pending_overflow.add(1);
+            return Err(Failure::Overflow);
+        }
+        state.stats.upstream_rq_pending_total.add(1);
+        state.stats.upstream_rq_pending_active.add(1);
+        let _pending = scopeguard(|| {
+            state.pending.release();
+            state.stats.upstream_rq_pending_active.sub(1);
+        });
+        let permit = loop {
+            if let Some(permit) = ConnectionPermit::acquire(&self.cluster.state, pool) {
+                break permit;
+            }
+            state.stats.upstream_cx_overflow.add(1);
+            self.unless_expired(pool.wait()).await?;
+            if let Some(upstream) = pool.take() {
+                return Ok(upstream);
+            }
+        };
+        let core = &self.worker().core;
+        let deadline = core.now() + self.cluster.config.connect_timeout;
+        match self.unless_expired(core.connect(pool.address, deadline)).await? {
+            Ok(stream) => Ok(Upstream::new(stream, permit)),
+            Err(error) => {
+                state.stats.upstream_cx_connect_fail.add(1);
+                Err(match error {
+                    ConnectError::Timeout => {
+                        state.stats.upstream_cx_connect_timeout.add(1);
+                        Failure::ConnectTimeout
+                    }
+                    ConnectError::Io(_) => Failure::Connect,
+                })
+            }
+        }
+    }
+
+    /// Waits for `work` as long as the exchange's own timeouts allow.
+    async fn unless_expired<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut work = pin!(work);
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => self.poll_expired(context).map(Err),
+        })
+        .await
+    }
+
+    /// Sends the rest of the request and brings the response to the client. `true`: the connection may be reused.
+    async fn respond(&mut self, upstream: &Upstream) -> Result<bool, Stop> {
+        let mut scan = HeadScan::default();
+        let mut held: Option<BlockMut> = None;
+        let head = loop {
+            let chunk = poll_fn(|context| self.poll_awaiting(context, &upstream.stream)).await?;
+            self.heard = true;
+            let bytes = match held.take() {
+                None => Err(chunk),
+                Some(block) => Ok(self.worker().append(block, &chunk)),
+            };
+            let decoded = match &bytes {
+                Ok(block) => self.decode(block, &mut scan),
+                Err(chunk) => self.decode(chunk, &mut scan),
+            };
+            match decoded {
+                Ok(None) => held = Some(bytes.unwrap_or_else(|chunk| self.worker().copy(&chunk))),
+                Ok(Some(head)) => {
+                    let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
+                    let rest = bytes.slice(head.consumed..bytes.len());
+                    if head.status >= 200 {
+                        break (head, rest);
+                    }
+                    // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
+                    self.connection.stream.send(head.out);
+                    scan = HeadScan::default();
+                    if !rest.is_empty() {
+                        upstream.stream.unread(rest);
+                    }
+                }
+                Err(_) => {
+                    self.cluster.state.stats.upstream_cx_protocol_error.add(1);
+                    return Err(Stop::Fail(Failure::UpstreamProtocol));
+                }
+            }
+        };
+        let (head, rest) = head;
+        self.begin(&head);
+        let mut download = Relay::new(head.framing, head.framing_out);
+        self.connection.stream.send(head.out);
+        if !download.is_done() && !rest.is_empty() {
+            // Fed directly: it needs no second look at the socket.
+            let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
+            fed.map_err(|error| self.cut(&error))?;
+        } else if !rest.is_empty() {
+            upstream.stream.unread(rest);
+        }
+        if !download.is_done() {
+            poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await?;
+        }
+        let stats = &self.cluster.state.stats;
+        stats.upstream_rq_completed.add(1);
+        Ok(head.upstream_keep_alive && self.upload.is_done())
+    }
+
+    /// Until the first bytes of a response: the request's body goes up, the timeouts run, the client is watched.
+    fn poll_awaiting(&mut self, context: &mut Context<'_>, upstream: &Stream) -> Poll<Result<Chunk, Stop>> {
+        if !self.upload.is_done()
+            && let Some(stop) = self.poll_upload(context, upstream)
+        {
+            return Poll::Ready(Err(stop));
+        }
+        match upstream.poll_recv(context) {
+            Poll::Ready(Ok(Some(chunk))) => return Poll::Ready(Ok(chunk)),
+            Poll::Ready(Ok(None) | Err(_)) if self.heard => {
+                return Poll::Ready(Err(Stop::Fail(Failure::UpstreamProtocol)));
+            }
+            Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Err(Stop::Died)),
+            Poll::Pending => {}
+        }
+        if self.watched && self.upload.is_done() && self.connection.stream.poll_watch(context).is_ready() {
+            self.watched = false;
+            match self.connection.stream.try_recv() {
+                // The next request, early: it waits with the socket.
+                Some(Ok(Some(chunk))) => self.connection.stream.unread(chunk),
+                // The client has no more to say; it may still listen.
+                Some(Ok(None)) => self.keep_alive = false,
+                Some(Err(error)) => return Poll::Ready(Err(Stop::Client(RelayError::Source(error)))),
+                None => self.watched = true,
+            }
+        }
+        self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
+    }
+
+    /// Until the last byte of the response; a request's body may still be on its way up.
+    fn poll_body(
+        &mut self,
+        context: &mut Context<'_>,
+        download: &mut Relay,
+        upstream: &Stream,
+    ) -> Poll<Result<(), Stop>> {
+        if !self.upload.is_done()
+            && let Some(stop) = self.poll_upload(context, upstream)
+        {
+            return Poll::Ready(Err(stop));
+        }
+        if let Poll::Ready(result) =
+            download.poll(context, self.worker(), upstream, &self.connection.stream)
+        {
+            return Poll::Ready(result.map_err(|error| self.cut(&error)));
+        }
+        let moved = self.upload.moved + download.moved;
+        if moved != self.moved {
+            self.moved = moved;
+            self.active_at = self.worker().core.now();
+        }
+        self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
+    }
+
+    /// Moves the request's body. An upstream that stops taking it may still answer: only the client's faults stop it.
+    fn poll_upload(&mut self, context: &mut Context<'_>, upstream: &Stream) -> Option<Stop> {
+        match self.upload.poll(context, self.worker(), &self.connection.stream, upstream) {
+            Poll::Ready(Ok(())) => {
+                self.request_ended();
+                self.arm();
+                None
+            }
+            Poll::Ready(Err(RelayError::Sink(_))) | Poll::Pending => {
+                if self.moved != self.upload.moved && self.response == Response::Awaited {
+                    self.moved = self.upload.moved;
+                    self.active_at = self.worker().core.now();
+                }
+                None
+            }
+            Poll::Ready(Err(error)) => Some(Stop::Client(error)),
+        }
+    }
+
+    /// Decodes a response's head and writes it for the client.
+    fn decode(&self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<ResponseHead>, Error> {
+        let worker = self.worker();
+        let mut table = worker.table.borrow_mut();
+        let decoded = decode_response(bytes, scan, &mut table, &worker.codec_limits, self.method)?;
+        let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
+        let status = response.status();
+        if status == 101 {
+            // Nobody asked: we remove Upgrade from what goes up.
+            return Err(Error::peer(Rule::StatusLine));
+        }
+        let framing = response.framing();
+        // A body that ends with the connection gets an end of its own.
+        let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
+        let close = status >= 200
+            && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
+        let edit = HeadEdit::default();
+        let mut out = Outbox::new(&worker.core, response_head_size(&response, &edit));
+        encode_response(&response, framing_out, close, &edit, &mut out);
+        let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
+        let out = out.finish();
+        Ok(Some(ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close }))
+    }
+
+    fn begin(&mut self, head: &ResponseHead) {
+        self.response = Response::Begun;
+        self.keep_alive &= !head.close;
+        self.stats.count_status(head.status);
+        self.cluster.state.stats.count_status(head.status);
+        self.active_at = self.worker().core.now();
+    }
+
+    /// What it means that the response's body broke off. By the rules of the two sides only the upstream can have
+    /// broken them; a client that went away is its own affair.
+    fn cut(&self, error: &RelayError) -> Stop {
+        match error {
+            RelayError::Sink(_) => {
+                Stop::Client(RelayError::Source(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
+            }
+            RelayError::Malformed(_) => {
+                self.cluster.state.stats.upstream_cx_protocol_error.add(1);
+                Stop::Fail(Failure::UpstreamProtocol)
+            }
+            RelayError::Source(_) => Stop::Fail(Failure::Reset),
+        }
+    }
+
+    fn request_ended(&mut self) {
+        if self.upload.is_done() {
+            self.deadline = self.timeout.map(|timeout| self.worker().core.now() + timeout);
+        }
+    }
+
+    /// Sets the connection's one timer to the earlier of the two timeouts.
+    fn arm(&self) {
+        let idle = self.stream_idle.map(|timeout| self.active_at + timeout);
+        match (self.deadline, idle) {
+            (Some(deadline), Some(idle)) => self.connection.timer.set(deadline.min(idle)),
+            (Some(at), None) | (None, Some(at)) => self.connection.timer.set(at),
+            (None, None) => self.connection.timer.clear(),
+        }
+    }
+
+    /// Which timeout passed, if one did. The idle timer is only looked at when it fires: what moved meanwhile cost nothing.
+    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
+        while self.connection.timer.poll_expired(context).is_ready() {
+            let now = self.worker().core.now();
+            if self.deadline.is_some_and(|deadline| now >= deadline) {
+                self.cluster.state.stats.upstream_rq_timeout.add(1);
+                return Poll::Ready(Failure::RouteTimeout);
+            }
+            if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
+                self.stats.downstream_rq_idle_timeout.add(1);
+                return Poll::Ready(match self.upload.is_done() {
+                    true => Failure::StreamIdle,
+                    false => Failure::StreamIdleRequest,
+                });
+            }
+            self.arm();
+        }
+        Poll::Pending
+    }
+
+    fn answer(self, failure: Failure) -> After {
+        self.answer_local(failure.local())
+    }
+
+    /// Ends the exchange with a reply of our own, if the response has not begun; else cuts it short.
+    fn answer_local(self, local: Local<'_>) -> After {
+        if self.response == Response::Begun {
+            return After::Abort;
+        }
+        let worker = self.worker();
+        let complete = self.upload.is_done();
+        let close = !self.keep_alive || !complete || worker.closes_after(self.connection.key);
+        self.stats.count_status(local.status);
+        self.cluster.state.stats.count_status(local.status);
+        self.stats.downstream_rq_completed.add(1);
+        self.connection.stream.send(reply::write(worker, local, close, self.method == Method::Head));
+        if close { After::Linger } else { After::KeepAlive }
+    }
+
+    fn finish(self) -> After {
+        self.stats.downstream_rq_completed.add(1);
+        if self.keep_alive { After::KeepAlive } else { After::Linger }
+    }
+}

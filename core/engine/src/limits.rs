@@ -1,0 +1,46 @@
+//! Every bound of the engine, with its reason and what it costs at worst. docs/LIMITS.md lists them with those of the
+//! other rooms.
+
+use std::time::Duration;
+
+/// The engine's own limits. Those that Envoy's configuration sets are in the snapshot.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Client connections of one worker; beyond it accepting pauses and the rest wait in the kernel's backlog. Keeps
+    /// descriptors for upstreams: at most half of RLIMIT_NOFILE is spent on clients. Worst case about 1 KiB each when idle.
+    pub downstreams_max: usize,
+    /// Bytes queued towards one peer before its source is no longer read. Worst-case memory per direction: this plus
+    /// one receive (a bulk buffer, or one burst of chunks).
+    pub unsent_high: usize,
+    /// Body bytes moved by one poll of a task before others have their turn.
+    pub relay_bytes_per_poll: usize,
+    /// A body with at least this many bytes to come, or of unknown size after as many, is received into bulk buffers.
+    pub bulk_body_min: u64,
+    /// Fresh connections tried for one idempotent request whose reused connection died before a response byte.
+    pub replays_max: u32,
+    /// Idle connections kept per endpoint and core. Beyond it the oldest is closed. About 0.5 KiB each.
+    pub idle_per_endpoint_max: usize,
+    /// How long the control thread waits for a worker to adopt before it reports it late.
+    pub adoption_wait: Duration,
+    /// Messages that a worker's mailbox holds; one commit is two of them.
+    pub mailbox_capacity: usize,
+    /// From refusing new handshakes to closing the socket: what was begun can finish. A handshake on a LAN is over
+    /// in well under this; a slower client's SYN is repeated by its kernel and meets the next process.
+    pub handshake_grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            downstreams_max: 1 << 20,
+            unsent_high: 128 * 1024,
+            relay_bytes_per_poll: 512 * 1024,
+            bulk_body_min: 64 * 1024,
+            replays_max: 1,
+            idle_per_endpoint_max: 4096,
+            adoption_wait: Duration::from_millis(100),
+            mailbox_capacity: 64,
+            handshake_grace: Duration::from_millis(30),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! This core's connections to one endpoint.
+//!
+//! ```text
+//!          connect                     keep-alive
+//!  (none) ─────────> in an exchange ──────────────> idle, watched ──> closed: by the peer, by age, by retirement
+//!                          ^                           │
+//!                          └───────────────────────────┘ newest first
+//! ```
+//!
+//! An idle connection holds no chunk. Bytes, an end or an error on it make it unfit at once; its caretaker, one task
+//! per endpoint, is woken and closes it. [`Parked`] is the same connection as a value that may change cores.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ringway_runtime::{Core, Detached, Stream};
+
+use crate::view::ClusterState;
+
+/// A connection to an endpoint, in use by one exchange or idle in its pool.
+pub(crate) struct Upstream {
+    pub(crate) stream: Stream,
+    /// Exchanges it has completed.
+    pub(crate) served: u32,
+    _permit: ConnectionPermit,
+}
+
+/// One connection's place under `max_connections`, and its lines in the statistics.
+pub(crate) struct ConnectionPermit {
+    cluster: Rc<ClusterState>,
+    pool: Rc<EndpointPool>,
+    leased: bool,
+}
+
+impl ConnectionPermit {
+    /// A place for one more connection. Envoy lets every pool have one whatever the limit says, so that a cluster at
+    /// its limit still serves each core; so do we.
+    pub(crate) fn acquire(cluster: &Rc<ClusterState>, pool: &Rc<EndpointPool>) -> Option<Self> {
+        let leased = cluster.connections.try_acquire();
+        if !leased && pool.open.get() > 0 {
+            return None;
+        }
+        pool.open.set(pool.open.get() + 1);
+        cluster.stats.upstream_cx_total.add(1);
+        cluster.stats.upstream_cx_http1_total.add(1);
+        cluster.stats.upstream_cx_active.add(1);
+        Some(Self { cluster: Rc::clone(cluster), pool: Rc::clone(pool), leased })
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        if self.leased {
+            self.cluster.connections.release();
+        }
+        self.pool.open.set(self.pool.open.get() - 1);
+        self.cluster.stats.upstream_cx_active.sub(1);
+        self.cluster.stats.upstream_cx_destroy.add(1);
+        self.pool.wake_waiting();
+    }
+}
+
+impl Upstream {
+    pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
+        Self { stream, served: 0, _permit: permit }
+    }
+}
+
+/// A connection between two exchanges as a plain value: a descriptor and the protocol's state. It owns no buffer and
+/// may be sent to another core.
+pub struct Parked {
+    /// The descriptor, with nothing in flight.
+    pub connection: Detached,
+    /// Where it leads.
+    pub endpoint: SocketAddr,
+    /// Exchanges it has completed: all the state that HTTP/1.1 has between them.
+    pub served: u32,
+}
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<Parked>();
+};
+
+struct Idle {
+    upstream: Upstream,
+    since: Instant,
+}
+
+/// One endpoint's connections on this core. Keyed by address: survives changes of its cluster.
+pub(crate) struct EndpointPool {
+    pub(crate) address: SocketAddr,
+    idle_timeout: Duration,
+    idle: RefCell<Vec<Idle>>,
+    open: Cell<u32>,
+    retired: Cell<bool>,
+    /// Requests that wait for a connection because the cluster's limit is reached, first come first served.
+    waiting: RefCell<VecDeque<Waker>>,
+    caretaker: RefCell<Option<Waker>>,
+    caretaker_runs: Cell<bool>,
+}
+
+impl EndpointPool {
+    pub(crate) fn new(address: SocketAddr, idle_timeout: Duration) -> Self {
+        Self {
+            address,
+            idle_timeout,
+            idle: RefCell::default(),
+            open: Cell::new(0),
+            retired: Cell::new(false),
+            waiting: RefCell::default(),
+            caretaker: RefCell::default(),
+            caretaker_runs: Cell::new(false),
+        }
+    }
+
+    /// The connection used last, if it is still fit.
+    pub(crate) fn take(&self) -> Option<Upstream> {
+        loop {
+            let idle = self.idle.borrow_mut().pop()?;
+            if idle.upstream.stream.is_quiet() {
+                return Some(idle.upstream);
+            }
+            // Dropped outside the borrow: closing wakes whoever waits for a place.
+        }
+    }
+
+    /// Takes a connection back after a complete exchange. Closes it where it is not wanted any more.
+    pub(crate) fn put(self: &Rc<Self>, core: &Core, upstream: Upstream, idle_max: usize) {
+        if self.retired.get() || !upstream.stream.is_quiet() {
+            return;
+        }
+        if !self.caretaker_runs.replace(true) {
+            core.spawn("pool", care(core.clone(), Rc::clone(self)));
+        }
+        if let Some(waker) = &*self.caretaker.borrow() {
+            let mut context = Context::from_waker(waker);
+            if upstream.stream.poll_watch(&mut context).is_ready() {
+                return;
+            }
+        }
+        let surplus = {
+            let mut idle = self.idle.borrow_mut();
+            idle.push(Idle { upstream, since: core.now() });
+            (idle.len() > idle_max).then(|| idle.remove(0))
+        };
+        drop(surplus);
+        self.wake_waiting();
+    }
+
+    /// Stops keeping connections: the endpoint is gone from its cluster. Those in use finish what they do.
+    pub(crate) fn retire(&self) {
+        self.retired.set(true);
+        let idle = std::mem::take(&mut *self.idle.borrow_mut());
+        drop(idle);
+        if let Some(waker) = &*self.caretaker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ready when a connection came back or one was closed since the caller last looked.
+    pub(crate) fn wait(&self) -> impl Future<Output = ()> {
+        let mut queued = false;
+        poll_fn(move |context| {
+            if queued {
+                return Poll::Ready(());
+            }
+            queued = true;
+            self.waiting.borrow_mut().push_back(context.waker().clone());
+            Poll::Pending
+        })
+    }
+
+    /// Wakes all who wait: one of them may have given up, and a wake spent on it would be lost to the next. They run in
+    /// the order in which they came.
+    fn wake_waiting(&self) {
+        for waker in self.waiting.borrow_mut().drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Closes what is unfit or too old; the time at which the next one will be.
+    fn prune(&self, now: Instant) -> Option<Instant> {
+        let mut closed = Vec::new();
+        let mut idle = self.idle.borrow_mut();
+        let mut at = 0;
+        while at < idle.len() {
+            if !idle[at].upstream.stream.is_quiet() || now >= idle[at].since + self.idle_timeout {
+                closed.push(idle.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+        // Pushed in order of time, so the first is the oldest.
+        let next = idle.first().map(|oldest| oldest.since + self.idle_timeout);
+        drop(idle);
+        drop(closed);
+        next
+    }
+}
+
+/// The caretaker: closes idle connections that ended, misbehaved or grew old. Ends with its pool.
+async fn care(core: Core, pool: Rc<EndpointPool>) {
+    let timer = core.timer();
+    *pool.caretaker.borrow_mut() = Some(poll_fn(|context| Poll::Ready(context.waker().clone())).await);
+    // Those that came before there was a waker to watch them with.
+    poll_fn(|context| {
+        for idle in pool.idle.borrow().iter() {
+            let _ = idle.upstream.stream.poll_watch(context);
+        }
+        Poll::Ready(())
+    })
+    .await;
+    poll_fn(|context| {
+        let now = core.now();
+        let next = pool.prune(now);
+        // An empty pool is looked at again after one idle timeout: a connection put back meanwhile is not older.
+        timer.set(next.unwrap_or(now + pool.idle_timeout));
+        let _ = timer.poll_expired(context);
+        if pool.retired.get() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

@@ -1,0 +1,199 @@
+//! One body on its way from one peer to the other, in either direction.
+//!
+//! What arrives is decoded in place; data leaves as slices of the very buffers in which it came, between chunk lines
+//! of our own where the outgoing framing is chunked. Backpressure: while the sink holds more than
+//! `Limits::unsent_high` bytes that its kernel did not take, the source is not read.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
+use ringway_protocols::{Error, Framing, Out};
+use ringway_runtime::{BlockMut, Chunk, Stream};
+
+use crate::outbox::Outbox;
+use crate::worker::Worker;
+
+/// Room for `\r\n`, a chunk's size in hexadecimal and `\r\n`.
+const CHUNK_LINE_MAX: usize = 24;
+
+/// Why a body did not arrive whole.
+#[derive(Debug)]
+pub(crate) enum RelayError {
+    /// The source broke the rules of framing, or ended before its body did.
+    Malformed(Error),
+    /// The source's connection failed.
+    Source(io::Error),
+    /// The sink's connection failed.
+    Sink(io::Error),
+}
+
+/// One body under way.
+pub(crate) struct Relay {
+    decoder: BodyDecoder,
+    chunked_out: bool,
+    /// A chunk was written whose closing CRLF has yet to be: it leaves with the next line.
+    chunk_open: bool,
+    bulk: bool,
+    done: bool,
+    /// Something was received of it.
+    read: bool,
+    /// Body bytes moved so far.
+    pub(crate) moved: u64,
+    /// A trailer section that has not arrived whole.
+    carry: Option<BlockMut>,
+}
+
+impl Relay {
+    /// A body that comes framed as `from` and leaves framed as `to`.
+    pub(crate) fn new(from: Framing, to: Framing) -> Self {
+        let decoder = BodyDecoder::new(from);
+        let done = decoder.is_done();
+        Self {
+            decoder,
+            chunked_out: to == Framing::Chunked,
+            chunk_open: false,
+            bulk: false,
+            done,
+            read: false,
+            moved: 0,
+            carry: None,
+        }
+    }
+
+    /// Whether the last byte has been handed to the sink.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Whether not one byte of the body has been read: the request can be sent once more.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.moved == 0 && self.carry.is_none() && !self.read
+    }
+
+    /// Moves what can be moved now. Ready when the body is complete or cannot be completed.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        worker: &Worker,
+        from: &Stream,
+        to: &Stream,
+    ) -> Poll<Result<(), RelayError>> {
+        let mut budget = worker.limits.relay_bytes_per_poll;
+        while !self.done {
+            match to.poll_unsent_below(context, worker.limits.unsent_high) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Sink(error))),
+                Poll::Pending => return Poll::Pending,
+            }
+            if budget == 0 {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.choose_receive(worker, from);
+            match from.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(Some(chunk))) => {
+                    budget = budget.saturating_sub(chunk.len());
+                    if let Err(error) = self.feed(worker, chunk, from, to) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Poll::Ready(Ok(None)) => match self.decoder.finish_on_eof() {
+                    Ok(()) => self.finish(worker, to, &[]),
+                    Err(error) => return Poll::Ready(Err(RelayError::Malformed(error))),
+                },
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Source(error))),
+            }
+        }
+        if self.bulk {
+            self.bulk = false;
+            from.set_bulk(false);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Large bodies come in large buffers: one system call and one send for each 64 KiB instead of each 4 KiB.
+    #[inline]
+    fn choose_receive(&mut self, worker: &Worker, from: &Stream) {
+        let large = match self.decoder.remaining_hint() {
+            Some(left) => left >= worker.limits.bulk_body_min,
+            None => self.moved >= worker.limits.bulk_body_min,
+        };
+        if large != self.bulk {
+            self.bulk = large;
+            from.set_bulk(large);
+        }
+    }
+
+    /// Decodes one received chunk and queues what it holds. What lies behind the end of the body goes back.
+    pub(crate) fn feed(
+        &mut self,
+        worker: &Worker,
+        chunk: Chunk,
+        from: &Stream,
+        to: &Stream,
+    ) -> Result<(), RelayError> {
+        self.read = true;
+        let chunk = match self.carry.take() {
+            None => chunk,
+            Some(carry) => worker.join(carry, &chunk),
+        };
+        let mut at = 0;
+        loop {
+            let step = self.decoder.decode(&chunk[at..], &worker.codec_limits).map_err(RelayError::Malformed)?;
+            match step.part {
+                BodyPart::Data(range) => self.data(worker, chunk.slice(at + range.start..at + range.end), to),
+                BodyPart::Trailers(range) => self.finish(worker, to, &chunk[at + range.start..at + range.end]),
+                BodyPart::End => self.finish(worker, to, &[]),
+                BodyPart::NeedMore => {
+                    at += step.consumed;
+                    if at < chunk.len() {
+                        self.carry = Some(worker.copy(&chunk[at..]));
+                    }
+                    return Ok(());
+                }
+            }
+            at += step.consumed;
+            if self.done {
+                if at < chunk.len() {
+                    from.unread(chunk.slice(at..chunk.len()));
+                }
+                return Ok(());
+            }
+            if at == chunk.len() && !self.decoder.is_done() {
+                return Ok(());
+            }
+        }
+    }
+
+    #[inline]
+    fn data(&mut self, worker: &Worker, data: Chunk, to: &Stream) {
+        self.moved += data.len() as u64;
+        if self.chunked_out {
+            let mut line = Outbox::new(&worker.core, CHUNK_LINE_MAX);
+            if self.chunk_open {
+                line.put(CHUNK_END);
+            }
+            let mut size = [0; 18];
+            line.put(chunk_header(data.len(), &mut size));
+            to.send(line.finish());
+            self.chunk_open = true;
+        }
+        to.send(data);
+    }
+
+    fn finish(&mut self, worker: &Worker, to: &Stream, trailers: &[u8]) {
+        assert!(!self.done, "a body ends once");
+        self.done = true;
+        if self.chunked_out {
+            let mut end = Outbox::new(&worker.core, CHUNK_LINE_MAX + trailers.len());
+            if self.chunk_open {
+                end.put(CHUNK_END);
+            }
+            encode_trailers(trailers, std::iter::empty(), &mut end);
+            to.send(end.finish());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! One generation of the configuration, as one core sees it.
+//!
+//! A view wraps the shared snapshot in this core's own reference counts, so that a request pins what it needs without
+//! an atomic operation. It is built when the core adopts a generation; what did not change is carried over, and with
+//! it the pools and counters. A request holds its [`CoreCluster`] to its last byte and nothing else of the view.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringway_model::{ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
+use ringway_observe::{ClusterStats, HttpStats};
+
+use crate::lease::{Lease, SharedLimit};
+use crate::pool::EndpointPool;
+
+/// The limits of one cluster over all cores, shared by every generation of it.
+#[derive(Debug)]
+pub(crate) struct ClusterLimits {
+    pub(crate) connections: Arc<SharedLimit>,
+    pub(crate) pending: Arc<SharedLimit>,
+    pub(crate) requests: Arc<SharedLimit>,
+}
+
+/// What the control side gives a worker for one cluster that is new to it.
+#[derive(Clone)]
+pub(crate) struct ClusterSeed {
+    pub(crate) id: ClusterId,
+    pub(crate) stats: Arc<ClusterStats>,
+    pub(crate) limits: Arc<ClusterLimits>,
+}
+
+/// What the control side gives a worker for one HTTP connection manager's statistics.
+pub(crate) type HttpSeeds = HashMap<String, Arc<HttpStats>>;
+
+/// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
+pub(crate) struct ClusterState {
+    pub(crate) stats: Arc<ClusterStats>,
+    pub(crate) connections: Lease,
+    pub(crate) pending: Lease,
+    pub(crate) requests: Lease,
+    pub(crate) cursor: Cell<usize>,
+    pools: RefCell<HashMap<SocketAddr, Rc<EndpointPool>>>,
+}
+
+/// One version of a cluster on this core.
+pub(crate) struct CoreCluster {
+    pub(crate) config: Arc<Cluster>,
+    pub(crate) state: Rc<ClusterState>,
+    /// In the order of the configuration's endpoints.
+    pub(crate) endpoints: Vec<Rc<EndpointPool>>,
+}
+
+impl CoreCluster {
+    fn new(config: Arc<Cluster>, state: Rc<ClusterState>) -> Rc<Self> {
+        let mut pools = state.pools.borrow_mut();
+        let endpoints: Vec<_> = config
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let fresh = || Rc::new(EndpointPool::new(endpoint.address, config.idle_timeout));
+                Rc::clone(pools.entry(endpoint.address).or_insert_with(fresh))
+            })
+            .collect();
+        pools.retain(|_, pool| {
+            let kept = endpoints.iter().any(|other| Rc::ptr_eq(other, pool));
+            if !kept {
+                pool.retire();
+            }
+            kept
+        });
+        drop(pools);
+        Rc::new(Self { config, state, endpoints })
+    }
+
+    fn retire(&self) {
+        for (_, pool) in self.state.pools.borrow_mut().drain() {
+            pool.retire();
+        }
+    }
+}
+
+/// A filter chain on this core.
+pub(crate) struct CoreChain {
+    id: ChainId,
+    pub(crate) http: Arc<HttpConnectionManager>,
+    pub(crate) stats: Arc<HttpStats>,
+    /// The bounds on one request, as the connection manager sets them.
+    pub(crate) codec_limits: ringway_protocols::Limits,
+}
+
+/// One generation on one core.
+#[derive(Default)]
+pub(crate) struct View {
+    pub(crate) generation: u64,
+    pub(crate) snapshot: Arc<Snapshot>,
+    listeners: Vec<Option<Vec<Rc<CoreChain>>>>,
+    clusters: Vec<Option<Rc<CoreCluster>>>,
+}
+
+impl View {
+    /// The next generation, built over this one. `seeds` are the clusters whose names are new to this worker.
+    pub(crate) fn adopt(&self, snapshot: Arc<Snapshot>, seeds: &[ClusterSeed], http: &HttpSeeds) -> View {
+        let mut clusters: Vec<Option<Rc<CoreCluster>>> = Vec::with_capacity(self.clusters.len());
+        for config in snapshot.clusters.iter() {
+            let at = config.id.0 as usize;
+            clusters.resize(clusters.len().max(at + 1), None);
+            let seed = seeds.iter().find(|seed| seed.id == config.id);
+            let old = self.clusters.get(at).and_then(Option::as_ref);
+            clusters[at] = Some(match (old, seed) {
+                (Some(old), None) if Arc::ptr_eq(&old.config, config) => Rc::clone(old),
+                (Some(old), None) => CoreCluster::new(Arc::clone(config), Rc::clone(&old.state)),
+                (_, Some(seed)) => CoreCluster::new(Arc::clone(config), Rc::new(ClusterState::new(seed))),
+                (None, None) => unreachable!("a cluster that is new comes with its seed"),
+            });
+        }
+        for (at, old) in self.clusters.iter().enumerate() {
+            if let Some(old) = old {
+                let next = clusters.get(at).and_then(Option::as_ref);
+                if next.is_none_or(|next| !Rc::ptr_eq(&next.state, &old.state)) {
+                    old.retire();
+                }
+            }
+        }
+        let mut listeners: Vec<Option<Vec<Rc<CoreChain>>>> = Vec::new();
+        for listener in &snapshot.listeners {
+            let at = listener.id.0 as usize;
+            listeners.resize(listeners.len().max(at + 1), None);
+            let chains = listener.chains.iter().map(|chain| {
+                let NetworkFilter::Http(config) = &chain.filter;
+                let stats = Arc::clone(http.get(&config.stat_prefix).expect("statistics come with the preparation"));
+                let codec_limits = ringway_protocols::Limits {
+                    head_bytes_max: config.request_head_bytes_max,
+                    ..ringway_protocols::Limits::default()
+                };
+                Rc::new(CoreChain { id: chain.id, http: Arc::clone(config), stats, codec_limits })
+            });
+            listeners[at] = Some(chains.collect());
+        }
+        View { generation: snapshot.generation, snapshot, listeners, clusters }
+    }
+
+    /// The chain under which a connection was accepted, in this generation; `None` when it is gone.
+    #[inline]
+    pub(crate) fn chain(&self, listener: ListenerId, chain: ChainId) -> Option<&Rc<CoreChain>> {
+        self.listeners.get(listener.0 as usize)?.as_ref()?.iter().find(|other| other.id == chain)
+    }
+
+    #[inline]
+    pub(crate) fn cluster(&self, id: ClusterId) -> Option<&Rc<CoreCluster>> {
+        self.clusters.get(id.0 as usize)?.as_ref()
+    }
+
+    /// Lets go of every pooled connection: the worker is about to end.
+    pub(crate) fn retire_all(&self) {
+        self.clusters.iter().flatten().for_each(|cluster| cluster.retire());
+    }
+}
+
+impl ClusterState {
+    fn new(seed: &ClusterSeed) -> Self {
+        Self {
+            stats: Arc::clone(&seed.stats),
+            connections: Lease::new(Arc::clone(&seed.limits.connections)),
+            pending: Lease::new(Arc::clone(&seed.limits.pending)),
+            requests: Lease::new(Arc::clone(&seed.limits.requests)),
+            cursor: Cell::new(0),
+            pools: RefCell::default(),
+        }
+    }
+}
