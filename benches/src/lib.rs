@@ -1,1 +1,1 @@
-//! Benchmarks, outside the default build
+//! Nothing but a place for `cargo bench -p ringway-benches`: see `benches/`.

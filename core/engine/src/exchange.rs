@@ -148,7 +148,7 @@ fn route<'c>(
 }
 
 fn count_local(stats: &HttpStats, local: &Local<'_>) {
-    use ringway_observe::flags::ResponseFlag::{NC, NR};
+    use ringway_observe::ResponseFlag::{NC, NR};
     match local.flag {
         None => stats.rq_direct_response.add(1),
         Some(NR) => stats.no_route.add(1),
@@ -294,7 +294,7 @@ impl<'x> Exchange<'x> {
             // A replay never takes a second connection that may have died the same way.
             let pooled = if replays == 0 { pool.take() } else { None };
             let reused = pooled.is_some();
-            let upstream = match pooled {
+            let mut upstream = match pooled {
                 Some(upstream) => upstream,
                 None => match self.connect(&pool).await {
                     Ok(upstream) => upstream,
@@ -307,7 +307,7 @@ impl<'x> Exchange<'x> {
             match self.respond(&upstream).await {
                 Ok(reusable) => {
                     if reusable {
-                        let upstream = Upstream { served: upstream.served + 1, ..upstream };
+                        upstream.served += 1;
                         pool.put(&self.worker().core, upstream, self.worker().limits.idle_per_endpoint_max);
                     }
                     return self.finish();
@@ -473,7 +473,7 @@ impl<'x> Exchange<'x> {
                 Some(Ok(Some(chunk))) => self.connection.stream.unread(chunk),
                 // The client has no more to say; it may still listen.
                 Some(Ok(None)) => self.keep_alive = false,
-                Some(Err(error)) => return Poll::Ready(Err(Stop::Client(RelayError::Source(error)))),
+                Some(Err(_)) => return Poll::Ready(Err(Stop::Client(RelayError::Source))),
                 None => self.watched = true,
             }
         }
@@ -513,7 +513,7 @@ impl<'x> Exchange<'x> {
                 self.arm();
                 None
             }
-            Poll::Ready(Err(RelayError::Sink(_))) | Poll::Pending => {
+            Poll::Ready(Err(RelayError::Sink)) | Poll::Pending => {
                 if self.moved != self.upload.moved && self.response == Response::Awaited {
                     self.moved = self.upload.moved;
                     self.active_at = self.worker().core.now();
@@ -560,14 +560,12 @@ impl<'x> Exchange<'x> {
     /// broken them; a client that went away is its own affair.
     fn cut(&self, error: &RelayError) -> Stop {
         match error {
-            RelayError::Sink(_) => {
-                Stop::Client(RelayError::Source(std::io::Error::from(std::io::ErrorKind::ConnectionReset)))
-            }
+            RelayError::Sink => Stop::Client(RelayError::Source),
             RelayError::Malformed(_) => {
                 self.cluster.state.stats.upstream_cx_protocol_error.add(1);
                 Stop::Fail(Failure::UpstreamProtocol)
             }
-            RelayError::Source(_) => Stop::Fail(Failure::Reset),
+            RelayError::Source => Stop::Fail(Failure::Reset),
         }
     }
 

@@ -11,10 +11,6 @@ impl Outbox {
         Self(core.block(capacity))
     }
 
-    pub(crate) fn room(&self) -> usize {
-        self.0.capacity() - self.0.len()
-    }
-
     pub(crate) fn finish(self) -> Chunk {
         self.0.freeze()
     }

@@ -4,7 +4,6 @@
 //! of our own where the outgoing framing is chunked. Backpressure: while the sink holds more than
 //! `Limits::unsent_high` bytes that its kernel did not take, the source is not read.
 
-use std::io;
 use std::task::{Context, Poll};
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
@@ -23,9 +22,9 @@ pub(crate) enum RelayError {
     /// The source broke the rules of framing, or ended before its body did.
     Malformed(Error),
     /// The source's connection failed.
-    Source(io::Error),
+    Source,
     /// The sink's connection failed.
-    Sink(io::Error),
+    Sink,
 }
 
 /// One body under way.
@@ -84,7 +83,7 @@ impl Relay {
         while !self.done {
             match to.poll_unsent_below(context, worker.limits.unsent_high) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Sink(error))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Sink)),
                 Poll::Pending => return Poll::Pending,
             }
             if budget == 0 {
@@ -104,7 +103,7 @@ impl Relay {
                     Ok(()) => self.finish(worker, to, &[]),
                     Err(error) => return Poll::Ready(Err(RelayError::Malformed(error))),
                 },
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(RelayError::Source(error))),
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
             }
         }
         if self.bulk {

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ringway_observe::flags::ResponseFlag;
+use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
 use ringway_protocols::{Error, Out};
 use ringway_runtime::Chunk;
@@ -99,8 +99,8 @@ pub(crate) fn write(worker: &Worker, local: Local<'_>, close: bool, head_only: b
     let content_type = if local.body.is_empty() { None } else { Some(&b"text/plain"[..]) };
     let date = worker.date.text(worker.core.now());
     let body_size = if head_only { 0 } else { local.body.len() };
-    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, &[]) + body_size);
-    encode_local_reply(local.status, content_type, local.body.len() as u64, close, &[], &date, &mut out);
+    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, &[], &date) + body_size);
+    encode_local_reply(local.status, content_type, local.body.len(), close, &[], &date, &mut out);
     if !head_only {
         out.put(local.body);
     }

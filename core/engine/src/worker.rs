@@ -291,6 +291,8 @@ impl Worker {
             return;
         };
         let serve = downstream::serve(Rc::clone(self), stream, listener, chain.id, view, Arc::clone(&run.stats));
+        // The idle connection's budget (design: 512 bytes for the task's own state).
+        assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));
         self.core.spawn("downstream", serve);
     }
 
@@ -385,3 +387,6 @@ impl Worker {
         self.append(start, rest).freeze()
     }
 }
+
+/// What the task of one client connection may weigh, its exchange aside.
+const IDLE_TASK_SIZE_MAX: usize = 512;

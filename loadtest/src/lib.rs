@@ -1,1 +1,0 @@
-//! Load generation for HTTP proxies

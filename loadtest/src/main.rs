@@ -1,0 +1,165 @@
+//! `ringway-load`: closed-loop HTTP/1.1 load from one core, on Ringway's own runtime.
+//!
+//! The thin first version of the harness: it counts what was answered and what was not, and says both. Open loop,
+//! histograms, HTTP/2 and reports come with the harness issue.
+#![expect(clippy::print_stdout, reason = "a command prints")]
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
+use ringway_protocols::{HeadTable, Limits, Method};
+use ringway_runtime::{Core, IoChoice, Options, Stream, Wake};
+
+/// Closed-loop HTTP/1.1 load: each connection sends its next GET when the last is answered.
+#[derive(Parser)]
+#[command(name = "ringway-load", version)]
+struct Args {
+    /// Where to send: ADDRESS:PORT.
+    target: SocketAddr,
+    /// The path to ask for.
+    #[arg(long, default_value = "/")]
+    path: String,
+    /// Connections, all on one core.
+    #[arg(short, long, default_value_t = 64)]
+    connections: usize,
+    /// How long, in seconds.
+    #[arg(short, long, default_value_t = 10)]
+    duration: u64,
+    /// auto, ring or poll.
+    #[arg(long, default_value = "auto", value_parser = parse_io)]
+    io: IoChoice,
+}
+
+fn parse_io(text: &str) -> Result<IoChoice, String> {
+    match text {
+        "auto" => Ok(IoChoice::Auto),
+        "ring" => Ok(IoChoice::Ring),
+        "poll" => Ok(IoChoice::Poll),
+        _ => Err("one of auto, ring, poll".into()),
+    }
+}
+
+/// What came of the requests.
+#[derive(Default)]
+struct Tally {
+    answered: Cell<u64>,
+    not_2xx: Cell<u64>,
+    failed: Cell<u64>,
+    bytes: Cell<u64>,
+}
+
+fn bump(cell: &Cell<u64>, by: u64) {
+    cell.set(cell.get() + by);
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let options = Options { io: args.io, ..Options::default() };
+    let wake = match Wake::new() {
+        Ok(wake) => wake,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let began = Instant::now();
+    let run = ringway_runtime::run(&options, wake, move |core, report| async move {
+        println!("{report}");
+        let tally = Rc::new(Tally::default());
+        let until = core.now() + Duration::from_secs(args.duration);
+        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", args.path, args.target).into_bytes();
+        let request = Rc::new(request);
+        for _ in 0..args.connections {
+            core.spawn("load", connection(core.clone(), args.target, Rc::clone(&request), Rc::clone(&tally), until));
+        }
+        let timer = core.timer();
+        timer.set(until);
+        timer.expired().await;
+        tally
+    });
+    let tally = match run {
+        Ok(tally) => tally,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    let (answered, failed) = (tally.answered.get(), tally.failed.get());
+    println!(
+        "{answered} answered ({:.0}/s), {} not 2xx, {failed} failed, {:.1} MB",
+        answered as f64 / seconds,
+        tally.not_2xx.get(),
+        tally.bytes.get() as f64 / 1e6
+    );
+    if failed > 0 || answered == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn fail(why: &str) -> ExitCode {
+    println!("ringway-load: {why}");
+    ExitCode::FAILURE
+}
+
+async fn connection(core: Core, target: SocketAddr, request: Rc<Vec<u8>>, tally: Rc<Tally>, until: Instant) {
+    let limits = Limits::default();
+    let mut table = HeadTable::new(limits.headers_max);
+    while core.now() < until {
+        let Ok(stream) = core.connect(target, until).await else {
+            if core.now() < until {
+                bump(&tally.failed, 1);
+            }
+            return;
+        };
+        while core.now() < until {
+            let mut block = core.block(request.len());
+            block.extend_from_slice(&request);
+            stream.send(block.freeze());
+            match exchange(&core, &stream, &mut table, &limits).await {
+                Some((status, bytes)) => {
+                    bump(&tally.answered, 1);
+                    bump(&tally.bytes, bytes);
+                    if !(200..300).contains(&status) {
+                        bump(&tally.not_2xx, 1);
+                    }
+                }
+                None => {
+                    bump(&tally.failed, 1);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Reads one response to its end: status and bytes of the body; `None` when it was cut short or broke the rules.
+async fn exchange(core: &Core, stream: &Stream, table: &mut HeadTable, limits: &Limits) -> Option<(u16, u64)> {
+    let mut scan = HeadScan::default();
+    let mut held = stream.recv().await.ok()??;
+    let (status, mut body, mut at) = loop {
+        match decode_response(&held, &mut scan, table, limits, Method::Get).ok()? {
+            Decoded::Complete { head, consumed } if head.status() >= 200 => {
+                break (head.status(), BodyDecoder::new(head.framing()), consumed);
+            }
+            Decoded::Complete { .. } => return None,
+            Decoded::Partial => {
+                let more = stream.recv().await.ok()??;
+                let mut block = core.block(held.len() + more.len());
+                block.extend_from_slice(&held);
+                block.extend_from_slice(&more);
+                held = block.freeze();
+            }
+        }
+    };
+    let mut bytes = 0;
+    while !body.is_done() {
+        if at == held.len() {
+            held = stream.recv().await.ok()??;
+            at = 0;
+        }
+        let step = body.decode(&held[at..], limits).ok()?;
+        at += step.consumed;
+        if let BodyPart::Data(range) = step.part {
+            bytes += range.len() as u64;
+        }
+    }
+    Some((status, bytes))
+}
