@@ -20,6 +20,7 @@ pub mod http1;
 mod limits;
 mod out;
 mod part;
+pub mod script;
 
 pub use error::{Error, Fault, Rule, Scope};
 pub use head::{Field, FieldRef, Framing, HeadTable, Known, Method, Request, Response, Version};

@@ -9,6 +9,8 @@ use crate::error::Rule;
 use crate::limits::Limits;
 use memchr::memchr_iter;
 
+const VERSION_BYTES: usize = 8;
+
 /// The longest method there is room for; the registered ones have 17 bytes at most (RFC 9110 §9.1: 501 for the rest).
 pub(super) const METHOD_BYTES_MAX: usize = 32;
 
@@ -113,7 +115,6 @@ pub(super) fn leading_line(bytes: &[u8]) -> Result<Option<usize>, Rule> {
 /// arrived. For heads that are refused anyway: cold.
 #[cold]
 pub(super) fn diagnose_request(bytes: &[u8]) -> Option<Rule> {
-    let line_end = |at: usize| bytes.get(at..);
     let mut at = bytes.iter().take_while(|&&b| is_token(b)).count();
     match bytes.get(at)? {
         b' ' if at > 0 => at += 1,
@@ -128,20 +129,12 @@ pub(super) fn diagnose_request(bytes: &[u8]) -> Option<Rule> {
         b'\r' | b'\n' | b' ' => return Some(Rule::RequestLine),
         _ => return Some(Rule::TargetByte),
     }
-    let version = &bytes[at..bytes.len().min(at + 8)];
-    for (&byte, expected) in version.iter().zip(b"HTTP/#.#") {
-        let fits = if *expected == b'#' { byte.is_ascii_digit() } else { byte == *expected };
-        if !fits {
-            return Some(Rule::RequestLine);
-        }
+    if let Some(rule) = diagnose_version(&bytes[at..], Rule::RequestLine) {
+        return Some(rule);
     }
-    if version.len() < 8 {
-        return (version.len() > 5 && version[5] != b'1').then_some(Rule::Version);
-    }
-    at += 8;
-    match line_end(at)? {
-        [] | [b'\r'] => return if is_ours(version) { None } else { Some(Rule::Version) },
-        [b'\r', b'\n', ..] if !is_ours(version) => return Some(Rule::Version),
+    at += VERSION_BYTES;
+    match bytes.get(at..)? {
+        [] | [b'\r'] => return None,
         [b'\r', b'\n', ..] => at += 2,
         [b'\r', ..] => return Some(Rule::BareCr),
         [b'\n', ..] => return Some(Rule::BareLf),
@@ -153,15 +146,13 @@ pub(super) fn diagnose_request(bytes: &[u8]) -> Option<Rule> {
 /// As [`diagnose_request`], for a response head.
 #[cold]
 pub(super) fn diagnose_response(bytes: &[u8]) -> Option<Rule> {
-    for (at, expected) in b"HTTP/#.# ###".iter().enumerate() {
-        let byte = *bytes.get(at)?;
-        match expected {
-            b'#' if byte.is_ascii_digit() => {}
-            _ if byte == *expected => {}
-            _ => return Some(Rule::StatusLine),
-        }
-        if at == 7 && !is_ours(&bytes[..8]) {
-            return Some(Rule::Version);
+    if let Some(rule) = diagnose_version(bytes, Rule::StatusLine) {
+        return Some(rule);
+    }
+    for (&byte, expected) in bytes.iter().skip(VERSION_BYTES).zip(b" ###") {
+        let fits = if *expected == b'#' { byte.is_ascii_digit() } else { byte == *expected };
+        if !fits {
+            return Some(Rule::StatusLine);
         }
     }
     let reason = match bytes.get(12)? {
@@ -179,8 +170,17 @@ pub(super) fn diagnose_response(bytes: &[u8]) -> Option<Rule> {
     }
 }
 
-fn is_ours(version: &[u8]) -> bool {
-    version == b"HTTP/1.1" || version == b"HTTP/1.0"
+/// "HTTP/1.0" and "HTTP/1.1" pass; other numbers are another version, anything else is `otherwise`.
+fn diagnose_version(bytes: &[u8], otherwise: Rule) -> Option<Rule> {
+    for (&byte, expected) in bytes.iter().zip(b"HTTP/M.m") {
+        match (expected, byte) {
+            (b'M', b'1') | (b'm', b'0' | b'1') => {}
+            (b'M' | b'm', b'0'..=b'9') => return Some(Rule::Version),
+            _ if byte == *expected => {}
+            _ => return Some(otherwise),
+        }
+    }
+    None
 }
 
 /// The first rule that field lines break; used for trailer sections too. Stops at the empty line.

@@ -1,0 +1,7 @@
+//! What HTTP/1 bytes mean and what is made of them: tables, outside judges and the fuzz corpus.
+mod bodies;
+mod check;
+mod encoders;
+mod limits;
+mod requests;
+mod responses;
