@@ -1,1 +1,48 @@
-//! One executor per core over two drivers, ring (io_uring) and poll (epoll)
+//! The per-core runtime: one executor over two drivers, `ring` (io_uring) and `poll` (epoll).
+//!
+//! A core is one thread that owns its sockets, buffers, tasks and timers; it never knows what the bytes mean. It takes no
+//! lock and makes no atomic read-modify-write on a connection's way, and allocates nothing once warm. Other threads reach
+//! it through [`mailbox`]es and [`Wake`] only.
+//!
+//! One turn of a core (see `core.rs`): completions, timers, ready tasks, settle (nothing stays in a receive chunk), flush
+//! (one gathered send for each socket with output), and one `enter` that submits and waits.
+//!
+//! Invariants: memory that the kernel was told of belongs to the driver until the kernel is done with it, whoever was
+//! dropped meanwhile; a descriptor is closed only when nothing is in flight for it; every list, queue and loop has a limit.
+
+mod block;
+mod chunk;
+mod connect;
+mod core;
+pub mod cpus;
+mod driver;
+mod executor;
+mod flow;
+mod generation;
+mod listener;
+mod mailbox;
+mod pool;
+mod pooled;
+mod queue;
+mod report;
+mod socket;
+mod stats;
+mod stream;
+mod sys;
+mod timer;
+mod wake;
+
+pub use crate::block::BlockMut;
+pub use crate::chunk::Chunk;
+pub use crate::connect::{Connect, ConnectError};
+pub use crate::core::{Core, Options, run};
+pub use crate::flow::RECV_UNREAD_MAX;
+pub use crate::generation::Generation;
+pub use crate::listener::{Listener, bind, start_listening};
+pub use crate::mailbox::{Mailbox, Sender, mailbox};
+pub use crate::pooled::Pooled;
+pub use crate::report::{IoChoice, IoReport, StartError};
+pub use crate::stats::{Counter, LoopStats};
+pub use crate::stream::{Detached, Stream};
+pub use crate::timer::Timer;
+pub use crate::wake::Wake;

@@ -1,0 +1,321 @@
+//! The `poll` driver: edge-triggered readiness (epoll, by mio), turned into completions.
+//!
+//! A socket is registered once, for both directions. Reading happens between turns only, right after the wait, and only for
+//! sockets whose receive is armed; what was not read then stays marked readable and is read in the round after it is
+//! armed again. Sends are system calls at the end of the turn. Nothing is ever in flight, so nothing needs cancelling.
+//!
+//! Invariant: a socket that is readable, armed and has room is on `reads`, or will have an edge.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Token};
+
+use crate::chunk::{Chunk, Header};
+use crate::core::Inner;
+use crate::flow::RECV_UNREAD_MAX;
+use crate::listener::{Accept, ListenSlot};
+use crate::report::StartError;
+use crate::socket::{GENERATION_MASK, Phase, Recv, Send, Socket, flag};
+use crate::sys;
+use crate::wake::Wake;
+
+/// Events taken in one wait: a bound on one round, the kernel keeps the rest.
+const EVENTS_PER_TURN_MAX: usize = 1024;
+/// Connections accepted from one listener in one round.
+const ACCEPTS_PER_TURN_MAX: usize = 64;
+/// Pieces of one gathered send: IOV_MAX.
+const PIECES_MAX: usize = 64;
+
+const TOKEN_WAKE: Token = Token(usize::MAX);
+/// Set in the tokens of listeners.
+const LISTENER_BIT: usize = 1 << 63;
+
+pub(crate) struct PollDriver {
+    poll: RefCell<mio::Poll>,
+    registry: mio::Registry,
+    events: RefCell<Events>,
+    /// Sockets to read in the next round without a new edge.
+    reads: RefCell<Vec<u32>>,
+    reads_spare: RefCell<Vec<u32>>,
+    /// Listeners to accept from in the next round without a new edge.
+    accepts: RefCell<Vec<u32>>,
+    events_full: Cell<bool>,
+}
+
+impl PollDriver {
+    pub(crate) fn new(wake: &Arc<Wake>) -> Result<PollDriver, StartError> {
+        let start = || -> io::Result<PollDriver> {
+            let poll = mio::Poll::new()?;
+            let registry = poll.registry().try_clone()?;
+            registry.register(&mut SourceFd(&wake.event().as_raw_fd()), TOKEN_WAKE, Interest::READABLE)?;
+            Ok(PollDriver {
+                poll: RefCell::new(poll),
+                registry,
+                events: RefCell::new(Events::with_capacity(EVENTS_PER_TURN_MAX)),
+                reads: RefCell::new(Vec::with_capacity(64)),
+                reads_spare: RefCell::new(Vec::with_capacity(64)),
+                accepts: RefCell::new(Vec::new()),
+                events_full: Cell::new(false),
+            })
+        };
+        start().map_err(|error| StartError::new("setting up epoll", error))
+    }
+
+    pub(crate) fn attach(&self, inner: &Inner, socket: &Socket) -> io::Result<()> {
+        inner.stats.syscalls.add(1);
+        let token = Token(socket.index as usize | (socket.generation.get() as usize) << 32);
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.registry.register(&mut SourceFd(&socket.fd.get()), token, interest)
+    }
+
+    pub(crate) fn detach(&self, inner: &Inner, socket: &Socket) {
+        inner.stats.syscalls.add(1);
+        // It fails only for a descriptor that is not registered, which is what we want.
+        let _ = self.registry.deregister(&mut SourceFd(&socket.fd.get()));
+    }
+
+    pub(crate) fn arm_recv(&self, inner: &Inner, socket: &Socket) {
+        let _ = inner;
+        debug_assert_eq!(socket.recv.get(), Recv::Idle);
+        socket.recv.set(if socket.has(flag::BULK) { Recv::Bulk } else { Recv::Multishot });
+        if socket.has(flag::READABLE) {
+            self.list_read(socket);
+        }
+    }
+
+    fn list_read(&self, socket: &Socket) {
+        if !socket.has(flag::READ_LISTED) {
+            socket.set(flag::READ_LISTED);
+            self.reads.borrow_mut().push(socket.index);
+        }
+    }
+
+    pub(crate) fn disarm_recv(&self, inner: &Inner, socket: &Socket) {
+        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Starved) {
+            inner.receive_idle(socket);
+        }
+    }
+
+    pub(crate) fn arm_writable(&self, inner: &Inner, socket: &Socket) {
+        let _ = (inner, socket); // The edge is registered for all of the socket's life.
+    }
+
+    pub(crate) fn cancel(&self, inner: &Inner, socket: &Socket) {
+        let _ = inner;
+        debug_assert_eq!(socket.in_flight.get(), 0, "nothing is ever in flight here");
+    }
+
+    /// Reads what the unread limit and the chunks allow.
+    fn read(&self, inner: &Inner, socket: &Socket) {
+        while socket.has(flag::READABLE) && socket.phase.get() == Phase::Open {
+            let bulk = socket.recv.get() == Recv::Bulk;
+            let buffer = match socket.recv.get() {
+                Recv::Bulk => inner.pools.bulk_take().or_else(|| inner.pools.chunk_take()),
+                Recv::Multishot if socket.unread.get() as usize >= RECV_UNREAD_MAX => {
+                    socket.recv.set(Recv::Idle);
+                    return;
+                }
+                Recv::Multishot => inner.pools.chunk_take(),
+                _ => return,
+            };
+            let Some(buffer) = buffer else {
+                inner.receive_starved(socket);
+                return;
+            };
+            // SAFETY: we own the buffer's only count.
+            let size = unsafe { buffer.as_ref() }.capacity.get() as usize;
+            inner.stats.syscalls.add(1);
+            // SAFETY: the buffer has `size` bytes and is nobody else's.
+            let result = unsafe { sys::recv(socket.fd.get(), Header::bytes(buffer), size) };
+            // SAFETY: our count goes into the chunk; the kernel wrote that many bytes.
+            let chunk = unsafe { Chunk::from_raw(buffer, 0, *result.as_ref().unwrap_or(&0) as u32) };
+            match result {
+                Ok(0) => {
+                    drop(chunk);
+                    inner.receive_ended(socket, 0);
+                }
+                Ok(n) => {
+                    // A short read has emptied the socket, unless the peer has shut its side: then EOF is still to be read.
+                    if n < size && !socket.has(flag::READ_CLOSED) {
+                        socket.unset(flag::READABLE);
+                    }
+                    if bulk {
+                        socket.recv.set(Recv::Idle);
+                    }
+                    inner.received(socket, chunk);
+                    if bulk {
+                        return;
+                    }
+                }
+                Err(libc::EAGAIN) => {
+                    drop(chunk);
+                    socket.unset(flag::READABLE);
+                }
+                Err(libc::EINTR) => drop(chunk),
+                Err(errno) => {
+                    drop(chunk);
+                    inner.receive_ended(socket, errno);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn flush(&self, inner: &Inner, socket: &Socket) {
+        let closing = socket.phase.get() == Phase::Closing;
+        let may_send = match socket.send.get() {
+            Send::Open => true,
+            Send::Stalled => closing,
+            Send::Shut | Send::Failed => false,
+        };
+        if may_send && !socket.send_queue.is_empty() && !matches!(socket.phase.get(), Phase::Free | Phase::Connecting) {
+            self.attempt(inner, socket);
+        }
+        inner.after_send(socket);
+    }
+
+    fn attempt(&self, inner: &Inner, socket: &Socket) {
+        let mut pieces = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PIECES_MAX];
+        let count = socket.send_queue.len().min(PIECES_MAX).min(inner.options.pieces_per_send_max);
+        let mut total = 0;
+        for (i, piece) in pieces[..count].iter_mut().enumerate() {
+            // SAFETY: in range; the queue does not change before the send is over.
+            let chunk = unsafe { socket.send_queue.at(i) };
+            *piece = libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() };
+            total += chunk.len();
+        }
+        inner.stats.sends.add(1);
+        inner.stats.syscalls.add(1);
+        // SAFETY: the pieces are the queue's live chunks.
+        match unsafe { sys::send(socket.fd.get(), &pieces[..count]) } {
+            Ok(n) => {
+                inner.sent(socket, n);
+                if n < total {
+                    inner.send_stalled(socket);
+                }
+            }
+            Err(libc::EAGAIN) => inner.send_stalled(socket),
+            Err(libc::EINTR) => {}
+            Err(errno) => inner.send_failed(socket, errno),
+        }
+    }
+
+    pub(crate) fn attach_listener(&self, inner: &Inner, slot: &ListenSlot) -> io::Result<()> {
+        inner.stats.syscalls.add(1);
+        let token = Token(LISTENER_BIT | slot.index as usize | (slot.generation as usize) << 32);
+        self.registry.register(&mut SourceFd(&slot.fd()), token, Interest::READABLE)
+    }
+
+    pub(crate) fn arm_accept(&self, inner: &Inner, slot: &ListenSlot) {
+        if !slot.registered.replace(true)
+            && let Err(error) = self.attach_listener(inner, slot)
+        {
+            slot.registered.set(false);
+            slot.failed(inner, error.raw_os_error().unwrap_or(libc::EIO));
+            return;
+        }
+        slot.state.set(Accept::Armed);
+        // There is no edge for what waited in the backlog before, or while the slot was idle.
+        self.accepts.borrow_mut().push(slot.index);
+    }
+
+    pub(crate) fn disarm_accept(&self, inner: &Inner, slot: &ListenSlot) {
+        if slot.state.get() == Accept::Armed {
+            slot.idle(inner);
+        }
+    }
+
+    fn accept(&self, inner: &Inner, slot: &ListenSlot) {
+        let mut left = ACCEPTS_PER_TURN_MAX;
+        while slot.state.get() == Accept::Armed {
+            if left == 0 {
+                self.accepts.borrow_mut().push(slot.index);
+                return;
+            }
+            left -= 1;
+            inner.stats.syscalls.add(1);
+            match sys::accept(slot.fd()) {
+                Ok(fd) => slot.accepted(inner, fd),
+                Err(libc::EAGAIN) => return,
+                Err(errno) => slot.failed(inner, errno),
+            }
+        }
+    }
+
+    pub(crate) fn enter(&self, inner: &Inner, timeout: Option<Duration>) {
+        let pending = !self.reads.borrow().is_empty() || !self.accepts.borrow().is_empty() || self.events_full.get();
+        let mut timeout = if pending { Some(Duration::ZERO) } else { timeout };
+        let may_block = timeout != Some(Duration::ZERO);
+        let asleep = may_block && inner.wake.may_sleep();
+        if !asleep {
+            timeout = Some(Duration::ZERO);
+        } else {
+            inner.stats.sleeps.add(1);
+        }
+        let mut events = self.events.borrow_mut();
+        inner.stats.enters.add(1);
+        let result = self.poll.borrow_mut().poll(&mut events, timeout);
+        if asleep {
+            inner.wake.awake();
+        }
+        if result.is_err() {
+            // EINTR: nothing was taken. Others cannot happen to an epoll descriptor and a buffer that are ours.
+            debug_assert_eq!(result.unwrap_err().kind(), io::ErrorKind::Interrupted);
+            events.clear();
+        }
+        self.read_listed(inner);
+        let mut count = 0;
+        for event in events.iter() {
+            count += 1;
+            let token = event.token();
+            if token == TOKEN_WAKE {
+                sys::eventfd_drain(inner.wake.event());
+            } else if token.0 & LISTENER_BIT != 0 {
+                if let Some(slot) = inner.listeners.get(token.0 as u32)
+                    && slot.generation == (token.0 >> 32) as u32 & GENERATION_MASK
+                {
+                    self.accept(inner, &slot);
+                }
+            } else if let Some(socket) = inner.sockets.get(token.0 as u32)
+                && socket.generation.get() == (token.0 >> 32) as u32
+            {
+                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    socket.set(flag::READABLE);
+                    if event.is_read_closed() || event.is_error() {
+                        socket.set(flag::READ_CLOSED);
+                    }
+                    self.read(inner, socket);
+                }
+                if event.is_writable() || event.is_write_closed() || event.is_error() {
+                    inner.writable(socket);
+                }
+            }
+        }
+        self.events_full.set(count == EVENTS_PER_TURN_MAX);
+        inner.stats.completions.add(count as u64);
+    }
+
+    /// Reads and accepts what was left readable and is armed again.
+    fn read_listed(&self, inner: &Inner) {
+        if !self.reads.borrow().is_empty() {
+            let mut list = self.reads.replace(self.reads_spare.take());
+            for index in list.drain(..) {
+                let socket = inner.sockets.get(index).expect("listed slots exist");
+                socket.unset(flag::READ_LISTED);
+                self.read(inner, socket);
+            }
+            self.reads_spare.replace(list);
+        }
+        if !self.accepts.borrow().is_empty() {
+            for index in self.accepts.take() {
+                if let Some(slot) = inner.listeners.get(index) {
+                    self.accept(inner, &slot);
+                }
+            }
+        }
+    }
+}

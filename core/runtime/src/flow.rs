@@ -1,0 +1,280 @@
+//! What happens to a socket's bytes between its handle and the driver, the same on both drivers.
+//!
+//! Down: a handle queues output and arms receives. Up: a driver reports bytes, ends, sends and writability here. Nothing in this
+//! file makes a system call but shutdown(2) and close(2).
+//!
+//! Invariant ("a chunk is held only while its bytes move"): when a turn ends no receive queue, and no send queue that waits
+//! for the peer, holds a receive chunk.
+
+use crate::chunk::Chunk;
+use crate::core::Inner;
+use crate::socket::{Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
+use crate::sys;
+
+/// Bytes received and not yet taken, for each socket, beyond which its receive is disarmed; one burst of a multishot may
+/// come on top. It is armed again at half. One full window of the usual TLS record size.
+pub const RECV_UNREAD_MAX: usize = 16 << 10;
+
+impl Inner {
+    // --- From the driver -------------------------------------------------------------------------------------------------
+
+    /// Bytes have come.
+    #[inline]
+    pub(crate) fn received(&self, socket: &Socket, chunk: Chunk) {
+        debug_assert!(!chunk.is_empty());
+        self.stats.recvs.add(1);
+        self.stats.bytes_received.add(chunk.len() as u64);
+        if socket.phase.get() == Phase::Closing {
+            return; // Nobody will read it.
+        }
+        socket.unread.set(socket.unread.get() + chunk.len() as u32);
+        if !socket.has(flag::SETTLE) {
+            socket.set(flag::SETTLE);
+            self.settle.borrow_mut().push(socket.index);
+        }
+        socket.recv_queue.push(&self.pools, chunk);
+        socket.recv_waker.wake();
+    }
+
+    /// The peer has ended its stream (`errno` 0), or the socket failed.
+    pub(crate) fn receive_ended(&self, socket: &Socket, errno: i32) {
+        socket.recv.set(Recv::Ended);
+        socket.recv_error.set(errno);
+        socket.recv_waker.wake();
+    }
+
+    /// A receive came to an end that is none of the stream: a cancel has completed, or the kernel wants to be asked again.
+    pub(crate) fn receive_idle(&self, socket: &Socket) {
+        socket.recv.set(Recv::Idle);
+        match socket.phase.get() {
+            // Whoever waits, waits for bytes: what has come already woke him, and he arms by himself when he has taken it.
+            Phase::Open if socket.recv_waker.is_set() && (socket.unread.get() as usize) < RECV_UNREAD_MAX => {
+                self.driver.arm_recv(self, socket);
+            }
+            Phase::Detaching => {
+                socket.recv_waker.wake();
+            }
+            _ => {}
+        }
+    }
+
+    /// There was no chunk for a receive: it is armed again when chunks come home.
+    pub(crate) fn receive_starved(&self, socket: &Socket) {
+        self.stats.enobufs.add(1);
+        socket.recv.set(Recv::Starved);
+        self.starved.borrow_mut().push_back(socket.index);
+    }
+
+    /// The kernel took `n` bytes of the output.
+    #[inline]
+    pub(crate) fn sent(&self, socket: &Socket, n: usize) {
+        socket.send_queue.consume(n);
+        let unsent = socket.unsent.get() - n;
+        socket.unsent.set(unsent);
+        self.stats.bytes_sent.add(n as u64);
+        if unsent <= socket.send_limit.get() {
+            socket.send_waker.wake();
+        }
+    }
+
+    /// The kernel's buffer is full: the rest waits, outside the receive chunks.
+    pub(crate) fn send_stalled(&self, socket: &Socket) {
+        self.stats.send_stalls.add(1);
+        let copied = socket.send_queue.settle(&self.pools);
+        self.stats.bytes_settled.add(copied as u64);
+        socket.send.set(Send::Stalled);
+        if socket.phase.get() != Phase::Closing {
+            self.driver.arm_writable(self, socket);
+        }
+    }
+
+    /// The socket takes no more output, ever.
+    pub(crate) fn send_failed(&self, socket: &Socket, errno: i32) {
+        socket.send.set(Send::Failed);
+        socket.send_error.set(errno);
+        socket.send_queue.clear();
+        socket.unsent.set(0);
+        socket.send_waker.wake();
+    }
+
+    /// The socket can take output again, or is connected.
+    pub(crate) fn writable(&self, socket: &Socket) {
+        if socket.send.get() != Send::Stalled {
+            return;
+        }
+        socket.send.set(Send::Open);
+        if socket.phase.get() == Phase::Connecting {
+            socket.send_waker.wake();
+        } else {
+            self.enlist_flush(socket);
+        }
+    }
+
+    /// What follows a decided send: more of it, FIN, or the end.
+    pub(crate) fn after_send(&self, socket: &Socket) {
+        socket.send_result.set(SEND_UNTOLD);
+        match socket.phase.get() {
+            Phase::Closing => {
+                socket.send_queue.clear();
+                self.finish_close(socket);
+            }
+            Phase::Free => {}
+            _ if !socket.send_queue.is_empty() => {
+                if socket.send.get() == Send::Open {
+                    self.enlist_flush(socket);
+                }
+            }
+            _ if socket.has(flag::FIN) && socket.send.get() == Send::Open => {
+                self.stats.syscalls.add(1);
+                sys::shutdown_write(socket.fd.get());
+                socket.send.set(Send::Shut);
+                socket.send_waker.wake();
+            }
+            _ => {}
+        }
+    }
+
+    // --- From the handle -------------------------------------------------------------------------------------------------
+
+    /// Puts the socket on the list of this turn's flush.
+    #[inline]
+    pub(crate) fn enlist_flush(&self, socket: &Socket) {
+        if !socket.has(flag::FLUSH) {
+            socket.set(flag::FLUSH);
+            self.flush.borrow_mut().push(socket.index);
+        }
+    }
+
+    /// Queues output.
+    #[inline]
+    pub(crate) fn queue_send(&self, socket: &Socket, chunk: Chunk) {
+        if chunk.is_empty() || matches!(socket.send.get(), Send::Failed | Send::Shut) {
+            return;
+        }
+        socket.unsent.set(socket.unsent.get() + chunk.len());
+        let stalled = socket.send.get() == Send::Stalled;
+        // What queues behind a stall waits for the peer: not in a receive chunk.
+        if stalled && chunk.is_recv() {
+            let mut block = self.pools.block(chunk.len());
+            block.extend_from_slice(&chunk);
+            socket.send_queue.push(&self.pools, block.freeze());
+            return;
+        }
+        socket.send_queue.push(&self.pools, chunk);
+        if !stalled {
+            self.enlist_flush(socket);
+        }
+    }
+
+    /// Takes the oldest unread bytes.
+    #[inline]
+    pub(crate) fn take_received(&self, socket: &Socket) -> Option<Chunk> {
+        let chunk = socket.recv_queue.pop()?;
+        let unread = socket.unread.get() - chunk.len() as u32;
+        socket.unread.set(unread);
+        // Held back, or between two bulk receives: go on when there is room. A bulk stream waits until somebody asks.
+        if socket.recv.get() == Recv::Idle
+            && !socket.has(flag::BULK)
+            && unread as usize <= RECV_UNREAD_MAX / 2
+            && socket.phase.get() == Phase::Open
+        {
+            self.driver.arm_recv(self, socket);
+        }
+        Some(chunk)
+    }
+
+    /// Arms the receive of a socket that somebody waits for.
+    #[inline]
+    pub(crate) fn want_recv(&self, socket: &Socket) {
+        if socket.recv.get() == Recv::Idle && socket.phase.get() == Phase::Open {
+            self.driver.arm_recv(self, socket);
+        }
+    }
+
+    /// The handle is gone: one last flush at the end of the turn, then the end.
+    pub(crate) fn close(&self, socket: &Socket) {
+        if matches!(socket.phase.get(), Phase::Free | Phase::Closing) {
+            return;
+        }
+        let connecting = socket.phase.replace(Phase::Closing) == Phase::Connecting;
+        socket.recv_queue.clear();
+        socket.unread.set(0);
+        socket.recv_waker.clear();
+        socket.send_waker.clear();
+        if socket.has(flag::ABORT) || connecting {
+            socket.send_queue.clear();
+            socket.unsent.set(0);
+        }
+        self.enlist_flush(socket);
+    }
+
+    /// Cancels what is in flight; closes and frees once nothing is.
+    pub(crate) fn finish_close(&self, socket: &Socket) {
+        debug_assert_eq!(socket.phase.get(), Phase::Closing);
+        if socket.in_flight.get() > 0 {
+            self.driver.cancel(self, socket);
+            return;
+        }
+        if socket.has(flag::ABORT) {
+            self.stats.syscalls.add(1);
+            sys::set_linger_zero(socket.fd.get());
+        }
+        self.stats.syscalls.add(1);
+        sys::close(self.release(socket));
+    }
+
+    /// Frees the slot; returns its descriptor.
+    pub(crate) fn release(&self, socket: &Socket) -> i32 {
+        self.stats.streams.sub(1);
+        self.sockets.free(socket)
+    }
+
+    // --- The end of the turn ---------------------------------------------------------------------------------------------
+
+    /// Copies what no task took out of the receive chunks.
+    #[inline]
+    pub(crate) fn settle_received(&self) {
+        let mut list = self.settle.borrow_mut();
+        for index in list.drain(..) {
+            let socket = self.sockets.get(index).expect("listed slots exist");
+            socket.unset(flag::SETTLE);
+            if !socket.recv_queue.is_empty() {
+                let copied = socket.recv_queue.settle(&self.pools);
+                self.stats.bytes_settled.add(copied as u64);
+            }
+        }
+    }
+
+    /// One gathered send for each socket with output. What it leaves on the list is for the next turn.
+    #[inline]
+    pub(crate) fn flush_all(&self) {
+        if self.flush.borrow().is_empty() {
+            return;
+        }
+        let mut list = self.flush.replace(self.flush_spare.take());
+        for index in list.drain(..) {
+            let socket = self.sockets.get(index).expect("listed slots exist");
+            socket.unset(flag::FLUSH);
+            self.driver.flush(self, socket);
+        }
+        self.flush_spare.replace(list);
+    }
+
+    /// Arms the oldest of those that found no chunk, as far as there are chunks.
+    #[inline]
+    pub(crate) fn rearm_starved(&self) {
+        if self.starved.borrow().is_empty() {
+            return;
+        }
+        let mut chunks = self.pools.chunks_free();
+        while chunks > 0 {
+            let Some(index) = self.starved.borrow_mut().pop_front() else { break };
+            let socket = self.sockets.get(index).expect("listed slots exist");
+            if socket.recv.get() == Recv::Starved && socket.phase.get() == Phase::Open {
+                socket.recv.set(Recv::Idle);
+                self.driver.arm_recv(self, socket);
+                chunks -= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! The buffers of one core: receive chunks, bulk buffers and blocks, and the way home of each.
+//!
+//! Receive chunks are few and shared by all sockets. On `ring` the free ones lie in the kernel's provided-buffer ring
+//! (io_uring_register_buf_ring(3)); on `poll` on a free list. Bulk buffers are allocated when first wanted and kept for reuse.
+//! Invariant: `chunks_free` counts exactly the receive chunks that no `Chunk` names and no completion carries.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::cell::{Cell, RefCell};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use io_uring::types::BufRingEntry;
+
+use crate::block::{self, BlockMut, BlockPool, Purpose};
+use crate::chunk::{Chunk, HEADER_SIZE, Header, Kind};
+use crate::core::Options;
+use crate::stats::LoopStats;
+
+const PAGE_SIZE: usize = 4096;
+
+/// All buffers of one core. It stays at one address from the first buffer on (headers point back to it).
+pub(crate) struct Pools {
+    blocks: BlockPool,
+    chunks: ChunkPool,
+    bulk: BulkPool,
+    stats: Arc<LoopStats>,
+}
+
+impl Pools {
+    pub(crate) fn new(options: &Options, stats: Arc<LoopStats>) -> Pools {
+        Pools {
+            blocks: BlockPool::new(options.blocks_bytes_max),
+            chunks: ChunkPool::new(options),
+            bulk: BulkPool::new(options),
+            stats,
+        }
+    }
+
+    /// An empty block of at least `capacity_min` bytes.
+    #[inline]
+    pub(crate) fn block(&self, capacity_min: usize) -> BlockMut {
+        BlockMut::new(self.blocks.take(self, &self.stats, capacity_min, Purpose::Bytes))
+    }
+
+    /// Memory for a value of `size` bytes, aligned to 32.
+    #[inline]
+    pub(crate) fn cell(&self, size: usize) -> NonNull<Header> {
+        self.blocks.take(self, &self.stats, size, Purpose::Cell)
+    }
+
+    /// Sends a buffer without holders home.
+    ///
+    /// # Safety
+    /// `header` came from these pools and has no count left.
+    #[inline]
+    pub(crate) unsafe fn release(header: NonNull<Header>) {
+        // SAFETY: the caller's promise; `Pools` outlives its buffers (core.rs leaks it rather than free it too early).
+        let (head, pools) = unsafe { (header.as_ref(), &*header.as_ref().pools.get()) };
+        debug_assert_eq!(head.refs.get(), 0);
+        match head.kind.get() {
+            Kind::Recv => pools.chunks.put(&pools.stats, head),
+            // SAFETY: no count is left, and the kind says where the buffer came from.
+            Kind::Bytes | Kind::Cell => unsafe { pools.blocks.put(&pools.stats, header) },
+            Kind::Bulk => pools.bulk.put(&pools.stats, header),
+            // SAFETY: as above.
+            Kind::HeapBytes | Kind::HeapCell => unsafe { block::free_heap(&pools.stats, header) },
+        }
+    }
+
+    /// Sends memory taken by [`Pools::cell`] home.
+    ///
+    /// # Safety
+    /// `header` came from `cell`, and its value was dropped.
+    #[inline]
+    pub(crate) unsafe fn release_cell(header: NonNull<Header>) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            header.as_ref().refs.set(0);
+            Pools::release(header);
+        }
+    }
+
+    /// Provides the first chunks, for the kernel (`ring`) or for the poll driver's own receives.
+    pub(crate) fn start(&self, ring: bool) {
+        if ring {
+            self.chunks.ring.replace(Some(BufRing::new(self.chunks.max)));
+        }
+        self.chunks.grow(self, self.chunks.initial);
+    }
+
+    /// Twice as many chunks, within the limit. Says whether there are more now.
+    pub(crate) fn chunks_grow(&self) -> bool {
+        self.chunks.grow(self, self.chunks.total.get())
+    }
+
+    /// Chunks that nobody holds.
+    #[inline]
+    pub(crate) fn chunks_free(&self) -> u32 {
+        self.chunks.free.get()
+    }
+
+    pub(crate) fn chunk_size(&self) -> usize {
+        self.chunks.chunk_size
+    }
+
+    /// A free receive chunk of the poll driver, with one count. `None` when all are held and the limit is reached.
+    #[inline]
+    pub(crate) fn chunk_take(&self) -> Option<NonNull<Header>> {
+        if self.chunks.list.get().is_null() && !self.chunks_grow() {
+            return None;
+        }
+        self.chunks.take_listed(self)
+    }
+
+    /// The chunk `index` that the kernel filled with `len` bytes.
+    #[inline]
+    pub(crate) fn chunk_filled(&self, index: u16, len: usize) -> Chunk {
+        self.chunks.filled(self, index, len)
+    }
+
+    /// Makes the chunks that came home visible to the kernel.
+    #[inline]
+    pub(crate) fn chunks_publish(&self) {
+        if let Some(ring) = &*self.chunks.ring.borrow() {
+            ring.publish();
+        }
+    }
+
+    /// Address and entries of the provided-buffer ring, for its registration.
+    pub(crate) fn buf_ring(&self) -> Option<(u64, u16)> {
+        self.chunks.ring.borrow().as_ref().map(|ring| (ring.base as u64, ring.mask + 1))
+    }
+
+    /// A bulk buffer with one count; `None` at the limit.
+    #[inline]
+    pub(crate) fn bulk_take(&self) -> Option<NonNull<Header>> {
+        self.bulk.take(self, &self.stats)
+    }
+
+    pub(crate) fn bulk_size(&self) -> usize {
+        self.bulk.size
+    }
+
+    /// Buffers that somebody still holds: receive chunks, bulk buffers, and bytes of blocks.
+    pub(crate) fn outstanding(&self) -> (u32, u32, u64) {
+        (self.chunks.total.get() - self.chunks.free.get(), self.bulk.in_use.get(), self.stats.blocks_in_use_bytes.get())
+    }
+
+    /// Whether [`Pools::shrink`] might give something back.
+    #[inline]
+    pub(crate) fn could_shrink(&self) -> bool {
+        self.blocks.cached_bytes() > BLOCKS_KEEP_BYTES
+            || !self.bulk.list.get().is_null()
+            || self.chunks.discardable.get()
+    }
+
+    /// Gives memory back that a quiet core does not need: half of the cached blocks, all cached bulk buffers, and the
+    /// pages of receive chunks beyond the first ones.
+    ///
+    /// `deferred` says that the kernel fills chunks only inside `enter` (IORING_SETUP_DEFER_TASKRUN): without it a chunk
+    /// that counts as free might just have been filled, so no page may go.
+    pub(crate) fn shrink(&self, deferred: bool) {
+        let keep = (self.blocks.cached_bytes() / 2).max(BLOCKS_KEEP_BYTES);
+        self.blocks.trim(&self.stats, keep);
+        self.bulk.trim();
+        if deferred {
+            self.chunks.discard_pages();
+        }
+    }
+}
+
+/// Cached blocks that stay also on a quiet core: the working set of a few dozen exchanges.
+const BLOCKS_KEEP_BYTES: usize = 128 << 10;
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        assert_eq!(self.outstanding(), (0, 0, 0), "buffers outlive their holders, never the other way round");
+        self.blocks.trim(&self.stats, 0);
+        self.bulk.trim();
+    }
+}
+
+/// A run of chunks in one allocation.
+struct Slab {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+struct ChunkPool {
+    chunk_size: usize,
+    stride: usize,
+    initial: u32,
+    max: u32,
+    total: Cell<u32>,
+    free: Cell<u32>,
+    /// The fewest free chunks since the last look of the housekeeper: how much of the pool was in use at once.
+    free_low: Cell<u32>,
+    /// Slabs beyond the first hold pages that a quiet core could give back. Ring only.
+    discardable: Cell<bool>,
+    list: Cell<*mut Header>,
+    table: RefCell<Vec<NonNull<Header>>>,
+    slabs: RefCell<Vec<Slab>>,
+    ring: RefCell<Option<BufRing>>,
+}
+
+impl ChunkPool {
+    fn new(options: &Options) -> ChunkPool {
+        let stride = (options.chunk_size + HEADER_SIZE).next_multiple_of(64);
+        ChunkPool {
+            chunk_size: options.chunk_size,
+            stride,
+            initial: u32::from(options.chunks_initial),
+            max: u32::from(options.chunks_max),
+            total: Cell::new(0),
+            free: Cell::new(0),
+            free_low: Cell::new(0),
+            discardable: Cell::new(false),
+            list: Cell::new(ptr::null_mut()),
+            table: RefCell::new(Vec::new()),
+            slabs: RefCell::new(Vec::new()),
+            ring: RefCell::new(None),
+        }
+    }
+
+    #[cold]
+    fn grow(&self, pools: &Pools, more: u32) -> bool {
+        let first = self.total.get();
+        let count = more.min(self.max - first);
+        if count == 0 {
+            return false;
+        }
+        let layout = Layout::from_size_align((self.stride * count as usize).next_multiple_of(PAGE_SIZE), PAGE_SIZE)
+            .expect("chunks_max x chunk_size is far below isize::MAX");
+        // SAFETY: the layout has a size. Zeroed, so that a fresh chunk is initialised memory.
+        let Some(base) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        for i in 0..count {
+            // SAFETY: chunk `i` lies inside the slab: count x stride <= layout.size().
+            let header = unsafe { base.add(i as usize * self.stride) }.cast::<Header>();
+            self.stamp(pools, header, (first + i) as u16);
+            self.table.borrow_mut().push(header);
+        }
+        self.slabs.borrow_mut().push(Slab { base, layout });
+        self.discardable.set(first > 0 && self.ring.borrow().is_some());
+        self.total.set(first + count);
+        pools.stats.chunks_total.set(u64::from(first + count));
+        for i in first..first + count {
+            let header = self.table.borrow()[i as usize];
+            // SAFETY: just stamped.
+            self.put(&pools.stats, unsafe { header.as_ref() });
+        }
+        self.chunks_publish();
+        true
+    }
+
+    fn chunks_publish(&self) {
+        if let Some(ring) = &*self.ring.borrow() {
+            ring.publish();
+        }
+    }
+
+    /// Writes a chunk's header (again): giving its pages back had zeroed it.
+    #[inline]
+    fn stamp(&self, pools: *const Pools, header: NonNull<Header>, index: u16) {
+        // SAFETY: `header` is the start of a chunk's own memory, which nobody else uses now.
+        unsafe {
+            header.write(Header {
+                refs: Cell::new(0),
+                capacity: Cell::new(self.chunk_size as u32),
+                kind: Cell::new(Kind::Recv),
+                class: Cell::new(0),
+                index: Cell::new(index),
+                pools: Cell::new(pools),
+                next: Cell::new(ptr::null_mut()),
+            });
+        }
+    }
+
+    #[inline]
+    fn put(&self, stats: &LoopStats, head: &Header) {
+        self.free.set(self.free.get() + 1);
+        stats.chunks_free.set(u64::from(self.free.get()));
+        if let Some(ring) = &*self.ring.borrow() {
+            ring.push(Header::bytes(NonNull::from(head)), self.chunk_size as u32, head.index.get());
+            return;
+        }
+        head.next.set(self.list.get());
+        self.list.set(ptr::from_ref(head).cast_mut());
+    }
+
+    #[inline]
+    fn taken(&self, stats: &LoopStats) {
+        let free = self.free.get() - 1;
+        self.free.set(free);
+        if free < self.free_low.get() {
+            self.free_low.set(free);
+        }
+        stats.chunks_free.set(u64::from(free));
+    }
+
+    #[inline]
+    fn take_listed(&self, pools: &Pools) -> Option<NonNull<Header>> {
+        let header = NonNull::new(self.list.get())?;
+        // SAFETY: on the free list, so whole and unused.
+        let head = unsafe { header.as_ref() };
+        self.list.set(head.next.get());
+        head.refs.set(1);
+        self.taken(&pools.stats);
+        Some(header)
+    }
+
+    #[inline]
+    fn filled(&self, pools: &Pools, index: u16, len: usize) -> Chunk {
+        assert!(len <= self.chunk_size, "the kernel fills no more than it was given");
+        let header = self.table.borrow()[index as usize];
+        // SAFETY: the kernel took this chunk out of the ring and named it in a completion: it is ours now.
+        let head = unsafe { header.as_ref() };
+        if head.pools.get().is_null() {
+            self.stamp(pools, header, index);
+            self.discardable.set(true);
+        }
+        head.refs.set(1);
+        self.taken(&pools.stats);
+        // SAFETY: one count is ours, and the kernel wrote `len` bytes.
+        unsafe { Chunk::from_raw(header, 0, len as u32) }
+    }
+
+    /// Gives the pages of all slabs but the first back to the system when no chunk is held and few were in use at once
+    /// since the last call. The chunks stay provided; their memory comes back, zeroed, when it is next written.
+    fn discard_pages(&self) {
+        let (total, free) = (self.total.get(), self.free.get());
+        let used_at_once = total - self.free_low.replace(free);
+        if !self.discardable.get() || free != total || used_at_once > self.initial / 2 {
+            return;
+        }
+        self.discardable.set(false);
+        for slab in self.slabs.borrow().iter().skip(1) {
+            // SAFETY: the range is this slab's own; no chunk of it is held, and a header that reads as zero is
+            // stamped again before use (`filled`). The kernel writes to these buffers only inside `enter`, that is
+            // never at the same time (the caller's promise).
+            unsafe { libc::madvise(slab.base.as_ptr().cast(), slab.layout.size(), libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+impl Drop for ChunkPool {
+    fn drop(&mut self) {
+        for slab in self.slabs.get_mut() {
+            // SAFETY: no chunk is held (checked by `Pools::drop`), and the ring, if any, is closed before the pools go.
+            unsafe { dealloc(slab.base.as_ptr(), slab.layout) };
+        }
+    }
+}
+
+/// The ring of free chunks that is shared with the kernel (io_uring_setup_buf_ring(3)); only its tail is ours to move.
+struct BufRing {
+    base: *mut BufRingEntry,
+    layout: Layout,
+    mask: u16,
+    tail: Cell<u16>,
+}
+
+impl BufRing {
+    fn new(chunks_max: u32) -> BufRing {
+        let entries = chunks_max.next_power_of_two();
+        assert!(entries <= 1 << 15, "the kernel's limit of entries in a buffer ring");
+        let layout =
+            Layout::from_size_align(entries as usize * size_of::<BufRingEntry>(), PAGE_SIZE).expect("at most 512 KiB");
+        // SAFETY: the layout has a size.
+        let base = unsafe { alloc_zeroed(layout) };
+        if base.is_null() {
+            handle_alloc_error(layout)
+        }
+        BufRing { base: base.cast(), layout, mask: (entries - 1) as u16, tail: Cell::new(0) }
+    }
+
+    #[inline]
+    fn push(&self, data: *mut u8, len: u32, index: u16) {
+        let tail = self.tail.get();
+        // SAFETY: inside the ring by the mask. Entries between the published tail and ours are not the kernel's: there are
+        // never more free chunks than entries, so this one was consumed.
+        unsafe {
+            let entry = &mut *self.base.add((tail & self.mask) as usize);
+            entry.set_addr(data as u64);
+            entry.set_len(len);
+            entry.set_bid(index);
+        }
+        self.tail.set(tail.wrapping_add(1));
+    }
+
+    #[inline]
+    fn publish(&self) {
+        // SAFETY: the tail word lies in the first entry's reserved field and is only written by us.
+        let tail = unsafe { &*BufRingEntry::tail(self.base).cast::<AtomicU16>() };
+        tail.store(self.tail.get(), Ordering::Release);
+    }
+}
+
+impl Drop for BufRing {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new`; the ring that knew it is closed before the pools go (driver/ring.rs).
+        unsafe { dealloc(self.base.cast(), self.layout) };
+    }
+}
+
+struct BulkPool {
+    size: usize,
+    max: u32,
+    in_use: Cell<u32>,
+    list: Cell<*mut Header>,
+}
+
+impl BulkPool {
+    fn new(options: &Options) -> BulkPool {
+        BulkPool {
+            size: options.bulk_size,
+            max: options.bulk_buffers_max as u32,
+            in_use: Cell::new(0),
+            list: Cell::new(ptr::null_mut()),
+        }
+    }
+
+    fn take(&self, pools: *const Pools, stats: &LoopStats) -> Option<NonNull<Header>> {
+        if self.in_use.get() >= self.max {
+            return None;
+        }
+        self.in_use.set(self.in_use.get() + 1);
+        stats.bulk_in_use.set(u64::from(self.in_use.get()));
+        let Some(header) = NonNull::new(self.list.get()) else {
+            return Some(block::fresh(pools, self.size + HEADER_SIZE, Kind::Bulk, 0));
+        };
+        // SAFETY: on the free list, so whole and unused.
+        let head = unsafe { header.as_ref() };
+        self.list.set(head.next.get());
+        head.refs.set(1);
+        Some(header)
+    }
+
+    fn put(&self, stats: &LoopStats, header: NonNull<Header>) {
+        self.in_use.set(self.in_use.get() - 1);
+        stats.bulk_in_use.set(u64::from(self.in_use.get()));
+        // SAFETY: without holders and alive; the list is this core's. Free ones are at most `max` (those ever in use).
+        unsafe { header.as_ref() }.next.set(self.list.get());
+        self.list.set(header.as_ptr());
+    }
+
+    fn trim(&self) {
+        while let Some(header) = NonNull::new(self.list.get()) {
+            // SAFETY: on the free list; made by `fresh` with this size.
+            unsafe {
+                self.list.set(header.as_ref().next.get());
+                block::free_fresh(header, self.size + HEADER_SIZE);
+            }
+        }
+    }
+}

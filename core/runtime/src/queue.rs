@@ -1,0 +1,230 @@
+//! A queue of chunks that costs nothing while it is empty: its ring lies in a block of the core's pool, borrowed with the
+//! first chunk and given back with the last.
+//!
+//! Invariant: `base` is null exactly when the queue is empty; the `len` places from `head` on (wrapping) hold live chunks.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use crate::chunk::{Chunk, HEADER_SIZE, Header};
+use crate::pool::Pools;
+
+/// Places of a fresh ring: what the smallest block holds.
+const PLACES_MIN: usize = (128 - HEADER_SIZE) / size_of::<Chunk>();
+
+pub(crate) struct ChunkQueue {
+    base: Cell<*mut Header>,
+    head: Cell<u32>,
+    len: Cell<u32>,
+    capacity: Cell<u32>,
+}
+
+impl ChunkQueue {
+    pub(crate) const fn new() -> ChunkQueue {
+        ChunkQueue { base: Cell::new(ptr::null_mut()), head: Cell::new(0), len: Cell::new(0), capacity: Cell::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.get() as usize
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.get() == 0
+    }
+
+    #[inline]
+    fn places(&self) -> *mut Chunk {
+        debug_assert!(!self.base.get().is_null());
+        // SAFETY: not null while the queue has a block, which is a live buffer.
+        Header::bytes(unsafe { NonNull::new_unchecked(self.base.get()) }).cast()
+    }
+
+    /// The address of the place `index` counted from the front.
+    #[inline]
+    fn place(&self, index: u32) -> *mut Chunk {
+        let mut at = self.head.get() + index;
+        if at >= self.capacity.get() {
+            at -= self.capacity.get();
+        }
+        // SAFETY: at < capacity.
+        unsafe { self.places().add(at as usize) }
+    }
+
+    #[inline]
+    fn reserve(&self, pools: &Pools) {
+        if self.len.get() == self.capacity.get() {
+            self.enlarge(pools);
+        }
+    }
+
+    fn enlarge(&self, pools: &Pools) {
+        let places = if self.base.get().is_null() { PLACES_MIN } else { self.capacity.get() as usize * 2 };
+        let header = pools.cell(places * size_of::<Chunk>());
+        // SAFETY: fresh from the pool.
+        let capacity = unsafe { header.as_ref() }.capacity.get() as usize / size_of::<Chunk>();
+        let to = Header::bytes(header).cast::<Chunk>();
+        for index in 0..self.len.get() {
+            // SAFETY: moves each live chunk to its new place; the old places are forgotten below.
+            unsafe { to.add(index as usize).copy_from_nonoverlapping(self.place(index), 1) };
+        }
+        if let Some(old) = NonNull::new(self.base.replace(header.as_ptr())) {
+            // SAFETY: its chunks were moved out.
+            unsafe { Pools::release_cell(old) };
+        }
+        self.head.set(0);
+        self.capacity.set(capacity as u32);
+    }
+
+    #[inline]
+    pub(crate) fn push(&self, pools: &Pools, chunk: Chunk) {
+        self.reserve(pools);
+        // SAFETY: `reserve` made room; the place is free.
+        unsafe { self.place(self.len.get()).write(chunk) };
+        self.len.set(self.len.get() + 1);
+    }
+
+    pub(crate) fn push_front(&self, pools: &Pools, chunk: Chunk) {
+        self.reserve(pools);
+        let head = if self.head.get() == 0 { self.capacity.get() - 1 } else { self.head.get() - 1 };
+        self.head.set(head);
+        // SAFETY: the place before the old front is free, as there was room.
+        unsafe { self.place(0).write(chunk) };
+        self.len.set(self.len.get() + 1);
+    }
+
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Chunk> {
+        let len = self.len.get();
+        if len == 0 {
+            return None;
+        }
+        // SAFETY: the front is live; it is forgotten right here.
+        let chunk = unsafe { self.place(0).read() };
+        self.len.set(len - 1);
+        if len == 1 {
+            self.give_back();
+        } else {
+            let head = self.head.get() + 1;
+            self.head.set(if head == self.capacity.get() { 0 } else { head });
+        }
+        Some(chunk)
+    }
+
+    #[inline]
+    fn give_back(&self) {
+        let base = self.base.replace(ptr::null_mut());
+        self.capacity.set(0);
+        self.head.set(0);
+        if let Some(header) = NonNull::new(base) {
+            // SAFETY: the queue is empty, so the block holds no live chunk.
+            unsafe { Pools::release_cell(header) };
+        }
+    }
+
+    /// The chunk at `index` from the front.
+    ///
+    /// # Safety
+    /// `index < len()`, and the reference ends before the queue changes.
+    #[inline]
+    pub(crate) unsafe fn at(&self, index: usize) -> &Chunk {
+        debug_assert!(index < self.len());
+        // SAFETY: live by the invariant; the caller limits the reference.
+        unsafe { &*self.place(index as u32) }
+    }
+
+    /// Drops bytes from the front, as far as `n` reaches.
+    #[inline]
+    pub(crate) fn consume(&self, mut n: usize) {
+        while n > 0 {
+            assert!(!self.is_empty(), "no more is consumed than was queued");
+            // SAFETY: not empty; the reference ends with this block.
+            let front = unsafe { &mut *self.place(0) };
+            if n < front.len() {
+                front.advance(n);
+                return;
+            }
+            n -= front.len();
+            drop(self.pop());
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        while self.pop().is_some() {}
+    }
+
+    /// Puts `chunk` in the place of the one at `index`, which is returned.
+    pub(crate) fn replace(&self, index: usize, chunk: Chunk) -> Chunk {
+        assert!(index < self.len());
+        // SAFETY: live by the invariant; exchanged for another live one.
+        unsafe { self.place(index as u32).replace(chunk) }
+    }
+
+    /// Forgets the places behind the first `len`, which hold nothing any more.
+    fn shorten(&self, len: usize) {
+        self.len.set(len as u32);
+        if len == 0 {
+            self.give_back();
+        }
+    }
+
+    /// Copies the bytes that lie in receive chunks into blocks, so that the chunks go home; order is kept, and neighbours
+    /// are joined. Returns the bytes copied.
+    pub(crate) fn settle(&self, pools: &Pools) -> usize {
+        let count = self.len.get();
+        // Fast way out: nothing of it is in a receive chunk.
+        // SAFETY: in range; the reference is gone at once.
+        if !(0..count).any(|i| unsafe { self.at(i as usize) }.is_recv()) {
+            return 0;
+        }
+        let mut copied = 0;
+        let mut kept = 0u32; // places already final
+        let mut index = 0u32;
+        while index < count {
+            // SAFETY: takes the chunk out of its place; places below `kept` and from `index` on are the live ones.
+            let chunk = unsafe { self.place(index).read() };
+            index += 1;
+            if !chunk.is_recv() {
+                // SAFETY: kept < index, so this place was emptied.
+                unsafe { self.place(kept).write(chunk) };
+                kept += 1;
+                continue;
+            }
+            copied += chunk.len();
+            // SAFETY: kept > 0: that place is live and nobody else refers to it.
+            if kept > 0 && unsafe { &mut *self.place(kept - 1) }.append_unique(&chunk) {
+                continue;
+            }
+            // Behind another piece comes a larger block, so that a trickle of single bytes is joined, not listed.
+            let mut run = chunk.len();
+            for i in index..count {
+                // SAFETY: live: at or behind `index`.
+                let next = unsafe { &*self.place(i) };
+                if !next.is_recv() {
+                    break;
+                }
+                run += next.len();
+            }
+            let room = if kept > 0 { run.max(BLOCK_BEHIND_MIN) } else { run };
+            let mut block = pools.block(room.min(BLOCK_MAX).max(chunk.len()));
+            block.extend_from_slice(&chunk);
+            // SAFETY: kept < index, so this place was emptied.
+            unsafe { self.place(kept).write(block.freeze()) };
+            kept += 1;
+        }
+        self.shorten(kept as usize);
+        copied
+    }
+}
+
+/// Room of a settled block that follows another piece.
+const BLOCK_BEHIND_MIN: usize = 1024;
+/// The largest block a settled run is joined into.
+const BLOCK_MAX: usize = 64 << 10;
+
+impl Drop for ChunkQueue {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

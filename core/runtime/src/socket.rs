@@ -1,0 +1,257 @@
+//! Socket slots: what a core keeps for each connection, small and at a fixed address.
+//!
+//! ```text
+//!   Free -> Connecting -> Open -> Detaching -> Free      (the descriptor lives on elsewhere)
+//!             |            |  \______________________
+//!             +------------+-> Closing -> Free       \__ (detach failed: Open again)
+//! ```
+//! A slot is freed only when nothing is in flight for it; its generation grows then, so that what comes late is recognised.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+
+use crate::chunk::Header;
+use crate::executor::WakerCell;
+use crate::queue::ChunkQueue;
+
+/// Where a slot's life stands (see the module's diagram).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Free,
+    Connecting,
+    Open,
+    Detaching,
+    /// The handle is gone; one last flush, then close(2) once nothing is in flight.
+    Closing,
+}
+
+/// The receiving side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recv {
+    /// Not armed: never asked for yet, held back by unread bytes, or between two bulk receives.
+    Idle,
+    /// Armed for chunks: a multishot receive is in flight (ring), or readiness is read at once (poll).
+    Multishot,
+    /// Armed for one bulk buffer.
+    Bulk,
+    /// A cancel is under way; the last completion is still to come. Ring only.
+    Cancelling,
+    /// There was no chunk; on the core's list of those to arm again.
+    Starved,
+    /// The end of the stream, or an error, was seen.
+    Ended,
+}
+
+/// The sending side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Send {
+    Open,
+    /// The kernel's buffer is full: waits for writability. While connecting, too.
+    Stalled,
+    /// FIN is sent.
+    Shut,
+    /// The socket failed; `send_error` says how.
+    Failed,
+}
+
+/// Flags of a slot.
+pub(crate) mod flag {
+    /// On the list of sockets to flush at the end of the turn.
+    pub(crate) const FLUSH: u16 = 1 << 0;
+    /// On the list of sockets whose receive queue is settled at the end of the turn.
+    pub(crate) const SETTLE: u16 = 1 << 1;
+    /// Bulk receives are wanted.
+    pub(crate) const BULK: u16 = 1 << 2;
+    /// FIN is wanted after all queued output.
+    pub(crate) const FIN: u16 = 1 << 3;
+    /// Close with RST.
+    pub(crate) const ABORT: u16 = 1 << 4;
+    /// poll: the last edge said readable, and it was not read empty since.
+    pub(crate) const READABLE: u16 = 1 << 5;
+    /// poll: the peer has shut its side, so a short read does not mean "nothing more".
+    pub(crate) const READ_CLOSED: u16 = 1 << 6;
+    /// poll: on the driver's list of sockets to read in its next round.
+    pub(crate) const READ_LISTED: u16 = 1 << 7;
+    /// ring: a writability poll is in flight.
+    pub(crate) const POLL_OUT: u16 = 1 << 8;
+    /// ring: the receive in flight was told to cancel.
+    pub(crate) const CANCELLED: u16 = 1 << 9;
+}
+
+/// One connection's slot.
+pub(crate) struct Socket {
+    pub(crate) index: u32,
+    pub(crate) generation: Cell<u32>,
+    pub(crate) fd: Cell<RawFd>,
+    pub(crate) phase: Cell<Phase>,
+    pub(crate) recv: Cell<Recv>,
+    pub(crate) send: Cell<Send>,
+    /// Operations whose last completion is still to come. Ring only.
+    pub(crate) in_flight: Cell<u8>,
+    pub(crate) flags: Cell<u16>,
+    pub(crate) recv_error: Cell<i32>,
+    pub(crate) send_error: Cell<i32>,
+    /// ring: what the completion of this batch's send said, if there was one.
+    pub(crate) send_result: Cell<i32>,
+    pub(crate) unread: Cell<u32>,
+    pub(crate) unsent: Cell<usize>,
+    /// The send waker is for `unsent` at or below this.
+    pub(crate) send_limit: Cell<usize>,
+    /// The buffer of the bulk receive in flight.
+    pub(crate) bulk: Cell<Option<NonNull<Header>>>,
+    pub(crate) recv_queue: ChunkQueue,
+    pub(crate) send_queue: ChunkQueue,
+    pub(crate) recv_waker: WakerCell,
+    pub(crate) send_waker: WakerCell,
+}
+
+// An idle connection has 1 KiB in all: this, its task (<= 512 bytes) and a timer.
+const _: () = assert!(size_of::<Socket>() <= 192);
+
+/// No completion of this batch has told the send's result.
+pub(crate) const SEND_UNTOLD: i32 = i32::MIN;
+
+impl Socket {
+    fn new(index: u32) -> Socket {
+        Socket {
+            index,
+            generation: Cell::new(0),
+            fd: Cell::new(-1),
+            phase: Cell::new(Phase::Free),
+            recv: Cell::new(Recv::Idle),
+            send: Cell::new(Send::Open),
+            in_flight: Cell::new(0),
+            flags: Cell::new(0),
+            recv_error: Cell::new(0),
+            send_error: Cell::new(0),
+            send_result: Cell::new(SEND_UNTOLD),
+            unread: Cell::new(0),
+            unsent: Cell::new(0),
+            send_limit: Cell::new(0),
+            bulk: Cell::new(None),
+            recv_queue: ChunkQueue::new(),
+            send_queue: ChunkQueue::new(),
+            recv_waker: WakerCell::new(),
+            send_waker: WakerCell::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has(&self, flag: u16) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, flag: u16) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    #[inline]
+    pub(crate) fn unset(&self, flag: u16) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+
+    #[inline]
+    pub(crate) fn flew(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    #[inline]
+    pub(crate) fn landed(&self) {
+        assert!(self.in_flight.get() > 0, "what completes was in flight");
+        self.in_flight.set(self.in_flight.get() - 1);
+    }
+}
+
+const PAGE_BITS: u32 = 6;
+const PAGE: usize = 1 << PAGE_BITS;
+
+/// All slots of a core, in pages that never move.
+pub(crate) struct Sockets {
+    pages: RefCell<Vec<Box<[Socket]>>>,
+    free: RefCell<Vec<u32>>,
+    live: Cell<u32>,
+}
+
+impl Sockets {
+    pub(crate) fn new() -> Sockets {
+        Sockets { pages: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()), live: Cell::new(0) }
+    }
+
+    /// The slot `index`, if there ever was one.
+    #[inline]
+    pub(crate) fn get(&self, index: u32) -> Option<&Socket> {
+        let pages = self.pages.borrow();
+        let page = pages.get((index >> PAGE_BITS) as usize)?;
+        let slot: *const Socket = &raw const page[index as usize & (PAGE - 1)];
+        // SAFETY: a page is boxed and lives as long as `self`; slots change only through their cells.
+        Some(unsafe { &*slot })
+    }
+
+    /// Takes a free slot for `fd`.
+    pub(crate) fn take(&self, fd: RawFd, phase: Phase) -> &Socket {
+        if self.free.borrow().is_empty() {
+            let mut pages = self.pages.borrow_mut();
+            let first = (pages.len() * PAGE) as u32;
+            pages.push((first..first + PAGE as u32).map(Socket::new).collect());
+            self.free.borrow_mut().extend((first..first + PAGE as u32).rev());
+        }
+        let index = self.free.borrow_mut().pop().expect("just filled");
+        self.live.set(self.live.get() + 1);
+        let socket = self.get(index).expect("on the free list");
+        assert!(socket.phase.get() == Phase::Free && socket.in_flight.get() == 0);
+        socket.fd.set(fd);
+        socket.phase.set(phase);
+        socket
+    }
+
+    /// Frees a slot and returns its descriptor.
+    pub(crate) fn free(&self, socket: &Socket) -> RawFd {
+        assert!(
+            socket.phase.get() != Phase::Free && socket.in_flight.get() == 0,
+            "nothing is in flight for a free slot"
+        );
+        assert!(socket.bulk.get().is_none(), "the bulk buffer went home first");
+        let fd = socket.fd.replace(-1);
+        socket.recv_queue.clear();
+        socket.send_queue.clear();
+        socket.recv_waker.clear();
+        socket.send_waker.clear();
+        socket.phase.set(Phase::Free);
+        socket.recv.set(Recv::Idle);
+        socket.send.set(Send::Open);
+        // A slot may still be on a list of this turn: whoever takes it next is then looked at once for nothing.
+        socket.flags.set(socket.flags.get() & (flag::FLUSH | flag::SETTLE | flag::READ_LISTED));
+        socket.recv_error.set(0);
+        socket.send_error.set(0);
+        socket.send_result.set(SEND_UNTOLD);
+        socket.unread.set(0);
+        socket.unsent.set(0);
+        socket.send_limit.set(0);
+        socket.generation.set(socket.generation.get().wrapping_add(1) & GENERATION_MASK);
+        self.live.set(self.live.get() - 1);
+        self.free.borrow_mut().push(socket.index);
+        fd
+    }
+
+    /// Slots in use.
+    pub(crate) fn live(&self) -> u32 {
+        self.live.get()
+    }
+
+    /// Every slot in use.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Socket)) {
+        let count = self.pages.borrow().len() * PAGE;
+        for index in 0..count as u32 {
+            if let Some(socket) = self.get(index)
+                && socket.phase.get() != Phase::Free
+            {
+                visit(socket);
+            }
+        }
+    }
+}
+
+/// Generations have 24 bits, as many as user_data leaves.
+pub(crate) const GENERATION_MASK: u32 = (1 << 24) - 1;

@@ -1,0 +1,260 @@
+//! The system calls that std does not have, as safe functions over plain descriptors.
+//!
+//! None of them blocks: sockets are made non-blocking, and what could wait says so.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_void, socklen_t};
+
+fn check(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn check_size(result: isize) -> Result<usize, i32> {
+    if result < 0 { Err(errno()) } else { Ok(result as usize) }
+}
+
+/// The thread's error number.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: errno's address is valid for the thread's life.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Takes a fresh descriptor from a call that made it.
+fn owned(fd: c_int) -> OwnedFd {
+    // SAFETY: the kernel just gave this descriptor to us alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(owned)
+}
+
+pub(crate) fn eventfd_write(fd: BorrowedFd<'_>) {
+    let one = 1u64;
+    // SAFETY: eight bytes from a local. A full counter (EAGAIN) is as good as a written one.
+    let _ = unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+pub(crate) fn eventfd_drain(fd: BorrowedFd<'_>) {
+    let mut count = 0u64;
+    // SAFETY: eight bytes into a local. Nothing to read (EAGAIN) is fine.
+    let _ = unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+}
+
+/// Closes a descriptor held as a number (a socket slot's).
+pub(crate) fn close(fd: RawFd) {
+    debug_assert!(fd >= 0);
+    drop(owned(fd));
+}
+
+/// Takes a number out of a slot as an owned descriptor.
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "a slot's descriptor is open");
+    owned(fd)
+}
+
+/// A non-blocking TCP socket of the address's family.
+pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::socket(family, kind, libc::IPPROTO_TCP) }).map(owned)
+}
+
+pub(crate) fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    let size = size_of::<c_int>() as socklen_t;
+    // SAFETY: `value` is a local of the size given.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) }).map(drop)
+}
+
+pub(crate) fn set_nodelay(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)
+}
+
+/// Makes close(2) send RST and drop what was not sent.
+pub(crate) fn set_linger_zero(fd: RawFd) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = size_of::<libc::linger>() as socklen_t;
+    // SAFETY: a local of the size given. It cannot fail on a TCP socket; if it does, close(2) sends FIN instead.
+    let _ = unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size) };
+}
+
+pub(crate) fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe {
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)).map(drop)
+    }
+}
+
+/// The socket's pending error (SO_ERROR), 0 when there is none.
+pub(crate) fn socket_error(fd: RawFd) -> i32 {
+    let mut value: c_int = 0;
+    let mut size = size_of::<c_int>() as socklen_t;
+    // SAFETY: locals of the sizes given.
+    match check(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut value).cast(), &raw mut size)
+    }) {
+        Ok(_) => value,
+        Err(_) => errno(),
+    }
+}
+
+/// Starts a connect. `Ok(true)` when it is established already.
+pub(crate) fn connect(fd: RawFd, address: &SocketAddr) -> io::Result<bool> {
+    let (storage, size) = encode(address);
+    // SAFETY: `storage` is a local that holds an address of `size` bytes.
+    match check(unsafe { libc::connect(fd, (&raw const storage).cast(), size) }) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(crate) fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
+    let (storage, size) = encode(address);
+    // SAFETY: `storage` is a local that holds an address of `size` bytes.
+    check(unsafe { libc::bind(fd, (&raw const storage).cast(), size) }).map(drop)
+}
+
+pub(crate) fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+/// Accepts one connection; the error is the number.
+pub(crate) fn accept(fd: RawFd) -> Result<OwnedFd, i32> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: no address is asked for.
+    let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
+    if fd < 0 { Err(errno()) } else { Ok(owned(fd)) }
+}
+
+pub(crate) fn shutdown_write(fd: RawFd) {
+    // SAFETY: no memory is passed. A socket that is no longer connected (ENOTCONN) has nothing left to shut down.
+    let _ = unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Receives at most `len` bytes, now or not at all.
+///
+/// # Safety
+/// `data` names `len` writable bytes.
+#[inline]
+pub(crate) unsafe fn recv(fd: RawFd, data: *mut u8, len: usize) -> Result<usize, i32> {
+    // SAFETY: the caller's promise.
+    check_size(unsafe { libc::recv(fd, data.cast::<c_void>(), len, libc::MSG_DONTWAIT) })
+}
+
+/// Sends from the given pieces, now or not at all.
+///
+/// # Safety
+/// Each piece names readable bytes.
+#[inline]
+pub(crate) unsafe fn send(fd: RawFd, pieces: &[libc::iovec]) -> Result<usize, i32> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    if let [piece] = pieces {
+        // SAFETY: the caller's promise.
+        return check_size(unsafe { libc::send(fd, piece.iov_base, piece.iov_len, flags) });
+    }
+    // SAFETY: all-zero is a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = pieces.as_ptr().cast_mut();
+    message.msg_iovlen = pieces.len();
+    // SAFETY: the caller's promise; the kernel only reads the pieces.
+    check_size(unsafe { libc::sendmsg(fd, &raw const message, flags) })
+}
+
+/// getsockname(2) or getpeername(2).
+type NameCall = unsafe extern "C" fn(c_int, *mut libc::sockaddr, *mut socklen_t) -> c_int;
+
+fn name(fd: RawFd, call: NameCall) -> io::Result<SocketAddr> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut size = size_of::<libc::sockaddr_storage>() as socklen_t;
+    // SAFETY: a local of the size given.
+    check(unsafe { call(fd, storage.as_mut_ptr().cast(), &raw mut size) })?;
+    // SAFETY: zeroed, and overwritten by the kernel as far as it knew.
+    decode(unsafe { storage.assume_init_ref() })
+}
+
+pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    name(fd, libc::getsockname)
+}
+
+pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
+    name(fd, libc::getpeername)
+}
+
+/// Where the client wanted to go before the packet filter redirected it (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST).
+pub(crate) fn original_destination(fd: RawFd) -> io::Result<SocketAddr> {
+    const SO_ORIGINAL_DST: c_int = 80; // linux/netfilter_ipv4.h; the same number in netfilter_ipv6/ip6_tables.h
+    let level = if local_addr(fd)?.is_ipv4() { libc::SOL_IP } else { libc::SOL_IPV6 };
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut size = size_of::<libc::sockaddr_storage>() as socklen_t;
+    // SAFETY: a local of the size given.
+    check(unsafe { libc::getsockopt(fd, level, SO_ORIGINAL_DST, storage.as_mut_ptr().cast(), &raw mut size) })?;
+    // SAFETY: zeroed, and overwritten by the kernel as far as it knew.
+    decode(unsafe { storage.assume_init_ref() })
+}
+
+/// Attaches a classic BPF program to a socket.
+pub(crate) fn attach_filter(fd: RawFd, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    let size = size_of::<libc::sock_fprog>() as socklen_t;
+    // SAFETY: the kernel copies `len` instructions from the slice, which outlives the call.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), size) })
+        .map(drop)
+}
+
+fn encode(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
+    // SAFETY: all-zero is a valid sockaddr_storage.
+    let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    match address {
+        SocketAddr::V4(v4) => {
+            let plain = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: sockaddr_storage is large enough and aligned for every address.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(plain) };
+            (storage, size_of::<libc::sockaddr_in>() as socklen_t)
+        }
+        SocketAddr::V6(v6) => {
+            let plain = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(plain) };
+            (storage, size_of::<libc::sockaddr_in6>() as socklen_t)
+        }
+    }
+}
+
+fn decode(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
+    match c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which address it is.
+            let plain = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in>() };
+            let ip = Ipv4Addr::from(plain.sin_addr.s_addr.to_ne_bytes());
+            Ok(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(plain.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says which address it is.
+            let plain = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
+            let ip = Ipv6Addr::from(plain.sin6_addr.s6_addr);
+            let port = u16::from_be(plain.sin6_port);
+            Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, plain.sin6_flowinfo, plain.sin6_scope_id)))
+        }
+        family => Err(io::Error::other(format!("address family {family} is not IP"))),
+    }
+}

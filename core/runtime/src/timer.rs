@@ -1,0 +1,323 @@
+//! Timers: a hierarchical wheel of 1 ms ticks, six levels of 64 slots (about two years), and the handle on one timer.
+//!
+//! A deadline is only stored when it moves later or goes away: the wheel's entry stays where it is, and when it comes up it
+//! is put back at the deadline of then. So an idle timeout that each request pushes back costs two stores a request.
+//! Never fires early: a deadline's tick is rounded up, the present one down. `poll_expired` compares the instants themselves.
+//! Invariant: a scheduled slot is in exactly the list of its `tick`; `tick` <= the deadline's tick whenever there is one.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::core::Inner;
+
+const LEVELS: usize = 6;
+const SLOT_BITS: u32 = 6;
+const SLOTS: usize = 1 << SLOT_BITS;
+/// Beyond this many ticks ahead an entry is put in early and moved on when it comes up.
+const TICKS_MAX: u64 = 1 << (SLOT_BITS * LEVELS as u32);
+const NIL: u32 = u32::MAX;
+/// Entries that one turn looks at, so that ten thousand idle timeouts at one instant do not hold up the traffic.
+const FIRED_PER_TURN_MAX: usize = 4096;
+
+struct Slot {
+    deadline: Option<Instant>,
+    tick: u64,
+    next: u32,
+    previous: u32,
+    place: Place,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On the free list.
+    Free,
+    /// A timer without an entry in the wheel.
+    Off,
+    /// In the list of (level, slot).
+    In(u8, u8),
+}
+
+struct State {
+    slots: Vec<Slot>,
+    free: u32,
+    heads: [[u32; SLOTS]; LEVELS],
+    occupied: [u64; LEVELS],
+    /// All ticks up to here were served.
+    elapsed: u64,
+}
+
+/// The timers of one core.
+pub(crate) struct Wheel {
+    start: Instant,
+    state: RefCell<State>,
+}
+
+impl Wheel {
+    pub(crate) fn new(start: Instant) -> Wheel {
+        Wheel {
+            start,
+            state: RefCell::new(State {
+                slots: Vec::new(),
+                free: NIL,
+                heads: [[NIL; SLOTS]; LEVELS],
+                occupied: [0; LEVELS],
+                elapsed: 0,
+            }),
+        }
+    }
+
+    /// The tick that has begun at `at`.
+    #[inline]
+    fn tick_floor(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        since.as_secs() * 1000 + u64::from(since.subsec_millis())
+    }
+
+    /// The first tick that begins at or after `at`.
+    #[inline]
+    fn tick_ceil(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        since.as_secs() * 1000 + u64::from(since.subsec_nanos().div_ceil(1_000_000))
+    }
+
+    /// Serves what is due at `now`. Says whether it left something for the next turn.
+    #[inline]
+    pub(crate) fn advance(&self, now: Instant) -> bool {
+        let tick = self.tick_floor(now);
+        let idle = {
+            let mut state = self.state.borrow_mut();
+            if tick <= state.elapsed {
+                return false;
+            }
+            let idle = state.occupied == [0; LEVELS];
+            if idle {
+                state.elapsed = tick;
+            }
+            idle
+        };
+        if !idle { self.advance_to(tick) } else { false }
+    }
+
+    fn advance_to(&self, tick: u64) -> bool {
+        let mut left = FIRED_PER_TURN_MAX;
+        loop {
+            let mut state = self.state.borrow_mut();
+            let Some((level, slot, due)) = state.next_due() else {
+                state.elapsed = tick;
+                return false;
+            };
+            if due > tick {
+                state.elapsed = tick;
+                return false;
+            }
+            state.elapsed = state.elapsed.max(due);
+            let index = state.heads[level][slot];
+            if left == 0 {
+                return true;
+            }
+            left -= 1;
+            state.unlink(index);
+            let deadline = state.slots[index as usize].deadline;
+            let waker = match deadline.map(|at| self.tick_ceil(at)) {
+                None => None,
+                Some(at) if at > state.elapsed => {
+                    state.link(index, at);
+                    None
+                }
+                Some(_) => state.slots[index as usize].waker.take(),
+            };
+            drop(state);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// How long from `now` until the wheel wants to be served; `None` when it is empty.
+    #[inline]
+    pub(crate) fn until_due(&self, now: Instant) -> Option<Duration> {
+        let (_, _, due) = self.state.borrow().next_due()?;
+        Some((self.start + Duration::from_millis(due)).saturating_duration_since(now))
+    }
+
+    fn insert(&self) -> u32 {
+        let mut state = self.state.borrow_mut();
+        let slot = Slot { deadline: None, tick: 0, next: NIL, previous: NIL, place: Place::Off, waker: None };
+        if state.free == NIL {
+            state.slots.push(slot);
+            return (state.slots.len() - 1) as u32;
+        }
+        let index = state.free;
+        state.free = state.slots[index as usize].next;
+        state.slots[index as usize] = slot;
+        index
+    }
+
+    fn remove(&self, index: u32) {
+        let mut state = self.state.borrow_mut();
+        if state.slots[index as usize].place != Place::Off {
+            state.unlink(index);
+        }
+        let free = state.free;
+        let slot = &mut state.slots[index as usize];
+        slot.place = Place::Free;
+        slot.next = free;
+        slot.deadline = None;
+        let waker = slot.waker.take();
+        state.free = index;
+        drop(state);
+        drop(waker);
+    }
+
+    #[inline]
+    fn set(&self, index: u32, at: Instant) {
+        let tick = self.tick_ceil(at);
+        let mut state = self.state.borrow_mut();
+        let slot = &mut state.slots[index as usize];
+        slot.deadline = Some(at);
+        let (place, scheduled) = (slot.place, slot.tick);
+        match place {
+            Place::In(..) if scheduled <= tick => {}
+            Place::In(..) => {
+                state.unlink(index);
+                state.link(index, tick);
+            }
+            Place::Off => state.link(index, tick),
+            Place::Free => unreachable!("a handle names a live timer"),
+        }
+    }
+}
+
+impl State {
+    /// The first list that wants to be looked at: level, slot, and the tick at which it does.
+    #[inline]
+    fn next_due(&self) -> Option<(usize, usize, u64)> {
+        for level in 0..LEVELS {
+            let occupied = self.occupied[level];
+            if occupied == 0 {
+                continue;
+            }
+            let shift = SLOT_BITS * level as u32;
+            let here = (self.elapsed >> shift) as u32 & (SLOTS as u32 - 1);
+            let slot = (occupied.rotate_right(here).trailing_zeros() + here) as usize % SLOTS;
+            let range = 1u64 << (shift + SLOT_BITS);
+            let mut due = (self.elapsed & !(range - 1)) + ((slot as u64) << shift);
+            if due < self.elapsed {
+                // Only on the top level do slots wrap around; below, an entry's slot lies ahead. A list that a bounded
+                // turn left half served lies right here.
+                if level == LEVELS - 1 && slot as u32 != here {
+                    due += range;
+                } else {
+                    due = self.elapsed;
+                }
+            }
+            return Some((level, slot, due));
+        }
+        None
+    }
+
+    fn link(&mut self, index: u32, tick: u64) {
+        let tick = tick.max(self.elapsed + 1).min(self.elapsed + TICKS_MAX - 1);
+        let differs = (self.elapsed ^ tick) | (SLOTS as u64 - 1);
+        let level = (((63 - differs.leading_zeros()) / SLOT_BITS) as usize).min(LEVELS - 1);
+        let slot = (tick >> (SLOT_BITS * level as u32)) as usize & (SLOTS - 1);
+        let head = self.heads[level][slot];
+        {
+            let entry = &mut self.slots[index as usize];
+            entry.tick = tick;
+            entry.place = Place::In(level as u8, slot as u8);
+            entry.next = head;
+            entry.previous = NIL;
+        }
+        if head != NIL {
+            self.slots[head as usize].previous = index;
+        }
+        self.heads[level][slot] = index;
+        self.occupied[level] |= 1 << slot;
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let entry = &mut self.slots[index as usize];
+        let Place::In(level, slot) = entry.place else { unreachable!("only what is in a list is taken out") };
+        entry.place = Place::Off;
+        let (next, previous) = (entry.next, entry.previous);
+        if next != NIL {
+            self.slots[next as usize].previous = previous;
+        }
+        if previous != NIL {
+            self.slots[previous as usize].next = next;
+        } else {
+            let (level, slot) = (level as usize, slot as usize);
+            self.heads[level][slot] = next;
+            if next == NIL {
+                self.occupied[level] &= !(1 << slot);
+            }
+        }
+    }
+}
+
+/// One deadline of a task. Setting it later, or clearing it, is two stores; nothing is allocated. `!Send`.
+pub struct Timer {
+    inner: Rc<Inner>,
+    index: u32,
+}
+
+impl Timer {
+    pub(crate) fn new(inner: Rc<Inner>) -> Timer {
+        let index = inner.wheel.insert();
+        inner.stats.timers.add(1);
+        Timer { inner, index }
+    }
+
+    /// Sets the deadline, whatever it was.
+    #[inline]
+    pub fn set(&self, at: Instant) {
+        self.inner.wheel.set(self.index, at);
+    }
+
+    /// Takes the deadline away: `poll_expired` stays pending until the next `set`.
+    #[inline]
+    pub fn clear(&self) {
+        self.inner.wheel.state.borrow_mut().slots[self.index as usize].deadline = None;
+    }
+
+    /// The deadline, if there is one.
+    #[inline]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.inner.wheel.state.borrow().slots[self.index as usize].deadline
+    }
+
+    /// Ready once this turn's time has reached the deadline, and then at every call until it is set anew or cleared.
+    #[inline]
+    pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let displaced = {
+            let mut state = self.inner.wheel.state.borrow_mut();
+            let slot = &mut state.slots[self.index as usize];
+            if slot.deadline.is_some_and(|at| at <= self.inner.now.get()) {
+                return Poll::Ready(());
+            }
+            match &slot.waker {
+                Some(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
+                _ => slot.waker.replace(cx.waker().clone()),
+            }
+        };
+        drop(displaced);
+        Poll::Pending
+    }
+
+    /// Completes when the deadline is reached.
+    pub fn expired(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| self.poll_expired(cx))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.inner.wheel.remove(self.index);
+        self.inner.stats.timers.sub(1);
+    }
+}
