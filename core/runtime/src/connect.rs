@@ -77,7 +77,7 @@ impl Future for Connect {
                 Err(error) => return Poll::Ready(Err(ConnectError::Io(error))),
                 Ok((stream, true)) => return Poll::Ready(Ok(stream)),
                 Ok((stream, false)) => {
-                    inner.driver.arm_writable(&inner, stream.socket());
+                    inner.driver.arm_writable(stream.socket());
                     self.state = State::Waiting(stream);
                 }
             },

@@ -392,7 +392,7 @@ impl Inner {
             assert!(turns_left > 0, "what was cancelled completes");
         }
         self.closed.set(true);
-        self.driver.end(self);
+        self.driver.end();
     }
 }
 

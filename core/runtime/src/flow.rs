@@ -84,7 +84,7 @@ impl Inner {
         self.stats.bytes_settled.add(copied as u64);
         socket.send.set(Send::Stalled);
         if socket.phase.get() != Phase::Closing {
-            self.driver.arm_writable(self, socket);
+            self.driver.arm_writable(socket);
         }
     }
 
@@ -212,7 +212,7 @@ impl Inner {
     pub(crate) fn finish_close(&self, socket: &Socket) {
         debug_assert_eq!(socket.phase.get(), Phase::Closing);
         if socket.in_flight.get() > 0 {
-            self.driver.cancel(self, socket);
+            self.driver.cancel(socket);
             return;
         }
         if socket.has(flag::ABORT) {

@@ -100,10 +100,6 @@ impl Pools {
         self.chunks.free.get()
     }
 
-    pub(crate) fn chunk_size(&self) -> usize {
-        self.chunks.chunk_size
-    }
-
     /// A free receive chunk of the poll driver, with one count. `None` when all are held and the limit is reached.
     #[inline]
     pub(crate) fn chunk_take(&self) -> Option<NonNull<Header>> {

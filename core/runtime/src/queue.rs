@@ -154,13 +154,6 @@ impl ChunkQueue {
         while self.pop().is_some() {}
     }
 
-    /// Puts `chunk` in the place of the one at `index`, which is returned.
-    pub(crate) fn replace(&self, index: usize, chunk: Chunk) -> Chunk {
-        assert!(index < self.len());
-        // SAFETY: live by the invariant; exchanged for another live one.
-        unsafe { self.place(index as u32).replace(chunk) }
-    }
-
     /// Forgets the places behind the first `len`, which hold nothing any more.
     fn shorten(&self, len: usize) {
         self.len.set(len as u32);

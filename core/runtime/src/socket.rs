@@ -77,6 +77,10 @@ pub(crate) mod flag {
     pub(crate) const POLL_OUT: u16 = 1 << 8;
     /// ring: the receive in flight was told to cancel.
     pub(crate) const CANCELLED: u16 = 1 << 9;
+    /// ring: likewise the writability poll.
+    pub(crate) const POLL_OUT_CANCELLED: u16 = 1 << 10;
+    /// ring: a send of this batch is not decided yet.
+    pub(crate) const SENDING: u16 = 1 << 11;
 }
 
 /// One connection's slot.

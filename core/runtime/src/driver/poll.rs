@@ -79,8 +79,7 @@ impl PollDriver {
         let _ = self.registry.deregister(&mut SourceFd(&socket.fd.get()));
     }
 
-    pub(crate) fn arm_recv(&self, inner: &Inner, socket: &Socket) {
-        let _ = inner;
+    pub(crate) fn arm_recv(&self, socket: &Socket) {
         debug_assert_eq!(socket.recv.get(), Recv::Idle);
         socket.recv.set(if socket.has(flag::BULK) { Recv::Bulk } else { Recv::Multishot });
         if socket.has(flag::READABLE) {
@@ -99,15 +98,6 @@ impl PollDriver {
         if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Starved) {
             inner.receive_idle(socket);
         }
-    }
-
-    pub(crate) fn arm_writable(&self, inner: &Inner, socket: &Socket) {
-        let _ = (inner, socket); // The edge is registered for all of the socket's life.
-    }
-
-    pub(crate) fn cancel(&self, inner: &Inner, socket: &Socket) {
-        let _ = inner;
-        debug_assert_eq!(socket.in_flight.get(), 0, "nothing is ever in flight here");
     }
 
     /// Reads what the unread limit and the chunks allow.

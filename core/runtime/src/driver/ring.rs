@@ -1,0 +1,631 @@
+//! The `ring` driver: one io_uring for a core (io_uring(7)).
+//!
+//! Receives are multishot, into the core's provided-buffer ring; bulk receives name one buffer. A send is decided inside `enter`:
+//! MSG_DONTWAIT makes the kernel try it once, in line (REQ_F_NOWAIT), so whatever it did not take it says in a completion of
+//! the same `enter`, and a send without completion (CQE_SKIP_SUCCESS) has succeeded. So the kernel never names send memory
+//! outside `enter`.
+//!
+//! A small exchange costs: one `enter`; for each receive a completion of 16 bytes; for each send one SQE and no completion.
+//!
+//! Invariants: tasks never enter the kernel (what does not fit into the submission queue waits in `backlog`); a completion
+//! always has an owner; what a receive names stays in place until its last completion, which `Socket::in_flight` counts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use io_uring::cqueue::{buffer_select, more};
+use io_uring::squeue::{Entry, Flags};
+use io_uring::types::{Fd, SubmitArgs, Timespec};
+use io_uring::{EnterFlags, IoUring, Submitter, opcode};
+
+use super::probe;
+use crate::chunk::{Chunk, Header};
+use crate::core::{Inner, Options};
+use crate::flow::RECV_UNREAD_MAX;
+use crate::listener::{Accept, ListenSlot};
+use crate::pool::Pools;
+use crate::report::StartError;
+use crate::socket::{GENERATION_MASK, Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
+use crate::wake::Wake;
+
+/// The group of the core's provided buffers: there is one.
+pub(super) const BUFFER_GROUP: u16 = 0;
+/// Pieces of all gathered sends of one batch; a batch that needs more is submitted in parts.
+const PIECES_PER_BATCH_MAX: usize = 1024;
+/// Gathered sends (of more than one piece) of one batch.
+const MESSAGES_PER_BATCH_MAX: usize = 256;
+/// Attempts to make the kernel consume the submission queue. It refuses only for want of memory.
+const SUBMIT_TRIES_MAX: u32 = 100_000;
+
+/// What an operation is: the top byte of its user_data. Below: 24 bits of the slot's generation, 32 of its index.
+mod op {
+    pub(super) const IGNORED: u64 = 0;
+    pub(super) const RECV: u64 = 1;
+    pub(super) const BULK: u64 = 2;
+    pub(super) const WRITABLE: u64 = 3;
+    pub(super) const SEND: u64 = 4;
+    pub(super) const ACCEPT: u64 = 5;
+    pub(super) const WAKE: u64 = 6;
+}
+
+#[inline]
+fn user_data(op: u64, socket: &Socket) -> u64 {
+    op << 56 | u64::from(socket.generation.get()) << 32 | u64::from(socket.index)
+}
+
+fn accept_data(slot: &ListenSlot) -> u64 {
+    op::ACCEPT << 56 | u64::from(slot.generation) << 32 | u64::from(slot.index)
+}
+
+/// One send of the batch: its socket, and the bytes it named.
+#[derive(Clone, Copy)]
+struct Attempt {
+    index: u32,
+    bytes: usize,
+}
+
+pub(crate) struct RingDriver {
+    /// Borrows from `ring`, and holds the registered descriptor's number.
+    submitter: ManuallyDrop<Submitter<'static>>,
+    ring: Box<IoUring>,
+    enter_flags: u32,
+    deferred: bool,
+    spin: Duration,
+    /// Entries for which the submission queue had no room, oldest first. At most a few for each socket.
+    backlog: RefCell<VecDeque<Entry>>,
+    sending: RefCell<Vec<Attempt>>,
+    sending_spare: RefCell<Vec<Attempt>>,
+    pieces: Box<[Cell<libc::iovec>]>,
+    pieces_used: Cell<usize>,
+    messages: Box<[Cell<libc::msghdr>]>,
+    messages_used: Cell<usize>,
+    /// Something follows as soon as this batch's sends are decided: the `enter` must not sleep.
+    urgent: Cell<bool>,
+}
+
+impl RingDriver {
+    /// Makes the ring on this thread by really trying, from the fullest set of flags down; then tests that it does what this
+    /// driver relies on. Returns the features in use.
+    pub(crate) fn start(
+        options: &Options,
+        pools: &Pools,
+        wake: &Arc<Wake>,
+    ) -> Result<(RingDriver, String), StartError> {
+        let (ring, mut features) = probe::build(options)?;
+        let ring = Box::new(ring);
+        // SAFETY: the box does not move what it holds, and `Drop` drops the submitter first.
+        let mut submitter = unsafe { &*(&raw const *ring) }.submitter();
+        if submitter.register_ring_fd().is_ok() {
+            features.push("ring_fd");
+        }
+        let (address, entries) = pools.buf_ring().expect("the pools were started for a ring");
+        // SAFETY: the pools keep the buffer ring until this ring is closed (core.rs: `driver` is dropped before `pools`).
+        unsafe { submitter.register_buf_ring_with_flags(address, entries, BUFFER_GROUP, 0) }
+            .map_err(|error| StartError::new("registering a ring of provided buffers", error))?;
+        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
+        if ring.params().is_feature_no_iowait() {
+            enter_flags |= EnterFlags::NO_IOWAIT;
+            features.push("no_iowait");
+        }
+        // SAFETY: all-zero is valid for both.
+        let (piece, message) = unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::msghdr>()) };
+        let driver = RingDriver {
+            submitter: ManuallyDrop::new(submitter),
+            enter_flags: enter_flags.bits(),
+            deferred: features.contains(&"defer_taskrun"),
+            spin: Duration::from_micros(u64::from(options.spin_us)),
+            backlog: RefCell::new(VecDeque::new()),
+            sending: RefCell::new(Vec::with_capacity(256)),
+            sending_spare: RefCell::new(Vec::with_capacity(256)),
+            pieces: vec![piece; PIECES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
+            pieces_used: Cell::new(0),
+            messages: vec![message; MESSAGES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
+            messages_used: Cell::new(0),
+            urgent: Cell::new(false),
+            ring,
+        };
+        probe::test(&driver, pools)?;
+        driver.arm_wake(wake);
+        Ok((driver, features.join(",")))
+    }
+
+    pub(crate) fn fills_only_inside_enter(&self) -> bool {
+        self.deferred
+    }
+
+    // --- The submission queue --------------------------------------------------------------------------------------------
+
+    /// Queues an entry. Whatever it names stays valid until its last completion (or, for sends, until the `enter` is over).
+    #[inline]
+    fn push(&self, entry: Entry) {
+        if self.backlog.borrow().is_empty() && self.try_push(&entry) {
+            return;
+        }
+        self.backlog.borrow_mut().push_back(entry);
+    }
+
+    #[inline]
+    pub(super) fn try_push(&self, entry: &Entry) -> bool {
+        // SAFETY: no other view of the submission queue exists: views live within one statement. The entry's memory is
+        // valid by `push`'s rule.
+        unsafe { self.ring.submission_shared().push(entry).is_ok() }
+    }
+
+    #[inline]
+    fn submission_len(&self) -> usize {
+        // SAFETY: as above.
+        unsafe { self.ring.submission_shared().len() }
+    }
+
+    #[inline]
+    fn submission_room(&self) -> usize {
+        // SAFETY: as above.
+        let queue = unsafe { self.ring.submission_shared() };
+        queue.capacity() - queue.len()
+    }
+
+    fn move_backlog(&self, inner: &Inner) {
+        while !self.backlog.borrow().is_empty() {
+            if self.submission_room() == 0 {
+                self.submit(inner, 0, None);
+            }
+            let Some(entry) = self.backlog.borrow_mut().pop_front() else { break };
+            if !self.try_push(&entry) {
+                self.backlog.borrow_mut().push_front(entry);
+            }
+        }
+    }
+
+    /// One io_uring_enter(2).
+    #[inline]
+    pub(super) fn kernel_enter(&self, min_complete: u32, timeout: Option<Duration>) -> io::Result<usize> {
+        let count = self.submission_len() as u32;
+        let time = timeout.map_or(Timespec::new(), Timespec::from);
+        let mut args = SubmitArgs::new();
+        if timeout.is_some() {
+            args = args.timespec(&time);
+        }
+        // SAFETY: the arguments are a local io_uring_getevents_arg, as IORING_ENTER_EXT_ARG says; queued entries name valid
+        // memory by `push`'s rule.
+        unsafe { self.submitter.enter(count, min_complete, self.enter_flags, Some(&args)) }
+    }
+
+    /// Whether completions wait for an `enter` with GETEVENTS.
+    #[inline]
+    fn kernel_has_work(&self) -> bool {
+        // SAFETY: as in `try_push`.
+        let queue = unsafe { self.ring.submission_shared() };
+        queue.taskrun() || queue.cq_overflow()
+    }
+
+    /// Submits all, waits for `min_complete` completions at most `timeout`, takes all completions, and settles all sends.
+    fn submit(&self, inner: &Inner, min_complete: u32, timeout: Option<Duration>) {
+        inner.pools.chunks_publish();
+        let mut min_complete = min_complete;
+        let mut tries = 0;
+        loop {
+            inner.stats.enters.add(1);
+            if let Err(error) = self.kernel_enter(min_complete, timeout) {
+                match error.raw_os_error() {
+                    // Nothing came in time; a signal; the kernel wants its completions taken, or has no memory now.
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {}
+                    _ => panic!("io_uring_enter on our own ring: {error}"),
+                }
+            }
+            self.take_completions(inner);
+            if self.submission_len() == 0 {
+                break;
+            }
+            min_complete = 0;
+            tries += 1;
+            assert!(tries < SUBMIT_TRIES_MAX, "the kernel takes submissions");
+        }
+        // SAFETY: as in `try_push`.
+        while unsafe { self.ring.submission_shared().cq_overflow() } {
+            inner.stats.cq_overflows.add(1);
+            inner.stats.enters.add(1);
+            let _ = self.kernel_enter(0, None); // Moves the kernel's list into the queue; errors as above.
+            self.take_completions(inner);
+        }
+        self.decide_sends(inner);
+    }
+
+    /// Submits, waits unless something is due, and takes what has completed.
+    #[inline]
+    pub(crate) fn enter(&self, inner: &Inner, timeout: Option<Duration>) {
+        self.move_backlog(inner);
+        // Chunks that come home with these sends may have takers.
+        let awaited = !inner.starved.borrow().is_empty() && !self.sending.borrow().is_empty();
+        let urgent = self.urgent.replace(false) || awaited;
+        if urgent || timeout == Some(Duration::ZERO) {
+            // A busy turn that has nothing for the kernel, nor the kernel for it, stays out of it.
+            if self.submission_len() > 0 || self.kernel_has_work() || !self.completions_empty() {
+                self.submit(inner, 0, None);
+            }
+            return;
+        }
+        if !self.spin.is_zero() && self.spin(inner) {
+            return;
+        }
+        if !inner.wake.may_sleep() {
+            self.submit(inner, 0, None);
+            return;
+        }
+        inner.stats.sleeps.add(1);
+        self.submit(inner, 1, timeout);
+        inner.wake.awake();
+    }
+
+    /// Looks for completions for a while before sleeping. Says whether there were any.
+    #[cold]
+    fn spin(&self, inner: &Inner) -> bool {
+        let before = inner.stats.completions.get();
+        if self.submission_len() > 0 {
+            self.submit(inner, 0, None);
+        }
+        let until = Instant::now() + self.spin;
+        while inner.stats.completions.get() == before && !inner.wake.is_pending() {
+            if self.kernel_has_work() || !self.completions_empty() {
+                self.submit(inner, 0, None);
+            }
+            if Instant::now() >= until {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        inner.stats.completions.get() != before || inner.wake.is_pending() || !inner.executor.is_idle()
+    }
+
+    // --- Completions -----------------------------------------------------------------------------------------------------
+
+    fn completions_empty(&self) -> bool {
+        // SAFETY: views of the completion queue exist one at a time: here and in `take_each`, which never nest.
+        unsafe { self.ring.completion_shared().is_empty() }
+    }
+
+    /// Hands every completion in the queue to `visit`.
+    #[inline]
+    pub(super) fn take_each(&self, mut visit: impl FnMut(u64, i32, u32)) -> u64 {
+        // SAFETY: the only view; `visit` does not come back here (completions are taken in `submit` alone, and no handler
+        // of a completion submits).
+        let queue = unsafe { self.ring.completion_shared() };
+        let mut count = 0;
+        for entry in queue {
+            count += 1;
+            visit(entry.user_data(), entry.result(), entry.flags());
+        }
+        count
+    }
+
+    #[inline]
+    fn take_completions(&self, inner: &Inner) {
+        let count = self.take_each(|data, result, flags| self.completed(inner, data, result, flags));
+        inner.stats.completions.add(count);
+    }
+
+    #[inline]
+    fn completed(&self, inner: &Inner, data: u64, result: i32, flags: u32) {
+        let generation = (data >> 32) as u32 & GENERATION_MASK;
+        match data >> 56 {
+            op::RECV | op::BULK | op::WRITABLE | op::SEND => {
+                let socket = inner.sockets.get(data as u32).expect("completions name slots that exist");
+                // A slot is freed only when nothing is in flight for it, so an old generation cannot come back.
+                assert_eq!(socket.generation.get(), generation, "a completion finds the slot it was made for");
+                match data >> 56 {
+                    op::RECV => self.recv_completed(inner, socket, result, flags),
+                    op::BULK => self.bulk_completed(inner, socket, result),
+                    op::WRITABLE => {
+                        socket.landed();
+                        socket.unset(flag::POLL_OUT);
+                        if !self.closing_completed(inner, socket) {
+                            inner.writable(socket);
+                        }
+                    }
+                    _ => socket.send_result.set(result),
+                }
+            }
+            op::ACCEPT => self.accept_completed(inner, data as u32, generation, result, flags),
+            op::WAKE if !more(flags) => self.arm_wake(&inner.wake),
+            op::WAKE | op::IGNORED => {}
+            unknown => unreachable!("operation {unknown} was never submitted"),
+        }
+    }
+
+    /// The end of a closing socket, if this was its last completion. Says whether the socket is closing.
+    #[inline]
+    fn closing_completed(&self, inner: &Inner, socket: &Socket) -> bool {
+        if socket.phase.get() != Phase::Closing {
+            return false;
+        }
+        if socket.in_flight.get() == 0 && !socket.has(flag::SENDING) {
+            inner.finish_close(socket);
+        }
+        true
+    }
+
+    #[inline]
+    fn recv_completed(&self, inner: &Inner, socket: &Socket, result: i32, flags: u32) {
+        let chunk = buffer_select(flags).map(|index| inner.pools.chunk_filled(index, result.max(0) as usize));
+        if more(flags) {
+            if let Some(chunk) = chunk.filter(|chunk| !chunk.is_empty()) {
+                inner.received(socket, chunk);
+                if socket.unread.get() as usize >= RECV_UNREAD_MAX {
+                    self.disarm_recv(inner, socket);
+                }
+            }
+            return;
+        }
+        // The last completion of this receive, whatever it says.
+        socket.landed();
+        socket.unset(flag::CANCELLED);
+        if self.closing_completed(inner, socket) {
+            return;
+        }
+        match chunk {
+            Some(chunk) if !chunk.is_empty() => {
+                inner.received(socket, chunk);
+                inner.receive_idle(socket);
+            }
+            _ => self.recv_last(inner, socket, result),
+        }
+    }
+
+    fn bulk_completed(&self, inner: &Inner, socket: &Socket, result: i32) {
+        let buffer = socket.bulk.take().expect("a bulk receive names its buffer");
+        // SAFETY: the kernel is done with the buffer, wrote `result` bytes, and its only count is ours.
+        let chunk = unsafe { Chunk::from_raw(buffer, 0, result.max(0) as u32) };
+        socket.landed();
+        socket.unset(flag::CANCELLED);
+        if self.closing_completed(inner, socket) {
+            return;
+        }
+        if chunk.is_empty() {
+            drop(chunk);
+            self.recv_last(inner, socket, result);
+        } else {
+            socket.recv.set(Recv::Idle);
+            inner.received(socket, chunk);
+        }
+    }
+
+    /// A receive that ended without bytes.
+    fn recv_last(&self, inner: &Inner, socket: &Socket, result: i32) {
+        match -result {
+            0 => inner.receive_ended(socket, 0),
+            libc::ENOBUFS => {
+                inner.receive_starved(socket);
+                inner.pools.chunks_grow();
+            }
+            libc::ECANCELED | libc::EAGAIN | libc::EINTR => inner.receive_idle(socket),
+            errno => inner.receive_ended(socket, errno),
+        }
+    }
+
+    fn accept_completed(&self, inner: &Inner, index: u32, generation: u32, result: i32, flags: u32) {
+        // SAFETY: the kernel just gave this descriptor to us alone.
+        let fd = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
+        let slot = inner.listeners.get(index).filter(|slot| slot.generation == generation);
+        let slot = slot.expect("a listener's slot stays until its last completion");
+        match fd {
+            Some(fd) => {
+                slot.accepted(inner, fd);
+                if !more(flags) {
+                    slot.idle(inner);
+                }
+            }
+            None if more(flags) => {}
+            None if -result == libc::ECANCELED => slot.idle(inner),
+            None => slot.failed(inner, -result),
+        }
+    }
+
+    // --- Receives --------------------------------------------------------------------------------------------------------
+
+    pub(crate) fn arm_recv(&self, inner: &Inner, socket: &Socket) {
+        debug_assert!(socket.recv.get() == Recv::Idle && socket.phase.get() == Phase::Open);
+        socket.flew();
+        if socket.has(flag::BULK)
+            && let Some(buffer) = inner.pools.bulk_take()
+        {
+            socket.bulk.set(Some(buffer));
+            socket.recv.set(Recv::Bulk);
+            let size = inner.pools.bulk_size() as u32;
+            let entry = opcode::Recv::new(Fd(socket.fd.get()), Header::bytes(buffer), size).build();
+            self.push(entry.user_data(user_data(op::BULK, socket)));
+            return;
+        }
+        socket.recv.set(Recv::Multishot);
+        let entry = opcode::RecvMulti::new(Fd(socket.fd.get()), BUFFER_GROUP).build();
+        self.push(entry.user_data(user_data(op::RECV, socket)));
+    }
+
+    pub(crate) fn disarm_recv(&self, inner: &Inner, socket: &Socket) {
+        match socket.recv.get() {
+            Recv::Multishot | Recv::Bulk => {
+                socket.recv.set(Recv::Cancelling);
+                self.cancel_recv(socket);
+            }
+            Recv::Starved => inner.receive_idle(socket),
+            Recv::Idle | Recv::Cancelling | Recv::Ended => {}
+        }
+    }
+
+    fn cancel_recv(&self, socket: &Socket) {
+        if !socket.has(flag::CANCELLED) {
+            socket.set(flag::CANCELLED);
+            let which = if socket.bulk.get().is_some() { op::BULK } else { op::RECV };
+            self.push_cancel(user_data(which, socket));
+        }
+    }
+
+    /// Cancels one operation. Its success posts nothing (the operation's own last completion tells), its failure (already
+    /// completing) is ignored.
+    fn push_cancel(&self, target: u64) {
+        let entry = opcode::AsyncCancel::new(target).build().flags(Flags::SKIP_SUCCESS);
+        self.push(entry.user_data(op::IGNORED << 56));
+    }
+
+    pub(crate) fn arm_writable(&self, socket: &Socket) {
+        if !socket.has(flag::POLL_OUT) {
+            socket.set(flag::POLL_OUT);
+            socket.flew();
+            let entry = opcode::PollAdd::new(Fd(socket.fd.get()), libc::POLLOUT as u32).build();
+            self.push(entry.user_data(user_data(op::WRITABLE, socket)));
+        }
+    }
+
+    pub(crate) fn cancel(&self, socket: &Socket) {
+        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Cancelling) {
+            self.cancel_recv(socket);
+        }
+        if socket.has(flag::POLL_OUT) && !socket.has(flag::POLL_OUT_CANCELLED) {
+            socket.set(flag::POLL_OUT_CANCELLED);
+            self.push_cancel(user_data(op::WRITABLE, socket));
+        }
+    }
+
+    pub(crate) fn arm_accept(&self, slot: &ListenSlot) {
+        slot.state.set(Accept::Armed);
+        let entry = opcode::AcceptMulti::new(Fd(slot.fd())).flags(libc::SOCK_CLOEXEC).build();
+        self.push(entry.user_data(accept_data(slot)));
+    }
+
+    pub(crate) fn disarm_accept(&self, slot: &ListenSlot) {
+        if slot.state.get() == Accept::Armed {
+            slot.state.set(Accept::Cancelling);
+            self.push_cancel(accept_data(slot));
+        }
+    }
+
+    fn arm_wake(&self, wake: &Arc<Wake>) {
+        let entry = opcode::PollAdd::new(Fd(wake.event().as_raw_fd()), libc::POLLIN as u32).multi(true).build();
+        self.push(entry.user_data(op::WAKE << 56));
+    }
+
+    // --- Sends -----------------------------------------------------------------------------------------------------------
+
+    #[inline]
+    pub(crate) fn flush(&self, inner: &Inner, socket: &Socket) {
+        let closing = socket.phase.get() == Phase::Closing;
+        let may_send = match socket.send.get() {
+            Send::Open => true,
+            Send::Stalled => closing,
+            Send::Shut | Send::Failed => false,
+        };
+        let sends =
+            may_send && !socket.send_queue.is_empty() && !matches!(socket.phase.get(), Phase::Free | Phase::Connecting);
+        if !sends {
+            inner.after_send(socket);
+            return;
+        }
+        self.attempt(inner, socket);
+        if closing {
+            self.cancel(socket);
+        }
+    }
+
+    #[inline]
+    fn attempt(&self, inner: &Inner, socket: &Socket) {
+        const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let queued = socket.send_queue.len();
+        let count = queued.min(inner.options.pieces_per_send_max);
+        self.make_room(inner, count);
+        let (bytes, entry) = if count == 1 {
+            // SAFETY: in range; the queue does not change before the send is decided.
+            let chunk = unsafe { socket.send_queue.at(0) };
+            let entry = opcode::Send::new(Fd(socket.fd.get()), chunk.data(), chunk.len() as u32).flags(FLAGS).build();
+            (chunk.len(), entry)
+        } else {
+            let first = self.pieces_used.get();
+            let mut bytes = 0;
+            for i in 0..count {
+                // SAFETY: as above.
+                let chunk = unsafe { socket.send_queue.at(i) };
+                let piece = libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() };
+                self.pieces[first + i].set(piece);
+                bytes += chunk.len();
+            }
+            self.pieces_used.set(first + count);
+            let slot = &self.messages[self.messages_used.get()];
+            self.messages_used.set(self.messages_used.get() + 1);
+            let mut message = slot.get();
+            message.msg_iov = self.pieces[first..].as_ptr().cast::<libc::iovec>().cast_mut();
+            message.msg_iovlen = count;
+            slot.set(message);
+            let message = slot.as_ptr().cast_const();
+            (bytes, opcode::SendMsg::new(Fd(socket.fd.get()), message).flags(FLAGS as u32).build())
+        };
+        debug_assert_eq!(socket.send_result.get(), SEND_UNTOLD);
+        let entry = entry.flags(Flags::SKIP_SUCCESS).user_data(user_data(op::SEND, socket));
+        assert!(self.try_push(&entry), "there was made room");
+        socket.set(flag::SENDING);
+        self.sending.borrow_mut().push(Attempt { index: socket.index, bytes });
+        inner.stats.sends.add(1);
+        // Somebody waits for the outcome, or something follows it.
+        let followed = count < queued || socket.has(flag::FIN) || socket.phase.get() == Phase::Closing;
+        if followed || socket.send_waker.is_set() {
+            self.urgent.set(true);
+        }
+    }
+
+    /// Room for one send of `count` pieces. What is written to the arenas afterwards stays until the next `submit`.
+    #[inline]
+    fn make_room(&self, inner: &Inner, count: usize) {
+        self.move_backlog(inner);
+        let full = self.submission_room() == 0
+            || self.pieces_used.get() + count > self.pieces.len()
+            || self.messages_used.get() == self.messages.len();
+        if full {
+            self.submit(inner, 0, None); // Decides the sends so far and empties both arenas.
+        }
+    }
+
+    /// All sends of the batch are decided: a completion told what was taken, or all was.
+    #[inline]
+    fn decide_sends(&self, inner: &Inner) {
+        if self.sending.borrow().is_empty() {
+            return;
+        }
+        let mut list = self.sending.replace(self.sending_spare.take());
+        for Attempt { index, bytes } in list.drain(..) {
+            let socket = inner.sockets.get(index).expect("listed slots exist");
+            socket.unset(flag::SENDING);
+            match socket.send_result.get() {
+                SEND_UNTOLD => inner.sent(socket, bytes),
+                taken if taken >= 0 => {
+                    let taken = taken as usize;
+                    assert!(taken <= bytes, "no more is taken than was offered");
+                    inner.sent(socket, taken);
+                    if taken < bytes {
+                        inner.send_stalled(socket);
+                    }
+                }
+                errno if -errno == libc::EAGAIN => inner.send_stalled(socket),
+                errno if -errno == libc::EINTR => {}
+                errno => inner.send_failed(socket, -errno),
+            }
+            inner.after_send(socket);
+        }
+        self.sending_spare.replace(list);
+        self.pieces_used.set(0);
+        self.messages_used.set(0);
+    }
+
+    /// The core has ended: the kernel forgets the buffers.
+    pub(crate) fn end(&self) {
+        // What is left is the poll on the eventfd, which names no memory.
+        self.submitter.unregister_buf_ring(BUFFER_GROUP).expect("it was registered");
+    }
+}
+
+impl Drop for RingDriver {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, before the ring it borrows from.
+        unsafe { ManuallyDrop::drop(&mut self.submitter) };
+    }
+}
