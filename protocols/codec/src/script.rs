@@ -57,15 +57,22 @@ pub struct Outcome {
     pub messages: Vec<Message>,
     /// Why reading stopped.
     pub stop: Stop,
+    /// Bytes at the end that no message took, when it stopped for want of more.
+    pub unread: usize,
     /// The bytes for the other side. Chunks follow the pieces, so these may differ in them.
     pub forwarded: Vec<u8>,
 }
 
 impl Outcome {
-    /// The same without what depends on the pieces.
-    #[must_use]
-    pub fn facts(&self) -> (&[Message], Stop) {
-        (&self.messages, self.stop)
+    /// Panics unless `other`, the same `wire` in other pieces, came to the same. One thing may differ: a head that has not ended
+    /// is not looked at with each byte, so that its fault may not have been seen yet.
+    #[track_caller]
+    pub fn assert_same(&self, other: &Self, wire: &[u8], pieces: &str) {
+        let wire_text = String::from_utf8_lossy(wire);
+        assert_eq!(self.messages, other.messages, "{pieces}: {wire_text:?}");
+        let head_has_ended = wire[wire.len() - other.unread..].windows(4).any(|end| end == b"\r\n\r\n");
+        let is_late = matches!(self.stop, Stop::Refused(_)) && other.stop == Stop::Partial && !head_has_ended;
+        assert!(self.stop == other.stop || is_late, "{pieces}: {:?} {:?} {wire_text:?}", self.stop, other.stop);
     }
 }
 
@@ -94,7 +101,7 @@ pub fn play(side: Side, wire: &[u8], limits: &Limits, mut piece: impl FnMut(usiz
         state: State::Head(HeadScan::default()),
         last: false,
         connection_options: Vec::new(),
-        outcome: Outcome { messages: Vec::new(), stop: Stop::Clean, forwarded: Vec::new() },
+        outcome: Outcome { messages: Vec::new(), stop: Stop::Clean, unread: 0, forwarded: Vec::new() },
     };
     let mut held = Vec::new();
     let mut at = 0;
@@ -110,6 +117,7 @@ pub fn play(side: Side, wire: &[u8], limits: &Limits, mut piece: impl FnMut(usiz
             }
         }
     }
+    player.outcome.unread = held.len();
     player.outcome.stop = match &player.state {
         State::Head(_) if held.is_empty() => Stop::Clean,
         State::Head(_) => Stop::Partial,
@@ -124,10 +132,10 @@ pub fn play(side: Side, wire: &[u8], limits: &Limits, mut piece: impl FnMut(usiz
 pub fn play_every_way(side: Side, wire: &[u8], limits: &Limits) -> Outcome {
     let whole = play(side, wire, limits, |_| wire.len());
     let bytewise = play(side, wire, limits, |_| 1);
-    assert_eq!(whole.facts(), bytewise.facts(), "byte by byte: {:?}", String::from_utf8_lossy(wire));
+    whole.assert_same(&bytewise, wire, "byte by byte");
     for cut in 1..wire.len() {
         let split = play(side, wire, limits, |at| if at == 0 { cut } else { wire.len() });
-        assert_eq!(whole.facts(), split.facts(), "split at {cut}: {:?}", String::from_utf8_lossy(wire));
+        whole.assert_same(&split, wire, &format!("split at {cut}"));
     }
     whole
 }
@@ -278,7 +286,9 @@ fn describe_request(head: &Request<'_>, message: &mut Message) {
         write!(message.head, " upgrade={}", text(upgrade)).expect("a String takes all");
     }
     message.kept = format!("{line} {:?} te={} ", head.framing(), head.te_trailers());
-    describe_fields(head.fields().filter(|field| field.known != Known::Host), &mut message.kept);
+    let is_old = head.version() == Version::Http10;
+    let stays = |known| known == Known::Host || (known == Known::Expect && is_old);
+    describe_fields(head.fields().filter(|field| !stays(field.known)), &mut message.kept);
 }
 
 fn describe_response(head: &Response<'_>, message: &mut Message) {

@@ -6,7 +6,7 @@
 
 use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
-use crate::head::{Framing, HeadTable, Known, Request, Response};
+use crate::head::{Framing, HeadTable, Known, Request, Response, Version};
 use crate::out::Out;
 
 /// After the data of a chunk.
@@ -123,6 +123,8 @@ fn put_kept_fields(bytes: &[u8], table: &HeadTable, framing: Framing, edit: &Hea
         let kept = match field.known {
             // Generated, first.
             Known::Host => !is_request,
+            // RFC 9110 §10.1.1: ignored in HTTP/1.0; sent on as HTTP/1.1 it would begin to mean something.
+            Known::Expect if is_request && table.version == Version::Http10 => false,
             // The trailers that it announces follow only in a chunked body.
             Known::Trailer => framing == Framing::Chunked && !field.nominated,
             known => !known.is_of_the_hop() && !field.nominated,

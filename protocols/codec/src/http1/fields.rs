@@ -102,7 +102,10 @@ fn act(bytes: &[u8], field: &Field, table: &mut HeadTable, seen: &mut Seen, is_r
             transfer_coding(value)?;
             seen.framing = Framing::Chunked;
         }
-        Known::Te => table.te_trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers")),
+        // RFC 9110 §2.5: HTTP/1.0 has no chunked coding, so no trailers.
+        Known::Te if table.version == Version::Http11 => {
+            table.te_trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+        }
         // RFC 9110 §10.1.1: an HTTP/1.0 expectation is ignored.
         Known::Expect if is_request && table.version == Version::Http11 => {
             if !value.eq_ignore_ascii_case(b"100-continue") {

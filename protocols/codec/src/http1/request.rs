@@ -40,7 +40,7 @@ fn decode(bytes: &[u8], scan: &mut HeadScan, table: &mut HeadTable, limits: &Lim
     let within = &bytes[..bytes.len().min(limits.head_bytes_max)];
     let Some(start) = leading_line(within)? else { return Ok(false) };
     let refuse = |fallback: Rule| diagnose_request(&within[start..]).unwrap_or(fallback);
-    let partial = |scan: &HeadScan| scan.too_large(bytes, true, limits).map_or(Ok(false), Err);
+    let partial = |scan: &HeadScan| scan.too_large(bytes, true, limits).map_or(Ok(false), |rule| Err(refuse(rule)));
 
     if let Next::Wait = scan.next(within).map_err(|()| refuse(Rule::BareLf))? {
         return partial(scan);
@@ -60,7 +60,12 @@ fn decode(bytes: &[u8], scan: &mut HeadScan, table: &mut HeadTable, limits: &Lim
     table.clear();
     table.end = head.len() as u32;
     table.glitches = u32::from(start > 0);
-    read(head, start, &parsed, table, limits).map_err(|rule| if rule == Rule::BareLf { refuse(rule) } else { rule })?;
+    read(head, start, &parsed, table, limits).map_err(|rule| match rule {
+        // Limits of the start line are noticed before its end.
+        Rule::MethodTooLong | Rule::TargetTooLong => rule,
+        // What the tokeniser let pass comes first, so that the answer does not depend on the pieces.
+        rule => refuse(rule),
+    })?;
     table.kind = Kind::Request;
     Ok(true)
 }

@@ -51,7 +51,7 @@ fn decode(
         _ => {}
     }
     let refuse = |fallback: Rule| diagnose_response(within).unwrap_or(fallback);
-    let partial = |scan: &HeadScan| scan.too_large(bytes, false, limits).map_or(Ok(false), Err);
+    let partial = |scan: &HeadScan| scan.too_large(bytes, false, limits).map_or(Ok(false), |rule| Err(refuse(rule)));
 
     if let Next::Wait = scan.next(within).map_err(|()| refuse(Rule::BareLf))? {
         return partial(scan);
@@ -76,8 +76,8 @@ fn decode(
     let head = &bytes[..consumed];
     table.clear();
     table.end = consumed as u32;
-    read(head, &parsed, table, limits, request_method)
-        .map_err(|rule| if rule == Rule::BareLf { refuse(rule) } else { rule })?;
+    // What the tokeniser let pass comes first, so that the answer does not depend on the pieces.
+    read(head, &parsed, table, limits, request_method).map_err(refuse)?;
     table.kind = Kind::Response;
     Ok(true)
 }

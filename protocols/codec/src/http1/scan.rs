@@ -36,8 +36,8 @@ pub struct HeadScan {
     parsed: u32,
     /// Bytes searched for line ends.
     searched: u32,
-    /// Whether the start line has ended.
-    start_line_ended: bool,
+    /// Where the start line ends; 0 while that is not known.
+    start_line_end: u32,
 }
 
 pub(super) enum Next {
@@ -70,8 +70,9 @@ impl HeadScan {
             if line_end == 0 || bytes[line_end - 1] != b'\r' {
                 return Err(()); // RFC 9112 §2.2: a bare LF may end a line for a lenient reader; we have none.
             }
-            if line_end > 1 {
-                self.start_line_ended = true; // the empty line that may come before is two bytes
+            // The empty line that may come before is two bytes.
+            if line_end > 1 && self.start_line_end == 0 {
+                self.start_line_end = line_end as u32;
             }
             if line_end >= 3 && bytes[line_end - 3..line_end] == *b"\r\n\r" {
                 return Ok(true);
@@ -82,11 +83,13 @@ impl HeadScan {
 
     /// What a partial head is already too large for.
     pub(super) fn too_large(&self, bytes: &[u8], is_request: bool, limits: &Limits) -> Option<Rule> {
-        if is_request && !self.start_line_ended {
+        if is_request {
             // "HTTP/1.1", two spaces and a CR: what may be there beside method and target.
             const AROUND: usize = 11;
-            let line = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
-            if line.len() > METHOD_BYTES_MAX && !line[..=METHOD_BYTES_MAX].contains(&b' ') {
+            let line_end = if self.start_line_end == 0 { bytes.len() } else { self.start_line_end as usize };
+            let line = &bytes[..line_end];
+            let line = line.strip_prefix(b"\r\n").unwrap_or(line);
+            if line.len() > METHOD_BYTES_MAX && line[..=METHOD_BYTES_MAX].iter().all(|&b| is_token(b)) {
                 return Some(Rule::MethodTooLong);
             }
             if line.len() > METHOD_BYTES_MAX + limits.target_bytes_max + AROUND {
@@ -116,6 +119,9 @@ pub(super) fn leading_line(bytes: &[u8]) -> Result<Option<usize>, Rule> {
 #[cold]
 pub(super) fn diagnose_request(bytes: &[u8]) -> Option<Rule> {
     let mut at = bytes.iter().take_while(|&&b| is_token(b)).count();
+    if at > METHOD_BYTES_MAX {
+        return Some(Rule::MethodTooLong);
+    }
     match bytes.get(at)? {
         b' ' if at > 0 => at += 1,
         b'\n' | b'\r' => return Some(Rule::RequestLine),
@@ -172,11 +178,12 @@ pub(super) fn diagnose_response(bytes: &[u8]) -> Option<Rule> {
 
 /// "HTTP/1.0" and "HTTP/1.1" pass; other numbers are another version, anything else is `otherwise`.
 fn diagnose_version(bytes: &[u8], otherwise: Rule) -> Option<Rule> {
-    for (&byte, expected) in bytes.iter().zip(b"HTTP/M.m") {
+    // 1 and 0 stand where the digits of a version do: the major one is 1, the minor one 0 or 1.
+    for (&byte, expected) in bytes.iter().zip(b"HTTP/\x01.\x00") {
         match (expected, byte) {
-            (b'M', b'1') | (b'm', b'0' | b'1') => {}
-            (b'M' | b'm', b'0'..=b'9') => return Some(Rule::Version),
-            _ if byte == *expected => {}
+            (1, b'1') | (0, b'0' | b'1') => {}
+            (0 | 1, b'0'..=b'9') => return Some(Rule::Version),
+            (expected, byte) if *expected > 1 && byte == *expected => {}
             _ => return Some(otherwise),
         }
     }

@@ -75,6 +75,17 @@ fn what_is_for_one_hop_stays_here() {
     );
 }
 
+/// Found by fuzzing: what HTTP/1.0 ignores would gain a meaning by being sent on as HTTP/1.1.
+#[test]
+fn what_http10_ignores_does_not_come_alive() {
+    request(
+        "GET / HTTP/1.0\r\nHost: a\r\nExpect: x\r\nTE: trailers\r\nUpgrade: x\r\nConnection: upgrade\r\nX: y\r\n\r\n",
+        Framing::None,
+        &PLAIN,
+        "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n",
+    );
+}
+
 #[test]
 fn framing_is_ours() {
     let received = "POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 0005\r\nTrailer: X\r\nX: y\r\n\r\n";
@@ -178,8 +189,9 @@ fn responses() {
 #[test]
 fn local_replies() {
     let mut out = Vec::new();
-    let (content_type, extra, date): (Option<&[u8]>, &[(&[u8], &[u8])], &[u8]) =
-        (Some(b"text/plain"), &[(b"Retry-After", b"1")], b"Sun, 06 Nov 1994 08:49:37 GMT");
+    let content_type = Some(b"text/plain".as_slice());
+    let extra: &[(&[u8], &[u8])] = &[(b"Retry-After", b"1")];
+    let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
     encode_local_reply(503, content_type, 19, true, extra, date, &mut out);
     assert_eq!(
         String::from_utf8_lossy(&out),

@@ -97,6 +97,9 @@ fn the_request_line_is_not_repaired() {
     refuse("GET / http/1.1", Rule::RequestLine);
     refuse("GET / HTTP/1,1", Rule::RequestLine);
     refuse("GET / HTTP/11", Rule::RequestLine);
+    refuse("GET / HTTP/1.m", Rule::RequestLine);
+    refuse("GET / HTTP/M.1", Rule::RequestLine);
+    refuse("GET / HTTP/\x01.1", Rule::RequestLine);
     refuse("GET / HTTP /1.1", Rule::RequestLine);
     refuse("GET / ICE/1.0", Rule::RequestLine);
     refuse("GET / HTTP/2.0", Rule::Version);
