@@ -161,19 +161,28 @@ pub(crate) async fn main(core: Core, parts: Parts) {
             worker.inbox.poll_recv(&worker.core, context)
         })
         .await;
+        // A preparation first, then the generation that it is for: `Listen` means sockets that adopting hands over.
+        let message = match message {
+            ToWorker::Prepare(prepare) => {
+                worker.prepared.borrow_mut().push_back(prepare);
+                None
+            }
+            other => Some(other),
+        };
+        worker.refresh();
         match message {
-            ToWorker::Prepare(prepare) => worker.prepared.borrow_mut().push_back(prepare),
-            ToWorker::Listen(generation) => worker.start_accepting(generation),
-            ToWorker::Drain => worker.draining.set(true),
-            ToWorker::CloseListeners => {
+            None => {}
+            Some(ToWorker::Prepare(_)) => unreachable!("taken above"),
+            Some(ToWorker::Listen(generation)) => worker.start_accepting(generation),
+            Some(ToWorker::Drain) => worker.draining.set(true),
+            Some(ToWorker::CloseListeners) => {
                 worker.draining.set(true);
                 worker.closing.set(true);
                 worker.runs.borrow().iter().for_each(|run| run.close(None));
                 worker.wake_connections();
             }
-            ToWorker::Stop => break,
+            Some(ToWorker::Stop) => break,
         }
-        worker.refresh();
     }
     worker.view.borrow().retire_all();
 }
