@@ -1,0 +1,84 @@
+//! `cargo xtask ci`: everything that must hold, on a clean clone, within a quarter of an hour on two cores.
+//!
+//! Goes on after a failure, so that one run shows all that is wrong, and ends with one table.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::step::{Report, Skips, Verdict};
+use crate::{command, judge, setup, tidy, workspace};
+
+/// The longest a cold step takes on two cores is about 5 minutes; one that hangs must end before CI's own limit.
+const STEP_LIMIT: Duration = Duration::from_secs(11 * 60);
+
+/// Runs all steps; an error names those that failed.
+pub(crate) fn run() -> Result<(), String> {
+    let mut report = Report::default();
+    report.step("setup", |_| from(setup::run().map(|()| format!("Envoy {}", setup::ENVOY_VERSION))));
+    report.step("fmt", |skips| cargo(&["fmt", "--all", "--check"], skips));
+    report.step("tidy", |_| tidy::verdict());
+    report.step("clippy", |skips| cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"], skips));
+    // --show-output: a test that passes by leaving something out says so on its standard output.
+    report.step("test", |skips| cargo(&["test", "--no-fail-fast", "--", "--show-output"], skips));
+    report.step("build --release", |skips| cargo(&["build", "--release", "--bin", "ringway"], skips));
+    let judges = judge::Wish { scale: judge::Scale::Sample, ..judge::Wish::default() };
+    judge::run_all(&judges, &mut report);
+    report.end()
+}
+
+fn from(done: Result<String, String>) -> Verdict {
+    match done {
+        Ok(text) => Verdict::Pass(text),
+        Err(why) => {
+            println!("{why}");
+            Verdict::Fail(why)
+        }
+    }
+}
+
+/// One run of Cargo over the default members, in the root.
+pub(crate) fn cargo(arguments: &[&str], skips: &mut Skips) -> Verdict {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(workspace::root());
+    // One build from nothing: what would speed up the next one is only written and never read.
+    cargo.env("CARGO_INCREMENTAL", "0");
+    let outcome = match command::run(cargo, STEP_LIMIT, true) {
+        Ok(outcome) => outcome,
+        Err(why) => return Verdict::Fail(why),
+    };
+    for why in outcome.skips() {
+        skips.heard(why);
+    }
+    let passed = total(&outcome.lines, " passed;");
+    let tests = if passed > 0 { format!("{passed} tests") } else { String::new() };
+    if outcome.success {
+        return Verdict::Pass(tests);
+    }
+    // A panic that aborts ends a test program before its summary: the exit code is what decides.
+    let first = outcome.lines.iter().find(|line| line.contains("FAILED") || line.starts_with("error"));
+    Verdict::Fail(format!("{tests} {}", first.map_or("see above", String::as_str)))
+}
+
+/// Adds up the numbers before `word` in the lines `test result: ok. 12 passed; 0 failed; ...`.
+fn total(lines: &[String], word: &str) -> usize {
+    let counts = lines.iter().filter(|line| line.starts_with("test result:")).filter_map(|line| {
+        let before = &line[..line.find(word)?];
+        before.rsplit(' ').next()?.parse::<usize>().ok()
+    });
+    counts.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_added_up() {
+        let lines = [
+            "running 2 tests",
+            "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test result: FAILED. 3 passed; 1 failed; 0 ignored",
+        ];
+        assert_eq!(total(&lines.map(str::to_owned), " passed;"), 15);
+    }
+}

