@@ -53,35 +53,49 @@ impl Known {
         1 << self as u8
     }
 
-    /// The name's meaning, compared without case. The length chooses, so most names cost one compare or none.
+    /// The meaning of a name, compared without case. Length and first letter choose, so a name costs one compare or none.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Self {
-        let is = |text: &[u8], known: Self| if name.eq_ignore_ascii_case(text) { known } else { Self::Other };
+        #[inline]
+        fn is<const N: usize>(name: &[u8], text: &[u8; N], known: Known) -> Known {
+            let Ok(name) = <&[u8; N]>::try_from(name) else { return Known::Other };
+            // Setting bit 5 makes letters lower case and leaves `-` and digits alone; of the bytes of a token nothing
+            // else becomes one of these. What is no token only costs the slow compare. A fixed length: no loop.
+            let mut differences = 0;
+            for at in 0..N {
+                differences |= (name[at] | 0x20) ^ text[at];
+            }
+            if differences == 0 && name.iter().fold(0, |low, &byte| low | u8::from(byte < 0x20)) == 0 {
+                known
+            } else {
+                Known::Other
+            }
+        }
         let first = name.first().map_or(0, |b| b | 0x20);
         match (name.len(), first) {
-            (2, b't') => is(b"te", Self::Te),
-            (3, b'v') => is(b"via", Self::Via),
-            (4, b'h') => is(b"host", Self::Host),
-            (4, b'd') => is(b"date", Self::Date),
-            (6, b'e') => is(b"expect", Self::Expect),
-            (6, b's') => is(b"server", Self::Server),
-            (7, b't') => is(b"trailer", Self::Trailer),
-            (7, b'u') => is(b"upgrade", Self::Upgrade),
-            (10, b'c') => is(b"connection", Self::Connection),
-            (10, b'k') => is(b"keep-alive", Self::KeepAlive),
-            (10, b'u') => is(b"user-agent", Self::UserAgent),
-            (11, b't') => is(b"traceparent", Self::Traceparent),
-            (11, b'g') => is(b"grpc-status", Self::GrpcStatus),
-            (12, b'c') => is(b"content-type", Self::ContentType),
-            (12, b'm') => is(b"max-forwards", Self::MaxForwards),
-            (12, b'x') => is(b"x-request-id", Self::XRequestId),
-            (14, b'c') => is(b"content-length", Self::ContentLength),
-            (14, b'h') => is(b"http2-settings", Self::Http2Settings),
-            (15, b'x') => is(b"x-forwarded-for", Self::XForwardedFor),
-            (16, b'p') => is(b"proxy-connection", Self::ProxyConnection),
-            (16, b'x') => is(b"x-forwarded-host", Self::XForwardedHost),
-            (17, b't') => is(b"transfer-encoding", Self::TransferEncoding),
-            (17, b'x') => is(b"x-forwarded-proto", Self::XForwardedProto),
+            (2, b't') => is(name, b"te", Self::Te),
+            (3, b'v') => is(name, b"via", Self::Via),
+            (4, b'h') => is(name, b"host", Self::Host),
+            (4, b'd') => is(name, b"date", Self::Date),
+            (6, b'e') => is(name, b"expect", Self::Expect),
+            (6, b's') => is(name, b"server", Self::Server),
+            (7, b't') => is(name, b"trailer", Self::Trailer),
+            (7, b'u') => is(name, b"upgrade", Self::Upgrade),
+            (10, b'c') => is(name, b"connection", Self::Connection),
+            (10, b'k') => is(name, b"keep-alive", Self::KeepAlive),
+            (10, b'u') => is(name, b"user-agent", Self::UserAgent),
+            (11, b't') => is(name, b"traceparent", Self::Traceparent),
+            (11, b'g') => is(name, b"grpc-status", Self::GrpcStatus),
+            (12, b'c') => is(name, b"content-type", Self::ContentType),
+            (12, b'm') => is(name, b"max-forwards", Self::MaxForwards),
+            (12, b'x') => is(name, b"x-request-id", Self::XRequestId),
+            (14, b'c') => is(name, b"content-length", Self::ContentLength),
+            (14, b'h') => is(name, b"http2-settings", Self::Http2Settings),
+            (15, b'x') => is(name, b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'p') => is(name, b"proxy-connection", Self::ProxyConnection),
+            (16, b'x') => is(name, b"x-forwarded-host", Self::XForwardedHost),
+            (17, b't') => is(name, b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => is(name, b"x-forwarded-proto", Self::XForwardedProto),
             _ => Self::Other,
         }
     }

@@ -76,6 +76,9 @@ fn place(bytes: &[u8], at: usize, header: &httparse::Header<'_>) -> Option<Field
 /// Where the next line begins, if this one ends in OWS CRLF.
 fn next_line(bytes: &[u8], field: &Field) -> Option<usize> {
     let mut end = (field.value_start + field.value_len) as usize;
+    if bytes.get(end..end + 2)? == b"\r\n" {
+        return Some(end + 2);
+    }
     while is_space(*bytes.get(end)?) {
         end += 1;
     }
@@ -162,6 +165,11 @@ fn connection_options(bytes: &[u8], table: &mut HeadTable, seen: &mut Seen, limi
             continue;
         }
         let start = field.value_start as usize;
+        // What nearly every message says. It nominates Keep-Alive, which is of the hop anyway.
+        if &bytes[start..start + field.value_len as usize] == b"keep-alive" {
+            seen.keep_alive = true;
+            continue;
+        }
         for option in list(&bytes[start..start + field.value_len as usize]) {
             options += 1;
             if options > limits.connection_options_max {
