@@ -129,7 +129,6 @@ impl Downstream {
                     if decision.consumed < bytes.len() {
                         self.stream.unread(bytes.slice(decision.consumed..bytes.len()));
                     }
-                    self.timer.clear();
                     return Ok(decision);
                 }
                 Ok(None) => {

@@ -25,7 +25,7 @@ use ringway_protocols::http1::{
     BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_request,
     encode_response, request_head_size, response_head_size,
 };
-use ringway_protocols::{Error, Framing, Method, Request, Rule, Version};
+use ringway_protocols::{Error, Framing, Method, Out, Request, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
@@ -248,7 +248,13 @@ struct ResponseHead {
     framing_out: Framing,
     upstream_keep_alive: bool,
     close: bool,
+    /// The body is in `out` too: it was short and there already.
+    whole: bool,
 }
+
+/// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
+/// the kernel than two are, by more than the copy costs.
+const BODY_COPIED_MAX: usize = 2048;
 
 impl<'x> Exchange<'x> {
     fn new(
@@ -434,8 +440,9 @@ impl<'x> Exchange<'x> {
         };
         let (head, rest) = head;
         self.begin(&head);
-        let mut download = Relay::new(head.framing, head.framing_out);
         self.connection.stream.send(head.out);
+        let framing = if head.whole { Framing::None } else { head.framing };
+        let mut download = Relay::new(framing, head.framing_out);
         if !download.is_done() && !rest.is_empty() {
             // Fed directly: it needs no second look at the socket.
             let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
@@ -541,11 +548,16 @@ impl<'x> Exchange<'x> {
         let close = status >= 200
             && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
         let edit = HeadEdit::default();
-        let mut out = Outbox::new(&worker.core, response_head_size(&response, &edit));
+        let rest = &bytes[consumed..];
+        let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
+        let body: &[u8] = if whole { rest } else { &[] };
+        let mut out = Outbox::new(&worker.core, response_head_size(&response, &edit) + body.len());
         encode_response(&response, framing_out, close, &edit, &mut out);
+        out.put(body);
+        let consumed = consumed + body.len();
         let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
         let out = out.finish();
-        Ok(Some(ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close }))
+        Ok(Some(ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole }))
     }
 
     fn begin(&mut self, head: &ResponseHead) {
