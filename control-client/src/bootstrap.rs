@@ -1,0 +1,134 @@
+//! A bootstrap file as what the command and the snapshot builder need of it.
+//!
+//! Reading is three steps, and each collects all its problems: text to document, document to message tree by Envoy's
+//! rules, message tree to resources. A file with a problem gives no resources at all, as Envoy does not start on one.
+//!
+//! Invariant: a [`Bootstrap`] that exists can be built into a snapshot without further questions.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ringway_model::{Cluster, Listener};
+
+use crate::document;
+use crate::json;
+use crate::message::Message;
+use crate::problem::{Problem, Report};
+use crate::reader::{self, Unknown};
+use crate::schema::MessageType;
+use crate::translate;
+
+/// The full name of what a bootstrap file holds.
+const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
+
+/// A text and the name under which problems speak of it. Names that end in `.json` are read like all others: JSON is YAML.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Usually the path.
+    pub name: &'a str,
+    /// YAML or JSON, at most 64 MiB.
+    pub text: &'a str,
+}
+
+/// What the command line decides about reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadOptions {
+    /// `--allow-unknown-static-fields`: a field that Envoy's API does not have gives a warning, not a problem. Fields that it
+    /// has and that are not supported are refused either way.
+    pub allow_unknown_static_fields: bool,
+}
+
+/// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is acted upon.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// `node`.
+    pub node: Node,
+    /// `admin.address`; `None`: no admin server.
+    pub admin: Option<SocketAddr>,
+    /// `static_resources`.
+    pub resources: Resources,
+    /// Fields that were accepted without being known, on request.
+    pub warnings: Vec<Problem>,
+    /// What `/config_dump` shows.
+    pub dump: Dump,
+}
+
+/// `envoy.config.core.v3.Node`. What only a control plane is told is in the dump alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `id`; empty where the file gives none.
+    pub id: String,
+    /// `cluster`; empty where the file gives none.
+    pub cluster: String,
+    /// `locality.region`.
+    pub region: String,
+    /// `locality.zone`.
+    pub zone: String,
+    /// `locality.sub_zone`.
+    pub sub_zone: String,
+}
+
+/// Listeners and clusters by name, in the order of the file.
+///
+/// Their ids number the names of this file alone; [`Builder`](crate::Builder) gives them the ids that last.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resources {
+    /// The ids are positions in this list; chains have the id of their position.
+    pub(crate) listeners: Vec<Listener>,
+    /// The ids are positions in `cluster_names`.
+    pub(crate) clusters: Vec<Cluster>,
+    /// Every name that a cluster has or a route mentions.
+    pub(crate) cluster_names: Vec<String>,
+}
+
+impl Resources {
+    /// How many listeners there are.
+    pub fn listener_count(&self) -> usize {
+        self.listeners.len()
+    }
+
+    /// How many clusters there are.
+    pub fn cluster_count(&self) -> usize {
+        self.clusters.len()
+    }
+}
+
+/// The bootstrap as read, for `/config_dump`. It keeps the text and reads it again when asked: the text is the smallest of all
+/// forms, and a dump is rare.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    text: Arc<str>,
+}
+
+impl Dump {
+    /// The message as JSON in Envoy's spelling (snake_case, defaults left out, secrets as `[redacted]`).
+    pub fn to_json(&self) -> String {
+        let mut report = Report::new("");
+        // It has been read before with the same rules, or laxer ones, so that problems are known and not news.
+        let message = parse(&self.text, Unknown::Warned, &mut report);
+        message.map_or_else(|| "{}".to_owned(), |message| json::write(&message))
+    }
+}
+
+/// Reads a bootstrap file.
+///
+/// # Errors
+/// Every problem of the file, in the order of the text: what is no YAML, what Envoy would refuse, and what Ringway does
+/// not do yet.
+pub fn read_bootstrap(source: Source<'_>, options: &ReadOptions) -> Result<Bootstrap, Vec<Problem>> {
+    let mut report = Report::new(source.name);
+    let unknown = if options.allow_unknown_static_fields { Unknown::Warned } else { Unknown::Refused };
+    let Some(message) = parse(source.text, unknown, &mut report) else {
+        return Err(report.finish().expect_err("a text that is not read has a problem"));
+    };
+    let (node, admin, resources) = translate::bootstrap(&message, &mut report);
+    drop(message);
+    let warnings = report.finish()?;
+    Ok(Bootstrap { node, admin, resources, warnings, dump: Dump { text: source.text.into() } })
+}
+
+fn parse(text: &str, unknown: Unknown, report: &mut Report) -> Option<Message> {
+    let document = document::parse(text, report)?;
+    let kind = MessageType::by_name(BOOTSTRAP).expect("the schema has the bootstrap");
+    reader::read(&document, kind, unknown, report)
+}

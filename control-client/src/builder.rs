@@ -1,0 +1,310 @@
+//! From resources to snapshots: numbers that last for names, and the same `Arc` for what did not change.
+//!
+//! Content is compared, not text: a file that says the same in other words gives the same snapshot. It costs what the file
+//! holds, once per load; what xDS sends later is compared resource by resource.
+//!
+//! Invariant: within all snapshots that somebody still holds, a number stands for one name.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Weak};
+
+use ringway_model::{
+    Action, Cluster, ClusterId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter,
+    RouteConfiguration, Snapshot, Target,
+};
+
+use crate::bootstrap::{Bootstrap, Resources};
+
+/// What building gave.
+#[derive(Clone, Debug)]
+pub enum Built {
+    /// A new generation, to be committed.
+    New(Arc<Snapshot>),
+    /// Nothing differs from the generation before, which is this one: there is nothing to commit.
+    Same(Arc<Snapshot>),
+}
+
+impl Built {
+    /// The snapshot, new or not.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        match self {
+            Built::New(snapshot) | Built::Same(snapshot) => snapshot,
+        }
+    }
+}
+
+/// Builds one snapshot after the other, each from the whole of the resources.
+#[derive(Debug, Default)]
+pub struct Builder {
+    last: Option<Arc<Snapshot>>,
+    clusters: Ids<Cluster>,
+    listeners: Ids<Listener>,
+    /// Every snapshot that somebody may still hold, oldest first.
+    held: Vec<(u64, Weak<Snapshot>)>,
+}
+
+impl Builder {
+    /// A builder that has built nothing: the first snapshot is generation 1.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The snapshot that was built last.
+    pub fn last(&self) -> Option<&Arc<Snapshot>> {
+        self.last.as_ref()
+    }
+
+    /// Builds the snapshot of these resources. It cannot fail: what can be wrong was refused when they were read.
+    pub fn build(&mut self, bootstrap: &Bootstrap) -> Built {
+        self.build_resources(&bootstrap.resources)
+    }
+
+    fn build_resources(&mut self, resources: &Resources) -> Built {
+        let generation = self.last.as_ref().map_or(0, |last| last.generation);
+        self.held.retain(|(_, snapshot)| snapshot.strong_count() > 0);
+        let oldest = self.held.first().map_or(u64::MAX, |(generation, _)| *generation);
+        let last = self.last.clone().unwrap_or_default();
+
+        self.clusters.retire(&resources.cluster_names, generation, |id| last.clusters.get(ClusterId(id)));
+        self.clusters.release(oldest);
+        // By the number within the resources: the number that lasts.
+        let ids: Vec<ClusterId> =
+            resources.cluster_names.iter().map(|name| ClusterId(self.clusters.id(name))).collect();
+
+        let names: Vec<String> = resources.listeners.iter().map(|listener| listener.name.clone()).collect();
+        self.listeners.retire(&names, generation, |id| last.listener(ListenerId(id)));
+        self.listeners.release(oldest);
+
+        let mut snapshot = Snapshot { generation: generation + 1, ..Snapshot::default() };
+        for cluster in &resources.clusters {
+            let id = ids[cluster.id.0 as usize];
+            snapshot.clusters.insert(keep(Cluster { id, ..cluster.clone() }, last.clusters.get(id)));
+        }
+        for listener in &resources.listeners {
+            let id = ListenerId(self.listeners.id(&listener.name));
+            snapshot.listeners.push(keep_listener(listener, id, &ids, last.listener(id)));
+        }
+        if let Some(last) = &self.last
+            && same(last, &snapshot)
+        {
+            return Built::Same(last.clone());
+        }
+        let snapshot = Arc::new(snapshot);
+        self.held.push((snapshot.generation, Arc::downgrade(&snapshot)));
+        self.last = Some(snapshot.clone());
+        Built::New(snapshot)
+    }
+}
+
+/// Whether two snapshots hold the very same things, the generation aside.
+fn same(one: &Snapshot, other: &Snapshot) -> bool {
+    one.listeners.len() == other.listeners.len()
+        && one.listeners.iter().zip(&other.listeners).all(|(one, other)| Arc::ptr_eq(one, other))
+        && one.clusters.iter().count() == other.clusters.iter().count()
+        && one.clusters.iter().zip(other.clusters.iter()).all(|(one, other)| Arc::ptr_eq(one, other))
+}
+
+/// The `Arc` of before where the content is equal.
+fn keep<T: PartialEq>(new: T, before: Option<&Arc<T>>) -> Arc<T> {
+    match before {
+        Some(before) if **before == new => before.clone(),
+        _ => Arc::new(new),
+    }
+}
+
+/// The listener with the numbers that last, and with each part of before that is equal.
+fn keep_listener(
+    listener: &Listener,
+    id: ListenerId,
+    ids: &[ClusterId],
+    before: Option<&Arc<Listener>>,
+) -> Arc<Listener> {
+    let chain = |chain: &Arc<FilterChain>| {
+        let before = before.and_then(|before| before.chain(chain.id));
+        let NetworkFilter::Http(manager) = &chain.filter;
+        let manager_before = before.map(|before| {
+            let NetworkFilter::Http(manager) = &before.filter;
+            manager
+        });
+        let routes = keep(numbered(&manager.routes, ids), manager_before.map(|before| &before.routes));
+        let manager = keep(HttpConnectionManager { routes, ..(**manager).clone() }, manager_before);
+        keep(FilterChain { filter: NetworkFilter::Http(manager), ..(**chain).clone() }, before)
+    };
+    let chains = listener.chains.iter().map(chain).collect();
+    keep(Listener { id, chains, ..listener.clone() }, before)
+}
+
+/// The routes with the numbers that last for their clusters.
+fn numbered(routes: &RouteConfiguration, ids: &[ClusterId]) -> RouteConfiguration {
+    let mut routes = routes.clone();
+    for route in routes.virtual_hosts.iter_mut().flat_map(|host| &mut host.routes) {
+        match &mut route.action {
+            Action::Direct(_) => {}
+            Action::Forward(forward) => match &mut forward.target {
+                Target::Cluster(id) => *id = ids[id.0 as usize],
+                Target::Weighted { clusters, .. } => {
+                    for entry in clusters {
+                        entry.cluster = ids[entry.cluster.0 as usize];
+                    }
+                }
+            },
+        }
+    }
+    routes
+}
+
+/// Numbers for names. A number is given out again only when no snapshot with its old meaning is held any more, and nobody holds the thing
+/// itself: a worker that skips a generation must not mistake a new cluster for the old one of the same number.
+#[derive(Debug)]
+struct Ids<T> {
+    by_name: HashMap<String, u32>,
+    /// Numbers below this have been given out.
+    next: u32,
+    free: BTreeSet<u32>,
+    retired: Vec<Retired<T>>,
+}
+
+/// A number whose name is gone.
+#[derive(Debug)]
+struct Retired<T> {
+    id: u32,
+    /// The last generation in which it had its meaning.
+    generation: u64,
+    thing: Weak<T>,
+}
+
+impl<T> Default for Ids<T> {
+    fn default() -> Self {
+        Self { by_name: HashMap::new(), next: 0, free: BTreeSet::new(), retired: Vec::new() }
+    }
+}
+
+impl<T> Ids<T> {
+    fn id(&mut self, name: &str) -> u32 {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        let id = self.free.pop_first().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        self.by_name.insert(name.to_owned(), id);
+        id
+    }
+
+    /// Takes the numbers away from all names but these.
+    fn retire<'a>(&mut self, names: &[String], generation: u64, thing: impl Fn(u32) -> Option<&'a Arc<T>>)
+    where
+        T: 'a,
+    {
+        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
+        let retired = &mut self.retired;
+        self.by_name.retain(|name, id| {
+            let kept = names.contains(name.as_str());
+            if !kept {
+                let thing = thing(*id).map_or_else(Weak::new, Arc::downgrade);
+                retired.push(Retired { id: *id, generation, thing });
+            }
+            kept
+        });
+    }
+
+    /// Frees the numbers that nobody can know any more; `oldest` is the oldest generation that is held.
+    fn release(&mut self, oldest: u64) {
+        let free = &mut self.free;
+        self.retired.retain(|retired| {
+            let known = retired.generation >= oldest || retired.thing.strong_count() > 0;
+            if !known {
+                free.insert(retired.id);
+            }
+            known
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
+
+    /// A file with these clusters, each with an endpoint on its port, and one listener per route.
+    fn file(clusters: &[(&str, u16)], routes: &[(&str, &str)]) -> Bootstrap {
+        let mut text = String::from("static_resources:\n  clusters:\n");
+        for (name, port) in clusters {
+            text += &format!(
+                "  - {{name: {name}, load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{{endpoint: \
+                 {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}}}\n"
+            );
+        }
+        text += "  listeners:\n";
+        for (name, cluster) in routes {
+            text += &format!(
+                "  - {{name: {name}, address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}, filter_chains: \
+                 [{{filters: [{{name: hcm, typed_config: {{'@type': t/envoy.extensions.filters.network.\
+                 http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, route_config: {{virtual_hosts: [{{name: v, \
+                 domains: ['*'], routes: [{{match: {{prefix: /}}, route: {{cluster: {cluster}}}}}]}}]}}, http_filters: [{{name: r, \
+                 typed_config: {{'@type': t/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]}}\n"
+            );
+        }
+        read_bootstrap(Source { name: "f", text: &text }, &ReadOptions::default()).expect("the file is right")
+    }
+
+    fn cluster<'s>(snapshot: &'s Snapshot, name: &str) -> &'s Arc<Cluster> {
+        snapshot.clusters.iter().find(|cluster| cluster.name == name).expect("the cluster is there")
+    }
+
+    #[test]
+    fn one_changed_endpoint_changes_one_cluster() {
+        let mut builder = Builder::new();
+        let routes = [("l0", "a"), ("l1", "b")];
+        let one = builder.build(&file(&[("a", 1), ("b", 2), ("c", 3)], &routes)).snapshot().clone();
+        let two = builder.build(&file(&[("a", 1), ("b", 9), ("c", 3)], &routes));
+        assert!(matches!(two, Built::New(_)));
+        let two = two.snapshot();
+        assert_eq!((one.generation, two.generation), (1, 2));
+        for name in ["a", "c"] {
+            assert!(Arc::ptr_eq(cluster(&one, name), cluster(two, name)), "{name}");
+        }
+        assert_eq!(cluster(&one, "b").id, cluster(two, "b").id);
+        assert_ne!(cluster(&one, "b"), cluster(two, "b"));
+        for (before, after) in one.listeners.iter().zip(&two.listeners) {
+            assert!(Arc::ptr_eq(before, after), "{}", before.name);
+        }
+    }
+
+    #[test]
+    fn order_and_additions_keep_numbers_and_parts() {
+        let mut builder = Builder::new();
+        let one = builder.build(&file(&[("a", 1), ("b", 2)], &[("l0", "a"), ("l1", "b")])).snapshot().clone();
+        let two =
+            builder.build(&file(&[("new", 7), ("b", 2), ("a", 1)], &[("l1", "b"), ("l0", "new")])).snapshot().clone();
+        assert!(Arc::ptr_eq(cluster(&one, "a"), cluster(&two, "a")));
+        assert!(Arc::ptr_eq(&one.listeners[1], &two.listeners[0]));
+        assert_eq!(one.listeners[0].id, two.listeners[1].id);
+        assert_eq!(cluster(&two, "new").id, ClusterId(2));
+    }
+
+    #[test]
+    fn the_same_content_is_no_new_generation() {
+        let mut builder = Builder::new();
+        let one = builder.build(&file(&[("a", 1)], &[("l", "a")])).snapshot().clone();
+        match builder.build(&file(&[("a", 1)], &[("l", "a")])) {
+            Built::Same(two) => assert!(Arc::ptr_eq(&one, &two)),
+            Built::New(two) => panic!("{two:?}"),
+        }
+    }
+
+    #[test]
+    fn a_number_is_given_out_again_only_when_nobody_knows_its_old_meaning() {
+        let mut builder = Builder::new();
+        let one = builder.build(&file(&[("a", 1), ("b", 2)], &[])).snapshot().clone();
+        let old = cluster(&one, "b").clone();
+        assert_eq!(old.id, ClusterId(1));
+        let id = |built: &Built, name: &str| cluster(built.snapshot(), name).id;
+        assert_eq!(id(&builder.build(&file(&[("a", 1), ("c", 3)], &[])), "c"), ClusterId(2));
+        drop(one);
+        assert_eq!(id(&builder.build(&file(&[("a", 1), ("c", 3), ("d", 4)], &[])), "d"), ClusterId(3));
+        drop(old);
+        assert_eq!(id(&builder.build(&file(&[("a", 1), ("c", 3), ("d", 4), ("e", 5)], &[])), "e"), ClusterId(1));
+    }
+}

@@ -1,0 +1,436 @@
+//! Which fields of Envoy's API are acted upon: the one list that the translation, the tests and
+//! docs/ENVOY_COMPATIBILITY.md share.
+//!
+//! Invariant: every field of every message that the translation descends into stands here exactly once, so that nothing
+//! is ignored without a reason (a test compares the list with the schema).
+
+use crate::message::{Message, Set, Value};
+use crate::problem::Report;
+use crate::schema::Kind;
+
+/// One message that the translation descends into.
+pub(crate) struct Covered {
+    /// Full name.
+    pub(crate) message: &'static str,
+    /// Fields that are acted upon, separated by blanks.
+    pub(crate) done: &'static str,
+    /// Fields of which only some values are accepted: those that ask for what is done anyway.
+    pub(crate) only: &'static [(&'static str, &'static str)],
+    /// Fields that may be set without effect, each with the reason.
+    pub(crate) ignored: &'static [(&'static str, &'static str)],
+    /// Fields that are refused wherever they are set, separated by blanks.
+    pub(crate) refused: &'static str,
+}
+
+/// What is done with a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Done,
+    /// Accepted with one of these values, refused with any other.
+    Only(&'static str),
+    /// Accepted and without effect, for this reason.
+    Ignored(&'static str),
+    Refused,
+}
+
+impl Covered {
+    fn of(message: &str) -> &'static Covered {
+        TABLE.iter().find(|covered| covered.message == message).unwrap_or_else(|| panic!("{message} is not listed"))
+    }
+
+    /// `None`: the list does not name the field.
+    pub(crate) fn status(&self, field: &str) -> Option<Status> {
+        let among = |names: &str| names.split_whitespace().any(|name| name == field);
+        if among(self.done) {
+            return Some(Status::Done);
+        }
+        if let Some((_, values)) = self.only.iter().find(|(name, _)| *name == field) {
+            return Some(Status::Only(values));
+        }
+        if let Some((_, reason)) = self.ignored.iter().find(|(name, _)| *name == field) {
+            return Some(Status::Ignored(reason));
+        }
+        among(self.refused).then_some(Status::Refused)
+    }
+}
+
+/// Refuses, one by one, what `message` sets and Ringway does not do. The translation calls this for each message that it
+/// descends into.
+pub(crate) fn refuse_unsupported(message: &Message, report: &mut Report) {
+    if message.fields.is_empty() {
+        return;
+    }
+    let covered = Covered::of(message.kind.name());
+    for set in &message.fields {
+        let rule = match covered.status(set.field.name()) {
+            Some(Status::Done | Status::Ignored(_)) => continue,
+            Some(Status::Only(values)) if values.split_whitespace().any(|value| value == written(set)) => continue,
+            Some(Status::Only(values)) => {
+                format!("{} is not supported yet, only {}", written(set), values.replace(' ', " and "))
+            }
+            Some(Status::Refused) => "not supported yet".to_owned(),
+            None => panic!("{}.{} is not listed", covered.message, set.field.name()),
+        };
+        report.problem_in(set.field.name(), set.place, rule);
+    }
+}
+
+/// A scalar as the list writes it.
+fn written(set: &Set) -> String {
+    match &set.value {
+        Value::Bool(value) => value.to_string(),
+        Value::Uint(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Enum(number) if set.field.kind == Kind::Enum => {
+            set.field.enumeration().name_of(*number).map_or_else(|| number.to_string(), str::to_owned)
+        }
+        _ => "this".to_owned(),
+    }
+}
+
+const NO_DNS: &str = "only matters where names are resolved; the cluster and resolver types that do are refused";
+const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
+const NO_READER: &str = "only read by filters, matchers and logs that are refused";
+
+/// The list. Messages in the order in which a file nests them.
+pub(crate) static TABLE: &[Covered] = &[
+    Covered {
+        message: "envoy.config.bootstrap.v3.Bootstrap",
+        done: "node static_resources admin",
+        only: &[],
+        ignored: &[
+            ("node_context_params", NO_CONTROL_PLANE),
+            ("stats_flush_interval", "there is no sink to flush to: stats_sinks is refused"),
+            ("use_tcp_for_dns_lookups", NO_DNS),
+            ("dns_resolution_config", NO_DNS),
+            ("typed_dns_resolver_config", NO_DNS),
+        ],
+        refused: "dynamic_resources cluster_manager hds_config flags_path stats_sinks deferred_stat_options stats_config \
+                  stats_flush_on_admin stats_eviction_interval watchdog watchdogs tracing layered_runtime overload_manager \
+                  enable_dispatcher_stats header_prefix stats_server_version_override bootstrap_extensions fatal_actions \
+                  config_sources default_config_source default_socket_interface certificate_provider_instances \
+                  inline_headers perf_tracing_file_path default_regex_engine xds_delegate_extension \
+                  xds_config_tracker_extension listener_manager application_log_config grpc_async_client_manager_config \
+                  memory_allocator_manager enable_worker_cpu_affinity",
+    },
+    Covered {
+        message: "envoy.config.core.v3.Node",
+        done: "id cluster locality",
+        only: &[],
+        ignored: &[
+            ("metadata", NO_CONTROL_PLANE),
+            ("dynamic_parameters", NO_CONTROL_PLANE),
+            ("user_agent_name", NO_CONTROL_PLANE),
+            ("user_agent_version", NO_CONTROL_PLANE),
+            ("user_agent_build_version", NO_CONTROL_PLANE),
+            ("extensions", NO_CONTROL_PLANE),
+            ("client_features", NO_CONTROL_PLANE),
+            ("listening_addresses", NO_CONTROL_PLANE),
+        ],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.Locality",
+        done: "region zone sub_zone",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.bootstrap.v3.Admin",
+        done: "address",
+        only: &[],
+        ignored: &[
+            ("access_log", "requests to the admin server are not logged"),
+            ("access_log_path", "requests to the admin server are not logged"),
+            ("profile_path", "there is no profiler that could write there"),
+            ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
+        ],
+        refused: "socket_options allow_paths",
+    },
+    Covered {
+        message: "envoy.config.bootstrap.v3.Bootstrap.StaticResources",
+        done: "listeners clusters",
+        only: &[],
+        ignored: &[],
+        refused: "secrets",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.Listener",
+        done: "name address filter_chains tcp_backlog_size",
+        only: &[
+            ("enable_reuse_port", "true"),
+            ("bind_to_port", "true"),
+            ("use_original_dst", "false"),
+            ("transparent", "false"),
+            ("freebind", "false"),
+        ],
+        ignored: &[
+            ("metadata", NO_READER),
+            ("traffic_direction", "only told to tracers and control planes"),
+            ("listener_filters_timeout", "nothing waits: listener_filters is refused"),
+            ("continue_on_listener_filters_timeout", "nothing waits: listener_filters is refused"),
+            ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
+            ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
+        ],
+        refused: "additional_addresses stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
+                  per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
+                  listener_filters socket_options tcp_fast_open_queue_length udp_listener_config api_listener \
+                  connection_balance_config reuse_port access_log max_connections_to_accept_per_socket_event \
+                  internal_listener enable_mptcp tcp_keepalive",
+    },
+    Covered {
+        message: "envoy.config.core.v3.Address",
+        done: "socket_address",
+        only: &[],
+        ignored: &[],
+        refused: "pipe envoy_internal_address",
+    },
+    Covered {
+        message: "envoy.config.core.v3.SocketAddress",
+        done: "address port_value",
+        only: &[("protocol", "TCP")],
+        ignored: &[],
+        refused: "named_port resolver_name ipv4_compat network_namespace_filepath",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.FilterChain",
+        done: "filter_chain_match filters name",
+        only: &[("use_proxy_proto", "false")],
+        ignored: &[("metadata", NO_READER)],
+        refused: "transport_socket transport_socket_connect_timeout",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.FilterChainMatch",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "destination_port prefix_ranges address_suffix suffix_len direct_source_prefix_ranges source_type \
+                  source_prefix_ranges source_ports server_names transport_protocol application_protocols",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.Filter",
+        done: "name typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "config_discovery",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        done: "stat_prefix route_config http_filters common_http_protocol_options max_request_headers_kb \
+               stream_idle_timeout request_headers_timeout delayed_close_timeout",
+        only: &[
+            ("codec_type", "AUTO HTTP1"),
+            ("generate_request_id", "false"),
+            ("server_header_transformation", "PASS_THROUGH"),
+            ("use_remote_address", "false"),
+            ("normalize_path", "false"),
+            ("stream_error_on_invalid_http_message", "false"),
+            ("add_user_agent", "false"),
+        ],
+        ignored: &[],
+        refused: "rds scoped_routes tracing http1_safe_max_connection_duration http_protocol_options \
+                  http2_protocol_options http3_protocol_options server_name scheme_header_transformation \
+                  stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter access_log \
+                  access_log_flush_interval flush_access_log_on_new_request access_log_options xff_num_trusted_hops \
+                  original_ip_detection_extensions early_header_mutation_extensions internal_address_config \
+                  skip_xff_append via preserve_external_request_id always_set_request_id_in_response \
+                  forward_client_cert_details set_current_client_cert_details forward_client_cert_matcher \
+                  proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs merge_slashes \
+                  path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port \
+                  strip_any_host_port path_normalization_options strip_trailing_host_dot proxy_status_config \
+                  typed_header_validation_config append_x_forwarded_port append_local_overload \
+                  add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.config.core.v3.HttpProtocolOptions",
+        done: "idle_timeout",
+        only: &[],
+        ignored: &[],
+        refused: "max_connection_duration max_connection_duration_jitter max_headers_count max_response_headers_kb \
+                  max_stream_duration headers_with_underscores_action max_requests_per_connection",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        done: "name typed_config",
+        only: &[],
+        ignored: &[("is_optional", "the router is supported; any other filter is refused, optional or not")],
+        refused: "config_discovery disabled",
+    },
+    Covered {
+        message: "envoy.extensions.filters.http.router.v3.Router",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers \
+                  strict_check_headers respect_expected_rq_timeout suppress_grpc_request_failure_code_stats \
+                  upstream_http_filters reject_connect_request_early_data",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteConfiguration",
+        done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes",
+        only: &[],
+        ignored: &[
+            ("metadata", NO_READER),
+            ("most_specific_header_mutations_wins", "no header is changed: the fields that do are refused"),
+        ],
+        refused: "vhds internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add \
+                  request_headers_to_remove cluster_specifier_plugins request_mirror_policies \
+                  ignore_port_in_host_matching vhost_header ignore_path_parameters_in_path_matching \
+                  typed_per_filter_config route_specifiers",
+    },
+    Covered {
+        message: "envoy.config.route.v3.VirtualHost",
+        done: "name domains routes",
+        only: &[],
+        ignored: &[("metadata", NO_READER)],
+        refused: "matcher require_tls virtual_clusters rate_limits request_headers_to_add request_headers_to_remove \
+                  response_headers_to_add response_headers_to_remove cors typed_per_filter_config \
+                  include_request_attempt_count include_attempt_count_in_response retry_policy \
+                  retry_policy_typed_config hedge_policy include_is_timeout_retry_header \
+                  per_request_buffer_limit_bytes request_body_buffer_limit request_mirror_policies route_specifiers",
+    },
+    Covered {
+        message: "envoy.config.route.v3.Route",
+        done: "name match route direct_response",
+        only: &[],
+        ignored: &[("metadata", NO_READER), ("decorator", "only names spans; tracing is refused")],
+        refused: "redirect filter_action non_forwarding_action typed_per_filter_config request_headers_to_add \
+                  request_headers_to_remove response_headers_to_add response_headers_to_remove tracing \
+                  per_request_buffer_limit_bytes stat_prefix request_body_buffer_limit route_specifiers",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteMatch",
+        done: "prefix path",
+        only: &[("case_sensitive", "true")],
+        ignored: &[],
+        refused: "safe_regex connect_matcher path_separated_prefix path_match_policy runtime_fraction headers \
+                  query_parameters cookies grpc tls_context dynamic_metadata filter_state",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction",
+        done: "cluster weighted_clusters timeout",
+        only: &[("auto_host_rewrite", "false")],
+        ignored: &[],
+        refused: "cluster_header cluster_specifier_plugin inline_cluster_specifier_plugin \
+                  cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite path_rewrite_policy \
+                  path_rewrite host_rewrite_literal host_rewrite_header host_rewrite_path_regex host_rewrite \
+                  append_x_forwarded_host idle_timeout flush_timeout early_data_policy retry_policy \
+                  retry_policy_typed_config request_mirror_policies priority rate_limits include_vh_rate_limits \
+                  hash_policy cors max_grpc_timeout grpc_timeout_offset upgrade_configs internal_redirect_policy \
+                  internal_redirect_action max_internal_redirects hedge_policy max_stream_duration",
+    },
+    Covered {
+        message: "envoy.config.route.v3.WeightedCluster",
+        done: "clusters",
+        only: &[("use_hash_policy", "false")],
+        ignored: &[
+            ("total_weight", "Envoy does not read it either: the total is the sum of the weights"),
+            ("runtime_key_prefix", "there is no runtime that could override a weight: layered_runtime is refused"),
+        ],
+        refused: "header_name",
+    },
+    Covered {
+        message: "envoy.config.route.v3.WeightedCluster.ClusterWeight",
+        done: "name weight",
+        only: &[],
+        ignored: &[],
+        refused: "cluster_header metadata_match request_headers_to_add request_headers_to_remove \
+                  response_headers_to_add response_headers_to_remove typed_per_filter_config host_rewrite_literal",
+    },
+    Covered {
+        message: "envoy.config.route.v3.DirectResponseAction",
+        done: "status body",
+        only: &[],
+        ignored: &[],
+        refused: "body_format",
+    },
+    Covered {
+        message: "envoy.config.core.v3.DataSource",
+        done: "filename inline_bytes inline_string",
+        only: &[],
+        ignored: &[],
+        refused: "environment_variable watched_directory",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster",
+        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers",
+        only: &[("type", "STATIC"), ("lb_policy", "ROUND_ROBIN")],
+        ignored: &[
+            ("metadata", NO_READER),
+            ("dns_refresh_rate", NO_DNS),
+            ("dns_jitter", NO_DNS),
+            ("dns_failure_refresh_rate", NO_DNS),
+            ("respect_dns_ttl", NO_DNS),
+            ("dns_lookup_family", NO_DNS),
+            ("dns_resolvers", NO_DNS),
+            ("use_tcp_for_dns_lookups", NO_DNS),
+            ("dns_resolution_config", NO_DNS),
+            ("typed_dns_resolver_config", NO_DNS),
+            ("wait_for_warm_on_init", "a static cluster is warm at once"),
+            ("cleanup_interval", "only matters to ORIGINAL_DST clusters, which are refused"),
+            ("ignore_health_on_host_removal", "only matters with health checks, which are refused"),
+            ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
+        ],
+        refused: "transport_socket_matches transport_socket_matcher stats_matcher cluster_type eds_cluster_config \
+                  per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout health_checks \
+                  max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
+                  http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
+                  upstream_bind_config lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
+                  least_request_lb_config round_robin_lb_config common_lb_config transport_socket protocol_selection \
+                  upstream_connection_options filters load_balancing_policy lrs_server lrs_report_endpoint_metrics \
+                  track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
+                  connection_pool_per_downstream_connection queuing_policies",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.CircuitBreakers",
+        done: "thresholds",
+        only: &[],
+        ignored: &[],
+        refused: "per_host_thresholds",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
+        done: "max_connections max_pending_requests max_requests max_retries",
+        only: &[("priority", "DEFAULT")],
+        ignored: &[],
+        refused: "retry_budget track_remaining max_connection_pools",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        done: "cluster_name endpoints",
+        only: &[],
+        ignored: &[],
+        refused: "named_endpoints policy",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
+        done: "lb_endpoints",
+        only: &[],
+        ignored: &[
+            ("locality", "only matters to zone-aware and locality-weighted balancing, which are refused"),
+            ("load_balancing_weight", "only matters to locality-weighted balancing, which is refused"),
+            ("proximity", "not used by Envoy either"),
+            ("metadata", NO_READER),
+        ],
+        refused: "load_balancer_endpoints leds_cluster_locality_config priority",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.LbEndpoint",
+        done: "endpoint",
+        only: &[("health_status", "HEALTHY"), ("load_balancing_weight", "1")],
+        ignored: &[("metadata", NO_READER)],
+        refused: "endpoint_name",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.Endpoint",
+        done: "address",
+        only: &[],
+        ignored: &[
+            ("hostname", "only read by health checks and host rewriting, which are refused"),
+            ("observability_name", "statistics of single endpoints are filed under the address"),
+            ("health_check_config", "only matters with health checks, which are refused"),
+        ],
+        refused: "additional_addresses",
+    },
+];

@@ -1,0 +1,159 @@
+//! From the message tree of a bootstrap to the model's plain data.
+//!
+//! Each function takes one message, refuses what it sets and Ringway does not do ([`crate::compatibility`]), and gives the
+//! model's counterpart; `None` where a problem stands in the way. Defaults are Envoy's. The only files read are those that a
+//! `filename` names.
+
+mod cluster;
+mod listener;
+mod route;
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+
+use ringway_model::ClusterId;
+
+use crate::bootstrap::{Node, Resources};
+use crate::compatibility::refuse_unsupported;
+use crate::message::Message;
+use crate::problem::Report;
+
+/// What the parts of a translation share.
+struct Context<'r> {
+    report: &'r mut Report,
+    names: Names,
+    /// The clusters of the file, for routes that name them.
+    clusters: HashSet<String>,
+}
+
+impl Context<'_> {
+    /// Does `inner` one field deeper.
+    fn field<T>(&mut self, name: &str, inner: impl FnOnce(&mut Self) -> T) -> T {
+        let size = self.report.enter_field(name);
+        let value = inner(self);
+        self.report.leave(size);
+        value
+    }
+
+    /// Does `inner` for each message of a list.
+    fn each<'m, T>(
+        &mut self,
+        message: &'m Message,
+        name: &str,
+        mut inner: impl FnMut(&mut Self, &'m Message) -> T,
+    ) -> Vec<T> {
+        let field = self.report.enter_field(name);
+        let mut values = Vec::with_capacity(message.items(name).len());
+        for (index, item) in message.messages(name).enumerate() {
+            let size = self.report.enter_item(index);
+            values.push(inner(self, item));
+            self.report.leave(size);
+        }
+        self.report.leave(field);
+        values
+    }
+
+    /// Does `inner` for a message that is set.
+    fn inside<'m, T>(
+        &mut self,
+        message: &'m Message,
+        name: &str,
+        inner: impl FnOnce(&mut Self, &'m Message) -> Option<T>,
+    ) -> Option<T> {
+        let child = message.message(name)?;
+        self.field(name, |context| inner(context, child))
+    }
+
+    /// Notes a problem with a field of `message`, where it is set or else where the message begins.
+    fn problem(&mut self, message: &Message, name: &str, rule: impl Into<String>) {
+        self.report.problem_in(name, message.place_of(name), rule);
+    }
+}
+
+/// Numbers for names, in the order in which they are first seen.
+#[derive(Default)]
+struct Names {
+    by_name: HashMap<String, u32>,
+    names: Vec<String>,
+}
+
+impl Names {
+    fn id(&mut self, name: &str) -> ClusterId {
+        if let Some(id) = self.by_name.get(name) {
+            return ClusterId(*id);
+        }
+        let id = u32::try_from(self.names.len()).expect("a document has fewer nodes");
+        self.by_name.insert(name.to_owned(), id);
+        self.names.push(name.to_owned());
+        ClusterId(id)
+    }
+}
+
+/// Translates the whole file; what is given counts only if the report has no problem.
+pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources) {
+    refuse_unsupported(message, report);
+    let mut context = Context { report, names: Names::default(), clusters: HashSet::new() };
+    let node = context.inside(message, "node", node).unwrap_or_default();
+    let admin = context.inside(message, "admin", |context, admin| {
+        refuse_unsupported(admin, context.report);
+        context.inside(admin, "address", address)
+    });
+    let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
+    (node, admin, resources)
+}
+
+fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
+    refuse_unsupported(message, context.report);
+    let mut node = Node { id: message.text("id").into(), cluster: message.text("cluster").into(), ..Node::default() };
+    context.inside(message, "locality", |context, locality| {
+        refuse_unsupported(locality, context.report);
+        node.region = locality.text("region").into();
+        node.zone = locality.text("zone").into();
+        node.sub_zone = locality.text("sub_zone").into();
+        Some(())
+    });
+    Some(node)
+}
+
+fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Resources> {
+    refuse_unsupported(message, context.report);
+    context.clusters = message.messages("clusters").map(|cluster| cluster.text("name").to_owned()).collect();
+    let mut seen = HashSet::new();
+    let clusters = context.each(message, "clusters", |context, message| {
+        if !seen.insert(message.text("name")) {
+            // Envoy: "cluster manager: duplicate cluster".
+            context.problem(message, "name", format!("a second cluster {:?}", message.text("name")));
+        }
+        cluster::cluster(context, message)
+    });
+    let mut listeners_seen = listener::Seen::default();
+    let listeners = context.each(message, "listeners", |context, message| {
+        let listener = listener::listener(context, message)?;
+        listeners_seen.check(context, message, &listener);
+        Some(listener)
+    });
+    let mut listeners: Vec<_> = listeners.into_iter().flatten().collect();
+    for (position, listener) in listeners.iter_mut().enumerate() {
+        listener.id = ringway_model::ListenerId(u32::try_from(position).expect("a document has fewer nodes"));
+    }
+    Some(Resources {
+        listeners,
+        clusters: clusters.into_iter().flatten().collect(),
+        cluster_names: std::mem::take(&mut context.names.names),
+    })
+}
+
+/// `envoy.config.core.v3.Address`: today a TCP address written as numbers.
+fn address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+    refuse_unsupported(message, context.report);
+    context.inside(message, "socket_address", |context, message| {
+        refuse_unsupported(message, context.report);
+        let text = message.text("address");
+        let ip: Option<IpAddr> = text.parse().ok();
+        if ip.is_none() && !text.is_empty() {
+            context.problem(message, "address", format!("malformed IP address: {text}"));
+        }
+        let port = message.uint("port_value").and_then(|port| u16::try_from(port).ok());
+        Some(SocketAddr::new(ip?, port?))
+    })
+}

@@ -1,0 +1,173 @@
+//! `envoy.config.listener.v3.Listener`, its filter chain and the HTTP connection manager.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_model::{ChainId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter};
+
+use super::{Context, address, route};
+use crate::compatibility::refuse_unsupported;
+use crate::message::{Message, Value};
+
+/// `Listener.tcp_backlog_size` where the file says nothing: what the kernel allows at most by default.
+const BACKLOG: u32 = 4096;
+/// `HttpProtocolOptions.idle_timeout` where the file says nothing.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// `HttpConnectionManager.stream_idle_timeout` where the file says nothing.
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// `HttpConnectionManager.max_request_headers_kb` where the file says nothing.
+const REQUEST_HEADERS_KB: u32 = 60;
+/// `HttpConnectionManager.delayed_close_timeout` where the file says nothing.
+const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+const HTTP_CONNECTION_MANAGER: &str =
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// What the listeners before have taken.
+#[derive(Default)]
+pub(super) struct Seen {
+    names: HashSet<String>,
+    addresses: HashSet<SocketAddr>,
+}
+
+impl Seen {
+    pub(super) fn check(&mut self, context: &mut Context<'_>, message: &Message, listener: &Listener) {
+        let address = listener.address;
+        // Port 0 is another port each time.
+        if address.port() != 0 && !self.addresses.insert(address) {
+            context.problem(message, "address", format!("a second listener on {address}"));
+        }
+        // Envoy lets the later one replace the earlier one without a word. One without a name is named by its address.
+        if !self.names.insert(listener.name.clone()) {
+            context.problem(message, "name", format!("a second listener {:?}", listener.name));
+        }
+    }
+}
+
+/// The id is set by the caller, who knows the position.
+pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<Listener> {
+    refuse_unsupported(message, context.report);
+    let address = match message.get("address") {
+        Some(_) => context.inside(message, "address", address),
+        None if message.get("internal_listener").is_some() || message.get("api_listener").is_some() => None, // refused above
+        None => {
+            context.problem(message, "address", "value is required");
+            None
+        }
+    };
+    let chains = context.each(message, "filter_chains", chain);
+    match message.items("filter_chains").len() {
+        1 => {}
+        // Envoy: "no filter chains specified".
+        0 if message.get("default_filter_chain").is_none() => {
+            context.problem(message, "filter_chains", "no filter chains specified")
+        }
+        0 => {}
+        _ => context.problem(message, "filter_chains", "more than one filter chain is not supported yet"),
+    }
+    let address = address?;
+    let name = match message.text("name") {
+        "" => address.to_string(),
+        name => name.to_owned(),
+    };
+    Some(Listener {
+        id: ListenerId(0),
+        name,
+        address,
+        backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
+        chains: chains.into_iter().flatten().collect(),
+    })
+}
+
+fn chain(context: &mut Context<'_>, message: &Message) -> Option<Arc<FilterChain>> {
+    refuse_unsupported(message, context.report);
+    // An empty match matches all; each of its fields is refused.
+    context.inside(message, "filter_chain_match", |context, message| {
+        refuse_unsupported(message, context.report);
+        Some(())
+    });
+    let filters = context.each(message, "filters", |context, message| {
+        refuse_unsupported(message, context.report);
+        extension(context, message, HTTP_CONNECTION_MANAGER, connection_manager)
+    });
+    if filters.len() != 1 {
+        context.problem(message, "filters", "exactly one filter, the HTTP connection manager, is supported yet");
+    }
+    let filter = filters.into_iter().flatten().next()?;
+    // One chain without a match: nothing that a connection is accepted under can differ.
+    Some(Arc::new(FilterChain { id: ChainId(0), name: message.text("name").to_owned(), filter }))
+}
+
+/// Opens `typed_config` if it is of the one type that is supported.
+fn extension<T>(
+    context: &mut Context<'_>,
+    message: &Message,
+    supported: &str,
+    inner: impl FnOnce(&mut Context<'_>, &Message) -> Option<T>,
+) -> Option<T> {
+    if message.get("config_discovery").is_some() {
+        return None; // refused above
+    }
+    let found = message.any("typed_config").and_then(|any| any.value.as_deref());
+    match found {
+        Some(Value::Message(config)) if config.kind.name() == supported => {
+            context.field("typed_config", |context| inner(context, config))
+        }
+        Some(Value::Message(config)) => {
+            context.problem(message, "typed_config", format!("{} is not supported yet", config.kind.name()));
+            None
+        }
+        // Envoy: "Didn't find a registered implementation".
+        _ => {
+            let rule = format!("no implementation for {:?} without a type", message.text("name"));
+            context.problem(message, "typed_config", rule);
+            None
+        }
+    }
+}
+
+fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<NetworkFilter> {
+    refuse_unsupported(message, context.report);
+    http_filters(context, message);
+    let common = context.inside(message, "common_http_protocol_options", |context, options| {
+        refuse_unsupported(options, context.report);
+        options.duration("idle_timeout")
+    });
+    let routes = context.inside(message, "route_config", route::configuration);
+    let kilobytes = message.uint("max_request_headers_kb").unwrap_or(REQUEST_HEADERS_KB);
+    Some(NetworkFilter::Http(Arc::new(HttpConnectionManager {
+        stat_prefix: message.text("stat_prefix").to_owned(),
+        routes: Arc::new(routes?),
+        idle_timeout: unless_zero(common.unwrap_or(IDLE_TIMEOUT)),
+        request_headers_timeout: message.duration("request_headers_timeout").and_then(unless_zero),
+        stream_idle_timeout: unless_zero(message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT)),
+        request_head_bytes_max: kilobytes as usize * 1024,
+        delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
+    })))
+}
+
+/// Envoy: a timeout of 0 s is off.
+pub(super) fn unless_zero(timeout: Duration) -> Option<Duration> {
+    (!timeout.is_zero()).then_some(timeout)
+}
+
+/// `http_filters`: today the router alone.
+fn http_filters(context: &mut Context<'_>, message: &Message) {
+    let count = message.items("http_filters").len();
+    let mut routers = 0;
+    context.each(message, "http_filters", |context, filter| {
+        refuse_unsupported(filter, context.report);
+        let router = extension(context, filter, ROUTER, |context, router| {
+            refuse_unsupported(router, context.report);
+            Some(())
+        });
+        routers += usize::from(router.is_some());
+    });
+    // Of several, all but routers have been refused one by one.
+    if routers > 1 || count == 0 {
+        context.problem(message, "http_filters", "must be the router, envoy.filters.http.router, once");
+    }
+}

@@ -1,0 +1,210 @@
+//! `envoy.config.route.v3.RouteConfiguration`: virtual hosts, routes and their actions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_model::{
+    Action, DirectResponse, Domain, ForwardAction, PathMatch, Route, RouteConfiguration, Target, VirtualHost,
+    WeightedCluster,
+};
+
+use super::Context;
+use super::listener::unless_zero;
+use crate::compatibility::refuse_unsupported;
+use crate::message::{Message, Value};
+
+/// `RouteAction.timeout` where the file says nothing.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// `RouteConfiguration.max_direct_response_body_size_bytes` where the file says nothing.
+const DIRECT_BODY_BYTES: u32 = 4096;
+
+/// What a route takes from its route configuration.
+#[derive(Clone, Copy)]
+struct Scope {
+    /// `validate_clusters`: true by default for routes that stand in the listener.
+    validate_clusters: bool,
+    direct_body_bytes_max: usize,
+}
+
+pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Option<RouteConfiguration> {
+    refuse_unsupported(message, context.report);
+    let body_max = message.uint("max_direct_response_body_size_bytes").unwrap_or(DIRECT_BODY_BYTES);
+    let scope = Scope {
+        validate_clusters: message.boolean("validate_clusters").unwrap_or(true),
+        direct_body_bytes_max: body_max as usize,
+    };
+    let hosts = context.each(message, "virtual_hosts", |context, host| virtual_host(context, host, scope));
+    let complete = hosts.iter().all(Option::is_some);
+    let hosts: Vec<VirtualHost> = hosts.into_iter().flatten().collect();
+    match RouteConfiguration::new(message.text("name").to_owned(), hosts) {
+        Ok(configuration) => Some(configuration),
+        Err((domain, position)) => {
+            // Positions agree with the file's only if no virtual host is missing; what is missing has a problem already.
+            if complete {
+                report_domain(context, message, &domain, position);
+            }
+            None
+        }
+    }
+}
+
+/// Envoy: "Only unique values for domains are permitted".
+fn report_domain(context: &mut Context<'_>, message: &Message, domain: &Domain, position: usize) {
+    let Some(host) = message.messages("virtual_hosts").nth(position) else { return };
+    let same = |item: &&crate::message::Item| match &item.value {
+        Value::Text(text) => Domain::parse(text).as_ref() == Some(domain),
+        _ => false,
+    };
+    // The later of two: the last that equals it within this virtual host.
+    let Some(index) = host.items("domains").iter().rposition(|item| same(&item)) else { return };
+    let place = host.items("domains")[index].place;
+    let path = format!("virtual_hosts[{position}].domains[{index}]");
+    context.report.problem_in(&path, place, "the domain is claimed twice");
+}
+
+fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<VirtualHost> {
+    refuse_unsupported(message, context.report);
+    let mut domains = Vec::new();
+    for (index, item) in message.items("domains").iter().enumerate() {
+        let Value::Text(text) = &item.value else { unreachable!("domains are strings") };
+        match Domain::parse(text) {
+            Some(domain) => domains.push(domain),
+            None => {
+                // Envoy takes "a*b" for a host of that very name, which no client can send.
+                let rule = "a domain is a name, with at most one * that stands first or last";
+                context.report.problem_in(&format!("domains[{index}]"), item.place, rule);
+            }
+        }
+    }
+    let routes = context.each(message, "routes", |context, message| route(context, message, scope));
+    let complete = domains.len() == message.items("domains").len() && routes.iter().all(Option::is_some);
+    complete.then(|| VirtualHost {
+        name: message.text("name").to_owned(),
+        domains,
+        routes: routes.into_iter().flatten().collect(),
+    })
+}
+
+fn route(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Route> {
+    refuse_unsupported(message, context.report);
+    let path = context.inside(message, "match", path_match);
+    let forward = context.inside(message, "route", |context, message| forward(context, message, scope));
+    let direct = context.inside(message, "direct_response", |context, message| direct(context, message, scope));
+    let action = forward.map(Action::Forward).or(direct.map(|direct| Action::Direct(Arc::new(direct))));
+    Some(Route { name: message.text("name").to_owned(), path: path?, action: action? })
+}
+
+fn path_match(context: &mut Context<'_>, message: &Message) -> Option<PathMatch> {
+    refuse_unsupported(message, context.report);
+    if message.get("prefix").is_some() {
+        return Some(PathMatch::Prefix(message.text("prefix").to_owned()));
+    }
+    message.get("path").is_some().then(|| PathMatch::Exact(message.text("path").to_owned()))
+}
+
+fn forward(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<ForwardAction> {
+    refuse_unsupported(message, context.report);
+    let timeout = unless_zero(message.duration("timeout").unwrap_or(TIMEOUT));
+    let target = match message.text("cluster") {
+        "" => context.inside(message, "weighted_clusters", |context, message| weighted(context, message, scope)),
+        name => {
+            check_known(context, message, "cluster", scope);
+            Some(Target::Cluster(context.names.id(name)))
+        }
+    };
+    Some(ForwardAction { target: target?, timeout })
+}
+
+/// Envoy: "route: unknown cluster".
+fn check_known(context: &mut Context<'_>, message: &Message, field: &str, scope: Scope) {
+    let name = message.text(field);
+    if scope.validate_clusters && !context.clusters.contains(name) {
+        context.problem(message, field, format!("unknown cluster {name:?}"));
+    }
+}
+
+fn weighted(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Target> {
+    refuse_unsupported(message, context.report);
+    let clusters = context.each(message, "clusters", |context, message| {
+        refuse_unsupported(message, context.report);
+        let weight = message.uint("weight");
+        if weight.is_none() {
+            context.problem(message, "weight", "value is required");
+        }
+        match message.text("name") {
+            // cluster_header has been refused.
+            "" if message.get("cluster_header").is_some() => None,
+            "" => {
+                context.problem(message, "name", "value is required");
+                None
+            }
+            name => {
+                check_known(context, message, "name", scope);
+                Some(WeightedCluster { cluster: context.names.id(name), weight: weight? })
+            }
+        }
+    });
+    let complete = clusters.iter().all(Option::is_some);
+    let clusters: Vec<WeightedCluster> = clusters.into_iter().flatten().collect();
+    let total: u64 = clusters.iter().map(|entry| u64::from(entry.weight)).sum();
+    match u32::try_from(total) {
+        _ if !complete => None,
+        Ok(0) => {
+            context.problem(message, "clusters", "the sum of the weights must be greater than 0");
+            None
+        }
+        Ok(total) => Some(Target::Weighted { clusters, total }),
+        Err(_) => {
+            context.problem(message, "clusters", format!("the sum of the weights must not exceed {}", u32::MAX));
+            None
+        }
+    }
+}
+
+fn direct(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<DirectResponse> {
+    refuse_unsupported(message, context.report);
+    let body = match message.message("body") {
+        None => Vec::new(),
+        Some(body) => context.field("body", |context| data(context, body, scope.direct_body_bytes_max))?,
+    };
+    let status = message.uint("status").and_then(|status| u16::try_from(status).ok())?;
+    Some(DirectResponse { status, body })
+}
+
+/// `envoy.config.core.v3.DataSource` of at most `size_max` bytes.
+fn data(context: &mut Context<'_>, message: &Message, size_max: usize) -> Option<Vec<u8>> {
+    refuse_unsupported(message, context.report);
+    let set =
+        message.fields.iter().find(|set| ["filename", "inline_bytes", "inline_string"].contains(&set.field.name()))?;
+    let data = match &set.value {
+        Value::Bytes(bytes) => bytes.clone(),
+        Value::Text(path) if set.field.name() == "filename" => match read(path, size_max) {
+            Ok(data) => data,
+            Err(rule) => {
+                context.problem(message, "filename", rule);
+                return None;
+            }
+        },
+        Value::Text(text) => text.clone().into_bytes(),
+        other => unreachable!("a data source holds no {other:?}"),
+    };
+    if data.len() > size_max {
+        // Envoy: "response body size is N bytes; maximum is M".
+        let rule = format!("response body size is {} bytes; maximum is {size_max}", data.len());
+        context.problem(message, set.field.name(), rule);
+        return None;
+    }
+    Some(data)
+}
+
+/// Reads a file, but no more of it than shows that it is too large.
+fn read(path: &str, size_max: usize) -> Result<Vec<u8>, String> {
+    use std::io::Read as _;
+    let mut data = Vec::new();
+    let file = std::fs::File::open(path).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    file.take(size_max as u64 + 1).read_to_end(&mut data).map_err(|error| format!("{path} cannot be read: {error}"))?;
+    if data.len() > size_max {
+        return Err(format!("{path} is larger than {size_max} bytes"));
+    }
+    Ok(data)
+}
