@@ -1,0 +1,195 @@
+//! `/clusters`, `/listeners` and `/config_dump`: the configuration as it is in force.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use ringway_control_client::Dump;
+use ringway_model::Cluster;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::http::{Request, Response};
+use super::stats::Filter;
+use crate::log::timestamp;
+
+/// `/clusters`. Envoy's rows, without those that count per endpoint: Ringway counts per cluster.
+pub(crate) fn clusters(context: &Context, request: &Request) -> Response {
+    let filter = match Filter::read(request) {
+        Ok(filter) => filter,
+        Err(refusal) => return refusal,
+    };
+    let view = context.state.view();
+    let snapshot = view.snapshot.as_deref();
+    let clusters = snapshot.iter().flat_map(|snapshot| snapshot.clusters.iter()).map(|cluster| &**cluster);
+    let clusters = clusters.filter(|cluster| filter.keeps_name(&cluster.name));
+    match request.parameter("format").unwrap_or("text") {
+        "text" | "" => {
+            let mut body = String::new();
+            clusters.for_each(|cluster| cluster_text(cluster, &mut body));
+            Response::text(200, body)
+        }
+        "json" => Response::json(&json!({ "cluster_statuses": clusters.map(cluster_json).collect::<Vec<_>>() })),
+        _ => Response::text(400, "usage: /clusters?format=(text|json)\n"),
+    }
+}
+
+fn cluster_text(cluster: &Cluster, out: &mut String) {
+    let (name, limits) = (&cluster.name, &cluster.circuit_breakers);
+    let _ = writeln!(out, "{name}::observability_name::{}", cluster.stat_name);
+    for (limit, value) in [
+        ("max_connections", limits.connections_max),
+        ("max_pending_requests", limits.pending_requests_max),
+        ("max_requests", limits.requests_max),
+        ("max_retries", limits.retries_max),
+    ] {
+        let _ = writeln!(out, "{name}::default_priority::{limit}::{value}");
+    }
+    let _ = writeln!(out, "{name}::added_via_api::false");
+    for endpoint in &cluster.endpoints {
+        for (row, value) in [
+            ("hostname", ""),
+            ("health_flags", "healthy"),
+            ("weight", "1"),
+            ("region", ""),
+            ("zone", ""),
+            ("sub_zone", ""),
+            ("canary", "false"),
+            ("priority", "0"),
+        ] {
+            let _ = writeln!(out, "{name}::{}::{row}::{value}", endpoint.address);
+        }
+    }
+}
+
+fn cluster_json(cluster: &Cluster) -> Value {
+    let limits = &cluster.circuit_breakers;
+    let hosts = cluster.endpoints.iter().map(|endpoint| {
+        json!({
+            "address": address_json(endpoint.address),
+            "health_status": { "eds_health_status": "HEALTHY" },
+            "weight": 1,
+            "locality": {},
+        })
+    });
+    json!({
+        "name": cluster.name,
+        "host_statuses": hosts.collect::<Vec<_>>(),
+        "circuit_breakers": { "thresholds": [{
+            "max_connections": limits.connections_max,
+            "max_pending_requests": limits.pending_requests_max,
+            "max_requests": limits.requests_max,
+            "max_retries": limits.retries_max,
+        }] },
+        "observability_name": cluster.stat_name,
+    })
+}
+
+fn address_json(address: SocketAddr) -> Value {
+    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+}
+
+/// `/listeners`: `name::address`, the address as bound.
+pub(crate) fn listeners(context: &Context, request: &Request) -> Response {
+    let view = context.state.view();
+    match request.parameter("format").unwrap_or("text") {
+        "text" | "" => {
+            let mut body = String::new();
+            for (name, address) in &view.listeners {
+                let _ = writeln!(body, "{name}::{address}");
+            }
+            Response::text(200, body)
+        }
+        "json" => {
+            let statuses = view.listeners.iter();
+            let statuses =
+                statuses.map(|(name, address)| json!({ "name": name, "local_address": address_json(*address) }));
+            Response::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
+        }
+        _ => Response::text(400, "usage: /listeners?format=(text|json)\n"),
+    }
+}
+
+/// `/config_dump`: Envoy's `ConfigDump` of what was read from the file, and beside it, under `ringway`, the generation
+/// in force and the last configuration that was refused.
+pub(crate) fn config_dump(context: &Context, _: &Request) -> Response {
+    let view = context.state.view();
+    let json = view.bootstrap.as_ref().map(Dump::to_json).unwrap_or_default();
+    let bootstrap: Value = serde_json::from_str(&json).unwrap_or(Value::Null);
+    drop(json);
+    let updated = timestamp(view.updated);
+    let part = |name: &str| bootstrap.pointer(&format!("/static_resources/{name}")).and_then(Value::as_array);
+    let list = |name: &str, wrap: &dyn Fn(&Value) -> Value| -> Vec<Value> {
+        part(name).into_iter().flatten().map(wrap).collect()
+    };
+    let static_clusters = list(
+        "clusters",
+        &|cluster| json!({ "cluster": typed("envoy.config.cluster.v3.Cluster", cluster), "last_updated": updated }),
+    );
+    let static_listeners = list(
+        "listeners",
+        &|listener| json!({ "listener": typed("envoy.config.listener.v3.Listener", listener), "last_updated": updated }),
+    );
+    let mut routes = vec![];
+    part("listeners").into_iter().flatten().for_each(|listener| route_configurations(listener, &mut routes));
+    let static_routes: Vec<_> = routes
+        .into_iter()
+        .map(|routes| {
+            let routes = typed("envoy.config.route.v3.RouteConfiguration", routes);
+            json!({ "route_config": routes, "last_updated": updated })
+        })
+        .collect();
+    let generation = view.snapshot.as_ref().map_or(0, |snapshot| snapshot.generation);
+    let rejected = view
+        .rejection
+        .as_ref()
+        .map(|rejection| json!({ "last_update_attempt": timestamp(rejection.at), "details": rejection.problems }));
+    Response::json(&json!({
+        "configs": [
+            { "@type": admin_type("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated },
+            { "@type": admin_type("ClustersConfigDump"), "static_clusters": static_clusters },
+            { "@type": admin_type("ListenersConfigDump"), "static_listeners": static_listeners },
+            { "@type": admin_type("RoutesConfigDump"), "static_route_configs": static_routes },
+        ],
+        "ringway": {
+            "generation": generation,
+            "last_updated": updated_or_never(generation, view.updated),
+            "rejected": rejected,
+        },
+    }))
+}
+
+fn updated_or_never(generation: u64, updated: SystemTime) -> Option<String> {
+    (generation > 0).then(|| timestamp(updated))
+}
+
+fn admin_type(name: &str) -> String {
+    format!("type.googleapis.com/envoy.admin.v3.{name}")
+}
+
+/// A message as an `Any` in JSON.
+fn typed(name: &str, message: &Value) -> Value {
+    let mut any = serde_json::Map::new();
+    any.insert("@type".into(), format!("type.googleapis.com/{name}").into());
+    if let Some(fields) = message.as_object() {
+        any.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Value::Object(any)
+}
+
+/// Every `route_config` within a listener, at whatever depth its filter stands.
+fn route_configurations<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if key == "route_config" {
+                    found.push(value);
+                } else {
+                    route_configurations(value, found);
+                }
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| route_configurations(value, found)),
+        _ => {}
+    }
+}

@@ -1,0 +1,238 @@
+//! As much of HTTP/1.1 as an admin server needs: one request on a connection, one answer, close.
+//!
+//! Not the proxy's codec: this is ordinary blocking code for a handful of trusted clients, and shares nothing with the
+//! workers. Everything is bounded: the head, a body that is read only to be thrown away, and the time for both.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+/// The longest head; a regular expression in a query is the longest thing that anybody sends.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest body that is read (and ignored), so that a client that sends one still gets its answer.
+const BODY_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a client may take to send its request, and again to take the answer's next bytes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// `GET`, `POST`, ...
+    pub(crate) method: String,
+    /// The target up to its query.
+    pub(crate) path: String,
+    /// The query's parameters in order, decoded; a parameter without `=` has an empty value.
+    pub(crate) query: Vec<(String, String)>,
+}
+
+impl Request {
+    /// The first value of this parameter, where it was given at all.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a switch is on: given, and not by `false` or `0`.
+    pub(crate) fn switch(&self, name: &str) -> bool {
+        self.parameter(name).is_some_and(|value| !matches!(value, "false" | "0"))
+    }
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// The status.
+    pub(crate) status: u16,
+    /// `content-type`.
+    pub(crate) content_type: &'static str,
+    /// The body.
+    pub(crate) body: String,
+}
+
+/// `content-type` of plain text, as Envoy writes it.
+const TEXT: &str = "text/plain; charset=UTF-8";
+
+impl Response {
+    /// Plain text.
+    pub(crate) fn text(status: u16, body: impl Into<String>) -> Response {
+        Response { status, content_type: TEXT, body: body.into() }
+    }
+
+    /// JSON, indented.
+    pub(crate) fn json(value: &serde_json::Value) -> Response {
+        Response { status: 200, content_type: "application/json", body: format!("{value:#}\n") }
+    }
+}
+
+/// Reads a request from a client that has until `deadline`.
+///
+/// # Errors
+/// `Err(Some)`: what to answer instead. `Err(None)`: the client is gone or too slow, there is nobody to answer.
+pub(crate) fn read(stream: &mut TcpStream, deadline: Instant) -> Result<Request, Option<Response>> {
+    let mut head = Vec::new();
+    let end = loop {
+        if let Some(at) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at;
+        }
+        if head.len() >= HEAD_BYTES_MAX {
+            return Err(Some(Response::text(431, "the request's head is too long\n")));
+        }
+        let mut piece = [0; 2048];
+        let count = read_some(stream, &mut piece, deadline).map_err(|_| None)?;
+        head.extend_from_slice(&piece[..count]);
+    };
+    let (request, body) = parse(&head[..end]).map_err(|why| Some(Response::text(400, format!("{why}\n"))))?;
+    if body > BODY_BYTES_MAX {
+        return Err(Some(Response::text(413, "the request's body is too long\n")));
+    }
+    let mut left = body.saturating_sub((head.len() - end - 4) as u64);
+    while left > 0 {
+        let mut piece = [0; 2048];
+        left = left.saturating_sub(read_some(stream, &mut piece, deadline).map_err(|_| None)? as u64);
+    }
+    Ok(request)
+}
+
+fn read_some(stream: &mut TcpStream, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    match stream.read(piece)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => Ok(count),
+    }
+}
+
+/// Reads a head (without the empty line that ends it): the request and the length of its body.
+fn parse(head: &[u8]) -> Result<(Request, u64), &'static str> {
+    let head = std::str::from_utf8(head).map_err(|_| "the request's head is not text")?;
+    let mut lines = head.split("\r\n");
+    let line = lines.next().unwrap_or_default();
+    let [method, target, "HTTP/1.1" | "HTTP/1.0"] = line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err("the request line is not METHOD TARGET HTTP/1.1");
+    };
+    if method.is_empty() || !target.starts_with('/') {
+        return Err("the request line is not METHOD TARGET HTTP/1.1");
+    }
+    let mut body = 0;
+    for line in lines {
+        let (name, value) = line.split_once(':').ok_or("a header has no colon")?;
+        if name.eq_ignore_ascii_case("content-length") {
+            body = value.trim().parse().map_err(|_| "Content-Length is not a number")?;
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            return Err("a body must come with its Content-Length");
+        }
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let query = query
+        .split('&')
+        .filter(|parameter| !parameter.is_empty())
+        .map(|parameter| {
+            let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            (decoded(key), decoded(value))
+        })
+        .collect();
+    Ok((Request { method: method.into(), path: path.into(), query }, body))
+}
+
+/// `%41` is `A`. `+` stays: it means something in the regular expressions that queries carry.
+fn decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let byte = (bytes[at] == b'%')
+            .then(|| text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok()))
+            .flatten();
+        out.push(byte.unwrap_or(bytes[at]));
+        at += if byte.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Writes the answer and ends the connection. A client that does not take it in time loses it.
+pub(crate) fn write(stream: &mut TcpStream, response: &Response, with_body: bool) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-cache, max-age=0\r\n\
+         x-content-type-options: nosniff\r\nserver: ringway\r\nconnection: close\r\n\r\n",
+        response.status,
+        reason(response.status),
+        response.content_type,
+        response.body.len(),
+    );
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(head.as_bytes())?;
+    if with_body {
+        stream.write_all(response.body.as_bytes())?;
+    }
+    stream.shutdown(Shutdown::Write)
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        503 => "Service Unavailable",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Method, path, query, length of the body.
+    type Read<'e> = (&'e str, &'e str, &'e [(&'e str, &'e str)], u64);
+
+    #[track_caller]
+    fn check(head: &str, expect: Result<Read<'_>, &str>) {
+        let found = parse(head.as_bytes());
+        let expect = expect.map(|(method, path, query, body)| {
+            let query = query.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+            (Request { method: method.into(), path: path.into(), query }, body)
+        });
+        match (found, expect) {
+            (Ok(found), Ok(expect)) => assert_eq!(found, expect),
+            (Err(found), Err(expect)) => assert!(found.contains(expect), "{found}"),
+            (found, expect) => panic!("{found:?} instead of {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn requests_are_read() {
+        check("GET /ready HTTP/1.1\r\nHost: a", Ok(("GET", "/ready", &[], 0)));
+        check("POST /x HTTP/1.0\r\ncontent-LENGTH: 12", Ok(("POST", "/x", &[], 12)));
+        check(
+            "GET /stats?usedonly&filter=%5eserver%5C.%28a+b%29&&x=1=2&y=%zz%4 HTTP/1.1",
+            Ok(("GET", "/stats", &[("usedonly", ""), ("filter", "^server\\.(a+b)"), ("x", "1=2"), ("y", "%zz%4")], 0)),
+        );
+        check(
+            "GET /stats?filter=^(server\\.state|x) HTTP/1.1",
+            Ok(("GET", "/stats", &[("filter", "^(server\\.state|x)")], 0)),
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        check("", Err("request line"));
+        check("GET  / HTTP/1.1", Err("request line"));
+        check("GET / HTTP/2", Err("request line"));
+        check("GET http://a/ HTTP/1.1", Err("request line"));
+        check("GET / HTTP/1.1\r\nnonsense", Err("colon"));
+        check("POST / HTTP/1.1\r\nContent-Length: -1", Err("Content-Length"));
+        check("POST / HTTP/1.1\r\nTransfer-Encoding: chunked", Err("Content-Length"));
+    }
+
+    #[test]
+    fn switches_are_on_when_given() {
+        let (request, _) = parse(b"GET /?a&b=true&c=false&d=0 HTTP/1.1").expect("a request");
+        assert_eq!(["a", "b", "c", "d", "e"].map(|name| request.switch(name)), [true, true, false, false, false]);
+    }
+}

@@ -1,0 +1,255 @@
+//! The admin server: Envoy's endpoints under Envoy's names, on threads of their own.
+//!
+//! Never touches a worker: it reads counters, the view that the control thread left behind ([`crate::state`]), and
+//! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
+
+mod config;
+mod http;
+mod process;
+mod stats;
+
+use std::fmt::Write;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Instant;
+use std::{io, thread};
+
+use crate::STACK_SIZE;
+use crate::control::Command;
+use crate::log::Log;
+use crate::state::State;
+use http::{PATIENCE, Request, Response};
+
+pub(crate) use process::worker_json;
+
+/// Connections served at once; one more waits in the backlog until one ends. A thread costs some 20 KiB resident while
+/// it serves, and the text of a scrape as long as it is being sent.
+const CONNECTIONS_MAX: usize = 32;
+
+/// What an endpoint may use.
+pub(crate) struct Context {
+    /// What can be seen.
+    pub(crate) state: Arc<State>,
+    /// Where commands go.
+    pub(crate) commands: SyncSender<Command>,
+}
+
+/// One endpoint.
+struct Endpoint {
+    path: &'static str,
+    /// It changes something: by POST only. The others: by GET (and HEAD).
+    post: bool,
+    help: &'static str,
+    /// Its parameters, for `/help`.
+    parameters: &'static [(&'static str, &'static str)],
+    answer: fn(&Context, &Request) -> Response,
+}
+
+/// All endpoints, in the order of `/help`.
+const ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/", post: false, help: "this list", parameters: &[], answer: |_, _| Response::text(200, help()) },
+    Endpoint {
+        path: "/clusters",
+        post: false,
+        help: "clusters and their endpoints",
+        parameters: &[("filter", FILTER), ("format", "text or json")],
+        answer: config::clusters,
+    },
+    Endpoint {
+        path: "/config_dump",
+        post: false,
+        help: "the configuration in force, and the last one that was refused",
+        parameters: &[],
+        answer: config::config_dump,
+    },
+    Endpoint {
+        path: "/drain_listeners",
+        post: true,
+        help: "close the listeners gracefully; the process stays",
+        parameters: &[("graceful", "what is always done: connections end at their next response")],
+        answer: process::drain_listeners,
+    },
+    Endpoint {
+        path: "/healthcheck/fail",
+        post: true,
+        help: "let /ready fail",
+        parameters: &[],
+        answer: process::healthcheck_fail,
+    },
+    Endpoint {
+        path: "/healthcheck/ok",
+        post: true,
+        help: "take /healthcheck/fail back",
+        parameters: &[],
+        answer: process::healthcheck_ok,
+    },
+    Endpoint {
+        path: "/help",
+        post: false,
+        help: "this list",
+        parameters: &[],
+        answer: |_, _| Response::text(200, help()),
+    },
+    Endpoint {
+        path: "/listeners",
+        post: false,
+        help: "listeners and the addresses they are bound to",
+        parameters: &[("format", "text or json")],
+        answer: config::listeners,
+    },
+    Endpoint {
+        path: "/quitquitquit",
+        post: true,
+        help: "end the process at once",
+        parameters: &[],
+        answer: process::quit,
+    },
+    Endpoint {
+        path: "/ready",
+        post: false,
+        help: "the process's state: 200 if LIVE, else 503",
+        parameters: &[],
+        answer: process::ready,
+    },
+    Endpoint {
+        path: "/server_info",
+        post: false,
+        help: "version, state, uptime and options",
+        parameters: &[],
+        answer: process::server_info,
+    },
+    Endpoint {
+        path: "/stats",
+        post: false,
+        help: "counters and gauges",
+        parameters: &[
+            ("filter", FILTER),
+            ("invert_filter", "show what does not match instead"),
+            ("usedonly", "only what was ever counted"),
+            ("type", "All, Counters or Gauges"),
+            ("format", "text, json or prometheus"),
+        ],
+        answer: stats::stats,
+    },
+    Endpoint {
+        path: "/stats/prometheus",
+        post: false,
+        help: "counters and gauges for Prometheus",
+        parameters: &[
+            ("filter", FILTER),
+            ("invert_filter", "show what does not match instead"),
+            ("usedonly", "only what was ever counted"),
+        ],
+        answer: stats::prometheus,
+    },
+    Endpoint {
+        path: "/workers",
+        post: false,
+        help: "each worker: its CPU, its io level, its generation, its connections, its loop",
+        parameters: &[],
+        answer: process::workers,
+    },
+];
+
+const FILTER: &str = "a regular expression that the name must contain a match of";
+
+/// Binds `address` and starts serving. Returns the address as bound.
+///
+/// # Errors
+/// The address cannot be bound, or the thread cannot be started.
+pub(crate) fn start(address: SocketAddr, context: Context, log: Log) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address)?;
+    let bound = listener.local_addr()?;
+    let context = Arc::new(context);
+    spawn("admin", move || accept(&listener, &context, log))?;
+    Ok(bound)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name(name.into()).stack_size(STACK_SIZE).spawn(body).map(drop)
+}
+
+/// Accepts for as long as the process lives; waits while all threads are busy.
+fn accept(listener: &TcpListener, context: &Arc<Context>, log: Log) {
+    let serving = Arc::new(Serving { count: AtomicUsize::new(0), acceptor: thread::current() });
+    loop {
+        while serving.count.load(Ordering::Acquire) >= CONNECTIONS_MAX {
+            thread::park();
+        }
+        match listener.accept() {
+            Ok((stream, _)) => {
+                serving.count.fetch_add(1, Ordering::AcqRel);
+                let (context, seat) = (context.clone(), Seat(serving.clone()));
+                let started = spawn("admin:conn", move || {
+                    serve(stream, &context);
+                    drop(seat);
+                });
+                if let Err(error) = started {
+                    log.warning(format_args!("admin: no thread for a connection: {error}"));
+                }
+            }
+            Err(error) => {
+                // Out of descriptors, or a connection that ended in the backlog: the next accept may succeed.
+                log.debug(format_args!("admin: accept: {error}"));
+                thread::park_timeout(ACCEPT_BACK_OFF);
+            }
+        }
+    }
+}
+
+/// How long a failed accept waits: long enough not to spin, short enough not to be missed.
+const ACCEPT_BACK_OFF: std::time::Duration = std::time::Duration::from_millis(100);
+
+struct Serving {
+    count: AtomicUsize,
+    acceptor: thread::Thread,
+}
+
+/// One of the [`CONNECTIONS_MAX`] seats; given back when dropped, also when its thread never started.
+struct Seat(Arc<Serving>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.acceptor.unpark();
+    }
+}
+
+fn serve(mut stream: TcpStream, context: &Context) {
+    let deadline = Instant::now() + PATIENCE;
+    let (response, with_body) = match http::read(&mut stream, deadline) {
+        Ok(request) => (answer(context, &request), request.method != "HEAD"),
+        Err(Some(refusal)) => (refusal, true),
+        Err(None) => return,
+    };
+    if http::write(&mut stream, &response, with_body).is_ok() {
+        // The client's last bytes are taken before the socket closes: a reset could overtake our answer.
+        let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read(&mut [0; 256]));
+    }
+}
+
+fn answer(context: &Context, request: &Request) -> Response {
+    let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == request.path) else {
+        return Response::text(404, format!("invalid path. {}", help()));
+    };
+    let allowed: &[&str] = if endpoint.post { &["POST"] } else { &["GET", "HEAD"] };
+    if !allowed.contains(&request.method.as_str()) {
+        return Response::text(405, format!("Method {} not allowed, {} required.", request.method, allowed[0]));
+    }
+    (endpoint.answer)(context, request)
+}
+
+fn help() -> String {
+    let mut text = String::from("admin commands are:\n");
+    for endpoint in ENDPOINTS {
+        let post = if endpoint.post { " (POST)" } else { "" };
+        let _ = writeln!(text, "  {}{post}: {}", endpoint.path, endpoint.help);
+        for (name, help) in endpoint.parameters {
+            let _ = writeln!(text, "      {name}: {help}");
+        }
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! `/ready`, `/server_info`, `/workers`, and what changes the process: health, drain, quit.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
+
+use ringway_engine::WorkerRow;
+use ringway_observe::ServerState;
+use ringway_runtime::IoReport;
+use serde_json::{Value, json};
+
+use super::Context;
+use super::http::{Request, Response};
+use crate::control::Command;
+
+/// How long the control thread may take to answer; it may be busy with a large configuration.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `/ready`.
+pub(crate) fn ready(context: &Context, _: &Request) -> Response {
+    let state = context.state.server_state();
+    Response::text(if state == ServerState::Live { 200 } else { 503 }, format!("{}\n", state.text()))
+}
+
+/// `/server_info`, Envoy's `ServerInfo`.
+pub(crate) fn server_info(context: &Context, _: &Request) -> Response {
+    let state = &context.state;
+    let view = state.view();
+    let uptime = format!("{}s", Instant::now().saturating_duration_since(state.started).as_secs());
+    let build = if cfg!(debug_assertions) { "DEBUG" } else { "RELEASE" };
+    Response::json(&json!({
+        "version": format!("{}/ringway/{build}", env!("CARGO_PKG_VERSION")),
+        "state": state.server_state().text(),
+        "uptime_current_epoch": uptime,
+        "uptime_all_epochs": uptime,
+        "hot_restart_version": "disabled",
+        "command_line_options": state.command_line,
+        "node": {
+            "id": view.node.0,
+            "cluster": view.node.1,
+            "user_agent_name": "ringway",
+            "user_agent_version": env!("CARGO_PKG_VERSION"),
+        },
+    }))
+}
+
+/// `/workers`. Ringway's own.
+pub(crate) fn workers(context: &Context, _: &Request) -> Response {
+    let (reply, rows) = sync_channel(1);
+    if context.commands.try_send(Command::Workers(reply)).is_err() {
+        return busy();
+    }
+    let Ok(rows) = rows.recv_timeout(CONTROL_PATIENCE) else {
+        return busy();
+    };
+    Response::json(&json!({ "workers": rows }))
+}
+
+/// `/healthcheck/fail`.
+pub(crate) fn healthcheck_fail(context: &Context, _: &Request) -> Response {
+    set_health(context, true)
+}
+
+/// `/healthcheck/ok`.
+pub(crate) fn healthcheck_ok(context: &Context, _: &Request) -> Response {
+    set_health(context, false)
+}
+
+fn set_health(context: &Context, failed: bool) -> Response {
+    context.state.health_failed.store(failed, Ordering::SeqCst);
+    // The gauges follow with the control thread's next turn; `/ready` already has it.
+    let _ = context.commands.try_send(Command::Show);
+    Response::text(200, "OK\n")
+}
+
+/// `/drain_listeners`.
+pub(crate) fn drain_listeners(context: &Context, request: &Request) -> Response {
+    for parameter in ["inboundonly", "skip_exit"] {
+        if request.switch(parameter) {
+            // To drain everything instead would cut the application off from what it still has to call.
+            return Response::text(400, format!("{parameter} is not supported yet\n"));
+        }
+    }
+    command(context, Command::DrainListeners)
+}
+
+/// `/quitquitquit`.
+pub(crate) fn quit(context: &Context, _: &Request) -> Response {
+    command(context, Command::Stop)
+}
+
+fn command(context: &Context, command: Command) -> Response {
+    match context.commands.try_send(command) {
+        Ok(()) => Response::text(200, "OK\n"),
+        Err(_) => busy(),
+    }
+}
+
+fn busy() -> Response {
+    Response::text(503, "the control thread is busy\n")
+}
+
+/// One worker for `/workers`: the engine's figures, its io level, and its loop's figures.
+pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport) -> Value {
+    let figures: serde_json::Map<String, Value> =
+        row.rows.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+    json!({
+        "worker": row.index,
+        "cpu": row.cpu,
+        "generation": row.generation,
+        "connections": row.connections,
+        "listeners": row.listeners,
+        "io": { "driver": io.driver, "features": io.features, "reason": io.reason },
+        "loop": figures,
+    })
+}

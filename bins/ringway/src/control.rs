@@ -1,0 +1,202 @@
+//! The control thread: loads, stages, commits, reloads, drains, ends. The only thread that holds the engine.
+//!
+//! ```text
+//!   Serving --SIGTERM--> Leaving (until drained, or the drain time is over) --> end
+//!      \----------------------- SIGINT, /quitquitquit, second SIGTERM --------> end
+//! ```
+//!
+//! Invariant: a configuration that cannot be put in force as a whole changes nothing; what is in force stays.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant, SystemTime};
+
+use ringway_engine::{Engine, StageProblem};
+use ringway_observe::ServerState;
+
+use crate::admin::worker_json;
+use crate::load::{Loaded, Loader};
+use crate::log::Log;
+use crate::state::{Rejection, State};
+
+/// What the control thread can be told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Read the configuration again; the text says who asked.
+    Reload(&'static str),
+    /// SIGTERM: leave gracefully.
+    Terminate,
+    /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.
+    DrainListeners,
+    /// End at once.
+    Stop,
+    /// Something that is shown has changed.
+    Show,
+    /// `/workers`: each worker as JSON.
+    Workers(SyncSender<Vec<serde_json::Value>>),
+}
+
+/// Commands that may wait for the control thread. Who finds no room is answered 503, or waits (signals, file watch).
+pub(crate) const COMMANDS_MAX: usize = 64;
+
+/// How often retired configuration is freed and the uptime moves on.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How often a leaving process looks whether it is empty.
+const LEAVING_TICK: Duration = Duration::from_millis(20);
+
+enum Phase {
+    Serving,
+    /// Until this instant at the latest.
+    Leaving(Instant),
+    Ended,
+}
+
+/// The control thread's own.
+pub(crate) struct Control {
+    /// Where it says what it did.
+    pub(crate) log: Log,
+    /// The workers.
+    pub(crate) engine: Engine,
+    /// Where the configuration comes from.
+    pub(crate) loader: Loader,
+    /// What it shows to the admin server.
+    pub(crate) state: Arc<State>,
+    /// How long [`Command::Terminate`] may take.
+    pub(crate) drain_time: Duration,
+}
+
+impl Control {
+    /// Puts the first configuration in force.
+    ///
+    /// # Errors
+    /// What stands in the way, each problem a text. Nothing is in force then.
+    pub(crate) fn begin(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
+        self.commit(loaded)?;
+        self.show();
+        Ok(())
+    }
+
+    /// Serves until told to end; then ends the workers.
+    pub(crate) fn serve(mut self, inbox: &Receiver<Command>) -> ExitCode {
+        let mut phase = Phase::Serving;
+        let mut tick = Instant::now() + TICK;
+        loop {
+            let now = Instant::now();
+            if let Phase::Leaving(until) = phase
+                && (now >= until || self.engine.drained())
+            {
+                let how = if self.engine.drained() { "all connections are done" } else { "the drain time is over" };
+                self.log.info(format_args!("{how}: exiting"));
+                phase = Phase::Ended;
+            }
+            if now >= tick {
+                self.engine.sweep();
+                self.show();
+                tick = now + TICK;
+            }
+            let wait = match phase {
+                Phase::Ended => break,
+                Phase::Serving => tick - now,
+                Phase::Leaving(until) => LEAVING_TICK.min(until - now),
+            };
+            match inbox.recv_timeout(wait) {
+                Ok(command) => phase = self.obey(command, phase),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Nobody is left who could ask for anything: the threads that send never end by themselves.
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.engine.stop();
+        ExitCode::SUCCESS
+    }
+
+    fn obey(&mut self, command: Command, phase: Phase) -> Phase {
+        match command {
+            Command::Reload(who) => match phase {
+                Phase::Serving => self.reload(who),
+                Phase::Leaving(_) | Phase::Ended => self.log.warning(format_args!("{who}: not reloaded: leaving")),
+            },
+            Command::Terminate => {
+                self.log.info(format_args!("SIGTERM: draining for up to {} s", self.drain_time.as_secs()));
+                self.engine.drain();
+                self.show();
+                return Phase::Leaving(Instant::now() + self.drain_time);
+            }
+            Command::DrainListeners => {
+                self.log.info("draining the listeners, as asked for");
+                self.engine.drain();
+            }
+            Command::Stop => {
+                self.log.info("exiting at once, as asked for");
+                return Phase::Ended;
+            }
+            Command::Show => self.show(),
+            Command::Workers(reply) => {
+                let rows = self.engine.workers().into_iter().zip(self.engine.reports());
+                // Who asked may have lost patience.
+                let _ = reply.try_send(rows.map(|(row, io)| worker_json(&row, io)).collect());
+            }
+        }
+        phase
+    }
+
+    fn reload(&mut self, who: &str) {
+        let refused = match self.loader.load() {
+            Ok(loaded) => self.commit(loaded).err(),
+            Err(problems) => Some(problems),
+        };
+        let server = &self.state.registry.server;
+        let Some(problems) = refused else {
+            return;
+        };
+        server.reload_failed.add(1);
+        self.log.error(format_args!(
+            "{who}: configuration refused, the old one stays in force; {} problems:",
+            problems.len()
+        ));
+        problems.iter().for_each(|problem| self.log.error(problem));
+        self.state.change_view(|view| view.rejection = Some(Rejection { at: SystemTime::now(), problems }));
+    }
+
+    /// Stages and commits what was loaded, and shows it.
+    fn commit(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
+        let Loaded { snapshot, dump, node, warnings, .. } = loaded;
+        warnings.iter().for_each(|warning| self.log.warning(warning));
+        let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
+        if snapshot.generation > committed {
+            let texts = |problems: Vec<StageProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let staged = self.engine.stage(snapshot).map_err(texts)?;
+            let report = self.engine.commit(staged);
+            self.log.info(format_args!("configuration: {report}"));
+        } else {
+            self.log.info("configuration: nothing changed");
+        }
+        self.state.registry.server.reload_success.add(1);
+        let listeners = self.engine.listeners();
+        let before = self.state.view();
+        for (name, address) in listeners.iter().filter(|listener| !before.listeners.contains(listener)) {
+            self.log.info(format_args!("listener {name}: {address}"));
+        }
+        let snapshot = self.engine.snapshot();
+        self.state.change_view(|view| {
+            view.snapshot = snapshot;
+            view.listeners = listeners;
+            view.bootstrap = Some(dump);
+            view.node = node;
+            view.updated = SystemTime::now();
+            view.rejection = None;
+        });
+        Ok(())
+    }
+
+    /// Brings the process's own gauges up to date.
+    fn show(&self) {
+        let server = &self.state.registry.server;
+        let state = self.state.server_state();
+        server.state.set(state.number());
+        server.live.set(u64::from(state == ServerState::Live));
+        server.uptime.set(self.state.started.elapsed().as_secs());
+    }
+}

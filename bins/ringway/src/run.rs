@@ -1,0 +1,233 @@
+//! `ringway run`: the order in which a process comes to life.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Instant;
+use std::{fs, io, thread};
+
+use ringway_control_client::FileWatch;
+use ringway_engine::{Engine, Limits};
+use ringway_observe::Registry;
+use ringway_runtime::{IoChoice, IoReport};
+
+use crate::STACK_SIZE;
+use crate::admin::{self, Context};
+use crate::args::{Io, Run, Tuning};
+use crate::control::{COMMANDS_MAX, Command, Control};
+use crate::load::Loader;
+use crate::log::Log;
+use crate::plan::Plan;
+use crate::signals::Signals;
+use crate::state::State;
+
+/// Serves until told to end.
+pub(crate) fn run(options: Run) -> ExitCode {
+    let log = Log(options.log_level);
+    match start(&options, log) {
+        Ok((control, _)) if options.init_only => {
+            log.info("configuration loaded: exiting, as --mode init_only asks");
+            control.engine.stop();
+            ExitCode::SUCCESS
+        }
+        Ok((control, inbox)) => control.serve(&inbox),
+        Err(problems) => {
+            problems.iter().for_each(|problem| log.critical(problem));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>), Vec<String>> {
+    for flag in &options.without_effect {
+        log.debug(format_args!("--{flag} has no effect (see --help)"));
+    }
+    // Handlers and the watch come first: a signal or a change during start-up is not lost.
+    let signals = Signals::install().map_err(|error| vec![format!("signals: {error}")])?;
+    let mut loader = Loader::new(options.source.clone());
+    let watch = match loader.path() {
+        Some(path) => {
+            Some(FileWatch::new(path).map_err(|error| vec![format!("watching {}: {error}", path.display())])?)
+        }
+        None => None,
+    };
+    let loaded = loader.load()?;
+    let command_line = command_line(options);
+    let Process { mut control, commands, inbox } = Process::start(&options.engine, log, loader, command_line)?;
+    let started = match loaded.admin {
+        Some(address) => serve_admin(&control, &commands, address, options.admin_address_path.as_deref()),
+        None => Ok(()),
+    };
+    let started = started
+        .and_then(|()| control.begin(loaded))
+        .and_then(|()| forward(signals, &control.state, &commands).map_err(|error| vec![format!("signals: {error}")]))
+        .and_then(|()| match watch {
+            Some(watch) => follow(watch, &commands, log).map_err(|error| vec![format!("watch: {error}")]),
+            None => Ok(()),
+        });
+    match started {
+        Ok(()) => {
+            log.info("serving");
+            Ok((control, inbox))
+        }
+        Err(problems) => {
+            control.engine.stop();
+            Err(problems)
+        }
+    }
+}
+
+/// A process whose workers run without a configuration yet.
+pub(crate) struct Process {
+    /// The control thread's own.
+    pub(crate) control: Control,
+    /// Where commands are sent.
+    pub(crate) commands: SyncSender<Command>,
+    /// Where the control thread takes them.
+    pub(crate) inbox: Receiver<Command>,
+}
+
+impl Process {
+    /// Starts the workers, then ties this thread (and those that it will start) to the housekeeping CPUs.
+    ///
+    /// # Errors
+    /// The plan of CPUs cannot be kept, or a worker did not start.
+    pub(crate) fn start(
+        tuning: &Tuning,
+        log: Log,
+        loader: Loader,
+        command_line: serde_json::Value,
+    ) -> Result<Process, Vec<String>> {
+        let started = Instant::now();
+        let plan = Plan::new(tuning).map_err(|error| vec![error])?;
+        let registry = Registry::new(plan.workers.len());
+        log.info(&plan);
+        let engine = Engine::start(ringway_engine::Options {
+            workers: plan.workers.clone(),
+            runtime: runtime_options(tuning),
+            drain_time: tuning.drain_time,
+            registry: registry.clone(),
+            limits: Limits::default(),
+        })
+        .map_err(|error| vec![error.to_string()])?;
+        io_lines(engine.reports()).iter().for_each(|line| log.info(line));
+        if let Err(problem) = plan.keep_house() {
+            engine.stop();
+            return Err(vec![problem]);
+        }
+        let (reports, loop_stats) = (engine.reports().to_vec(), engine.loop_stats().to_vec());
+        let state = Arc::new(State::new(started, registry, reports, loop_stats, command_line));
+        let (commands, inbox) = sync_channel(COMMANDS_MAX);
+        let control = Control { log, engine, loader, state, drain_time: tuning.drain_time };
+        Ok(Process { control, commands, inbox })
+    }
+}
+
+fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
+    ringway_runtime::Options {
+        io: match tuning.io {
+            Io::Auto => IoChoice::Auto,
+            Io::Ring => IoChoice::Ring,
+            Io::Poll => IoChoice::Poll,
+        },
+        spin_us: tuning.spin_us,
+        ..Default::default()
+    }
+}
+
+/// Which io level is active and why: one line, where all workers agree.
+fn io_lines(reports: &[IoReport]) -> Vec<String> {
+    let texts: Vec<String> = reports.iter().map(ToString::to_string).collect();
+    if texts.windows(2).all(|pair| pair[0] == pair[1]) {
+        return texts.into_iter().take(1).collect();
+    }
+    texts.iter().enumerate().map(|(worker, text)| format!("worker {worker}: {text}")).collect()
+}
+
+/// Starts the admin server and says where it is.
+///
+/// # Errors
+/// Its address cannot be bound, or not be written into the file.
+pub(crate) fn serve_admin(
+    control: &Control,
+    commands: &SyncSender<Command>,
+    address: SocketAddr,
+    address_path: Option<&Path>,
+) -> Result<(), Vec<String>> {
+    let context = Context { state: control.state.clone(), commands: commands.clone() };
+    let bound = admin::start(address, context, control.log)
+        .map_err(|error| vec![format!("admin: cannot serve at {address}: {error}")])?;
+    control.log.info(format_args!("admin: {bound}"));
+    match address_path {
+        Some(path) => write_whole(path, &bound.to_string())
+            .map_err(|error| vec![format!("admin: the address cannot be written to {}: {error}", path.display())]),
+        None => Ok(()),
+    }
+}
+
+/// Writes a file that is never seen half written.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    fs::write(&new, text)?;
+    fs::rename(&new, path)
+}
+
+/// Hands signals to the control thread. SIGTERM shows in `/ready` before control has even heard of it.
+///
+/// # Errors
+/// The thread could not be started.
+pub(crate) fn forward(signals: Signals, state: &Arc<State>, commands: &SyncSender<Command>) -> io::Result<()> {
+    let (state, commands) = (state.clone(), commands.clone());
+    signals.forward(move |command| {
+        if matches!(command, Command::Terminate) {
+            state.terminating.store(true, Ordering::SeqCst);
+        }
+        // Fails only when control has ended, and the process with it.
+        let _ = commands.send(command);
+    })
+}
+
+/// Starts the thread that asks for a reload whenever the file may have changed.
+fn follow(mut watch: FileWatch, commands: &SyncSender<Command>, log: Log) -> io::Result<()> {
+    let commands = commands.clone();
+    let body = move || {
+        loop {
+            match watch.wait() {
+                Ok(()) if commands.send(Command::Reload("the file changed")).is_err() => return,
+                Ok(()) => {}
+                Err(error) => {
+                    log.error(format_args!("the file is no longer watched, SIGHUP still reloads it: {error}"));
+                    return;
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("watch".into()).stack_size(STACK_SIZE).spawn(body).map(drop)
+}
+
+/// Envoy's `CommandLineOptions`, as far as there is something to say.
+fn command_line(options: &Run) -> serde_json::Value {
+    let (source, tuning) = (&options.source, &options.engine);
+    let path =
+        |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
+    serde_json::json!({
+        "concurrency": tuning.concurrency,
+        "config_path": path(&source.path),
+        "config_yaml": source.yaml.as_deref().unwrap_or_default(),
+        "allow_unknown_static_fields": source.allow_unknown_static_fields,
+        "admin_address_path": path(&options.admin_address_path),
+        "log_level": options.log_level.text(),
+        "drain_time": format!("{}s", tuning.drain_time.as_secs()),
+        "mode": if options.init_only { "InitOnly" } else { "Serve" },
+        "disable_hot_restart": true,
+        "cpus": tuning.cpus,
+        "io": format!("{:?}", tuning.io).to_lowercase(),
+        "pin": format!("{:?}", tuning.pin).to_lowercase(),
+        "spin_us": tuning.spin_us,
+    })
+}

@@ -1,0 +1,108 @@
+//! Signals become commands for the control thread.
+//!
+//! Their handlers only raise a flag and write a byte into a socket pair; a small thread reads it and does the rest.
+//! SIGTERM takes the process out of service and lets what runs finish; SIGINT, or a second SIGTERM, ends it at once;
+//! SIGHUP reloads; SIGUSR1, which Envoy uses to reopen its logs, is received and does nothing.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::STACK_SIZE;
+use crate::control::Command;
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Terminate,
+    Interrupt,
+    Reload,
+    Reserved,
+}
+
+const SIGNALS: [(i32, Meaning); 4] = [
+    (SIGTERM, Meaning::Terminate),
+    (SIGINT, Meaning::Interrupt),
+    (SIGHUP, Meaning::Reload),
+    (SIGUSR1, Meaning::Reserved),
+];
+
+/// Handlers installed; nothing is done with what they say until [`Signals::forward`].
+pub(crate) struct Signals {
+    wake: UnixStream,
+    raised: [Arc<AtomicBool>; SIGNALS.len()],
+}
+
+impl Signals {
+    /// Installs the handlers. From now on none of the signals kills the process.
+    ///
+    /// # Errors
+    /// What the kernel refuses: no descriptors left.
+    pub(crate) fn install() -> io::Result<Signals> {
+        let (wake, handler_end) = UnixStream::pair()?;
+        let raised: [Arc<AtomicBool>; SIGNALS.len()] = Default::default();
+        for ((signal, _), flag) in SIGNALS.iter().zip(&raised) {
+            // The order counts: the flag is up before the byte is there to be read.
+            signal_hook::flag::register(*signal, flag.clone())?;
+            signal_hook::low_level::pipe::register(*signal, handler_end.try_clone()?)?;
+        }
+        Ok(Signals { wake, raised })
+    }
+
+    /// Starts the thread that hands signals to `send`, for as long as the process lives.
+    ///
+    /// # Errors
+    /// The thread could not be started.
+    pub(crate) fn forward(mut self, mut send: impl FnMut(Command) + Send + 'static) -> io::Result<()> {
+        thread::Builder::new().name("signals".into()).stack_size(STACK_SIZE).spawn(move || {
+            let mut terminating = false;
+            let mut byte = [0; 1];
+            while matches!(self.wake.read(&mut byte), Ok(1)) {
+                for ((_, meaning), raised) in SIGNALS.iter().zip(&self.raised) {
+                    if raised.swap(false, Ordering::SeqCst)
+                        && let Some(command) = command(*meaning, &mut terminating)
+                    {
+                        send(command);
+                    }
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+/// What the control thread is told; `terminating` is whether a SIGTERM was there before.
+fn command(meaning: Meaning, terminating: &mut bool) -> Option<Command> {
+    match meaning {
+        Meaning::Terminate if !*terminating => {
+            *terminating = true;
+            Some(Command::Terminate)
+        }
+        Meaning::Terminate | Meaning::Interrupt => Some(Command::Stop),
+        Meaning::Reload => Some(Command::Reload("SIGHUP")),
+        Meaning::Reserved => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_sigterm_ends_the_process_at_once() {
+        let mut terminating = false;
+        let mut check = |meaning, expect: Option<Command>| {
+            assert_eq!(format!("{:?}", command(meaning, &mut terminating)), format!("{expect:?}"));
+        };
+        check(Meaning::Reload, Some(Command::Reload("SIGHUP")));
+        check(Meaning::Reserved, None);
+        check(Meaning::Terminate, Some(Command::Terminate));
+        check(Meaning::Reload, Some(Command::Reload("SIGHUP")));
+        check(Meaning::Terminate, Some(Command::Stop));
+        check(Meaning::Interrupt, Some(Command::Stop));
+    }
+}

@@ -1,0 +1,112 @@
+//! What the control thread shows and the admin threads read.
+//!
+//! The control thread replaces the view after each commit; a reader takes the whole of it by one clone of an `Arc`,
+//! so that nobody sees half a commit and no lock is held while an answer is written.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use ringway_control_client::Dump;
+use ringway_model::Snapshot;
+use ringway_observe::{Registry, ServerState};
+use ringway_runtime::{IoReport, LoopStats};
+
+/// The process, as far as it can be seen.
+pub(crate) struct State {
+    /// When it started.
+    pub(crate) started: Instant,
+    /// Its numbers.
+    pub(crate) registry: Arc<Registry>,
+    /// How each worker talks to the kernel.
+    pub(crate) reports: Vec<IoReport>,
+    /// Each worker's loop.
+    pub(crate) loop_stats: Vec<Arc<LoopStats>>,
+    /// What was given on the command line, for `/server_info`.
+    pub(crate) command_line: serde_json::Value,
+    /// `/healthcheck/fail` was asked for.
+    pub(crate) health_failed: AtomicBool,
+    /// SIGTERM was received. Set by the signal's thread, so that `/ready` fails at once, whatever control is at.
+    pub(crate) terminating: AtomicBool,
+    view: Mutex<Arc<View>>,
+}
+
+/// The configuration in force.
+#[derive(Clone)]
+pub(crate) struct View {
+    /// What was committed; `None` before the first commit.
+    pub(crate) snapshot: Option<Arc<Snapshot>>,
+    /// Listeners' names and addresses, as bound.
+    pub(crate) listeners: Vec<(String, SocketAddr)>,
+    /// The bootstrap as read; `None` before the first commit.
+    pub(crate) bootstrap: Option<Dump>,
+    /// `node.id` and `node.cluster`.
+    pub(crate) node: (String, String),
+    /// When it was committed.
+    pub(crate) updated: SystemTime,
+    /// The last configuration that was refused, until a later one is accepted.
+    pub(crate) rejection: Option<Rejection>,
+}
+
+/// A configuration that was refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejection {
+    /// When.
+    pub(crate) at: SystemTime,
+    /// All that was wrong with it.
+    pub(crate) problems: Vec<String>,
+}
+
+impl State {
+    /// A process that has just started.
+    pub(crate) fn new(
+        started: Instant,
+        registry: Arc<Registry>,
+        reports: Vec<IoReport>,
+        loop_stats: Vec<Arc<LoopStats>>,
+        command_line: serde_json::Value,
+    ) -> State {
+        let view = View {
+            snapshot: None,
+            listeners: vec![],
+            bootstrap: None,
+            node: Default::default(),
+            updated: SystemTime::UNIX_EPOCH,
+            rejection: None,
+        };
+        State {
+            started,
+            registry,
+            reports,
+            loop_stats,
+            command_line,
+            health_failed: AtomicBool::new(false),
+            terminating: AtomicBool::new(false),
+            view: Mutex::new(Arc::new(view)),
+        }
+    }
+
+    /// What `/ready` and `/server_info` say.
+    pub(crate) fn server_state(&self) -> ServerState {
+        if self.terminating.load(Ordering::SeqCst) || self.health_failed.load(Ordering::SeqCst) {
+            return ServerState::Draining;
+        }
+        match self.view().snapshot {
+            Some(_) => ServerState::Live,
+            None => ServerState::Initializing,
+        }
+    }
+
+    /// The configuration in force.
+    pub(crate) fn view(&self) -> Arc<View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the view by a changed copy. For the control thread alone.
+    pub(crate) fn change_view(&self, change: impl FnOnce(&mut View)) {
+        let mut view = (*self.view()).clone();
+        change(&mut view);
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}

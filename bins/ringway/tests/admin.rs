@@ -1,0 +1,202 @@
+//! Every admin endpoint, as Envoy's users expect it.
+
+mod common;
+
+use common::client::Client;
+use common::config::Config;
+use common::origin::Origin;
+use common::process::Proxy;
+use common::{on_each_driver, wait_for};
+
+fn start(origin: &Origin) -> Proxy {
+    let breakers = "circuit_breakers: {thresholds: [{max_connections: 7}]}";
+    let config = Config::new().to("/", "origin").cluster_with("origin", origin.address, breakers);
+    Proxy::start("poll", &config)
+}
+
+#[track_caller]
+fn json(proxy: &Proxy, path: &str) -> serde_json::Value {
+    let answer = proxy.admin("GET", path);
+    assert_eq!((answer.status(), answer.header("content-type")), (200, Some("application/json")), "{path}");
+    serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{path}: {error}: {}", answer.text()))
+}
+
+#[test]
+fn methods_and_paths_are_checked() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    for (method, path, status) in [
+        ("GET", "/", 200),
+        ("GET", "/help", 200),
+        ("HEAD", "/ready", 200),
+        ("GET", "/nothing", 404),
+        ("GET", "/ready/", 404),
+        ("POST", "/ready", 405),
+        ("POST", "/stats", 405),
+        ("DELETE", "/stats", 405),
+        ("GET", "/quitquitquit", 405),
+        ("GET", "/healthcheck/fail", 405),
+        ("GET", "/drain_listeners", 405),
+        ("POST", "/drain_listeners?inboundonly&graceful", 400),
+        ("GET", "/stats?filter=(", 400),
+        ("GET", "/stats?type=Histogram", 400),
+        ("GET", "/stats?format=html", 400),
+    ] {
+        assert_eq!(proxy.admin(method, path).status(), status, "{method} {path}");
+    }
+    let help = proxy.admin("GET", "/help").text();
+    for path in ["/config_dump", "/quitquitquit (POST)", "/stats/prometheus", "/workers"] {
+        assert!(help.contains(&format!("  {path}: ")), "{help}");
+    }
+    let mut wrong = Client::connect(proxy.admin);
+    wrong.send("hello\r\n\r\n");
+    assert_eq!(wrong.response(false).status(), 400);
+}
+
+#[test]
+fn ready_and_server_info_follow_the_health_check() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    let check = |status: u16, text: &str| {
+        let ready = proxy.admin("GET", "/ready");
+        assert_eq!((ready.status(), ready.text()), (status, format!("{text}\n")));
+        assert_eq!(json(&proxy, "/server_info")["state"], text);
+        proxy.wait_stat("server.live", |live| live == u64::from(status == 200));
+    };
+    check(200, "LIVE");
+    assert_eq!(proxy.admin("POST", "/healthcheck/fail").text(), "OK\n");
+    check(503, "DRAINING");
+    assert_eq!(proxy.stat("server.state"), 1);
+    assert_eq!(proxy.admin("POST", "/healthcheck/ok").text(), "OK\n");
+    check(200, "LIVE");
+    let info = json(&proxy, "/server_info");
+    assert_eq!(info["node"]["id"], "node-1");
+    assert_eq!(info["node"]["cluster"], "tests");
+    assert_eq!(info["command_line_options"]["concurrency"], 1);
+    assert_eq!(info["hot_restart_version"], "disabled");
+}
+
+#[test]
+fn stats_are_filtered_and_formatted() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    assert_eq!(proxy.get("/name").text(), "one");
+    assert_eq!(proxy.get("/direct").text(), "direct");
+    let text = |path: &str| proxy.admin("GET", path).text();
+    // What Istio's agent asks to know whether its proxy is ready.
+    let istio = text("/stats?usedonly&filter=^(server\\.state|listener_manager\\.workers_started)");
+    assert_eq!(istio, "listener_manager.workers_started: 1\nserver.state: 0\n");
+    assert_eq!(text("/stats?filter=%5Ehttp.main.rq_direct"), "http.main.rq_direct_response: 1\n");
+    assert_eq!(text("/stats?filter=upstream_rq_total"), "cluster.origin.upstream_rq_total: 1\n");
+    assert!(!text("/stats?usedonly").contains("upstream_rq_5xx"));
+    assert!(text("/stats").contains("cluster.origin.upstream_rq_5xx: 0\n"));
+    assert!(!text("/stats?filter=cluster&invert_filter").contains("cluster"));
+    let gauges = text("/stats?type=Gauges&filter=^cluster\\.");
+    assert!(gauges.lines().all(|line| line.contains("_active: ")), "{gauges}");
+    assert_eq!(
+        json(&proxy, "/stats?format=json&filter=origin.upstream_rq_2xx"),
+        serde_json::json!({"stats": [{"name": "cluster.origin.upstream_rq_2xx", "value": 1}]})
+    );
+    for path in ["/stats/prometheus", "/stats?format=prometheus"] {
+        let metrics = text(path);
+        for line in [
+            "# TYPE envoy_cluster_upstream_rq_total counter",
+            "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"origin\"} 1",
+            "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"origin\"} 1",
+            "envoy_http_rq_direct_response{envoy_http_conn_manager_prefix=\"main\"} 1",
+            "envoy_server_live{} 1",
+        ] {
+            assert!(metrics.lines().any(|found| found == line), "{path}: no {line}:\n{metrics}");
+        }
+        assert!(metrics.contains("ringway_io_info{worker=\"0\",driver=\"poll\""), "{metrics}");
+        assert!(metrics.contains("ringway_loop_turns{worker=\"0\"} "), "{metrics}");
+    }
+    let used = text("/stats/prometheus?usedonly&filter=^cluster");
+    assert!(used.contains("envoy_cluster_upstream_rq_total") && !used.contains("upstream_rq_retry"), "{used}");
+}
+
+#[test]
+fn clusters_and_listeners_are_listed() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    let clusters = proxy.admin("GET", "/clusters").text();
+    for line in [
+        "origin::observability_name::origin".to_owned(),
+        "origin::default_priority::max_connections::7".to_owned(),
+        "origin::default_priority::max_requests::1024".to_owned(),
+        "origin::added_via_api::false".to_owned(),
+        format!("origin::{}::health_flags::healthy", origin.address),
+    ] {
+        assert!(clusters.lines().any(|found| found == line), "no {line}:\n{clusters}");
+    }
+    assert_eq!(proxy.admin("GET", "/clusters?filter=nothing").text(), "");
+    let clusters = json(&proxy, "/clusters?format=json");
+    assert_eq!(clusters["cluster_statuses"][0]["name"], "origin");
+    let host = &clusters["cluster_statuses"][0]["host_statuses"][0]["address"]["socket_address"];
+    assert_eq!(host["port_value"], origin.address.port());
+    assert_eq!(proxy.admin("GET", "/listeners").text(), format!("main::{}\n", proxy.address));
+    let listeners = json(&proxy, "/listeners?format=json");
+    let listener = &listeners["listener_statuses"][0];
+    assert_eq!(listener["name"], "main");
+    assert_eq!(listener["local_address"]["socket_address"]["port_value"], proxy.address.port());
+}
+
+#[test]
+fn config_dump_shows_what_is_in_force() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    let dump = json(&proxy, "/config_dump");
+    let of = |kind: &str| {
+        let name = format!("type.googleapis.com/envoy.admin.v3.{kind}");
+        let found = dump["configs"].as_array().expect("a list").iter().find(|config| config["@type"] == *name);
+        found.unwrap_or_else(|| panic!("no {kind} in {dump:#}")).clone()
+    };
+    assert_eq!(of("BootstrapConfigDump")["bootstrap"]["node"]["id"], "node-1");
+    assert_eq!(of("ClustersConfigDump")["static_clusters"][0]["cluster"]["name"], "origin");
+    assert_eq!(of("ListenersConfigDump")["static_listeners"][0]["listener"]["name"], "main");
+    assert_eq!(of("RoutesConfigDump")["static_route_configs"][0]["route_config"]["name"], "main");
+    assert_eq!(dump["ringway"]["generation"], 1);
+    assert!(dump["ringway"]["rejected"].is_null());
+}
+
+#[test]
+fn workers_are_shown() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let config = Config::new().to("/", "origin").cluster("origin", origin.address);
+        let proxy = Proxy::start_with(io, &config, &["--concurrency", "2"]);
+        let mut client = proxy.client();
+        client.get("/name");
+        let workers = wait_for("the connection among the workers", || {
+            let workers = json(&proxy, "/workers")["workers"].clone();
+            let workers = workers.as_array().expect("a list").clone();
+            let connections: u64 = workers.iter().filter_map(|worker| worker["connections"].as_u64()).sum();
+            (connections == 1).then_some(workers)
+        });
+        assert_eq!(workers.len(), 2);
+        for (index, worker) in workers.iter().enumerate() {
+            assert_eq!(worker["worker"], index);
+            assert_eq!(worker["generation"], 1);
+            assert_eq!(worker["io"]["driver"], io);
+            for figure in ["turns", "chunks_total", "chunks_free"] {
+                assert!(worker["loop"][figure].is_u64(), "{figure}: {worker:#}");
+            }
+        }
+    });
+}
+
+/// A scrape never delays `/ready`: here, clients that never finish their requests.
+#[test]
+fn slow_clients_do_not_hold_the_others_up() {
+    let origin = Origin::start("one");
+    let proxy = start(&origin);
+    let mut slow: Vec<_> = (0..20).map(|_| Client::connect(proxy.admin)).collect();
+    slow.iter_mut().for_each(|client| {
+        client.send("GET /ready HTTP/1.1\r\n");
+    });
+    assert_eq!(proxy.admin("GET", "/ready").status(), 200);
+    for client in &mut slow {
+        client.send("\r\n");
+        assert_eq!(client.response(false).text(), "LIVE\n");
+    }
+}

@@ -1,0 +1,92 @@
+//! Configuration files, put together from parts.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+/// A bootstrap: an admin server, one listener `main` with one virtual host, and clusters.
+#[derive(Clone, Default)]
+pub(crate) struct Config {
+    routes: String,
+    clusters: String,
+    extra: String,
+    manager: String,
+}
+
+impl Config {
+    /// An empty one: everything is 404.
+    pub(crate) fn new() -> Config {
+        Config::default()
+    }
+
+    /// Adds a route: what matches (`prefix: /a`) and what is done (`route: {...}`).
+    pub(crate) fn route(mut self, matches: &str, action: &str) -> Config {
+        let _ = write!(self.routes, "              - match: {{{matches}}}\n                {action}\n");
+        self
+    }
+
+    /// Adds a route for a prefix to a cluster.
+    pub(crate) fn to(self, prefix: &str, cluster: &str) -> Config {
+        self.route(&format!("prefix: {prefix}"), &format!("route: {{cluster: {cluster}}}"))
+    }
+
+    /// Adds a cluster.
+    pub(crate) fn cluster(self, name: &str, endpoint: SocketAddr) -> Config {
+        self.cluster_with(name, endpoint, "connect_timeout: 5s")
+    }
+
+    /// Adds a cluster with fields of its own.
+    pub(crate) fn cluster_with(mut self, name: &str, endpoint: SocketAddr, fields: &str) -> Config {
+        let (ip, port) = (endpoint.ip(), endpoint.port());
+        let _ = write!(
+            self.clusters,
+            "  - name: {name}\n    {fields}\n    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: \
+             [{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}]}}]}}\n"
+        );
+        self
+    }
+
+    /// Adds fields to the HTTP connection manager.
+    pub(crate) fn manager(mut self, fields: &str) -> Config {
+        let _ = writeln!(self.manager, "          {fields}");
+        self
+    }
+
+    /// Adds lines at the top level.
+    pub(crate) fn top(mut self, lines: &str) -> Config {
+        let _ = writeln!(self.extra, "{lines}");
+        self
+    }
+
+    /// The file.
+    pub(crate) fn yaml(&self) -> String {
+        let Config { routes, clusters, extra, manager } = self;
+        format!(
+            r#"{extra}node: {{id: node-1, cluster: tests}}
+admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
+static_resources:
+  listeners:
+  - name: main
+    address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: main
+          generate_request_id: false
+{manager}          route_config:
+            name: main
+            virtual_hosts:
+            - name: all
+              domains: ["*"]
+              routes:
+              - match: {{path: /direct}}
+                direct_response: {{status: 200, body: {{inline_string: direct}}}}
+{routes}          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+  clusters:
+{clusters}"#
+        )
+    }
+}

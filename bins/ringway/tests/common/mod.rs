@@ -1,0 +1,52 @@
+//! The harness of the end-to-end tests: the real binary as a process of its own, a client that speaks HTTP/1 by hand,
+//! and origins that do as they are told.
+//!
+//! Ports are the kernel's choice, nothing sleeps: whatever is waited for is a line of the log, a byte on a socket or a
+//! statistic, and every wait ends after [`PATIENCE`] with a panic that says what was missing.
+
+#![allow(dead_code, reason = "each test binary uses its own part of the harness")]
+
+pub(crate) mod client;
+pub(crate) mod config;
+pub(crate) mod origin;
+pub(crate) mod process;
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine before it counts as never happening.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a test on both drivers. Where the kernel grants no ring it says so: a line, or, with `RINGWAY_REQUIRE_ALL=1`,
+/// a failure.
+#[track_caller]
+pub(crate) fn on_each_driver(test: impl Fn(&'static str)) {
+    test("poll");
+    if process::ring_works() {
+        test("ring");
+    } else {
+        skip("this kernel grants no io_uring");
+    }
+}
+
+/// Says loudly that something was left out.
+#[track_caller]
+pub(crate) fn skip(why: &str) {
+    let name = format!("{}", Location::caller());
+    assert!(std::env::var("RINGWAY_REQUIRE_ALL").as_deref() != Ok("1"), "{name}: {why}");
+    eprintln!("SKIP {name}: {why}");
+}
+
+/// Asks until the answer is `Some`.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "never: {what}");
+        // A pause between two questions, not a wait for time to pass.
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,119 @@
+//! Origins: a thread per connection, and a behaviour for each path.
+//!
+//! | path | what it does |
+//! |---|---|
+//! | `/name` | answers its own name |
+//! | `/echo` | answers with the body that it got, by Content-Length |
+//! | `/echo-chunked` | the same, chunked, in several pieces |
+//! | `/until-close` | a body that ends with the connection |
+//! | `/silent` | takes the request and never answers |
+//! | `/die-if-reused` | answers the first request of a connection; at a later one it closes without a byte |
+//! | `/slow` | answers as soon as [`Origin::release`] was called |
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use super::client::{Client, Message};
+use super::wait_for;
+
+/// A running origin. Its threads end with the test's process.
+pub(crate) struct Origin {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    name: String,
+    requests: Mutex<VecDeque<Message>>,
+    released: Mutex<usize>,
+    release: Condvar,
+}
+
+impl Origin {
+    /// Starts an origin that answers `/name` with `name`.
+    pub(crate) fn start(name: &str) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared { name: name.into(), ..Shared::default() });
+        let origin = Origin { address, shared: shared.clone() };
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    // A proxy that goes away in the middle is nothing to an origin.
+                    let _ = serve(Client::on(stream), &shared);
+                });
+            }
+        });
+        origin
+    }
+
+    /// The next request that arrived, waiting for it.
+    #[track_caller]
+    pub(crate) fn request(&self) -> Message {
+        wait_for("a request at the origin", || self.shared.requests.lock().expect("no panic").pop_front())
+    }
+
+    /// How many requests arrived and were not taken by [`Origin::request`].
+    pub(crate) fn requests(&self) -> usize {
+        self.shared.requests.lock().expect("no panic").len()
+    }
+
+    /// Lets one request to `/slow` be answered.
+    pub(crate) fn release(&self) {
+        *self.shared.released.lock().expect("no panic") += 1;
+        self.shared.release.notify_all();
+    }
+}
+
+fn serve(mut connection: Client, shared: &Shared) -> io::Result<()> {
+    let mut served = 0;
+    while let Some(request) = connection.read(false, false)? {
+        shared.requests.lock().expect("no panic").push_back(request.clone());
+        served += 1;
+        let path = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
+        let head_only = request.line.starts_with("HEAD ");
+        match path.split('?').next().unwrap_or_default() {
+            "/silent" => {
+                connection.read(false, false)?;
+                return Ok(());
+            }
+            "/die-if-reused" if served > 1 => return Ok(()),
+            "/slow" => {
+                let mut released = shared.released.lock().expect("no panic");
+                while *released == 0 {
+                    released = shared.release.wait(released).expect("no panic");
+                }
+                *released -= 1;
+                drop(released);
+                answer(&mut connection, shared.name.as_bytes(), head_only);
+            }
+            "/echo" => answer(&mut connection, &request.body, head_only),
+            "/echo-chunked" => {
+                connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+                for piece in request.body.chunks(1000) {
+                    connection.send(format!("{:x};ext=1\r\n", piece.len())).send(piece).send("\r\n");
+                }
+                connection.send("0\r\n\r\n");
+            }
+            "/until-close" => {
+                connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end");
+                return Ok(());
+            }
+            _ => answer(&mut connection, shared.name.as_bytes(), head_only),
+        }
+    }
+    Ok(())
+}
+
+fn answer(connection: &mut Client, body: &[u8], head_only: bool) {
+    connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nX-Origin: yes\r\n\r\n", body.len()));
+    if !head_only {
+        connection.send(body);
+    }
+}
