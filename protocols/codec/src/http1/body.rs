@@ -11,7 +11,7 @@
 //!                          CR                         └─► Trailers ──► TrailersRead ──► Done     (size 0)
 //! ```
 
-use super::scan::diagnose_fields;
+use super::lines::field_line;
 use crate::chars::{is_quoted, is_space, is_token, is_value};
 use crate::error::{Error, Rule};
 use crate::head::Framing;
@@ -323,9 +323,7 @@ impl BodyDecoder {
                 }
                 return Ok(BodyStep { consumed: start + end, part: BodyPart::Trailers(start..start + end) });
             }
-            if let Some(rule) = diagnose_fields(line) {
-                return Err(rule);
-            }
+            field_line(line, 0)?;
             self.trailer_fields += 1;
             if usize::from(self.trailer_fields) > limits.headers_max {
                 return Err(Rule::TrailersTooLarge);

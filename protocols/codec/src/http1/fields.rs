@@ -1,12 +1,12 @@
 //! The field lines of a head: their offsets, and the rules that decide framing and persistence.
 //!
-//! It never looks at the start line. Invariant: after `read`, the lines lie one after the other, each ended by CRLF, with
+//! It never looks at the start line. Invariant: the lines that it has read lie one after the other, each ended by CRLF, with
 //! nothing between them, so that a run of fields can be forwarded as one slice.
 
-use crate::chars::{is_space, list};
+use super::lines::{Line, field_line};
+use crate::chars::{is_token_all, list, trim};
 use crate::error::Rule;
-use crate::head::is_for_all;
-use crate::head::{Field, Framing, HeadTable, Known, Span, Version};
+use crate::head::{Field, Framing, HeadTable, Known, Span, Version, is_for_all};
 use crate::limits::Limits;
 
 /// What the fields say of framing, before the message's own rules.
@@ -18,82 +18,79 @@ pub(super) struct Seen {
     pub(super) keep_alive: bool,
 }
 
-/// Reads tokenised `headers`, whose lines begin at `bytes[at]`, into the table. `bytes` ends with the head.
+/// Reads the field lines at `bytes[at..]` into the table, and sets its end. `None` when the head is incomplete.
 pub(super) fn read(
     bytes: &[u8],
     mut at: usize,
-    headers: &[httparse::Header<'_>],
     table: &mut HeadTable,
     limits: &Limits,
     is_request: bool,
-) -> Result<Seen, Rule> {
+) -> Result<Option<Seen>, Rule> {
+    let fields_max = limits.headers_max.min(table.headers_max as usize);
     let mut seen = Seen { host: None, framing: Framing::None, close: false, keep_alive: false };
-    for header in headers {
-        let field = place(bytes, at, header).ok_or(Rule::BareLf)?;
-        at = next_line(bytes, &field).ok_or(Rule::BareLf)?;
-        act(bytes, &field, table, &mut seen, is_request)?;
-        table.seen |= field.known.bit();
-        table.fields.push(field);
-    }
-    // The empty line, and nothing that the tokeniser skipped.
-    if bytes.get(at..) != Some(b"\r\n") {
-        return Err(Rule::BareLf);
-    }
-    if seen.framing == Framing::Chunked && table.content_length.is_some() {
-        return Err(Rule::LengthAndCoding);
+    loop {
+        let line = match field_line(bytes, at)? {
+            Line::Read(line) => line,
+            Line::More => return Ok(None),
+            Line::Empty(end) => {
+                table.end = end as u32;
+                break;
+            }
+        };
+        if table.fields.len() == fields_max {
+            return Err(Rule::TooManyFields);
+        }
+        let known = Known::from_name(&bytes[at..line.name_end]);
+        if known.bit() & ACTED_ON != 0 {
+            act(bytes, known, line.value_start, line.value_end, table, &mut seen, is_request)?;
+        }
+        table.seen |= known.bit();
+        table.fields.push(Field {
+            name_start: at as u32,
+            name_len: u16::try_from(line.name_end - at).map_err(|_| Rule::HeadTooLarge)?,
+            known,
+            nominated: false,
+            value_start: line.value_start as u32,
+            value_len: (line.value_end - line.value_start) as u32,
+        });
+        at = line.next;
     }
     if let Some(length) = table.content_length {
+        if seen.framing == Framing::Chunked {
+            return Err(Rule::LengthAndCoding);
+        }
         seen.framing = Framing::Length(length);
     }
-    if table.seen & Known::Connection.bit() != 0 {
-        connection_options(bytes, table, &mut seen, limits)?;
-    } else {
+    if table.seen & Known::Connection.bit() == 0 {
         table.upgrade = None;
+    } else {
+        connection_options(bytes, table, &mut seen, limits)?;
     }
-    Ok(seen)
+    Ok(Some(seen))
 }
 
-/// Where the field lies, if its line begins at `at`.
-fn place(bytes: &[u8], at: usize, header: &httparse::Header<'_>) -> Option<Field> {
-    let colon = at + header.name.len();
-    if *bytes.get(colon)? != b':' {
-        return None;
-    }
-    let mut value_start = colon + 1;
-    while is_space(*bytes.get(value_start)?) {
-        value_start += 1;
-    }
-    Some(Field {
-        name_start: at as u32,
-        name_len: u16::try_from(header.name.len()).ok()?,
-        known: Known::from_name(header.name.as_bytes()),
-        nominated: false,
-        value_start: value_start as u32,
-        value_len: header.value.len() as u32,
-    })
-}
-
-/// Where the next line begins, if this one ends in OWS CRLF.
-fn next_line(bytes: &[u8], field: &Field) -> Option<usize> {
-    let mut end = (field.value_start + field.value_len) as usize;
-    if bytes.get(end..end + 2)? == b"\r\n" {
-        return Some(end + 2);
-    }
-    while is_space(*bytes.get(end)?) {
-        end += 1;
-    }
-    (bytes.get(end..end + 2)? == b"\r\n").then_some(end + 2)
-}
+const ACTED_ON: u32 = Known::Host.bit()
+    | Known::ContentLength.bit()
+    | Known::TransferEncoding.bit()
+    | Known::Te.bit()
+    | Known::Expect.bit()
+    | Known::Upgrade.bit();
 
 /// What a field does to the message.
-#[inline]
-fn act(bytes: &[u8], field: &Field, table: &mut HeadTable, seen: &mut Seen, is_request: bool) -> Result<(), Rule> {
-    let start = field.value_start as usize;
-    let value = &bytes[start..start + field.value_len as usize];
-    let repeated = table.seen & field.known.bit() != 0;
-    match field.known {
+fn act(
+    bytes: &[u8],
+    known: Known,
+    start: usize,
+    end: usize,
+    table: &mut HeadTable,
+    seen: &mut Seen,
+    is_request: bool,
+) -> Result<(), Rule> {
+    let value = &bytes[start..end];
+    let repeated = table.seen & known.bit() != 0;
+    match known {
         Known::Host if repeated && is_request => return Err(Rule::HostRepeated),
-        Known::Host => seen.host = Some(Span::new(start, start + value.len())),
+        Known::Host => seen.host = Some(Span::new(start, end)),
         // RFC 9112 §6.3 would let equal ones be merged; that they are there says that somebody before us disagreed.
         Known::ContentLength if repeated => return Err(Rule::ContentLengthRepeated),
         Known::ContentLength => table.content_length = Some(content_length(value)?),
@@ -107,7 +104,7 @@ fn act(bytes: &[u8], field: &Field, table: &mut HeadTable, seen: &mut Seen, is_r
         }
         // RFC 9110 §2.5: HTTP/1.0 has no chunked coding, so no trailers.
         Known::Te if table.version == Version::Http11 => {
-            table.te_trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+            table.te_trailers |= list(value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
         }
         // RFC 9110 §10.1.1: an HTTP/1.0 expectation is ignored.
         Known::Expect if is_request && table.version == Version::Http11 => {
@@ -126,20 +123,21 @@ fn act(bytes: &[u8], field: &Field, table: &mut HeadTable, seen: &mut Seen, is_r
 
 /// 1*DIGIT within 64 bits, RFC 9110 §8.6.
 fn content_length(value: &[u8]) -> Result<u64, Rule> {
-    if value.is_empty() {
-        return Err(Rule::ContentLength);
-    }
+    // No overflow in the first 19 digits; leading zeros are digits too.
+    const DIGITS_SAFE: usize = 19;
     let mut length = 0u64;
-    for byte in value {
-        if !byte.is_ascii_digit() {
+    for (at, byte) in value.iter().enumerate() {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
             return Err(Rule::ContentLength);
         }
-        length = length
-            .checked_mul(10)
-            .and_then(|length| length.checked_add(u64::from(byte - b'0')))
-            .ok_or(Rule::ContentLength)?;
+        length = if at < DIGITS_SAFE {
+            length * 10 + digit
+        } else {
+            length.checked_mul(10).and_then(|length| length.checked_add(digit)).ok_or(Rule::ContentLength)?
+        };
     }
-    Ok(length)
+    if value.is_empty() { Err(Rule::ContentLength) } else { Ok(length) }
 }
 
 /// Exactly `chunked`, RFC 9112 §6.1.
@@ -148,10 +146,9 @@ fn transfer_coding(value: &[u8]) -> Result<(), Rule> {
         return Ok(());
     }
     // 501 only where the list is well formed and the length could be found: chunked, once, as the last. Else 400.
-    let mut members = value.split(|&b| b == b',').map(crate::chars::trim).rev();
+    let mut members = value.split(|&b| b == b',').map(trim).rev();
     let last_is_chunked = members.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
-    let others_are_others =
-        members.all(|coding| crate::chars::is_token_all(coding) && !coding.eq_ignore_ascii_case(b"chunked"));
+    let others_are_others = members.all(|coding| is_token_all(coding) && !coding.eq_ignore_ascii_case(b"chunked"));
     Err(if last_is_chunked && others_are_others { Rule::TransferCodingUnknown } else { Rule::TransferCoding })
 }
 
@@ -165,26 +162,29 @@ fn connection_options(bytes: &[u8], table: &mut HeadTable, seen: &mut Seen, limi
             continue;
         }
         let start = field.value_start as usize;
+        let value = &bytes[start..start + field.value_len as usize];
         // What nearly every message says. It nominates Keep-Alive, which is of the hop anyway.
-        if &bytes[start..start + field.value_len as usize] == b"keep-alive" {
+        if value == b"keep-alive" {
             seen.keep_alive = true;
             continue;
         }
-        for option in list(&bytes[start..start + field.value_len as usize]) {
+        for option in list(value) {
             options += 1;
             if options > limits.connection_options_max {
                 return Err(Rule::TooManyConnectionOptions);
             }
-            if option.eq_ignore_ascii_case(b"close") {
-                seen.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            // The first three name no field that could be forwarded anyway.
+            if option.eq_ignore_ascii_case(b"keep-alive") {
                 seen.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"close") {
+                seen.close = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 upgrade = true;
             } else if is_for_all(option) {
                 return Err(Rule::Nominated);
+            } else {
+                nominate(bytes, &mut table.fields, option);
             }
-            nominate(bytes, &mut table.fields, option);
         }
     }
     // RFC 9110 §7.8: Upgrade counts only when Connection names it.

@@ -1,8 +1,7 @@
 //! HTTP/1.0 and HTTP/1.1 (RFC 9112): heads, bodies, and how both are written again.
 //!
 //! It reads strictly and writes canonically: what one reader could take differently from another is refused, and what
-//! passes is framed anew, so that no two hops can disagree on where a message ends. httparse is the tokeniser; each rule that
-//! it is lenient on is kept here.
+//! passes is framed anew, so that no two hops can disagree on where a message ends.
 //!
 //! ```text
 //!   decode_request / decode_response      bytes of a head  -> HeadTable, Request, Response
@@ -15,6 +14,7 @@ mod authority;
 mod body;
 mod encode;
 mod fields;
+mod lines;
 mod request;
 mod response;
 mod scan;
