@@ -373,7 +373,7 @@ impl Inner {
                 (due, shrink) => due.or(shrink),
             }
         };
-        if turns % BUSY_SAMPLE == 0 {
+        if turns.is_multiple_of(BUSY_SAMPLE) {
             self.stats.busy_ns.add(began.elapsed().as_nanos() as u64 * BUSY_SAMPLE);
         }
         self.driver.enter(self, timeout);

@@ -315,7 +315,7 @@ impl WakerCell {
             let cell = &mut *self.0.get();
             match cell {
                 Some(old) if old.will_wake(waker) => return,
-                _ => std::mem::replace(cell, Some(waker.clone())),
+                _ => cell.replace(waker.clone()),
             }
         };
         drop(displaced);

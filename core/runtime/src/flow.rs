@@ -119,12 +119,9 @@ impl Inner {
                 self.finish_close(socket);
             }
             Phase::Free => {}
-            _ if !socket.send_queue.is_empty() => {
-                if socket.send.get() == Send::Open {
-                    self.enlist_flush(socket);
-                }
-            }
-            _ if socket.has(flag::FIN) && socket.send.get() == Send::Open => {
+            _ if socket.send.get() != Send::Open => {}
+            _ if !socket.send_queue.is_empty() => self.enlist_flush(socket),
+            _ if socket.has(flag::FIN) => {
                 self.stats.syscalls.add(1);
                 sys::shutdown_write(socket.fd.get());
                 socket.send.set(Send::Shut);

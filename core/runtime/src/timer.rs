@@ -196,6 +196,7 @@ impl State {
     /// The first list that wants to be looked at: level, slot, and the tick at which it does.
     #[inline]
     fn next_due(&self) -> Option<(usize, usize, u64)> {
+        let mut first: Option<(usize, usize, u64)> = None;
         for level in 0..LEVELS {
             let occupied = self.occupied[level];
             if occupied == 0 {
@@ -207,17 +208,15 @@ impl State {
             let range = 1u64 << (shift + SLOT_BITS);
             let mut due = (self.elapsed & !(range - 1)) + ((slot as u64) << shift);
             if due < self.elapsed {
-                // Only on the top level do slots wrap around; below, an entry's slot lies ahead. A list that a bounded
-                // turn left half served lies right here.
-                if level == LEVELS - 1 && slot as u32 != here {
-                    due += range;
-                } else {
-                    due = self.elapsed;
-                }
+                // Only on the top level do slots wrap around; below, what is behind us is a list half served, right here.
+                due = if level == LEVELS - 1 && slot as u32 != here { due + range } else { self.elapsed };
             }
-            return Some((level, slot, due));
+            // Every level counts: a list of a higher one that is half served comes before all of the lower ones.
+            if first.is_none_or(|(_, _, at)| due < at) {
+                first = Some((level, slot, due));
+            }
         }
-        None
+        first
     }
 
     fn link(&mut self, index: u32, tick: u64) {
@@ -319,5 +318,135 @@ impl Drop for Timer {
     fn drop(&mut self) {
         self.inner.wheel.remove(self.index);
         self.inner.stats.timers.sub(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    struct Count(AtomicU64);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A step of a wheel's life, in milliseconds since its start.
+    enum Step {
+        /// Sets timer 0 or 1.
+        Set(u32, u64),
+        Clear(u32),
+        /// Time passes to here, in one go; these are woken.
+        To(u64, &'static [u32]),
+        /// The wheel does not want to be looked at before the first and not after the second.
+        Due(Option<(u64, u64)>),
+    }
+    use Step::{Clear, Due, Set, To};
+
+    #[track_caller]
+    fn check(steps: &[Step]) {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let wheel = Wheel::new(start);
+        let counts = [0, 1].map(|_| Arc::new(Count(AtomicU64::new(0))));
+        for _ in &counts {
+            wheel.insert();
+        }
+        let mut now = 0;
+        for (n, step) in steps.iter().enumerate() {
+            match *step {
+                Set(index, ms) => {
+                    wheel.set(index, at(ms));
+                    let waker = Waker::from(counts[index as usize].clone());
+                    wheel.state.borrow_mut().slots[index as usize].waker = Some(waker);
+                }
+                Clear(index) => wheel.state.borrow_mut().slots[index as usize].deadline = None,
+                To(ms, expect) => {
+                    let before = [0, 1].map(|i: usize| counts[i].0.load(Ordering::Relaxed));
+                    now = ms;
+                    while wheel.advance(at(ms)) {}
+                    for (i, before) in (0..).zip(before) {
+                        let woken = counts[i as usize].0.load(Ordering::Relaxed) - before;
+                        assert_eq!(woken, u64::from(expect.contains(&i)), "step {n}: timer {i} at {ms} ms");
+                    }
+                }
+                Due(expect) => {
+                    let due = wheel.until_due(at(now)).map(|wait| now + wait.as_millis() as u64);
+                    let fits = match (due, expect) {
+                        (Some(due), Some((first, last))) => (first..=last).contains(&due),
+                        (due, expect) => due.is_none() && expect.is_none(),
+                    };
+                    assert!(fits, "step {n}: due at {due:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn empty_wheels_want_nothing() {
+        check(&[Due(None), To(5, &[]), Due(None), To(1 << 40, &[]), Due(None)]);
+    }
+
+    #[test]
+    fn each_level() {
+        for ms in [1, 63, 64, 65, 4095, 4096, 262_143, 262_144, 16_777_216, 1_073_741_824, 68_719_476_735] {
+            check(&[Set(0, ms), Due(Some((1, ms))), To(ms - 1, &[]), To(ms, &[0]), Due(None), To(ms + 70, &[])]);
+        }
+    }
+
+    #[test]
+    fn beyond_the_last_level() {
+        let far = (1 << 36) + 12_345;
+        check(&[Set(0, far), To(1 << 36, &[]), To(far - 1, &[]), To(far, &[0]), Due(None)]);
+    }
+
+    #[test]
+    fn later_is_lazy() {
+        check(&[
+            Set(0, 10),
+            Set(0, 500),
+            Due(Some((1, 10))),
+            To(10, &[]),
+            Due(Some((11, 500))),
+            To(499, &[]),
+            To(500, &[0]),
+        ]);
+    }
+
+    #[test]
+    fn earlier_is_at_once() {
+        check(&[Set(0, 5000), Set(0, 7), Due(Some((1, 7))), To(7, &[0]), To(5000, &[])]);
+    }
+
+    #[test]
+    fn cleared_never_fires() {
+        check(&[Set(0, 10), Set(1, 10), Clear(0), To(10, &[1]), Due(None)]);
+    }
+
+    #[test]
+    fn cleared_and_set_again() {
+        check(&[Set(0, 10), Clear(0), Set(0, 30), To(10, &[]), To(29, &[]), To(30, &[0])]);
+        check(&[Set(0, 30), Clear(0), Set(0, 10), To(10, &[0]), To(30, &[])]);
+    }
+
+    #[test]
+    fn the_past_fires_at_the_next_tick() {
+        check(&[To(100, &[]), Set(0, 50), To(101, &[0])]);
+    }
+
+    #[test]
+    fn long_jumps_miss_nobody() {
+        check(&[Set(0, 3), Set(1, 100_000), To(1_000_000, &[0, 1]), Due(None)]);
+    }
+
+    #[test]
+    fn two_in_one_slot() {
+        check(&[Set(0, 4097), Set(1, 4099), To(4097, &[0]), To(4098, &[]), To(4099, &[1])]);
     }
 }

@@ -252,9 +252,9 @@ impl PollDriver {
         if asleep {
             inner.wake.awake();
         }
-        if result.is_err() {
-            // EINTR: nothing was taken. Others cannot happen to an epoll descriptor and a buffer that are ours.
-            debug_assert_eq!(result.unwrap_err().kind(), io::ErrorKind::Interrupted);
+        if let Err(error) = result {
+            // Nothing was taken. Other errors cannot happen to an epoll descriptor and a buffer that are ours.
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "epoll_wait");
             events.clear();
         }
         self.read_listed(inner);

@@ -99,7 +99,8 @@ impl RingDriver {
         let (ring, mut features) = probe::build(options)?;
         let ring = Box::new(ring);
         // SAFETY: the box does not move what it holds, and `Drop` drops the submitter first.
-        let mut submitter = unsafe { &*(&raw const *ring) }.submitter();
+        let unbound: &'static IoUring = unsafe { &*std::ptr::from_ref(&*ring) };
+        let mut submitter = unbound.submitter();
         if submitter.register_ring_fd().is_ok() {
             features.push("ring_fd");
         }

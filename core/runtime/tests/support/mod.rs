@@ -1,4 +1,5 @@
 //! What the runtime's tests share: a core for each driver, a pair of connected streams, and the check that nothing leaks.
+#![allow(clippy::print_stderr)] // the skip line
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test file uses its part of it
 
 use std::future::{Future, poll_fn};
@@ -51,7 +52,11 @@ where
         let wake = Wake::new().expect("an eventfd");
         let ran = ringway_runtime::run(&options, wake, |core, _| {
             let work = main(core.clone());
-            async move { within(&core, LONG, work).await.expect("the test hangs") }
+            async move {
+                if within(&core, LONG, work).await.is_none() {
+                    panic!("{io:?}: the test hangs; tasks: {:?}; {:?}", core.census(), core.stats().rows());
+                }
+            }
         });
         ran.unwrap_or_else(|error| panic!("{io:?}: {error}"));
         for (name, value) in stats.rows() {
