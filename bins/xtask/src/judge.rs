@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::lab::proxy::{Kind, ring_allowed};
+use crate::lab::proxy::{Kind, raise_descriptors, ring_allowed};
 use crate::step::{Report, Skips, Verdict};
 use crate::{ci, command, workspace};
 
@@ -207,6 +207,8 @@ pub(crate) fn run_all(wish: &Wish, report: &mut Report) {
 
 impl Judge {
     fn run(&self, wish: &Wish, report: &mut Report) {
+        // Thousands of sockets where the default is often 1,024; a judge that needs a number asks for it again.
+        let _raised = raise_descriptors();
         let kinds: Vec<Kind> = match (self.drivers, wish.io) {
             (false, _) => vec![Kind::Poll],
             (true, Some(kind)) => vec![kind],

@@ -12,7 +12,7 @@ use crate::lab::config::{Config, route};
 use crate::lab::http::{Head, read_body};
 use crate::lab::origin::Origin;
 use crate::lab::pace::wait_for;
-use crate::lab::proxy::{Launch, Proxy, raise_own_descriptors};
+use crate::lab::proxy::{Launch, Proxy, raise_descriptors};
 use crate::step::Verdict;
 
 /// A quarter as many requests as one-byte heads: 20,000 and 5,000.
@@ -23,6 +23,8 @@ const CHUNKS_MAX: u64 = 1024;
 const OTHERS: usize = 200;
 /// Of the one-byte heads, one in so many is finished at the end and must be answered.
 const FINISHED_EACH: usize = 20;
+/// Descriptors for all else: logs, listeners, others' requests, the admin server, the event loop.
+const DESCRIPTORS_APART: u64 = 500;
 /// How long the proxy may take to accept all and to open all requests, on a busy machine.
 const GATHER_LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -32,8 +34,15 @@ pub(super) fn run(bench: &Bench) -> Verdict {
 }
 
 fn judge(bench: &Bench) -> Result<String, String> {
-    raise_own_descriptors()?;
-    let requests = bench.count / REQUESTS_PART;
+    // Each request is a descriptor of the client and one of the upstream; so it is in this process, which plays both.
+    let room = raise_descriptors()?.saturating_sub(DESCRIPTORS_APART) * REQUESTS_PART / (REQUESTS_PART + 2);
+    let count = bench.count.min(room);
+    let capped = if count < bench.count {
+        format!(" (of {}: this host's limit of descriptors has no room for more)", bench.count)
+    } else {
+        String::new()
+    };
+    let requests = count / REQUESTS_PART;
     let silent = Silent::default();
     let quiet = silent.clone();
     let silent_origin = Origin::start("127.0.0.1", move |stream: TcpStream| quiet.hold(stream))?;
@@ -56,7 +65,7 @@ fn judge(bench: &Bench) -> Result<String, String> {
 
     let begun = Instant::now();
     let mut heads = Vec::new();
-    for index in 0..bench.count {
+    for index in 0..count {
         let mut stream = connect(front(index)).map_err(|e| format!("connection {index}: {e}"))?;
         stream.write_all(b"G").map_err(|e| format!("the one byte of connection {index}: {e}"))?;
         heads.push(stream);
@@ -69,17 +78,16 @@ fn judge(bench: &Bench) -> Result<String, String> {
         open.push(stream);
     }
     wait_for("all connections to be accepted", GATHER_LIMIT, || {
-        (proxy.stat("http.front.downstream_cx_active").ok()? >= bench.count + requests).then_some(())
+        (proxy.stat("http.front.downstream_cx_active").ok()? >= count + requests).then_some(())
     })?;
     wait_for("all requests at the silent origin", GATHER_LIMIT, || (silent.count() as u64 >= requests).then_some(()))?;
-    println!("{} connections and {requests} requests open after {:.1} s", bench.count, begun.elapsed().as_secs_f64());
+    println!("{count} connections{capped} and {requests} requests open after {:.1} s", begun.elapsed().as_secs_f64());
 
     let slowest = others(front(0)).map_err(|e| format!("others' requests: {e}"))?;
     let (total, free) = (proxy.workers_sum("chunks_total")?, proxy.workers_sum("chunks_free")?);
-    let each = proxy.resident_bytes().saturating_sub(base) / (bench.count + requests);
+    let each = proxy.resident_bytes().saturating_sub(base) / (count + requests);
     let line = format!(
-        "{} + {requests} held {} of {total} chunks ({} without), {each} B resident each; {OTHERS} others answered, the slowest in {} ms",
-        bench.count,
+        "{count}{capped} + {requests} held {} of {total} chunks ({} without), {each} B resident each; {OTHERS} others answered, the slowest in {} ms",
         total.saturating_sub(free),
         proxy.workers_sum("enobufs").unwrap_or(0),
         slowest.as_millis()

@@ -68,8 +68,8 @@ pub(crate) struct Proxy {
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// An admin server answers within milliseconds; a judge that waits longer would hide that it does not.
 const ADMIN_LIMIT: Duration = Duration::from_secs(5);
-/// Descriptors of the proxy and of this process: 25,000 clients, 5,000 upstream connections, and room.
-pub(crate) const DESCRIPTORS: usize = 65_536;
+/// Descriptors wished for: 25,000 clients, 5,000 upstream connections, and room.
+const DESCRIPTORS: u64 = 65_536;
 
 impl Proxy {
     /// Starts the proxy and waits until it is ready.
@@ -86,16 +86,14 @@ impl Proxy {
         let _gone = std::fs::remove_file(&said);
         let out = File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
         let err = out.try_clone().map_err(|e| format!("cannot write {}: {e}", log.display()))?;
-        let mut command = Command::new("prlimit");
-        command.arg(format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}")).arg("--");
+        let mut command = match launch.kind {
+            Kind::Ring | Kind::Poll => Command::new(workspace::ringway()),
+            Kind::Envoy => Command::new(setup::envoy_path()),
+        };
         match launch.kind {
-            Kind::Ring | Kind::Poll => {
-                command.arg(workspace::ringway()).args(["run", "--io", launch.kind.name()]);
-            }
-            Kind::Envoy => {
-                command.arg(setup::envoy_path()).args(["--disable-hot-restart", "--use-dynamic-base-id"]);
-            }
-        }
+            Kind::Ring | Kind::Poll => command.args(["run", "--io", launch.kind.name()]),
+            Kind::Envoy => command.args(["--disable-hot-restart", "--use-dynamic-base-id"]),
+        };
         command.arg("-c").arg(launch.file).arg("--admin-address-path").arg(&said);
         command.args(["--concurrency", &launch.concurrency.to_string()]).args(launch.arguments);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
@@ -227,15 +225,32 @@ fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(15)..].join("\n")
 }
 
-/// Lets this process hold as many descriptors as the proxies may.
-pub(crate) fn raise_own_descriptors() -> Result<(), String> {
-    let limit = format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}");
-    let raised = Command::new("prlimit").args(["--pid", &std::process::id().to_string(), &limit]).status();
-    match raised {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(format!("may not hold {DESCRIPTORS} descriptors (ulimit -n)")),
-        Err(e) => Err(format!("no `prlimit` on this machine: {e}")),
+/// Raises how many descriptors this process, and each proxy that it starts, may hold; how many that is now.
+///
+/// To [`DESCRIPTORS`] where this user may, else as far as the host's hard limit lets anybody.
+pub(crate) fn raise_descriptors() -> Result<u64, String> {
+    let own = std::process::id().to_string();
+    for limit in [format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}"), hard_limit()] {
+        let raised = Command::new("prlimit").args(["--pid", &own, &limit]).stderr(Stdio::null()).status();
+        match raised {
+            Ok(status) if status.success() => break,
+            Ok(_) => {}
+            Err(e) => return Err(format!("no `prlimit` on this machine: {e}")),
+        }
     }
+    descriptor_limits().map(|[soft, _]| soft).ok_or_else(|| "no limits in /proc/self".to_owned())
+}
+
+fn hard_limit() -> String {
+    format!("--nofile={}:", descriptor_limits().map_or(1024, |[_, hard]| hard))
+}
+
+/// Soft and hard limit of open files.
+fn descriptor_limits() -> Option<[u64; 2]> {
+    let text = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_whitespace().map(|word| word.parse().unwrap_or(u64::MAX));
+    Some([words.next()?, words.next()?])
 }
 
 /// Whether the kernel gives this process an io_uring at all. Asked of the kernel and not of Ringway, so that a `ring`
