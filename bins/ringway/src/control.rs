@@ -147,17 +147,13 @@ impl Control {
             Ok(loaded) => self.commit(loaded).err(),
             Err(problems) => Some(problems),
         };
-        let server = &self.state.registry.server;
-        let Some(problems) = refused else {
-            return;
-        };
-        server.reload_failed.add(1);
-        self.log.error(format_args!(
-            "{who}: configuration refused, the old one stays in force; {} problems:",
-            problems.len()
-        ));
+        let Some(problems) = refused else { return };
+        self.state.registry.server.reload_failed.add(1);
+        let rejection = Rejection { at: SystemTime::now(), problems: problems.clone() };
+        self.state.change_view(|view| view.rejection = Some(rejection));
+        let count = problems.len();
+        self.log.error(format_args!("{who}: configuration refused, the old one stays in force; {count} problems:"));
         problems.iter().for_each(|problem| self.log.error(problem));
-        self.state.change_view(|view| view.rejection = Some(Rejection { at: SystemTime::now(), problems }));
     }
 
     /// Stages and commits what was loaded, and shows it.
@@ -165,29 +161,29 @@ impl Control {
         let Loaded { snapshot, dump, node, warnings, .. } = loaded;
         warnings.iter().for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
-        if snapshot.generation > committed {
+        let report = if snapshot.generation > committed {
             let texts = |problems: Vec<StageProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
             let staged = self.engine.stage(snapshot).map_err(texts)?;
-            let report = self.engine.commit(staged);
-            self.log.info(format_args!("configuration: {report}"));
+            self.engine.commit(staged).to_string()
         } else {
-            self.log.info("configuration: nothing changed");
-        }
+            "nothing changed".to_owned()
+        };
         self.state.registry.server.reload_success.add(1);
-        let listeners = self.engine.listeners();
+        let (snapshot, listeners) = (self.engine.snapshot(), self.engine.listeners());
         let before = self.state.view();
-        for (name, address) in listeners.iter().filter(|listener| !before.listeners.contains(listener)) {
-            self.log.info(format_args!("listener {name}: {address}"));
-        }
-        let snapshot = self.engine.snapshot();
         self.state.change_view(|view| {
             view.snapshot = snapshot;
-            view.listeners = listeners;
+            view.listeners = listeners.clone();
             view.bootstrap = Some(dump);
             view.node = node;
             view.updated = SystemTime::now();
             view.rejection = None;
         });
+        // Said last: whoever reads the line finds everything as it says.
+        self.log.info(format_args!("configuration: {report}"));
+        for (name, address) in listeners.iter().filter(|listener| !before.listeners.contains(listener)) {
+            self.log.info(format_args!("listener {name}: {address}"));
+        }
         Ok(())
     }
 

@@ -60,7 +60,8 @@ fn what_ends_the_process_at_once() {
     on_each_driver(|io| {
         let origin = Origin::start("one");
         let config = Config::new().to("/", "origin").cluster("origin", origin.address);
-        let ways: [(&str, &dyn Fn(&mut Proxy)); 3] = [
+        type Way<'w> = (&'w str, &'w dyn Fn(&mut Proxy));
+        let ways: [Way<'_>; 3] = [
             ("SIGINT", &|proxy| proxy.signal("INT")),
             ("a second SIGTERM", &|proxy| {
                 proxy.signal("TERM");

@@ -1,7 +1,7 @@
 //! The proxy as a process: started, watched through its log, asked through its admin server, killed when dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -197,7 +197,7 @@ impl Drop for Proxy {
         let _ = self.child.wait();
         if thread::panicking() {
             self.seen.extend(self.lines.try_iter());
-            eprintln!("the proxy's log:\n{}", self.seen.join("\n"));
+            let _ = writeln!(std::io::stderr(), "the proxy's log:\n{}", self.seen.join("\n"));
         }
     }
 }
