@@ -24,8 +24,8 @@ const CLASSES: [u8; 256] = {
         if b > 0x20 && b < 0x7f && b != b'#' {
             bits |= TARGET;
         }
-        // unreserved / sub-delims but "," / "%" of pct-encoded
-        if b.is_ascii_alphanumeric() || is_one_of(b, b"-._~!$&'()*+;=%") {
+        // unreserved / sub-delims but ","
+        if b.is_ascii_alphanumeric() || is_one_of(b, b"-._~!$&'()*+;=") {
             bits |= HOST;
         }
         table[byte] = bits;
@@ -65,7 +65,8 @@ pub(crate) const fn is_target(byte: u8) -> bool {
     is(byte, TARGET)
 }
 
-/// A byte of reg-name or of an IPv4 address, RFC 3986 §3.2.2, but the comma: that is what two merged Host fields look like.
+/// A byte of reg-name or of an IPv4 address, RFC 3986 §3.2.2, but "%", which needs two digits after it, and the comma:
+/// that is what two merged Host fields look like.
 pub(crate) const fn is_host(byte: u8) -> bool {
     is(byte, HOST)
 }

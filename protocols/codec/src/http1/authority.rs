@@ -2,6 +2,7 @@
 //!
 //! It never resolves or compares hosts. An empty host, userinfo, a path or a port out of range is no authority.
 
+use super::lines::{not_common_in_hosts, run_len};
 use crate::chars::is_host;
 use std::net::Ipv6Addr;
 
@@ -22,9 +23,8 @@ fn split(bytes: &[u8]) -> Option<Option<u16>> {
         std::str::from_utf8(&literal[..end]).ok()?.parse::<Ipv6Addr>().ok()?;
         &literal[end + 1..]
     } else {
-        let end = bytes.iter().position(|&b| !is_host(b)).unwrap_or(bytes.len());
-        let host = &bytes[..end];
-        if host.is_empty() || (host.contains(&b'%') && !is_percent_encoded(host)) {
+        let end = host_len(bytes);
+        if end == 0 {
             return None;
         }
         &bytes[end..]
@@ -36,12 +36,17 @@ fn split(bytes: &[u8]) -> Option<Option<u16>> {
     }
 }
 
-/// Each "%" begins `"%" HEXDIG HEXDIG`.
-fn is_percent_encoded(host: &[u8]) -> bool {
-    host.iter()
-        .enumerate()
-        .filter(|&(_, &b)| b == b'%')
-        .all(|(at, _)| host.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)))
+/// Bytes of the reg-name or IPv4 address at the start.
+fn host_len(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        at += run_len(&bytes[at..], not_common_in_hosts, is_host);
+        // pct-encoded is "%" HEXDIG HEXDIG.
+        match bytes[at..] {
+            [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
+            _ => return at,
+        }
+    }
 }
 
 fn parse_port(digits: &[u8]) -> Option<Option<u16>> {

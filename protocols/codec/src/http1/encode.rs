@@ -1,13 +1,14 @@
 //! Heads as bytes: what was received without what was for one hop, framed by us, with the configured edits.
 //!
-//! It never decides framing (that comes in) and never copies a framing field. Fields that stay are appended in runs, as they
-//! lie, so that order and case are kept and a usual head costs a handful of copies. Invariant: one framing field at most, one Host
-//! in a request, nothing that a peer could have nominated away or smuggled in.
+//! It never decides framing (that comes in), and copies a framing field only when it is what would be written. Fields that
+//! stay are appended in runs, as they lie, so that order and case are kept and a usual head costs a handful of copies.
+//! Invariant: one framing field at most, one Host in a request, nothing that a peer could have nominated away or smuggled in.
 
 use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
-use crate::head::{Framing, HeadTable, Known, Request, Response, Version};
+use crate::head::{Field, Framing, HeadTable, Known, Path, Request, Response, Version};
 use crate::out::Out;
+use std::ops::Range;
 
 /// After the data of a chunk.
 pub const CHUNK_END: &[u8] = b"\r\n";
@@ -54,19 +55,28 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
     let path = edit.path.unwrap_or_else(|| request.path());
     let authority = edit.authority.unwrap_or_else(|| request.authority());
     assert!(edit.path.is_none_or(is_path) && edit.authority.is_none_or(is_authority), "unclean override");
-    out.put(request.method_str());
-    out.put(b" ");
-    // CONNECT has no path: its target is the authority.
-    out.put(if path.is_empty() { authority } else { path });
+    let (table, bytes) = (request.table, request.bytes);
+    let is_as_received = edit.path.is_none() && table.path == Path::Span(table.target);
+    if is_as_received {
+        // Method, space and path lie together.
+        out.put(&bytes[table.method_span.start as usize..table.target.end as usize]);
+    } else {
+        out.put(request.method_str());
+        out.put(b" ");
+        // CONNECT has no path: its target is the authority.
+        out.put(if path.is_empty() { authority } else { path });
+    }
     out.put(b" HTTP/1.1\r\nHost: ");
     out.put(authority);
     out.put(b"\r\n");
-    put_kept_fields(request.bytes, request.table, framing, edit, out);
+    let framed = put_kept_fields(bytes, table, 0, framing, edit, out);
     if request.te_trailers() {
         // RFC 9110 §10.1.4: whoever sends TE nominates it.
         out.put(b"TE: trailers\r\nConnection: TE\r\n");
     }
-    put_framing(framing, out);
+    if !framed {
+        put_framing(framing, out);
+    }
     put_added_fields(edit, out);
     out.put(b"\r\n");
 }
@@ -88,21 +98,26 @@ pub fn encode_response(
     out: &mut impl Out,
 ) {
     assert!(framing != Framing::UntilClose || close, "a body until close needs the close");
+    let (table, bytes) = (response.table, response.bytes);
     let status = response.status();
-    out.put(b"HTTP/1.1 ");
-    out.put(&status_digits(status));
-    out.put(b" ");
-    out.put(response.reason());
-    out.put(b"\r\n");
-    put_kept_fields(response.bytes, response.table, framing, edit, out);
-    match framing {
-        Framing::None if response.table.length_is_of_get => {
-            if let Some(length) = response.content_length() {
-                put_framing(Framing::Length(length), out);
-            }
-        }
-        _ if status < 200 || status == 204 => {}
-        _ => put_framing(framing, out),
+    let framing = match framing {
+        Framing::None if table.length_is_of_get => table.content_length.map_or(Framing::None, Framing::Length),
+        _ if status < 200 || status == 204 => Framing::None,
+        framing => framing,
+    };
+    // The line as received is the line to send, unless the version differs or the space before the phrase is missing.
+    let is_as_received = table.version == Version::Http11 && table.glitches == 0;
+    if !is_as_received {
+        out.put(b"HTTP/1.1 ");
+        out.put(&status_digits(status));
+        out.put(b" ");
+        out.put(response.reason());
+        out.put(b"\r\n");
+    }
+    let line_len = table.reason.end as usize + 2;
+    let framed = put_kept_fields(bytes, table, if is_as_received { line_len } else { 0 }, framing, edit, out);
+    if !framed {
+        put_framing(framing, out);
     }
     if close {
         out.put(b"Connection: close\r\n");
@@ -111,18 +126,29 @@ pub fn encode_response(
     out.put(b"\r\n");
 }
 
-/// Appends the received fields that travel on, in runs.
-fn put_kept_fields(bytes: &[u8], table: &HeadTable, framing: Framing, edit: &HeadEdit<'_>, out: &mut impl Out) {
+/// Appends the first `line_len` bytes and the received fields that travel on, in runs. True when the framing field was among
+/// them: a Content-Length that says what is wanted, written as we would write it.
+fn put_kept_fields(
+    bytes: &[u8],
+    table: &HeadTable,
+    line_len: usize,
+    framing: Framing,
+    edit: &HeadEdit<'_>,
+    out: &mut impl Out,
+) -> bool {
     let is_request = table.status == 0;
     let fields_end = table.head_len() - 2;
-    let mut run_start = table.fields.first().map_or(fields_end, |field| field.name_start as usize);
-    let mut run_end = run_start;
-    for (index, field) in table.fields.iter().enumerate() {
+    let mut framed = false;
+    let mut run = 0..line_len;
+    let mut fields = table.fields.iter().peekable();
+    while let Some(field) = fields.next() {
         let line_start = field.name_start as usize;
-        let line_end = table.fields.get(index + 1).map_or(fields_end, |next| next.name_start as usize);
+        let line_end = fields.peek().map_or(fields_end, |next| next.name_start as usize);
         let kept = match field.known {
+            Known::Other => !field.nominated,
             // Generated, first.
             Known::Host => !is_request,
+            Known::ContentLength => is_plain_length(bytes, field, line_end, table.content_length, framing),
             // RFC 9110 §10.1.1: ignored in HTTP/1.0; sent on as HTTP/1.1 it would begin to mean something.
             Known::Expect if is_request && table.version == Version::Http10 => false,
             // The trailers that it announces follow only in a chunked body.
@@ -130,18 +156,33 @@ fn put_kept_fields(bytes: &[u8], table: &HeadTable, framing: Framing, edit: &Hea
             known => !known.is_of_the_hop() && !field.nominated,
         };
         if kept && (edit.remove.is_empty() || !edit.removes(table.field_ref(bytes, field).name)) {
-            run_end = line_end;
-            continue;
+            framed |= field.known == Known::ContentLength;
+            if run.end != line_start {
+                put_run(bytes, run, out);
+                run = line_start..line_end;
+            }
+            run.end = line_end;
         }
-        if run_end > run_start {
-            out.put(&bytes[run_start..run_end]);
-        }
-        debug_assert!(run_end == line_start);
-        (run_start, run_end) = (line_end, line_end);
     }
-    if run_end > run_start {
-        out.put(&bytes[run_start..run_end]);
+    put_run(bytes, run, out);
+    framed
+}
+
+fn put_run(bytes: &[u8], run: Range<usize>, out: &mut impl Out) {
+    if !run.is_empty() {
+        out.put(&bytes[run]);
     }
+}
+
+/// Whether a Content-Length line says `framing` and is, but for case, what we would write: one space, no leading zero, nothing
+/// after the digits.
+fn is_plain_length(bytes: &[u8], field: &Field, line_end: usize, length: Option<u64>, framing: Framing) -> bool {
+    let value = field.value_start as usize;
+    let colon = field.name_start as usize + usize::from(field.name_len);
+    length.map(Framing::Length) == Some(framing)
+        && bytes[colon..value] == *b": "
+        && value + field.value_len as usize + 2 == line_end
+        && (bytes[value] != b'0' || field.value_len == 1)
 }
 
 fn put_framing(framing: Framing, out: &mut impl Out) {

@@ -1,6 +1,8 @@
 //! The fuzz corpus: replayed as it is, then mutated from fixed seeds. `RINGWAY_FUZZ_ROUNDS` asks for more rounds.
 
 use ringway_protocols::fuzz;
+use ringway_protocols::http1::{Decoded, HeadScan, decode_request, decode_response};
+use ringway_protocols::{FieldRef, HeadTable, Limits, Method, Version};
 use std::path::Path;
 
 /// Mutations of each target in a plain `cargo test`: a second or two unoptimised.
@@ -46,6 +48,40 @@ fn replay_and_mutate(target: &str, body: fn(&[u8])) {
         let _trying = Trying(name, round, &mutated);
         body(&mutated);
     }
+}
+
+/// An oracle: what we take, httparse (a known tokeniser, more lenient) takes too, and cuts at the same bytes.
+fn httparse_agrees(input: &[u8]) {
+    let mut table = HeadTable::new(100);
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let decoded = decode_request(input, &mut HeadScan::default(), &mut table, &Limits::default());
+    if let Ok(Decoded::Complete { head, consumed }) = decoded {
+        let mut parsed = httparse::Request::new(&mut headers);
+        assert_eq!(parsed.parse(input), Ok(httparse::Status::Complete(consumed)));
+        assert_eq!(parsed.method.map(str::as_bytes), Some(head.method_str()));
+        assert_eq!(parsed.path.map(str::as_bytes), Some(head.target()));
+        assert_eq!(parsed.version == Some(1), head.version() == Version::Http11);
+        assert_same_fields(head.fields(), parsed.headers);
+    }
+    let decoded = decode_response(input, &mut HeadScan::default(), &mut table, &Limits::default(), Method::Get);
+    if let Ok(Decoded::Complete { head, consumed }) = decoded {
+        let mut parsed = httparse::Response::new(&mut headers);
+        assert_eq!(parsed.parse(input), Ok(httparse::Status::Complete(consumed)));
+        assert_eq!(parsed.code, Some(head.status()));
+        assert_same_fields(head.fields(), parsed.headers);
+    }
+}
+
+fn assert_same_fields<'a>(ours: impl Iterator<Item = FieldRef<'a>>, theirs: &[httparse::Header<'_>]) {
+    let ours: Vec<_> = ours.map(|field| (field.name, field.value)).collect();
+    let theirs: Vec<_> = theirs.iter().map(|header| (header.name.as_bytes(), header.value)).collect();
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn a_known_tokeniser_cuts_at_the_same_bytes() {
+    replay_and_mutate("request", httparse_agrees);
+    replay_and_mutate("response", |input| httparse_agrees(input.get(1..).unwrap_or_default()));
 }
 
 #[test]

@@ -75,6 +75,33 @@ fn what_is_for_one_hop_stays_here() {
     );
 }
 
+/// A length that is written as we would write it stays where it is; any other is written anew, and never are there two.
+#[test]
+fn a_length_stays_only_if_it_is_plain_and_true() {
+    let plain = |line: &str, framing, expect: &str| {
+        let received = format!("POST / HTTP/1.1\r\nHost: a\r\n{line}X: y\r\n\r\n");
+        request(&received, framing, &PLAIN, &format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}\r\n"));
+    };
+    let anew = "X: y\r\nContent-Length: 5\r\n";
+    plain("content-length: 5\r\n", Framing::Length(5), "content-length: 5\r\nX: y\r\n");
+    plain("Content-Length: 0\r\n", Framing::Length(0), "Content-Length: 0\r\nX: y\r\n");
+    plain("Content-Length:5\r\n", Framing::Length(5), anew);
+    plain("Content-Length:  5\r\n", Framing::Length(5), anew);
+    plain("Content-Length:\t5\r\n", Framing::Length(5), anew);
+    plain("Content-Length: 5 \r\n", Framing::Length(5), anew);
+    plain("Content-Length: 05\r\n", Framing::Length(5), anew);
+    plain("Content-Length: 6\r\n", Framing::Length(5), anew);
+    plain("Content-Length: 5\r\n", Framing::Chunked, "X: y\r\nTransfer-Encoding: chunked\r\n");
+    plain("Content-Length: 5\r\n", Framing::None, "X: y\r\n");
+    let removed = HeadEdit { remove: &[b"content-length"], ..PLAIN };
+    request(
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+        Framing::Length(5),
+        &removed,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+    );
+}
+
 /// Found by fuzzing: what HTTP/1.0 ignores would gain a meaning by being sent on as HTTP/1.1.
 #[test]
 fn what_http10_ignores_does_not_come_alive() {
@@ -164,7 +191,7 @@ fn responses() {
         Framing::None,
         false,
         &PLAIN,
-        "HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 42\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 42\r\nX: y\r\n\r\n",
     );
     response(
         Method::Get,
