@@ -5,14 +5,16 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use ringway_control_client::{Builder, Dump, Problem, ReadOptions, Source as ConfigSource, read_bootstrap};
 use ringway_model::Snapshot;
 
+use crate::STACK_SIZE;
 use crate::args::Source;
 
-/// The largest configuration file: 50,000 endpoints take some 15 MB.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+/// The largest configuration file, as the reader allows it: 50,000 endpoints take some 15 MB.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Loads the same configuration again and again. Keeps the builder, so that what did not change keeps its identity.
 pub(crate) struct Loader {
@@ -68,8 +70,21 @@ impl Loader {
         };
         let options = ReadOptions { allow_unknown_static_fields: self.source.allow_unknown_static_fields };
         let text = file.as_deref().or(self.source.yaml.as_deref()).unwrap_or_default();
-        let bootstrap = read_bootstrap(ConfigSource { name: &name, text }, &options).map_err(texts)?;
-        let snapshot = self.builder.build(&bootstrap).snapshot().clone();
+        let builder = &mut self.builder;
+        // On a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is
+        // gone, and reading needs many times what stays.
+        let read = || -> Result<_, Vec<Problem>> {
+            let bootstrap = read_bootstrap(ConfigSource { name: &name, text }, &options)?;
+            let snapshot = builder.build(&bootstrap).snapshot().clone();
+            Ok((bootstrap, snapshot))
+        };
+        let (bootstrap, snapshot) = thread::scope(|scope| {
+            let load = thread::Builder::new().name("load".into()).stack_size(STACK_SIZE).spawn_scoped(scope, read);
+            load.map_err(|error| vec![format!("{name}: no thread to read it: {error}")])?
+                .join()
+                .expect("a panic ends the process")
+                .map_err(texts)
+        })?;
         Ok(Loaded {
             snapshot,
             admin: bootstrap.admin,

@@ -105,12 +105,14 @@ impl Process {
         let plan = Plan::new(tuning).map_err(|error| vec![error])?;
         let registry = Registry::new(plan.workers.len());
         log.info(&plan);
+        let descriptors = ringway_runtime::raise_descriptor_limit()
+            .map_err(|error| vec![format!("the limit of descriptors is not known: {error}")])?;
         let engine = Engine::start(ringway_engine::Options {
             workers: plan.workers.clone(),
             runtime: runtime_options(tuning),
             drain_time: tuning.drain_time,
             registry: registry.clone(),
-            limits: Limits::default(),
+            limits: Limits::default().for_descriptors(descriptors, plan.workers.len()),
         })
         .map_err(|error| vec![error.to_string()])?;
         io_lines(engine.reports()).iter().for_each(|line| log.info(line));
