@@ -133,7 +133,6 @@ struct MessageRow {
 struct FieldRow {
     name: String,
     json_name: String,
-    number: u32,
     label: &'static str,
     kind: &'static str,
     target: Option<String>,
@@ -198,7 +197,6 @@ impl Schema {
                     FieldRow {
                         name: field.name().to_owned(),
                         json_name: field.json_name().to_owned(),
-                        number: field.number(),
                         label: match field.cardinality() {
                             _ if field.is_map() => "Map",
                             Cardinality::Repeated => "List",
@@ -257,10 +255,9 @@ impl Schema {
                     _ => message_index[target],
                 });
                 fields.push(format!(
-                    "Field{{name:{},json_name:{},number:{},label:Label::{},kind:Kind::{},target:{target},oneof:{},sensitive:{},rules:({},{})}}",
+                    "Field{{name:{},json_name:{},label:Label::{},kind:Kind::{},target:{target},oneof:{},sensitive:{},rules:({},{})}}",
                     texts.add(&field.name),
                     texts.add(&field.json_name),
-                    field.number,
                     field.label,
                     field.kind,
                     field.oneof.map_or("u8::MAX".to_owned(), |at| at.to_string()),

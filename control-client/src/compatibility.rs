@@ -434,3 +434,6 @@ pub(crate) static TABLE: &[Covered] = &[
         refused: "additional_addresses",
     },
 ];
+
+#[cfg(test)]
+mod tests;

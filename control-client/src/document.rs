@@ -8,7 +8,7 @@
 //! Invariant: a tree is at most [`DEPTH_MAX`] deep and has at most [`NODES_MAX`] nodes, both counted after expansion
 //! of aliases, so that who walks it by recursion ends soon and without exhausting the stack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
@@ -49,7 +49,8 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct Key {
     pub(crate) place: Place,
-    pub(crate) text: Box<str>,
+    /// Shared by all equal keys of the document: a file has few names, each many times.
+    pub(crate) text: Rc<str>,
 }
 
 impl Node {
@@ -149,6 +150,7 @@ struct Builder {
     open: Vec<Open>,
     /// By the parser's number of the anchor: the node, its nodes after expansion, its height.
     anchors: HashMap<usize, (Rc<Node>, u64, usize)>,
+    keys: HashSet<Rc<str>>,
 }
 
 type Fault = (Place, String);
@@ -165,14 +167,11 @@ impl Builder {
             Event::Alias(anchor) => {
                 // An anchor is known only once its node is complete: an alias inside of it would never end.
                 let Some((node, nodes, height)) = self.anchors.get(&anchor).cloned() else {
-                    return Err((place, "an alias inside the very node that it stands for".into()));
+                    return Err((place, "an alias of a key, or of the very node that it is inside of".into()));
                 };
-                if let Some(Open { kind: OpenKind::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                if self.wants_key() {
                     return match node.content() {
-                        Content::Text(text) => {
-                            *key = Some((Key { place, text: text.clone() }, false));
-                            Ok(None)
-                        }
+                        Content::Text(text) => self.key(place, text, false),
                         _ => Err((place, "a key must be a scalar".into())),
                     };
                 }
@@ -180,12 +179,10 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let ignored = tag.as_deref().is_some_and(|tag| tag.handle == "!" && tag.suffix == "ignore");
-                if let Some(Open { kind: OpenKind::Map { key: key @ None, .. }, .. }) = self.open.last_mut() {
+                if self.wants_key() {
                     // yaml-cpp gives a null key the name "null".
                     let null = style == ScalarStyle::Plain && text.is_empty();
-                    let text = if null { "null".into() } else { text.into_owned().into_boxed_str() };
-                    *key = Some((Key { place, text }, ignored));
-                    return Ok(None);
+                    return self.key(place, if null { "null" } else { &text }, ignored);
                 }
                 let content = scalar(&text, style, tag.as_deref());
                 self.complete(Node { place, content }, 1, 1, anchor)
@@ -197,7 +194,10 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => {
                 let open = self.open.pop().expect("the parser ends what it started");
                 let content = match open.kind {
-                    OpenKind::List(items) => Content::List(items),
+                    OpenKind::List(mut items) => {
+                        items.shrink_to_fit();
+                        Content::List(items)
+                    }
                     OpenKind::Map { entries, .. } => Content::Map(last_of_each(entries)),
                 };
                 self.complete(Node { place: open.place, content }, open.nodes, open.height + 1, open.anchor)
@@ -206,13 +206,33 @@ impl Builder {
     }
 
     fn start(&mut self, place: Place, anchor: usize, kind: OpenKind) -> Result<Option<Node>, Fault> {
-        if let Some(Open { kind: OpenKind::Map { key: None, .. }, .. }) = self.open.last() {
+        if self.wants_key() {
             return Err((place, "a key must be a scalar".into()));
         }
         if self.open.len() >= DEPTH_MAX {
             return Err((place, format!("nested deeper than {DEPTH_MAX}")));
         }
         self.open.push(Open { place, anchor, kind, nodes: 1, height: 0 });
+        Ok(None)
+    }
+
+    /// Whether the next node is the key of an entry.
+    fn wants_key(&self) -> bool {
+        matches!(self.open.last(), Some(Open { kind: OpenKind::Map { key: None, .. }, .. }))
+    }
+
+    fn key(&mut self, place: Place, text: &str, ignored: bool) -> Result<Option<Node>, Fault> {
+        let text = match self.keys.get(text) {
+            Some(known) => known.clone(),
+            None => {
+                let text: Rc<str> = text.into();
+                self.keys.insert(text.clone());
+                text
+            }
+        };
+        if let Some(Open { kind: OpenKind::Map { key, .. }, .. }) = self.open.last_mut() {
+            *key = Some((Key { place, text }, ignored));
+        }
         Ok(None)
     }
 
@@ -247,20 +267,16 @@ impl Builder {
     }
 }
 
-/// Of entries with equal keys the last, each at its own position.
+/// Of entries with equal keys the last, each at its own position. Equal keys share one text.
 fn last_of_each(mut entries: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
-    let mut last: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
-    for (at, (key, _)) in entries.iter().enumerate() {
-        last.insert(&key.text, at);
+    // Backwards, a key is the last of its kind when it is first seen.
+    let mut seen = HashSet::with_capacity(entries.len());
+    let last: Vec<bool> = entries.iter().rev().map(|(key, _)| seen.insert(Rc::as_ptr(&key.text))).collect();
+    if seen.len() < entries.len() {
+        let mut last = last.into_iter().rev();
+        entries.retain(|_| last.next().expect("one answer an entry"));
     }
-    if last.len() < entries.len() {
-        let keep: std::collections::HashSet<usize> = last.into_values().collect();
-        let mut at = 0;
-        entries.retain(|_| {
-            at += 1;
-            keep.contains(&(at - 1))
-        });
-    }
+    entries.shrink_to_fit();
     entries
 }
 
@@ -435,7 +451,7 @@ mod tests {
             text += &format!("a{level}: &a{level} [{items}]\n");
         }
         assert!(show(&text).ends_with("more than 8388608 nodes once aliases are expanded"), "{}", show(&text));
-        check("a: &a [*a]", "f:1:8: an alias inside the very node that it stands for");
+        check("a: &a [*a]", "f:1:8: an alias of a key, or of the very node that it is inside of");
     }
 
     /// Guards the stack: dropping or walking a chain of aliases recurses once a link.

@@ -42,7 +42,8 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let mut message = Message::empty(kind, node.place);
+        // A capacity of its own: most messages have one or two fields, and there are many.
+        let mut message = Message { fields: Vec::with_capacity(entries.len()), ..Message::empty(kind, node.place) };
         // Fields whose value is wrong: that is reported once, not again as "missing".
         let mut wrong: Vec<&'static Field> = Vec::new();
         for (key, node) in entries {
@@ -96,7 +97,8 @@ impl Reader<'_> {
         match field.label {
             Label::List if unset => None,
             Label::List => {
-                let mut items = Vec::new();
+                let count = if let Content::List(nodes) = node.content() { nodes.len() } else { 1 };
+                let mut items = Vec::with_capacity(count);
                 let mut index = 0;
                 self.items(node, field, &mut index, &mut items);
                 Some(Value::List(items))

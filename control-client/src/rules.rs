@@ -175,27 +175,26 @@ fn check_number<'r>(
     place: Place,
     report: &mut Report,
 ) {
-    let written = |bound: f64| format!("{}{unit}", if unit.is_empty() { bound } else { bound / 1e9 });
     let mut allowed: Option<bool> = None;
     for rule in rules {
         let bound = rule.argument.number();
-        let fault = match rule.op {
-            Op::Gt => (!(value > bound)).then(|| format!("value must be greater than {}", written(bound))),
-            Op::Gte => {
-                (!(value >= bound)).then(|| format!("value must be greater than or equal to {}", written(bound)))
-            }
-            Op::Lt => (!(value < bound)).then(|| format!("value must be less than {}", written(bound))),
-            Op::Lte => (!(value <= bound)).then(|| format!("value must be less than or equal to {}", written(bound))),
-            Op::Const => (value != bound).then(|| format!("value must equal {}", written(bound))),
-            Op::NotIn => (value == bound).then(|| format!("value must not be {}", written(bound))),
+        // What is no number keeps no bound: the comparisons are false for it.
+        let (kept, wording) = match rule.op {
+            Op::Gt => (value > bound, "be greater than"),
+            Op::Gte => (value >= bound, "be greater than or equal to"),
+            Op::Lt => (value < bound, "be less than"),
+            Op::Lte => (value <= bound, "be less than or equal to"),
+            Op::Const => (value == bound, "equal"),
+            Op::NotIn => (value != bound, "not be"),
             Op::In => {
                 allowed = Some(allowed.unwrap_or(false) || value == bound);
-                None
+                continue;
             }
-            _ => None,
+            _ => continue,
         };
-        if let Some(fault) = fault {
-            report.problem(place, fault);
+        if !kept {
+            let bound = if unit.is_empty() { bound } else { bound / 1e9 };
+            report.problem(place, format!("value must {wording} {bound}{unit}"));
         }
     }
     if allowed == Some(false) {

@@ -6,7 +6,7 @@ use ringway_model::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
 
 use super::{Context, address};
 use crate::compatibility::refuse_unsupported;
-use crate::message::Message;
+use crate::message::{Message, Set, Value};
 
 /// `Cluster.connect_timeout` where the file says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,6 +16,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cluster> {
     refuse_unsupported(message, context.report);
     let name = message.text("name");
+    // What an assignment may hold depends on the type; where the type is refused, that says enough.
+    let is_static = ["type", "cluster_type"].into_iter().filter_map(|name| message.get(name)).all(is_static);
+    let endpoints = match is_static {
+        true => context.inside(message, "load_assignment", load_assignment).unwrap_or_default(),
+        false => Vec::new(),
+    };
     let stat_name = match message.text("alt_stat_name") {
         "" => name,
         other => other,
@@ -27,9 +33,14 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
         lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default(),
-        endpoints: context.inside(message, "load_assignment", load_assignment).unwrap_or_default(),
+        endpoints,
         idle_timeout: IDLE_TIMEOUT,
     })
+}
+
+/// Whether a `type` is STATIC, number 0 of `Cluster.DiscoveryType`.
+fn is_static(set: &Set) -> bool {
+    matches!(set.value, Value::Enum(0))
 }
 
 fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<CircuitBreakers> {

@@ -59,13 +59,13 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         }
     };
     let chains = context.each(message, "filter_chains", chain);
+    // What takes the place of the chains has been refused above.
+    let instead = ["default_filter_chain", "udp_listener_config", "api_listener", "internal_listener", "fcds_config"];
     match message.items("filter_chains").len() {
         1 => {}
+        0 if instead.into_iter().any(|name| message.get(name).is_some()) || is_udp(message) => {}
         // Envoy: "no filter chains specified".
-        0 if message.get("default_filter_chain").is_none() => {
-            context.problem(message, "filter_chains", "no filter chains specified")
-        }
-        0 => {}
+        0 => context.problem(message, "filter_chains", "no filter chains specified"),
         _ => context.problem(message, "filter_chains", "more than one filter chain is not supported yet"),
     }
     let address = address?;
@@ -80,6 +80,12 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
         chains: chains.into_iter().flatten().collect(),
     })
+}
+
+/// Refused with the address.
+fn is_udp(message: &Message) -> bool {
+    let socket = message.message("address").and_then(|address| address.message("socket_address"));
+    socket.is_some_and(|socket| socket.get("protocol").is_some())
 }
 
 fn chain(context: &mut Context<'_>, message: &Message) -> Option<Arc<FilterChain>> {

@@ -1,0 +1,199 @@
+//! The list against the schema, and docs/ENVOY_COMPATIBILITY.md against the list.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{Covered, Status, TABLE};
+use crate::schema::{Field, Kind, Label, MessageType, Shape};
+
+/// Fields of type Any that the translation opens, and what it opens them for.
+const OPENED: [(&str, &str, &str); 2] = [
+    (
+        "envoy.config.listener.v3.Filter",
+        "typed_config",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        "typed_config",
+        "envoy.extensions.filters.http.router.v3.Router",
+    ),
+];
+
+fn message(covered: &Covered) -> &'static MessageType {
+    MessageType::by_name(covered.message).unwrap_or_else(|| panic!("{} does not exist", covered.message))
+}
+
+fn names(covered: &Covered) -> Vec<&'static str> {
+    let words = covered.done.split_whitespace().chain(covered.refused.split_whitespace());
+    let pairs = covered.only.iter().chain(covered.ignored).map(|(name, _)| *name);
+    words.chain(pairs).collect()
+}
+
+#[test]
+fn every_field_is_listed_once_and_none_that_does_not_exist() {
+    let mut faults = Vec::new();
+    for covered in TABLE {
+        let listed = names(covered);
+        let known: BTreeSet<&str> = listed.iter().copied().collect();
+        let fields: BTreeSet<&str> = message(covered).fields().iter().map(Field::name).collect();
+        let mut fault = |what: &str, names: Vec<&&str>| {
+            faults.extend(names.iter().map(|name| format!("{}.{name} {what}", covered.message)));
+        };
+        fault("is not listed", fields.difference(&known).collect());
+        fault("does not exist", known.difference(&fields).collect());
+        if listed.len() != known.len() {
+            faults.push(format!("{} lists a field twice", covered.message));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_list_holds_the_messages_that_are_descended_into_and_no_others() {
+    let mut reached = BTreeSet::from(["envoy.config.bootstrap.v3.Bootstrap"]);
+    let mut left: Vec<&str> = reached.iter().copied().collect();
+    while let Some(name) = left.pop() {
+        let covered = Covered::of(name);
+        for field in message(covered).fields() {
+            if covered.status(field.name()) != Some(Status::Done) || field.kind != Kind::Message {
+                continue;
+            }
+            let opened = OPENED.iter().find(|(of, by, _)| (*of, *by) == (name, field.name()));
+            let next = match (field.message().shape, opened) {
+                (Shape::Plain, _) if field.label != Label::Map => field.message().name(),
+                (Shape::Any, Some((_, _, next))) => next,
+                (Shape::Duration | Shape::Wrapper, _) => continue,
+                (shape, _) => panic!("{name}.{} is done, but nobody reads a {shape:?}", field.name()),
+            };
+            if reached.insert(next) {
+                left.push(next);
+            }
+        }
+    }
+    assert_eq!(reached, TABLE.iter().map(|covered| covered.message).collect());
+}
+
+#[test]
+fn accepted_values_exist() {
+    for covered in TABLE {
+        for (name, values) in covered.only {
+            let field = message(covered).field(name).expect("checked by another test");
+            for value in values.split_whitespace() {
+                let exists = match field.kind {
+                    Kind::Enum => field.enumeration().values().iter().any(|known| known.name() == value),
+                    _ => value.parse::<bool>().is_ok() || value.parse::<u32>().is_ok(),
+                };
+                assert!(exists, "{}.{name}: {value}", covered.message);
+            }
+        }
+    }
+}
+
+/// `RINGWAY_WRITE_EXPECTED=1 cargo test -p ringway-control-client` writes the page anew.
+#[test]
+fn the_page_says_what_the_list_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ENVOY_COMPATIBILITY.md");
+    let page = page();
+    if std::env::var_os("RINGWAY_WRITE_EXPECTED").is_some() {
+        std::fs::write(path, &page).expect("the page can be written");
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(found == page, "docs/ENVOY_COMPATIBILITY.md is stale; write it anew with RINGWAY_WRITE_EXPECTED=1");
+}
+
+fn page() -> String {
+    let mut out = HEAD.to_owned();
+    for covered in TABLE {
+        let _ = write!(out, "\n### {}\n\n| field | what is done | |\n|---|---|---|\n", covered.message);
+        for field in message(covered).fields() {
+            let _ = match covered.status(field.name()).expect("checked by another test") {
+                Status::Done => writeln!(out, "| `{}` | done | |", field.name()),
+                Status::Only(values) => {
+                    let values: Vec<String> = values.split(' ').map(|value| format!("`{value}`")).collect();
+                    writeln!(
+                        out,
+                        "| `{}` | partly | only {}; another value is refused |",
+                        field.name(),
+                        values.join(", ")
+                    )
+                }
+                Status::Ignored(reason) => writeln!(out, "| `{}` | ignored | {reason} |", field.name()),
+                Status::Refused => continue,
+            };
+        }
+        let refused: Vec<String> = message(covered)
+            .fields()
+            .iter()
+            .filter(|field| covered.status(field.name()) == Some(Status::Refused))
+            .map(|field| format!("`{}`", field.name()))
+            .collect();
+        if !refused.is_empty() {
+            let _ = writeln!(out, "| {} | refused | not supported yet |", refused.join(", "));
+        }
+    }
+    out
+}
+
+const HEAD: &str = "# Compatibility with Envoy's configuration
+
+Ringway reads Envoy's v3 bootstrap (YAML or JSON). This page says, for each field of each message that it descends into,
+what happens. It is written from the list that the translation itself uses
+(`control-client/src/compatibility.rs`); a test compares both with Envoy's API, as of the version of the crate `envoy-types`
+that `Cargo.lock` names.
+
+* **done**: acted upon as Envoy does.
+* **partly**: accepted with the values that ask for what is done anyway; another value is refused.
+* **ignored**: accepted without effect; the reason stands beside it.
+* **refused**: setting it is a problem with file, line, column and path. Nothing is ignored in silence. A scalar that is
+  written out with the default that \"unset\" has, too (`false`, `0`, an empty list), is unset.
+
+A message or an `@type` that is not on this page is refused where it is used. One that Envoy's API has is refused by its name,
+one that it does not have as unknown.
+
+## What Envoy does by default and Ringway does not yet
+
+These need no field to be set in Envoy, so that no field is refused for them:
+
+| Envoy | Ringway |
+|---|---|
+| adds `x-request-id` (`generate_request_id` is true) | not yet; `false` is accepted, `true` is refused |
+| sets `x-forwarded-proto`, `x-envoy-expected-rq-timeout-ms` and other `x-envoy-*` headers towards the origin | not yet |
+| adds `x-envoy-upstream-service-time` to responses, and honours `x-envoy-*` headers of requests | not yet |
+| overwrites the `server` header (`server_header_transformation` is OVERWRITE) | passes it through |
+
+## How a text is read
+
+As Envoy 1.40 reads it, unless this list says otherwise (each row was compared with `--mode validate`):
+
+| text | read as |
+|---|---|
+| plain scalars | null, then bool (`true`, `yes`, `y`, `on`, ...), then a whole number (decimal, `0x` hex, `0` octal), then a string; what is quoted is a string |
+| a number or bool for a string | refused: put it in quotes. `1.5` and numbers beyond 32 bits are strings, and pass |
+| `connect_timeout` and `connectTimeout` | the same field; of duplicates the last wins |
+| an enum | its name in any case, its number, or its number in quotes |
+| a whole number | `5`, `\"5\"`, `5.0`, `5e3`, `\"0x10\"` |
+| a bool | `true`, `yes`, ..., also in quotes |
+| a duration | `\"1.5s\"` or `{seconds: 1, nanos: 500000000}`; negative ones and ones of 292 years are refused |
+| `UInt32Value` and its like | the bare value, or `{value: 5}` |
+| `null` | unset; inside a list, an empty item |
+| one value where a list is expected | a list of one; lists in lists are read as one list |
+| two members of a oneof | refused |
+| a field that does not exist | refused; a warning with `--allow-unknown-static-fields` |
+| `@type` | after the last `/` the full name; `udpa.type.v1.TypedStruct` and `xds.type.v3.TypedStruct` stand for the message inside |
+| a key with the tag `!ignore` | left out: a place for anchors. `<<` is an ordinary key |
+| the rules of protoc-gen-validate | checked, but for `pattern` |
+
+Stricter than Envoy, each because Envoy would drop something in silence:
+
+* a second document in the file;
+* a second listener of the same name (Envoy keeps the later), a second threshold of one priority (Envoy keeps the first);
+* a domain with a `*` in the middle (Envoy takes it for a host of that very name);
+* an HTTP connection manager without a router (Envoy answers 404 to everything).
+
+Limits: 64 MiB of text, nesting of 100, 8 million nodes once aliases are expanded.
+
+## Fields
+
+The order is that in which a file nests the messages.
+";
