@@ -370,9 +370,8 @@ impl Engine {
     ) -> Vec<(usize, Prepare)> {
         let count = self.workers.len();
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
-        self.cluster_limits.retain(|id, (name, _)| {
-            snapshot.clusters.get(*id).is_some_and(|cluster| cluster.name == *name)
-        });
+        self.cluster_limits
+            .retain(|id, (name, _)| snapshot.clusters.get(*id).is_some_and(|cluster| cluster.name == *name));
         for cluster in snapshot.clusters.iter() {
             let breakers = &cluster.circuit_breakers;
             if let Some((_, limits)) = self.cluster_limits.get(&cluster.id) {
@@ -485,9 +484,7 @@ impl Engine {
     pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
         let current = self.current.as_deref();
         let listeners = current.into_iter().flat_map(|snapshot| &snapshot.listeners);
-        listeners
-            .map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address))
-            .collect()
+        listeners.map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address)).collect()
     }
 
     /// Each worker's figures.

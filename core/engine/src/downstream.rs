@@ -13,6 +13,7 @@
 //! An idle connection is this small task and nothing else: no chunk, no block. A part of a head is one right-sized
 //! block. Only an exchange borrows the larger state, and gives it back.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) struct Downstream {
     pub(crate) chain: ChainId,
     /// Its place in the worker's register, by which a drain finds it.
     pub(crate) key: usize,
+    /// Whether a request was answered on it. One that was not has just come, and its first request is on its way.
+    served: Cell<bool>,
     stats: Arc<HttpStats>,
 }
 
@@ -74,7 +77,16 @@ pub(crate) async fn serve(
     let guard = Registered::new(&worker, listener, chain, view, listener_stats);
     let timer = worker.core.timer();
     let stats = Arc::clone(&guard.stats);
-    let connection = Downstream { worker: Rc::clone(&worker), stream, timer, listener, chain, key: guard.key, stats };
+    let connection = Downstream {
+        worker: Rc::clone(&worker),
+        stream,
+        timer,
+        listener,
+        chain,
+        key: guard.key,
+        served: Cell::new(false),
+        stats,
+    };
     poll_fn(|context| {
         worker.register_waker(connection.key, context.waker());
         Poll::Ready(())
@@ -86,7 +98,7 @@ pub(crate) async fn serve(
             Err(after) => after,
         };
         match after {
-            After::KeepAlive => {}
+            After::KeepAlive => connection.served.set(true),
             After::Linger => break connection.linger().await,
             After::Close => break,
             After::Abort => return connection.stream.abort(),
@@ -151,7 +163,7 @@ impl Downstream {
             Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Event::End),
             Poll::Pending => {}
         }
-        if idle && self.worker.closes_when_idle(self.key) {
+        if idle && self.served.get() && self.worker.closes_when_idle(self.key) {
             return Poll::Ready(Event::Closing);
         }
         self.timer.poll_expired(context).map(|()| Event::Expired)

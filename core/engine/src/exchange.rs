@@ -60,11 +60,7 @@ enum Then {
 ///
 /// # Errors
 /// The rule of HTTP/1.1 that the head, or the part of the body that came with it, breaks.
-pub(crate) fn decide(
-    connection: &Downstream,
-    bytes: &[u8],
-    scan: &mut HeadScan,
-) -> Result<Option<Decision>, Error> {
+pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Decision>, Error> {
     // From here to the end of the exchange one generation holds. A connection whose chain is gone finishes on the
     // last generation that had it.
     let view = connection.worker.view_for(connection.key);
@@ -136,7 +132,9 @@ fn route<'c>(
     request: &Request<'_>,
     cluster: impl Fn(ClusterId) -> Option<Rc<CoreCluster>>,
 ) -> Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>> {
-    let route = chain.http.routes.route(request.authority(), request.path());
+    // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
+    let tunnel = request.method() == Method::Connect;
+    let route = chain.http.routes.route(request.authority(), request.path()).filter(|_| !tunnel);
     match route.map(|route| &route.action) {
         None => Err(Failure::NoRoute.local()),
         Some(Action::Direct(direct)) => Err(Local { status: direct.status, flag: None, body: &direct.body }),
@@ -499,9 +497,7 @@ impl<'x> Exchange<'x> {
         {
             return Poll::Ready(Err(stop));
         }
-        if let Poll::Ready(result) =
-            download.poll(context, self.worker(), upstream, &self.connection.stream)
-        {
+        if let Poll::Ready(result) = download.poll(context, self.worker(), upstream, &self.connection.stream) {
             return Poll::Ready(result.map_err(|error| self.cut(&error)));
         }
         let moved = self.upload.moved + download.moved;
@@ -545,8 +541,8 @@ impl<'x> Exchange<'x> {
         let framing = response.framing();
         // A body that ends with the connection gets an end of its own.
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
-        let close = status >= 200
-            && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
+        let close =
+            status >= 200 && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
         let edit = HeadEdit::default();
         let rest = &bytes[consumed..];
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);

@@ -44,3 +44,25 @@ impl Default for Limits {
         }
     }
 }
+
+impl Limits {
+    /// The limits for a process that may have so many descriptors: half of them are for clients, shared by the workers;
+    /// the other half is for upstreams and for ourselves.
+    #[must_use]
+    pub fn for_descriptors(self, descriptors: u64, workers: usize) -> Self {
+        let share = usize::try_from(descriptors / 2).unwrap_or(usize::MAX) / workers.max(1);
+        Self { downstreams_max: self.downstreams_max.min(share.max(1)), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_get_half_of_the_descriptors_and_never_none() {
+        for (descriptors, workers, expect) in [(20_000, 2, 5_000), (64, 2, 16), (1, 4, 1), (u64::MAX, 1, 1 << 20)] {
+            assert_eq!(Limits::default().for_descriptors(descriptors, workers).downstreams_max, expect);
+        }
+    }
+}

@@ -127,13 +127,7 @@ impl Relay {
     }
 
     /// Decodes one received chunk and queues what it holds. What lies behind the end of the body goes back.
-    pub(crate) fn feed(
-        &mut self,
-        worker: &Worker,
-        chunk: Chunk,
-        from: &Stream,
-        to: &Stream,
-    ) -> Result<(), RelayError> {
+    pub(crate) fn feed(&mut self, worker: &Worker, chunk: Chunk, from: &Stream, to: &Stream) -> Result<(), RelayError> {
         self.read = true;
         let chunk = match self.carry.take() {
             None => chunk,
