@@ -11,7 +11,8 @@ use ringway_protocols::http1::{
 };
 use ringway_protocols::{Framing, HeadTable, Limits, Method};
 
-const REQUEST: &[u8] = b"GET /items/42?full=1 HTTP/1.1\r\nHost: shop.example.org\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n";
+const REQUEST: &[u8] =
+    b"GET /items/42?full=1 HTTP/1.1\r\nHost: shop.example.org\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n";
 
 fn heads(criterion: &mut Criterion) {
