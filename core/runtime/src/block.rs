@@ -13,7 +13,6 @@ use std::ptr::{self, NonNull};
 
 use crate::chunk::{Chunk, HEADER_SIZE, Header, Kind};
 use crate::pool::Pools;
-use crate::stats::LoopStats;
 
 /// Total sizes of the classes, header included: two an octave, so that at most a third of a block is slack. The last one
 /// holds 64 KiB of payload whole.
@@ -47,6 +46,7 @@ fn class_of(total: usize) -> Option<usize> {
 /// The free lists of one core.
 pub(crate) struct BlockPool {
     free: [[Cell<*mut Header>; CLASSES.len()]; 2],
+    in_use_bytes: Cell<usize>,
     cached_bytes: Cell<usize>,
     /// Free bytes kept at most; what comes home beyond goes to the allocator.
     cached_bytes_max: usize,
@@ -56,6 +56,7 @@ impl BlockPool {
     pub(crate) fn new(cached_bytes_max: usize) -> BlockPool {
         BlockPool {
             free: std::array::from_fn(|_| std::array::from_fn(|_| Cell::new(ptr::null_mut()))),
+            in_use_bytes: Cell::new(0),
             cached_bytes: Cell::new(0),
             cached_bytes_max,
         }
@@ -63,18 +64,12 @@ impl BlockPool {
 
     /// A buffer of at least `capacity_min` bytes with one count.
     #[inline]
-    pub(crate) fn take(
-        &self,
-        pools: *const Pools,
-        stats: &LoopStats,
-        capacity_min: usize,
-        purpose: Purpose,
-    ) -> NonNull<Header> {
+    pub(crate) fn take(&self, pools: *const Pools, capacity_min: usize, purpose: Purpose) -> NonNull<Header> {
         let Some(class) = class_of(capacity_min + HEADER_SIZE) else {
-            return fresh_heap(pools, stats, capacity_min, purpose);
+            return self.take_heap(pools, capacity_min, purpose);
         };
         let total = CLASSES[class];
-        stats.blocks_in_use_bytes.add(total as u64);
+        self.in_use_bytes.set(self.in_use_bytes.get() + total);
         let list = &self.free[purpose as usize][class];
         match NonNull::new(list.get()) {
             Some(header) => {
@@ -83,7 +78,6 @@ impl BlockPool {
                 list.set(head.next.get());
                 head.refs.set(1);
                 self.cached_bytes.set(self.cached_bytes.get() - total);
-                stats.blocks_cached_bytes.set(self.cached_bytes.get() as u64);
                 header
             }
             None => {
@@ -98,12 +92,12 @@ impl BlockPool {
     /// # Safety
     /// `header` came from `take`, has no count left and holds no live value.
     #[inline]
-    pub(crate) unsafe fn put(&self, stats: &LoopStats, header: NonNull<Header>) {
+    pub(crate) unsafe fn put(&self, header: NonNull<Header>) {
         // SAFETY: the caller's promise.
         let head = unsafe { header.as_ref() };
         let class = head.class.get() as usize;
-        let total = CLASSES[class];
-        stats.blocks_in_use_bytes.sub(total as u64);
+        let total = head.capacity.get() as usize + HEADER_SIZE;
+        self.in_use_bytes.set(self.in_use_bytes.get() - total);
         let cached = self.cached_bytes.get() + total;
         if cached > self.cached_bytes_max {
             // SAFETY: allocated by `fresh` with this layout.
@@ -111,7 +105,6 @@ impl BlockPool {
             return;
         }
         self.cached_bytes.set(cached);
-        stats.blocks_cached_bytes.set(cached as u64);
         let purpose = if head.kind.get() == Kind::Bytes { Purpose::Bytes } else { Purpose::Cell };
         let list = &self.free[purpose as usize][class];
         head.next.set(list.get());
@@ -119,7 +112,7 @@ impl BlockPool {
     }
 
     /// Gives free blocks back to the allocator until at most `keep_bytes` are cached.
-    pub(crate) fn trim(&self, stats: &LoopStats, keep_bytes: usize) {
+    pub(crate) fn trim(&self, keep_bytes: usize) {
         for lists in &self.free {
             for (class, list) in lists.iter().enumerate().rev() {
                 while self.cached_bytes.get() > keep_bytes {
@@ -133,37 +126,42 @@ impl BlockPool {
                 }
             }
         }
-        stats.blocks_cached_bytes.set(self.cached_bytes.get() as u64);
     }
 
+    #[inline]
     pub(crate) fn cached_bytes(&self) -> usize {
         self.cached_bytes.get()
     }
-}
 
-/// Frees a buffer that is larger than any class.
-///
-/// # Safety
-/// `header` came from `fresh_heap` and has no count left.
-pub(crate) unsafe fn free_heap(stats: &LoopStats, header: NonNull<Header>) {
-    // SAFETY: the caller's promise; the layout is the one of `fresh`.
-    unsafe {
-        let total = header.as_ref().capacity.get() as usize + HEADER_SIZE;
-        stats.blocks_in_use_bytes.sub(total as u64);
-        dealloc(header.as_ptr().cast(), layout(total));
+    #[inline]
+    pub(crate) fn in_use_bytes(&self) -> usize {
+        self.in_use_bytes.get()
+    }
+
+    #[cold]
+    fn take_heap(&self, pools: *const Pools, capacity: usize, purpose: Purpose) -> NonNull<Header> {
+        assert!(capacity <= u32::MAX as usize - HEADER_SIZE, "a buffer's size fits 32 bits");
+        self.in_use_bytes.set(self.in_use_bytes.get() + capacity + HEADER_SIZE);
+        let kind = if purpose == Purpose::Bytes { Kind::HeapBytes } else { Kind::HeapCell };
+        fresh(pools, capacity + HEADER_SIZE, kind, u8::MAX)
+    }
+
+    /// Frees a buffer that is larger than any class.
+    ///
+    /// # Safety
+    /// `header` came from `take`, is of a heap kind, and has no count left.
+    pub(crate) unsafe fn put_heap(&self, header: NonNull<Header>) {
+        // SAFETY: the caller's promise; the layout is the one of `fresh`.
+        unsafe {
+            let total = header.as_ref().capacity.get() as usize + HEADER_SIZE;
+            self.in_use_bytes.set(self.in_use_bytes.get() - total);
+            dealloc(header.as_ptr().cast(), layout(total));
+        }
     }
 }
 
 fn layout(total: usize) -> Layout {
     Layout::from_size_align(total, align_of::<Header>()).expect("block sizes are far below isize::MAX")
-}
-
-#[cold]
-fn fresh_heap(pools: *const Pools, stats: &LoopStats, capacity: usize, purpose: Purpose) -> NonNull<Header> {
-    assert!(capacity <= u32::MAX as usize - HEADER_SIZE, "a buffer's size fits 32 bits");
-    stats.blocks_in_use_bytes.add((capacity + HEADER_SIZE) as u64);
-    let kind = if purpose == Purpose::Bytes { Kind::HeapBytes } else { Kind::HeapCell };
-    fresh(pools, capacity + HEADER_SIZE, kind, u8::MAX)
 }
 
 /// A new allocation of `total` bytes with one count.

@@ -225,8 +225,9 @@ impl Core {
         })
     }
 
-    /// The loop's figures, readable from any thread.
+    /// The loop's figures, readable from any thread. The gauges of buffers are brought up to date by this call and once a turn.
     pub fn stats(&self) -> &Arc<LoopStats> {
+        self.0.pools.gauge(&self.0.stats);
         &self.0.stats
     }
 
@@ -253,7 +254,7 @@ where
 {
     options.check();
     let stats = options.stats.clone().unwrap_or_default();
-    let (driver, pools, report) = Driver::start(options, &stats, &wake)?;
+    let (driver, pools, report) = Driver::start(options, &wake)?;
     let now = Instant::now();
     let inner = Rc::new(Inner {
         now: Cell::new(now),
@@ -376,6 +377,7 @@ impl Inner {
         if turns.is_multiple_of(BUSY_SAMPLE) {
             self.stats.busy_ns.add(began.elapsed().as_nanos() as u64 * BUSY_SAMPLE);
         }
+        self.pools.gauge(&self.stats);
         self.driver.enter(self, timeout);
     }
 
@@ -392,6 +394,7 @@ impl Inner {
             assert!(turns_left > 0, "what was cancelled completes");
         }
         self.closed.set(true);
+        self.pools.gauge(&self.stats);
         self.driver.end();
     }
 }

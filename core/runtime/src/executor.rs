@@ -5,7 +5,7 @@
 //! mailboxes), and on another core's thread it at most wakes one of that core's tasks for nothing.
 //! Invariant: a task is queued at most once, and its memory stays where it is from spawn to end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::chunk::{HEADER_SIZE, Header};
+use crate::leaf::Leaf;
 use crate::pool::Pools;
 use crate::stats::LoopStats;
 
@@ -70,23 +71,38 @@ unsafe fn drop_cell<F>(header: NonNull<Header>) {
 }
 
 pub(crate) struct Executor {
-    tasks: RefCell<Vec<TaskSlot>>,
-    free: RefCell<Vec<u32>>,
-    queue: RefCell<VecDeque<TaskId>>,
-    /// Tasks that yielded: they join the queue when the turn ends.
-    yielded: RefCell<VecDeque<TaskId>>,
+    state: Leaf<State>,
     /// The task being polled.
     running: Cell<TaskId>,
     closed: Cell<bool>,
 }
 
+struct State {
+    tasks: Vec<TaskSlot>,
+    free: Vec<u32>,
+    queue: VecDeque<TaskId>,
+    /// Tasks that yielded: they join the queue when the turn ends.
+    yielded: VecDeque<TaskId>,
+}
+
+impl State {
+    /// The slot that the task still has.
+    #[inline]
+    fn slot(&mut self, task: TaskId) -> Option<&mut TaskSlot> {
+        let slot = self.tasks.get_mut(task as u32 as usize)?;
+        (slot.generation == (task >> 32) as u32).then_some(slot)
+    }
+}
+
 impl Executor {
     pub(crate) fn new() -> Executor {
         Executor {
-            tasks: RefCell::new(Vec::new()),
-            free: RefCell::new(Vec::new()),
-            queue: RefCell::new(VecDeque::with_capacity(1024)),
-            yielded: RefCell::new(VecDeque::with_capacity(64)),
+            state: Leaf::new(State {
+                tasks: Vec::new(),
+                free: Vec::new(),
+                queue: VecDeque::with_capacity(1024),
+                yielded: VecDeque::with_capacity(64),
+            }),
             running: Cell::new(TaskId::MAX),
             closed: Cell::new(false),
         }
@@ -106,56 +122,75 @@ impl Executor {
         // SAFETY: fresh memory of at least this size, aligned by the assertion above.
         unsafe { cell_of::<F>(header).write(TaskCell { vtable, kind, future }) };
         stats.tasks.add(1);
-        let mut tasks = self.tasks.borrow_mut();
-        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
-            tasks.push(TaskSlot { cell: None, generation: 0, queued: false });
-            (tasks.len() - 1) as u32
-        });
-        let slot = &mut tasks[index as usize];
-        slot.cell = Some(header);
-        slot.queued = true;
-        self.queue.borrow_mut().push_back(id(index, slot.generation));
+        // SAFETY: plain collections.
+        unsafe {
+            self.state.with(|state| {
+                let index = state.free.pop().unwrap_or_else(|| {
+                    state.tasks.push(TaskSlot { cell: None, generation: 0, queued: false });
+                    (state.tasks.len() - 1) as u32
+                });
+                let slot = &mut state.tasks[index as usize];
+                slot.cell = Some(header);
+                slot.queued = true;
+                let task = id(index, slot.generation);
+                state.queue.push_back(task);
+            });
+        }
     }
 
     #[inline]
     fn schedule(&self, task: TaskId) {
-        let mut tasks = self.tasks.borrow_mut();
-        let Some(slot) = tasks.get_mut(task as u32 as usize) else { return };
-        if slot.generation == (task >> 32) as u32 && slot.cell.is_some() && !slot.queued {
-            slot.queued = true;
-            self.queue.borrow_mut().push_back(task);
+        // SAFETY: plain collections.
+        unsafe {
+            self.state.with(|state| {
+                if let Some(slot) = state.slot(task)
+                    && !slot.queued
+                {
+                    slot.queued = true;
+                    state.queue.push_back(task);
+                }
+            });
         }
     }
 
     /// Runs what is ready, bounded (see `POLLS_PER_TURN_MIN`).
+    #[inline]
     pub(crate) fn run_ready(&self, stats: &LoopStats) {
-        let mut left = self.queue.borrow().len() * 4 + POLLS_PER_TURN_MIN;
+        // SAFETY: a number is read.
+        let mut left = unsafe { self.state.with(|state| state.queue.len()) } * 4 + POLLS_PER_TURN_MIN;
         let mut polls = 0;
         while left > 0 {
-            let Some(task) = self.queue.borrow_mut().pop_front() else { break };
+            // SAFETY: plain collections.
+            let next = unsafe {
+                self.state.with(|state| {
+                    let task = state.queue.pop_front()?;
+                    let cell = state.slot(task).and_then(|slot| {
+                        slot.queued = false;
+                        slot.cell
+                    });
+                    Some((task, cell))
+                })
+            };
+            let Some((task, cell)) = next else { break };
             left -= 1;
-            polls += 1;
-            self.poll_one(stats, task);
+            if let Some(header) = cell {
+                polls += 1;
+                self.poll_one(stats, task, header);
+            }
         }
         stats.polls.add(polls);
-        let mut yielded = self.yielded.borrow_mut();
-        if !yielded.is_empty() {
-            self.queue.borrow_mut().extend(yielded.drain(..));
+        // SAFETY: plain collections.
+        unsafe {
+            self.state.with(|state| {
+                if !state.yielded.is_empty() {
+                    state.queue.extend(state.yielded.drain(..));
+                }
+            });
         }
     }
 
     #[inline]
-    fn poll_one(&self, stats: &LoopStats, task: TaskId) {
-        let index = task as u32 as usize;
-        let header = {
-            let slot = &mut self.tasks.borrow_mut()[index];
-            if slot.generation != (task >> 32) as u32 {
-                return;
-            }
-            slot.queued = false;
-            let Some(header) = slot.cell else { return };
-            header
-        };
+    fn poll_one(&self, stats: &LoopStats, task: TaskId, header: NonNull<Header>) {
         self.running.set(task);
         let waker = std::mem::ManuallyDrop::new(waker(task));
         // SAFETY: the slot names a live task; only this loop polls, and it polls one at a time. Every `TaskCell<F>` starts
@@ -163,64 +198,84 @@ impl Executor {
         let done = unsafe { ((*cell_of::<()>(header)).vtable.poll)(header, &mut Context::from_waker(&waker)) };
         self.running.set(TaskId::MAX);
         if done.is_ready() {
-            self.end(stats, index, header);
+            self.end(stats, task as u32, header);
         }
     }
 
-    fn end(&self, stats: &LoopStats, index: usize, header: NonNull<Header>) {
-        {
-            let slot = &mut self.tasks.borrow_mut()[index];
-            slot.cell = None;
-            slot.queued = false;
-            slot.generation = slot.generation.wrapping_add(1);
+    fn end(&self, stats: &LoopStats, index: u32, header: NonNull<Header>) {
+        // SAFETY: plain fields.
+        unsafe {
+            self.state.with(|state| {
+                let slot = &mut state.tasks[index as usize];
+                slot.cell = None;
+                slot.queued = false;
+                slot.generation = slot.generation.wrapping_add(1);
+            });
         }
         // SAFETY: live until here; nobody can reach it any more. Dropping may wake or spawn, so nothing is borrowed.
         unsafe {
             ((*cell_of::<()>(header)).vtable.drop)(header);
             Pools::release_cell(header);
         }
-        self.free.borrow_mut().push(index as u32);
+        // SAFETY: plain collections.
+        unsafe { self.state.with(|state| state.free.push(index)) };
         stats.tasks.sub(1);
     }
 
     /// Puts the running task behind all that is ready and all that completes meanwhile.
     fn yield_running(&self) {
         let task = self.running.get();
-        let mut tasks = self.tasks.borrow_mut();
-        let Some(slot) = tasks.get_mut(task as u32 as usize) else { return };
-        if !slot.queued {
-            slot.queued = true;
-            self.yielded.borrow_mut().push_back(task);
+        // SAFETY: plain collections.
+        unsafe {
+            self.state.with(|state| {
+                if let Some(slot) = state.slot(task)
+                    && !slot.queued
+                {
+                    slot.queued = true;
+                    state.yielded.push_back(task);
+                }
+            });
         }
     }
 
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.queue.borrow().is_empty()
+        // SAFETY: a number is read.
+        unsafe { self.state.with(|state| state.queue.is_empty()) }
     }
 
     /// Drops all tasks; later spawns drop their future at once.
     pub(crate) fn close(&self, stats: &LoopStats) {
         self.closed.set(true);
+        let mut index = 0;
         loop {
-            let found = self.tasks.borrow().iter().enumerate().find_map(|(i, slot)| slot.cell.map(|cell| (i, cell)));
-            let Some((index, header)) = found else { break };
-            self.end(stats, index, header);
+            // SAFETY: plain fields.
+            let cell = unsafe { self.state.with(|state| state.tasks.get(index as usize).map(|slot| slot.cell)) };
+            match cell {
+                None => break,
+                Some(Some(header)) => self.end(stats, index, header),
+                Some(None) => {}
+            }
+            index += 1;
         }
-        self.queue.borrow_mut().clear();
+        // SAFETY: numbers are dropped.
+        unsafe { self.state.with(|state| state.queue.clear()) };
     }
 
     /// How many tasks of each kind are alive, for people who look for a leak.
     pub(crate) fn census(&self) -> Vec<(&'static str, usize)> {
         let mut rows: Vec<(&'static str, usize)> = Vec::new();
-        for slot in self.tasks.borrow().iter() {
-            let Some(header) = slot.cell else { continue };
-            // SAFETY: live; `kind` has the same place in every `TaskCell` (repr(C)).
-            let kind = unsafe { (*cell_of::<()>(header)).kind };
-            match rows.iter_mut().find(|(name, _)| *name == kind) {
-                Some((_, count)) => *count += 1,
-                None => rows.push((kind, 1)),
-            }
+        // SAFETY: `kind` has the same place in every `TaskCell` (repr(C)); a list is built.
+        unsafe {
+            self.state.with(|state| {
+                for header in state.tasks.iter().filter_map(|slot| slot.cell) {
+                    let kind = (*cell_of::<()>(header)).kind;
+                    match rows.iter_mut().find(|(name, _)| *name == kind) {
+                        Some((_, count)) => *count += 1,
+                        None => rows.push((kind, 1)),
+                    }
+                }
+            });
         }
         rows
     }

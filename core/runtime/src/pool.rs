@@ -5,9 +5,8 @@
 //! Invariant: `chunks_free` counts exactly the receive chunks that no `Chunk` names and no completion carries.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
@@ -24,29 +23,27 @@ pub(crate) struct Pools {
     blocks: BlockPool,
     chunks: ChunkPool,
     bulk: BulkPool,
-    stats: Arc<LoopStats>,
 }
 
 impl Pools {
-    pub(crate) fn new(options: &Options, stats: Arc<LoopStats>) -> Pools {
+    pub(crate) fn new(options: &Options) -> Pools {
         Pools {
             blocks: BlockPool::new(options.blocks_bytes_max),
             chunks: ChunkPool::new(options),
             bulk: BulkPool::new(options),
-            stats,
         }
     }
 
     /// An empty block of at least `capacity_min` bytes.
     #[inline]
     pub(crate) fn block(&self, capacity_min: usize) -> BlockMut {
-        BlockMut::new(self.blocks.take(self, &self.stats, capacity_min, Purpose::Bytes))
+        BlockMut::new(self.blocks.take(self, capacity_min, Purpose::Bytes))
     }
 
     /// Memory for a value of `size` bytes, aligned to 32.
     #[inline]
     pub(crate) fn cell(&self, size: usize) -> NonNull<Header> {
-        self.blocks.take(self, &self.stats, size, Purpose::Cell)
+        self.blocks.take(self, size, Purpose::Cell)
     }
 
     /// Sends a buffer without holders home.
@@ -59,12 +56,12 @@ impl Pools {
         let (head, pools) = unsafe { (header.as_ref(), &*header.as_ref().pools.get()) };
         debug_assert_eq!(head.refs.get(), 0);
         match head.kind.get() {
-            Kind::Recv => pools.chunks.put(&pools.stats, head),
+            Kind::Recv => pools.chunks.put(head),
             // SAFETY: no count is left, and the kind says where the buffer came from.
-            Kind::Bytes | Kind::Cell => unsafe { pools.blocks.put(&pools.stats, header) },
-            Kind::Bulk => pools.bulk.put(&pools.stats, header),
+            Kind::Bytes | Kind::Cell => unsafe { pools.blocks.put(header) },
+            Kind::Bulk => pools.bulk.put(header),
             // SAFETY: as above.
-            Kind::HeapBytes | Kind::HeapCell => unsafe { block::free_heap(&pools.stats, header) },
+            Kind::HeapBytes | Kind::HeapCell => unsafe { pools.blocks.put_heap(header) },
         }
     }
 
@@ -84,7 +81,8 @@ impl Pools {
     /// Provides the first chunks, for the kernel (`ring`) or for the poll driver's own receives.
     pub(crate) fn start(&self, ring: bool) {
         if ring {
-            self.chunks.ring.replace(Some(BufRing::new(self.chunks.max)));
+            let made = self.chunks.ring.set(BufRing::new(self.chunks.max));
+            assert!(made.is_ok(), "pools start once");
         }
         self.chunks.grow(self, self.chunks.initial);
     }
@@ -106,7 +104,7 @@ impl Pools {
         if self.chunks.list.get().is_null() && !self.chunks_grow() {
             return None;
         }
-        self.chunks.take_listed(self)
+        self.chunks.take_listed()
     }
 
     /// The chunk `index` that the kernel filled with `len` bytes.
@@ -118,20 +116,18 @@ impl Pools {
     /// Makes the chunks that came home visible to the kernel.
     #[inline]
     pub(crate) fn chunks_publish(&self) {
-        if let Some(ring) = &*self.chunks.ring.borrow() {
-            ring.publish();
-        }
+        self.chunks.publish();
     }
 
     /// Address and entries of the provided-buffer ring, for its registration.
     pub(crate) fn buf_ring(&self) -> Option<(u64, u16)> {
-        self.chunks.ring.borrow().as_ref().map(|ring| (ring.base as u64, ring.mask + 1))
+        self.chunks.ring.get().map(|ring| (ring.base as u64, ring.mask + 1))
     }
 
     /// A bulk buffer with one count; `None` at the limit.
     #[inline]
     pub(crate) fn bulk_take(&self) -> Option<NonNull<Header>> {
-        self.bulk.take(self, &self.stats)
+        self.bulk.take(self)
     }
 
     pub(crate) fn bulk_size(&self) -> usize {
@@ -139,8 +135,18 @@ impl Pools {
     }
 
     /// Buffers that somebody still holds: receive chunks, bulk buffers, and bytes of blocks.
-    pub(crate) fn outstanding(&self) -> (u32, u32, u64) {
-        (self.chunks.total.get() - self.chunks.free.get(), self.bulk.in_use.get(), self.stats.blocks_in_use_bytes.get())
+    pub(crate) fn outstanding(&self) -> (u32, u32, usize) {
+        (self.chunks.total.get() - self.chunks.free.get(), self.bulk.in_use.get(), self.blocks.in_use_bytes())
+    }
+
+    /// Brings the gauges of the statistics up to date.
+    #[inline]
+    pub(crate) fn gauge(&self, stats: &LoopStats) {
+        stats.chunks_total.set(u64::from(self.chunks.total.get()));
+        stats.chunks_free.set(u64::from(self.chunks.free.get()));
+        stats.bulk_in_use.set(u64::from(self.bulk.in_use.get()));
+        stats.blocks_in_use_bytes.set(self.blocks.in_use_bytes() as u64);
+        stats.blocks_cached_bytes.set(self.blocks.cached_bytes() as u64);
     }
 
     /// Whether [`Pools::shrink`] might give something back.
@@ -158,7 +164,7 @@ impl Pools {
     /// that counts as free might just have been filled, so no page may go.
     pub(crate) fn shrink(&self, deferred: bool) {
         let keep = (self.blocks.cached_bytes() / 2).max(BLOCKS_KEEP_BYTES);
-        self.blocks.trim(&self.stats, keep);
+        self.blocks.trim(keep);
         self.bulk.trim();
         if deferred {
             self.chunks.discard_pages();
@@ -172,7 +178,7 @@ const BLOCKS_KEEP_BYTES: usize = 128 << 10;
 impl Drop for Pools {
     fn drop(&mut self) {
         assert_eq!(self.outstanding(), (0, 0, 0), "buffers outlive their holders, never the other way round");
-        self.blocks.trim(&self.stats, 0);
+        self.blocks.trim(0);
         self.bulk.trim();
     }
 }
@@ -195,9 +201,10 @@ struct ChunkPool {
     /// Slabs beyond the first hold pages that a quiet core could give back. Ring only.
     discardable: Cell<bool>,
     list: Cell<*mut Header>,
-    table: RefCell<Vec<NonNull<Header>>>,
+    /// The chunk of each index; null beyond `total`.
+    table: Box<[Cell<*mut Header>]>,
     slabs: RefCell<Vec<Slab>>,
-    ring: RefCell<Option<BufRing>>,
+    ring: OnceCell<BufRing>,
 }
 
 impl ChunkPool {
@@ -213,9 +220,9 @@ impl ChunkPool {
             free_low: Cell::new(0),
             discardable: Cell::new(false),
             list: Cell::new(ptr::null_mut()),
-            table: RefCell::new(Vec::new()),
+            table: vec![ptr::null_mut(); usize::from(options.chunks_max)].into_iter().map(Cell::new).collect(),
             slabs: RefCell::new(Vec::new()),
-            ring: RefCell::new(None),
+            ring: OnceCell::new(),
         }
     }
 
@@ -234,23 +241,22 @@ impl ChunkPool {
             // SAFETY: chunk `i` lies inside the slab: count x stride <= layout.size().
             let header = unsafe { base.add(i as usize * self.stride) }.cast::<Header>();
             self.stamp(pools, header, (first + i) as u16);
-            self.table.borrow_mut().push(header);
+            self.table[(first + i) as usize].set(header.as_ptr());
         }
         self.slabs.borrow_mut().push(Slab { base, layout });
-        self.discardable.set(first > 0 && self.ring.borrow().is_some());
+        self.discardable.set(first > 0 && self.ring.get().is_some());
         self.total.set(first + count);
-        pools.stats.chunks_total.set(u64::from(first + count));
         for i in first..first + count {
-            let header = self.table.borrow()[i as usize];
             // SAFETY: just stamped.
-            self.put(&pools.stats, unsafe { header.as_ref() });
+            self.put(unsafe { &*self.table[i as usize].get() });
         }
-        self.chunks_publish();
+        self.publish();
         true
     }
 
-    fn chunks_publish(&self) {
-        if let Some(ring) = &*self.ring.borrow() {
+    #[inline]
+    fn publish(&self) {
+        if let Some(ring) = self.ring.get() {
             ring.publish();
         }
     }
@@ -273,10 +279,9 @@ impl ChunkPool {
     }
 
     #[inline]
-    fn put(&self, stats: &LoopStats, head: &Header) {
+    fn put(&self, head: &Header) {
         self.free.set(self.free.get() + 1);
-        stats.chunks_free.set(u64::from(self.free.get()));
-        if let Some(ring) = &*self.ring.borrow() {
+        if let Some(ring) = self.ring.get() {
             ring.push(Header::bytes(NonNull::from(head)), self.chunk_size as u32, head.index.get());
             return;
         }
@@ -285,30 +290,29 @@ impl ChunkPool {
     }
 
     #[inline]
-    fn taken(&self, stats: &LoopStats) {
+    fn taken(&self) {
         let free = self.free.get() - 1;
         self.free.set(free);
         if free < self.free_low.get() {
             self.free_low.set(free);
         }
-        stats.chunks_free.set(u64::from(free));
     }
 
     #[inline]
-    fn take_listed(&self, pools: &Pools) -> Option<NonNull<Header>> {
+    fn take_listed(&self) -> Option<NonNull<Header>> {
         let header = NonNull::new(self.list.get())?;
         // SAFETY: on the free list, so whole and unused.
         let head = unsafe { header.as_ref() };
         self.list.set(head.next.get());
         head.refs.set(1);
-        self.taken(&pools.stats);
+        self.taken();
         Some(header)
     }
 
     #[inline]
     fn filled(&self, pools: &Pools, index: u16, len: usize) -> Chunk {
         assert!(len <= self.chunk_size, "the kernel fills no more than it was given");
-        let header = self.table.borrow()[index as usize];
+        let header = NonNull::new(self.table[index as usize].get()).expect("the kernel names chunks that exist");
         // SAFETY: the kernel took this chunk out of the ring and named it in a completion: it is ours now.
         let head = unsafe { header.as_ref() };
         if head.pools.get().is_null() {
@@ -316,7 +320,7 @@ impl ChunkPool {
             self.discardable.set(true);
         }
         head.refs.set(1);
-        self.taken(&pools.stats);
+        self.taken();
         // SAFETY: one count is ours, and the kernel wrote `len` bytes.
         unsafe { Chunk::from_raw(header, 0, len as u32) }
     }
@@ -416,12 +420,11 @@ impl BulkPool {
         }
     }
 
-    fn take(&self, pools: *const Pools, stats: &LoopStats) -> Option<NonNull<Header>> {
+    fn take(&self, pools: *const Pools) -> Option<NonNull<Header>> {
         if self.in_use.get() >= self.max {
             return None;
         }
         self.in_use.set(self.in_use.get() + 1);
-        stats.bulk_in_use.set(u64::from(self.in_use.get()));
         let Some(header) = NonNull::new(self.list.get()) else {
             return Some(block::fresh(pools, self.size + HEADER_SIZE, Kind::Bulk, 0));
         };
@@ -432,9 +435,8 @@ impl BulkPool {
         Some(header)
     }
 
-    fn put(&self, stats: &LoopStats, header: NonNull<Header>) {
+    fn put(&self, header: NonNull<Header>) {
         self.in_use.set(self.in_use.get() - 1);
-        stats.bulk_in_use.set(u64::from(self.in_use.get()));
         // SAFETY: without holders and alive; the list is this core's. Free ones are at most `max` (those ever in use).
         unsafe { header.as_ref() }.next.set(self.list.get());
         self.list.set(header.as_ptr());

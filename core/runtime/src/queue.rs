@@ -1,27 +1,37 @@
-//! A queue of chunks that costs nothing while it is empty: its ring lies in a block of the core's pool, borrowed with the
-//! first chunk and given back with the last.
+//! A queue of chunks: the first few lie in the queue itself; when there are more, all move to a block of the core's pool, which is
+//! given back when the queue is empty.
 //!
-//! Invariant: `base` is null exactly when the queue is empty; the `len` places from `head` on (wrapping) hold live chunks.
+//! Invariant: the `len` places from `head` on (wrapping at `capacity`) hold live chunks; without a block, `capacity` is `INLINE`.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 
 use crate::chunk::{Chunk, HEADER_SIZE, Header};
 use crate::pool::Pools;
 
-/// Places of a fresh ring: what the smallest block holds.
+/// Places of a fresh block: what the smallest one holds.
 const PLACES_MIN: usize = (128 - HEADER_SIZE) / size_of::<Chunk>();
 
-pub(crate) struct ChunkQueue {
+pub(crate) struct ChunkQueue<const INLINE: usize> {
+    inline: UnsafeCell<[MaybeUninit<Chunk>; INLINE]>,
+    /// The block, or null.
     base: Cell<*mut Header>,
     head: Cell<u32>,
     len: Cell<u32>,
     capacity: Cell<u32>,
 }
 
-impl ChunkQueue {
-    pub(crate) const fn new() -> ChunkQueue {
-        ChunkQueue { base: Cell::new(ptr::null_mut()), head: Cell::new(0), len: Cell::new(0), capacity: Cell::new(0) }
+impl<const INLINE: usize> ChunkQueue<INLINE> {
+    pub(crate) const fn new() -> ChunkQueue<INLINE> {
+        const { assert!(INLINE < PLACES_MIN) };
+        ChunkQueue {
+            inline: UnsafeCell::new([const { MaybeUninit::uninit() }; INLINE]),
+            base: Cell::new(ptr::null_mut()),
+            head: Cell::new(0),
+            len: Cell::new(0),
+            capacity: Cell::new(INLINE as u32),
+        }
     }
 
     #[inline]
@@ -36,9 +46,10 @@ impl ChunkQueue {
 
     #[inline]
     fn places(&self) -> *mut Chunk {
-        debug_assert!(!self.base.get().is_null());
-        // SAFETY: not null while the queue has a block, which is a live buffer.
-        Header::bytes(unsafe { NonNull::new_unchecked(self.base.get()) }).cast()
+        match NonNull::new(self.base.get()) {
+            None => self.inline.get().cast(),
+            Some(block) => Header::bytes(block).cast(),
+        }
     }
 
     /// The address of the place `index` counted from the front.
@@ -59,8 +70,9 @@ impl ChunkQueue {
         }
     }
 
+    #[cold]
     fn enlarge(&self, pools: &Pools) {
-        let places = if self.base.get().is_null() { PLACES_MIN } else { self.capacity.get() as usize * 2 };
+        let places = (self.capacity.get() as usize * 2).max(PLACES_MIN);
         let header = pools.cell(places * size_of::<Chunk>());
         // SAFETY: fresh from the pool.
         let capacity = unsafe { header.as_ref() }.capacity.get() as usize / size_of::<Chunk>();
@@ -104,7 +116,7 @@ impl ChunkQueue {
         let chunk = unsafe { self.place(0).read() };
         self.len.set(len - 1);
         if len == 1 {
-            self.give_back();
+            self.emptied();
         } else {
             let head = self.head.get() + 1;
             self.head.set(if head == self.capacity.get() { 0 } else { head });
@@ -113,11 +125,17 @@ impl ChunkQueue {
     }
 
     #[inline]
-    fn give_back(&self) {
-        let base = self.base.replace(ptr::null_mut());
-        self.capacity.set(0);
+    fn emptied(&self) {
         self.head.set(0);
-        if let Some(header) = NonNull::new(base) {
+        if !self.base.get().is_null() {
+            self.give_back();
+        }
+    }
+
+    #[inline(never)]
+    fn give_back(&self) {
+        self.capacity.set(INLINE as u32);
+        if let Some(header) = NonNull::new(self.base.replace(ptr::null_mut())) {
             // SAFETY: the queue is empty, so the block holds no live chunk.
             unsafe { Pools::release_cell(header) };
         }
@@ -158,7 +176,7 @@ impl ChunkQueue {
     fn shorten(&self, len: usize) {
         self.len.set(len as u32);
         if len == 0 {
-            self.give_back();
+            self.emptied();
         }
     }
 
@@ -216,7 +234,7 @@ const BLOCK_BEHIND_MIN: usize = 1024;
 /// The largest block a settled run is joined into.
 const BLOCK_MAX: usize = 64 << 10;
 
-impl Drop for ChunkQueue {
+impl<const INLINE: usize> Drop for ChunkQueue<INLINE> {
     fn drop(&mut self) {
         self.clear();
     }

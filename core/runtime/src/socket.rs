@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 
 use crate::chunk::Header;
 use crate::executor::WakerCell;
+use crate::leaf::Leaf;
 use crate::queue::ChunkQueue;
 
 /// Where a slot's life stands (see the module's diagram).
@@ -104,8 +105,10 @@ pub(crate) struct Socket {
     pub(crate) send_limit: Cell<usize>,
     /// The buffer of the bulk receive in flight.
     pub(crate) bulk: Cell<Option<NonNull<Header>>>,
-    pub(crate) recv_queue: ChunkQueue,
-    pub(crate) send_queue: ChunkQueue,
+    /// Usually one chunk that is taken in the same turn.
+    pub(crate) recv_queue: ChunkQueue<1>,
+    /// Usually a head and a body.
+    pub(crate) send_queue: ChunkQueue<2>,
     pub(crate) recv_waker: WakerCell,
     pub(crate) send_waker: WakerCell,
 }
@@ -173,22 +176,26 @@ const PAGE: usize = 1 << PAGE_BITS;
 
 /// All slots of a core, in pages that never move.
 pub(crate) struct Sockets {
-    pages: RefCell<Vec<Box<[Socket]>>>,
+    pages: Leaf<Vec<Box<[Socket; PAGE]>>>,
     free: RefCell<Vec<u32>>,
     live: Cell<u32>,
 }
 
 impl Sockets {
     pub(crate) fn new() -> Sockets {
-        Sockets { pages: RefCell::new(Vec::new()), free: RefCell::new(Vec::new()), live: Cell::new(0) }
+        Sockets { pages: Leaf::new(Vec::new()), free: RefCell::new(Vec::new()), live: Cell::new(0) }
     }
 
     /// The slot `index`, if there ever was one.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Socket> {
-        let pages = self.pages.borrow();
-        let page = pages.get((index >> PAGE_BITS) as usize)?;
-        let slot: *const Socket = &raw const page[index as usize & (PAGE - 1)];
+        // SAFETY: a table is read.
+        let slot: *const Socket = unsafe {
+            self.pages.with(|pages| {
+                let page = pages.get((index >> PAGE_BITS) as usize)?;
+                Some(&raw const page[index as usize & (PAGE - 1)])
+            })?
+        };
         // SAFETY: a page is boxed and lives as long as `self`; slots change only through their cells.
         Some(unsafe { &*slot })
     }
@@ -196,9 +203,14 @@ impl Sockets {
     /// Takes a free slot for `fd`.
     pub(crate) fn take(&self, fd: RawFd, phase: Phase) -> &Socket {
         if self.free.borrow().is_empty() {
-            let mut pages = self.pages.borrow_mut();
-            let first = (pages.len() * PAGE) as u32;
-            pages.push((first..first + PAGE as u32).map(Socket::new).collect());
+            // SAFETY: a table is extended; making slots calls nothing.
+            let first = unsafe {
+                self.pages.with(|pages| {
+                    let first = (pages.len() * PAGE) as u32;
+                    pages.push(Box::new(std::array::from_fn(|i| Socket::new(first + i as u32))));
+                    first
+                })
+            };
             self.free.borrow_mut().extend((first..first + PAGE as u32).rev());
         }
         let index = self.free.borrow_mut().pop().expect("just filled");
@@ -246,13 +258,12 @@ impl Sockets {
 
     /// Every slot in use.
     pub(crate) fn each(&self, mut visit: impl FnMut(&Socket)) {
-        let count = self.pages.borrow().len() * PAGE;
-        for index in 0..count as u32 {
-            if let Some(socket) = self.get(index)
-                && socket.phase.get() != Phase::Free
-            {
+        let mut index = 0;
+        while let Some(socket) = self.get(index) {
+            if socket.phase.get() != Phase::Free {
                 visit(socket);
             }
+            index += 1;
         }
     }
 }

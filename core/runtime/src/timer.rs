@@ -5,13 +5,13 @@
 //! Never fires early: a deadline's tick is rounded up, the present one down. `poll_expired` compares the instants themselves.
 //! Invariant: a scheduled slot is in exactly the list of its `tick`; `tick` <= the deadline's tick whenever there is one.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::core::Inner;
+use crate::leaf::Leaf;
 
 const LEVELS: usize = 6;
 const SLOT_BITS: u32 = 6;
@@ -24,6 +24,8 @@ const FIRED_PER_TURN_MAX: usize = 4096;
 
 struct Slot {
     deadline: Option<Instant>,
+    /// When the entry comes up, as an instant: a deadline at or after it needs no change of the wheel.
+    due: Instant,
     tick: u64,
     next: u32,
     previous: u32,
@@ -53,14 +55,14 @@ struct State {
 /// The timers of one core.
 pub(crate) struct Wheel {
     start: Instant,
-    state: RefCell<State>,
+    state: Leaf<State>,
 }
 
 impl Wheel {
     pub(crate) fn new(start: Instant) -> Wheel {
         Wheel {
             start,
-            state: RefCell::new(State {
+            state: Leaf::new(State {
                 slots: Vec::new(),
                 free: NIL,
                 heads: [[NIL; SLOTS]; LEVELS],
@@ -88,111 +90,160 @@ impl Wheel {
     #[inline]
     pub(crate) fn advance(&self, now: Instant) -> bool {
         let tick = self.tick_floor(now);
-        let idle = {
-            let mut state = self.state.borrow_mut();
-            if tick <= state.elapsed {
-                return false;
-            }
-            let idle = state.occupied == [0; LEVELS];
-            if idle {
-                state.elapsed = tick;
-            }
-            idle
+        // SAFETY: plain fields.
+        let idle = unsafe {
+            self.state.with(|state| {
+                if tick <= state.elapsed {
+                    return true;
+                }
+                let idle = state.occupied == [0; LEVELS];
+                if idle {
+                    state.elapsed = tick;
+                }
+                idle
+            })
         };
         if !idle { self.advance_to(tick) } else { false }
     }
 
     fn advance_to(&self, tick: u64) -> bool {
-        let mut left = FIRED_PER_TURN_MAX;
-        loop {
-            let mut state = self.state.borrow_mut();
-            let Some((level, slot, due)) = state.next_due() else {
-                state.elapsed = tick;
-                return false;
-            };
-            if due > tick {
-                state.elapsed = tick;
-                return false;
-            }
-            state.elapsed = state.elapsed.max(due);
-            let index = state.heads[level][slot];
-            if left == 0 {
-                return true;
-            }
-            left -= 1;
-            state.unlink(index);
-            let deadline = state.slots[index as usize].deadline;
-            let waker = match deadline.map(|at| self.tick_ceil(at)) {
-                None => None,
-                Some(at) if at > state.elapsed => {
-                    state.link(index, at);
-                    None
+        for _ in 0..FIRED_PER_TURN_MAX {
+            // SAFETY: plain fields; a waker is moved, not dropped or called.
+            match unsafe { self.state.with(|state| state.take_due(tick, |at| self.tick_ceil(at))) } {
+                Due::Nothing => return false,
+                Due::Moved(index) => {
+                    // SAFETY: plain fields.
+                    unsafe {
+                        self.state.with(|state| {
+                            let slot = &mut state.slots[index as usize];
+                            slot.due = self.start + Duration::from_millis(slot.tick);
+                        });
+                    }
                 }
-                Some(_) => state.slots[index as usize].waker.take(),
-            };
-            drop(state);
-            if let Some(waker) = waker {
-                waker.wake();
+                Due::Over(waker) => {
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }
             }
         }
+        true
     }
 
     /// How long from `now` until the wheel wants to be served; `None` when it is empty.
     #[inline]
     pub(crate) fn until_due(&self, now: Instant) -> Option<Duration> {
-        let (_, _, due) = self.state.borrow().next_due()?;
+        // SAFETY: plain fields.
+        let (_, _, due) = unsafe { self.state.with(|state| state.next_due())? };
         Some((self.start + Duration::from_millis(due)).saturating_duration_since(now))
     }
 
     fn insert(&self) -> u32 {
-        let mut state = self.state.borrow_mut();
-        let slot = Slot { deadline: None, tick: 0, next: NIL, previous: NIL, place: Place::Off, waker: None };
-        if state.free == NIL {
-            state.slots.push(slot);
-            return (state.slots.len() - 1) as u32;
+        let slot =
+            Slot { deadline: None, due: self.start, tick: 0, next: NIL, previous: NIL, place: Place::Off, waker: None };
+        // SAFETY: plain fields; the slot that is overwritten holds no waker (`remove`).
+        unsafe {
+            self.state.with(|state| {
+                if state.free == NIL {
+                    state.slots.push(slot);
+                    return (state.slots.len() - 1) as u32;
+                }
+                let index = state.free;
+                state.free = state.slots[index as usize].next;
+                state.slots[index as usize] = slot;
+                index
+            })
         }
-        let index = state.free;
-        state.free = state.slots[index as usize].next;
-        state.slots[index as usize] = slot;
-        index
     }
 
     fn remove(&self, index: u32) {
-        let mut state = self.state.borrow_mut();
-        if state.slots[index as usize].place != Place::Off {
-            state.unlink(index);
-        }
-        let free = state.free;
-        let slot = &mut state.slots[index as usize];
-        slot.place = Place::Free;
-        slot.next = free;
-        slot.deadline = None;
-        let waker = slot.waker.take();
-        state.free = index;
-        drop(state);
+        // SAFETY: plain fields; the waker is moved out and dropped afterwards.
+        let waker = unsafe {
+            self.state.with(|state| {
+                if state.slots[index as usize].place != Place::Off {
+                    state.unlink(index);
+                }
+                let free = std::mem::replace(&mut state.free, index);
+                let slot = &mut state.slots[index as usize];
+                slot.place = Place::Free;
+                slot.next = free;
+                slot.deadline = None;
+                slot.waker.take()
+            })
+        };
         drop(waker);
     }
 
     #[inline]
     fn set(&self, index: u32, at: Instant) {
+        // SAFETY: plain fields.
+        let scheduled = unsafe {
+            self.state.with(|state| {
+                let slot = &mut state.slots[index as usize];
+                slot.deadline = Some(at);
+                matches!(slot.place, Place::In(..)) && slot.due <= at
+            })
+        };
+        if !scheduled {
+            self.schedule(index, at);
+        }
+    }
+
+    /// Puts the entry where `at` comes up.
+    fn schedule(&self, index: u32, at: Instant) {
         let tick = self.tick_ceil(at);
-        let mut state = self.state.borrow_mut();
-        let slot = &mut state.slots[index as usize];
-        slot.deadline = Some(at);
-        let (place, scheduled) = (slot.place, slot.tick);
-        match place {
-            Place::In(..) if scheduled <= tick => {}
-            Place::In(..) => {
-                state.unlink(index);
+        // SAFETY: plain fields.
+        unsafe {
+            self.state.with(|state| {
+                match state.slots[index as usize].place {
+                    Place::In(..) => state.unlink(index),
+                    Place::Off => {}
+                    Place::Free => unreachable!("a handle names a live timer"),
+                }
                 state.link(index, tick);
-            }
-            Place::Off => state.link(index, tick),
-            Place::Free => unreachable!("a handle names a live timer"),
+                let tick = state.slots[index as usize].tick;
+                state.slots[index as usize].due = self.start + Duration::from_millis(tick);
+            });
         }
     }
 }
 
+/// What became of the next entry.
+enum Due {
+    /// There is none up to this tick.
+    Nothing,
+    /// It went where its deadline of now comes up.
+    Moved(u32),
+    /// It left the wheel; who waits for it is to be woken.
+    Over(Option<Waker>),
+}
+
 impl State {
+    /// Takes the next entry that is due up to `tick`, if any; else all up to `tick` is served.
+    fn take_due(&mut self, tick: u64, tick_of: impl FnOnce(Instant) -> u64) -> Due {
+        let (level, slot) = match self.next_due() {
+            Some((level, slot, due)) if due <= tick => {
+                self.elapsed = self.elapsed.max(due);
+                (level, slot)
+            }
+            _ => {
+                self.elapsed = tick;
+                return Due::Nothing;
+            }
+        };
+        let index = self.heads[level][slot];
+        self.unlink(index);
+        let entry = &mut self.slots[index as usize];
+        match entry.deadline.map(tick_of) {
+            None => Due::Over(None),
+            Some(at) if at > self.elapsed => {
+                self.link(index, at);
+                Due::Moved(index)
+            }
+            Some(_) => Due::Over(entry.waker.take()),
+        }
+    }
+
     /// The first list that wants to be looked at: level, slot, and the tick at which it does.
     #[inline]
     fn next_due(&self) -> Option<(usize, usize, u64)> {
@@ -281,30 +332,37 @@ impl Timer {
     /// Takes the deadline away: `poll_expired` stays pending until the next `set`.
     #[inline]
     pub fn clear(&self) {
-        self.inner.wheel.state.borrow_mut().slots[self.index as usize].deadline = None;
+        // SAFETY: a plain field.
+        unsafe { self.inner.wheel.state.with(|state| state.slots[self.index as usize].deadline = None) };
     }
 
     /// The deadline, if there is one.
     #[inline]
     pub fn deadline(&self) -> Option<Instant> {
-        self.inner.wheel.state.borrow().slots[self.index as usize].deadline
+        // SAFETY: a plain field.
+        unsafe { self.inner.wheel.state.with(|state| state.slots[self.index as usize].deadline) }
     }
 
     /// Ready once this turn's time has reached the deadline, and then at every call until it is set anew or cleared.
     #[inline]
     pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let displaced = {
-            let mut state = self.inner.wheel.state.borrow_mut();
-            let slot = &mut state.slots[self.index as usize];
-            if slot.deadline.is_some_and(|at| at <= self.inner.now.get()) {
-                return Poll::Ready(());
-            }
-            match &slot.waker {
-                Some(waker) if waker.will_wake(cx.waker()) => return Poll::Pending,
-                _ => slot.waker.replace(cx.waker().clone()),
-            }
+        if self.deadline().is_some_and(|at| at <= self.inner.now.get()) {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker();
+        // SAFETY: `will_wake` compares two words.
+        let known = unsafe {
+            self.inner.wheel.state.with(|state| {
+                state.slots[self.index as usize].waker.as_ref().is_some_and(|known| known.will_wake(waker))
+            })
         };
-        drop(displaced);
+        if !known {
+            let waker = waker.clone();
+            // SAFETY: wakers are moved; the displaced one is dropped afterwards.
+            let displaced =
+                unsafe { self.inner.wheel.state.with(|state| state.slots[self.index as usize].waker.replace(waker)) };
+            drop(displaced);
+        }
         Poll::Pending
     }
 
@@ -364,9 +422,11 @@ mod tests {
                 Set(index, ms) => {
                     wheel.set(index, at(ms));
                     let waker = Waker::from(counts[index as usize].clone());
-                    wheel.state.borrow_mut().slots[index as usize].waker = Some(waker);
+                    // SAFETY: nothing else is in the wheel now.
+                    unsafe { wheel.state.with(|state| state.slots[index as usize].waker = Some(waker)) };
                 }
-                Clear(index) => wheel.state.borrow_mut().slots[index as usize].deadline = None,
+                // SAFETY: as above.
+                Clear(index) => unsafe { wheel.state.with(|state| state.slots[index as usize].deadline = None) },
                 To(ms, expect) => {
                     let before = [0, 1].map(|i: usize| counts[i].0.load(Ordering::Relaxed));
                     now = ms;

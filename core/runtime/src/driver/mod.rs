@@ -15,7 +15,6 @@ use crate::listener::ListenSlot;
 use crate::pool::Pools;
 use crate::report::{IoChoice, IoReport, StartError};
 use crate::socket::Socket;
-use crate::stats::LoopStats;
 use crate::wake::Wake;
 
 use poll::PollDriver;
@@ -28,15 +27,11 @@ pub(crate) enum Driver {
 
 impl Driver {
     /// Sets up the driver that `options.io` asks for, with its buffers, on the thread that will run it.
-    pub(crate) fn start(
-        options: &Options,
-        stats: &Arc<LoopStats>,
-        wake: &Arc<Wake>,
-    ) -> Result<(Driver, Box<Pools>, IoReport), StartError> {
+    pub(crate) fn start(options: &Options, wake: &Arc<Wake>) -> Result<(Driver, Box<Pools>, IoReport), StartError> {
         let reason = match options.io {
             IoChoice::Poll => "asked for".to_string(),
             IoChoice::Ring | IoChoice::Auto => {
-                let pools = Box::new(Pools::new(options, stats.clone()));
+                let pools = Box::new(Pools::new(options));
                 pools.start(true);
                 match RingDriver::start(options, &pools, wake) {
                     Ok((driver, features)) => {
@@ -56,7 +51,7 @@ impl Driver {
                 }
             }
         };
-        let pools = Box::new(Pools::new(options, stats.clone()));
+        let pools = Box::new(Pools::new(options));
         pools.start(false);
         let driver = PollDriver::new(wake)?;
         let report = IoReport { driver: "poll", features: "epoll_edge".into(), reason };

@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -169,19 +170,19 @@ impl PollDriver {
     }
 
     fn attempt(&self, inner: &Inner, socket: &Socket) {
-        let mut pieces = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PIECES_MAX];
+        let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; PIECES_MAX];
         let count = socket.send_queue.len().min(PIECES_MAX).min(inner.options.pieces_per_send_max);
         let mut total = 0;
         for (i, piece) in pieces[..count].iter_mut().enumerate() {
             // SAFETY: in range; the queue does not change before the send is over.
             let chunk = unsafe { socket.send_queue.at(i) };
-            *piece = libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() };
+            piece.write(libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() });
             total += chunk.len();
         }
         inner.stats.sends.add(1);
         inner.stats.syscalls.add(1);
-        // SAFETY: the pieces are the queue's live chunks.
-        match unsafe { sys::send(socket.fd.get(), &pieces[..count]) } {
+        // SAFETY: the first `count` pieces are written, and are the queue's live chunks.
+        match unsafe { sys::send(socket.fd.get(), pieces[..count].assume_init_ref()) } {
             Ok(n) => {
                 inner.sent(socket, n);
                 if n < total {

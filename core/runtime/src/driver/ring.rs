@@ -84,6 +84,9 @@ pub(crate) struct RingDriver {
     pieces_used: Cell<usize>,
     messages: Box<[Cell<libc::msghdr>]>,
     messages_used: Cell<usize>,
+    /// Entries in the submission queue that the kernel has not consumed, and how many fit.
+    queued: Cell<u32>,
+    queue_size: u32,
     /// Something follows as soon as this batch's sends are decided: the `enter` must not sleep.
     urgent: Cell<bool>,
 }
@@ -127,6 +130,8 @@ impl RingDriver {
             pieces_used: Cell::new(0),
             messages: vec![message; MESSAGES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
             messages_used: Cell::new(0),
+            queued: Cell::new(0),
+            queue_size: ring.params().sq_entries(),
             urgent: Cell::new(false),
             ring,
         };
@@ -152,27 +157,20 @@ impl RingDriver {
 
     #[inline]
     pub(super) fn try_push(&self, entry: &Entry) -> bool {
+        if self.queued.get() == self.queue_size {
+            return false;
+        }
         // SAFETY: no other view of the submission queue exists: views live within one statement. The entry's memory is
         // valid by `push`'s rule.
-        unsafe { self.ring.submission_shared().push(entry).is_ok() }
-    }
-
-    #[inline]
-    fn submission_len(&self) -> usize {
-        // SAFETY: as above.
-        unsafe { self.ring.submission_shared().len() }
-    }
-
-    #[inline]
-    fn submission_room(&self) -> usize {
-        // SAFETY: as above.
-        let queue = unsafe { self.ring.submission_shared() };
-        queue.capacity() - queue.len()
+        let pushed = unsafe { self.ring.submission_shared().push(entry) };
+        assert!(pushed.is_ok(), "the queue has room for what we count");
+        self.queued.set(self.queued.get() + 1);
+        true
     }
 
     fn move_backlog(&self, inner: &Inner) {
         while !self.backlog.borrow().is_empty() {
-            if self.submission_room() == 0 {
+            if self.queued.get() == self.queue_size {
                 self.submit(inner, 0, None);
             }
             let Some(entry) = self.backlog.borrow_mut().pop_front() else { break };
@@ -184,8 +182,8 @@ impl RingDriver {
 
     /// One io_uring_enter(2).
     #[inline]
-    pub(super) fn kernel_enter(&self, min_complete: u32, timeout: Option<Duration>) -> io::Result<usize> {
-        let count = self.submission_len() as u32;
+    pub(super) fn kernel_enter(&self, min_complete: u32, timeout: Option<Duration>) -> io::Result<()> {
+        let count = self.queued.get();
         let time = timeout.map_or(Timespec::new(), Timespec::from);
         let mut args = SubmitArgs::new();
         if timeout.is_some() {
@@ -193,7 +191,10 @@ impl RingDriver {
         }
         // SAFETY: the arguments are a local io_uring_getevents_arg, as IORING_ENTER_EXT_ARG says; queued entries name valid
         // memory by `push`'s rule.
-        unsafe { self.submitter.enter(count, min_complete, self.enter_flags, Some(&args)) }
+        let consumed = unsafe { self.submitter.enter(count, min_complete, self.enter_flags, Some(&args)) }?;
+        assert!(consumed <= count as usize, "the kernel consumes what was queued");
+        self.queued.set(count - consumed as u32);
+        Ok(())
     }
 
     /// Whether completions wait for an `enter` with GETEVENTS.
@@ -219,7 +220,7 @@ impl RingDriver {
                 }
             }
             self.take_completions(inner);
-            if self.submission_len() == 0 {
+            if self.queued.get() == 0 {
                 break;
             }
             min_complete = 0;
@@ -245,7 +246,7 @@ impl RingDriver {
         let urgent = self.urgent.replace(false) || awaited;
         if urgent || timeout == Some(Duration::ZERO) {
             // A busy turn that has nothing for the kernel, nor the kernel for it, stays out of it.
-            if self.submission_len() > 0 || self.kernel_has_work() || !self.completions_empty() {
+            if self.queued.get() > 0 || self.kernel_has_work() || !self.completions_empty() {
                 self.submit(inner, 0, None);
             }
             return;
@@ -266,7 +267,7 @@ impl RingDriver {
     #[cold]
     fn spin(&self, inner: &Inner) -> bool {
         let before = inner.stats.completions.get();
-        if self.submission_len() > 0 {
+        if self.queued.get() > 0 {
             self.submit(inner, 0, None);
         }
         let until = Instant::now() + self.spin;
@@ -578,7 +579,7 @@ impl RingDriver {
     #[inline]
     fn make_room(&self, inner: &Inner, count: usize) {
         self.move_backlog(inner);
-        let full = self.submission_room() == 0
+        let full = self.queued.get() == self.queue_size
             || self.pieces_used.get() + count > self.pieces.len()
             || self.messages_used.get() == self.messages.len();
         if full {
