@@ -1,15 +1,16 @@
 //! A message tree as JSON, as Envoy's admin server writes it: snake_case names, defaults left out, two blanks per level.
 //!
-//! Fields that Envoy marks as sensitive are written as `[redacted]`, and so is all that lies inside of them.
+//! Inside fields that Envoy marks as sensitive, texts and bytes are written as `[redacted]` and all else is left out, as Envoy
+//! does it.
 
 use std::fmt::Write as _;
 
-use crate::message::{Any, Json, Message, Value};
+use crate::message::{Any, Json, Message, Set, Value};
 use crate::schema::{Field, Kind, Shape};
 
 /// The whole message as one JSON object.
 pub(crate) fn write(message: &Message) -> String {
-    let mut out = Writer { out: String::new(), depth: 0 };
+    let mut out = Writer { out: String::new(), depth: 0, redacting: false };
     out.message(message, None);
     out.out.push('\n');
     out.out
@@ -18,22 +19,29 @@ pub(crate) fn write(message: &Message) -> String {
 struct Writer {
     out: String,
     depth: usize,
+    /// Inside a sensitive field.
+    redacting: bool,
 }
 
 const REDACTED: &str = "[redacted]";
 
 impl Writer {
     fn message(&mut self, message: &Message, type_url: Option<&str>) {
-        let count = message.fields.len() + usize::from(type_url.is_some());
+        let shown = |set: &&Set| !(self.redacting || set.field.sensitive) || can_be_redacted(&set.value);
+        let fields: Vec<&Set> = message.fields.iter().filter(shown).collect();
+        let count = fields.len() + usize::from(type_url.is_some());
         self.block('{', '}', count, |out, at| match (type_url, at) {
             (Some(url), 0) => {
                 out.key("@type");
                 out.text(url);
             }
             _ => {
-                let set = &message.fields[at - usize::from(type_url.is_some())];
+                let set = fields[at - usize::from(type_url.is_some())];
                 out.key(set.field.name());
+                let before = out.redacting;
+                out.redacting |= set.field.sensitive;
                 out.value(&set.value, set.field);
+                out.redacting = before;
             }
         });
     }
@@ -61,9 +69,6 @@ impl Writer {
     }
 
     fn value(&mut self, value: &Value, field: &'static Field) {
-        if field.sensitive && !matches!(value, Value::List(_) | Value::Map(_)) {
-            return self.text(REDACTED);
-        }
         match value {
             Value::List(items) => self.block('[', ']', items.len(), |out, at| out.value(&items[at].value, field)),
             Value::Map(entries) => {
@@ -71,7 +76,7 @@ impl Writer {
                 self.block('{', '}', entries.len(), |out, at| {
                     let (key, item) = &entries[at];
                     out.key(key);
-                    if field.sensitive { out.text(REDACTED) } else { out.value(&item.value, inner) }
+                    out.value(&item.value, inner);
                 });
             }
             Value::Enum(number) => match (field.kind == Kind::Enum).then(|| field.enumeration().name_of(*number)) {
@@ -97,6 +102,12 @@ impl Writer {
                 value if *value > 0.0 => "Infinity",
                 _ => "-Infinity",
             }),
+            Value::Text(_) if self.redacting => self.text(REDACTED),
+            Value::Json(_) if self.redacting => self.out.push_str("{}"),
+            Value::Bytes(_) if self.redacting => {
+                let text = base64(REDACTED.as_bytes());
+                self.text(&text);
+            }
             Value::Text(text) => self.text(text),
             Value::Bytes(bytes) => {
                 let text = base64(bytes);
@@ -173,6 +184,17 @@ impl Writer {
     }
 }
 
+/// Whether something of the value remains when it is redacted.
+fn can_be_redacted(value: &Value) -> bool {
+    match value {
+        Value::Text(_) | Value::Bytes(_) | Value::Message(_) | Value::Any(_) => true,
+        Value::List(items) => items.iter().all(|item| can_be_redacted(&item.value)),
+        Value::Map(entries) => entries.iter().all(|(_, item)| can_be_redacted(&item.value)),
+        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) => false,
+        Value::Enum(_) | Value::Duration(_) | Value::Json(_) => false,
+    }
+}
+
 fn is_64_bit(field: &Field) -> bool {
     match field.kind {
         Kind::Int64 | Kind::Uint64 => true,
@@ -194,4 +216,69 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::write;
+    use crate::problem::Report;
+    use crate::reader::{self, Unknown};
+    use crate::schema::MessageType;
+
+    /// Reads a message of this type and writes it without line breaks.
+    #[track_caller]
+    fn check(kind: &str, text: &str, expect: &str) {
+        let mut report = Report::new("f");
+        let node = crate::document::parse(text, &mut report).expect("YAML");
+        let kind = MessageType::by_name(kind).expect("a type");
+        let message = reader::read(&node, kind, Unknown::Refused, &mut report).expect("a message");
+        assert_eq!(report.problems, []);
+        let written: String = write(&message).lines().map(str::trim_start).collect();
+        assert_eq!(written, expect);
+    }
+
+    #[test]
+    fn values_are_written_as_protobuf_writes_json() {
+        check("envoy.config.core.v3.Node", "{id: \"a\\n\\\"\\u0001é\", cluster: ''}", r#"{"id": "a\n\"\u0001é"}"#);
+        check("envoy.config.core.v3.DataSource", "inlineBytes: aGVsbG8", r#"{"inline_bytes": "aGVsbG8="}"#);
+        let cluster = "envoy.config.cluster.v3.Cluster";
+        check(
+            cluster,
+            "{name: a, connect_timeout: 0.25s, cleanup_interval: 3600s, dns_refresh_rate: 1.000000001s, lb_policy: maglev}",
+            concat!(
+                r#"{"name": "a","connect_timeout": "0.250s","cleanup_interval": "3600s","#,
+                r#""dns_refresh_rate": "1.000000001s","lb_policy": "MAGLEV"}"#
+            ),
+        );
+        check(
+            cluster,
+            "{name: a, type: 0, respect_dns_ttl: false, per_connection_buffer_limit_bytes: 0, metadata: {filter_metadata: {m: {x: [1, null, yes]}}}}",
+            concat!(
+                r#"{"name": "a","type": "STATIC","per_connection_buffer_limit_bytes": 0,"#,
+                r#""metadata": {"filter_metadata": {"m": {"x": [1,null,true]}}}}"#
+            ),
+        );
+        check(
+            "envoy.config.route.v3.VirtualHost",
+            "{name: v, domains: '*', request_body_buffer_limit: 5}",
+            r#"{"name": "v","domains": ["*"],"request_body_buffer_limit": "5"}"#,
+        );
+        check(
+            "envoy.config.core.v3.TypedExtensionConfig",
+            "{name: a, typed_config: {'@type': t/google.protobuf.Duration, value: 5s}}",
+            r#"{"name": "a","typed_config": {"@type": "t/google.protobuf.Duration","value": "5s"}}"#,
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        check(
+            "envoy.extensions.transport_sockets.tls.v3.TlsCertificate",
+            "{certificate_chain: {inline_string: c}, private_key: {inline_string: k}, password: {inline_bytes: cA}}",
+            concat!(
+                r#"{"certificate_chain": {"inline_string": "c"},"private_key": {"inline_string": "[redacted]"},"#,
+                r#""password": {"inline_bytes": "W3JlZGFjdGVkXQ=="}}"#
+            ),
+        );
+    }
 }
