@@ -10,29 +10,57 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Arg, ArgMatches, Command, value_parser};
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
 use ringway_protocols::{HeadTable, Limits, Method};
 use ringway_runtime::{Core, IoChoice, Options, Stream, Wake};
 
-/// Closed-loop HTTP/1.1 load: each connection sends its next GET when the last is answered.
-#[derive(Parser)]
-#[command(name = "ringway-load", version)]
+/// What is to be sent, where, and for how long.
 struct Args {
-    /// Where to send: ADDRESS:PORT.
     target: SocketAddr,
-    /// The path to ask for.
-    #[arg(long, default_value = "/")]
     path: String,
-    /// Connections, all on one core.
-    #[arg(short, long, default_value_t = 64)]
     connections: usize,
-    /// How long, in seconds.
-    #[arg(short, long, default_value_t = 10)]
-    duration: u64,
-    /// auto, ring or poll.
-    #[arg(long, default_value = "auto", value_parser = parse_io)]
+    duration_s: u64,
     io: IoChoice,
+}
+
+fn command() -> Command {
+    Command::new("ringway-load")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Closed-loop HTTP/1.1 load: each connection sends its next GET when the last is answered")
+        .arg(Arg::new("target").required(true).value_name("ADDRESS:PORT").value_parser(value_parser!(SocketAddr)))
+        .arg(Arg::new("path").long("path").default_value("/").help("The path to ask for"))
+        .arg(
+            Arg::new("connections")
+                .short('c')
+                .long("connections")
+                .default_value("64")
+                .value_parser(value_parser!(u32).range(1..))
+                .help("Connections, all on one core"),
+        )
+        .arg(
+            Arg::new("duration")
+                .short('d')
+                .long("duration")
+                .default_value("10")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("How long, in seconds"),
+        )
+        .arg(Arg::new("io").long("io").default_value("auto").value_parser(parse_io).help("auto, ring or poll"))
+}
+
+impl Args {
+    fn from(mut matches: ArgMatches) -> Self {
+        const DEFAULTED: &str = "required or with a default";
+        let connections: u32 = matches.remove_one("connections").expect(DEFAULTED);
+        Self {
+            target: matches.remove_one("target").expect(DEFAULTED),
+            path: matches.remove_one("path").expect(DEFAULTED),
+            connections: connections as usize,
+            duration_s: matches.remove_one("duration").expect(DEFAULTED),
+            io: matches.remove_one("io").expect(DEFAULTED),
+        }
+    }
 }
 
 fn parse_io(text: &str) -> Result<IoChoice, String> {
@@ -58,7 +86,7 @@ fn bump(cell: &Cell<u64>, by: u64) {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from(command().get_matches());
     let options = Options { io: args.io, ..Options::default() };
     let wake = match Wake::new() {
         Ok(wake) => wake,
@@ -68,7 +96,7 @@ fn main() -> ExitCode {
     let run = ringway_runtime::run(&options, wake, move |core, report| async move {
         println!("{report}");
         let tally = Rc::new(Tally::default());
-        let until = core.now() + Duration::from_secs(args.duration);
+        let until = core.now() + Duration::from_secs(args.duration_s);
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", args.path, args.target).into_bytes();
         let request = Rc::new(request);
         for _ in 0..args.connections {

@@ -165,6 +165,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
         Then::Answer { response, status, complete } => {
             stats.count_status(status);
             stats.downstream_rq_completed.add(1);
+            stats.downstream_cx_tx_bytes_total.add(response.len() as u64);
             connection.stream.send(response);
             if complete { After::KeepAlive } else { After::Linger }
         }
@@ -310,6 +311,9 @@ impl<'x> Exchange<'x> {
             self.cluster.state.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
             match self.respond(&upstream).await {
                 Ok(reusable) => {
+                    if replays > 0 {
+                        self.cluster.state.stats.upstream_rq_retry_success.add(1);
+                    }
                     if reusable {
                         upstream.served += 1;
                         pool.put(&self.worker().core, upstream, self.worker().limits.idle_per_endpoint_max);
@@ -337,6 +341,7 @@ impl<'x> Exchange<'x> {
                 Err(Stop::Client(error)) => {
                     self.cluster.state.stats.upstream_rq_tx_reset.add(1);
                     self.stats.downstream_rq_rx_reset.add(1);
+                    self.stats.downstream_cx_destroy_remote_active_rq.add(1);
                     return match (error, self.response) {
                         (RelayError::Malformed(error), Response::Awaited) => {
                             self.stats.downstream_cx_protocol_error.add(1);
@@ -420,6 +425,7 @@ impl<'x> Exchange<'x> {
                 Ok(Some(head)) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
                     let rest = bytes.slice(head.consumed..bytes.len());
+                    self.cluster.state.stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
                     if head.status >= 200 {
                         break (head, rest);
                     }
@@ -438,21 +444,31 @@ impl<'x> Exchange<'x> {
         };
         let (head, rest) = head;
         self.begin(&head);
+        self.stats.downstream_cx_tx_bytes_total.add(head.out.len() as u64);
         self.connection.stream.send(head.out);
         let framing = if head.whole { Framing::None } else { head.framing };
         let mut download = Relay::new(framing, head.framing_out);
+        let mut whole = Ok(());
         if !download.is_done() && !rest.is_empty() {
             // Fed directly: it needs no second look at the socket.
             let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
-            fed.map_err(|error| self.cut(&error))?;
+            whole = fed.map_err(|error| self.cut(&error));
         } else if !rest.is_empty() {
             upstream.stream.unread(rest);
         }
-        if !download.is_done() {
-            poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await?;
+        if whole.is_ok() && !download.is_done() {
+            whole = poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await;
         }
         let stats = &self.cluster.state.stats;
+        stats.upstream_cx_rx_bytes_total.add(download.received);
+        stats.upstream_cx_tx_bytes_total.add(self.upload.sent);
+        self.stats.downstream_cx_tx_bytes_total.add(download.sent);
+        self.stats.downstream_cx_rx_bytes_total.add(self.upload.received);
+        whole?;
         stats.upstream_rq_completed.add(1);
+        if !head.upstream_keep_alive {
+            stats.upstream_cx_close_notify.add(1);
+        }
         Ok(head.upstream_keep_alive && self.upload.is_done())
     }
 
@@ -620,6 +636,8 @@ impl<'x> Exchange<'x> {
     /// Ends the exchange with a reply of our own, if the response has not begun; else cuts it short.
     fn answer_local(self, local: Local<'_>) -> After {
         if self.response == Response::Begun {
+            self.stats.downstream_rq_tx_reset.add(1);
+            self.stats.downstream_cx_destroy_local_active_rq.add(1);
             return After::Abort;
         }
         let worker = self.worker();
@@ -628,11 +646,16 @@ impl<'x> Exchange<'x> {
         self.stats.count_status(local.status);
         self.cluster.state.stats.count_status(local.status);
         self.stats.downstream_rq_completed.add(1);
-        self.connection.stream.send(reply::write(worker, local, close, self.method == Method::Head));
+        let reply = reply::write(worker, local, close, self.method == Method::Head);
+        self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
+        self.connection.stream.send(reply);
         if close { After::Linger } else { After::KeepAlive }
     }
 
     fn finish(self) -> After {
+        if self.worker().closes_after(self.connection.key) {
+            self.stats.downstream_cx_drain_close.add(1);
+        }
         self.stats.downstream_rq_completed.add(1);
         if self.keep_alive { After::KeepAlive } else { After::Linger }
     }

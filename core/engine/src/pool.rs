@@ -27,7 +27,7 @@ pub(crate) struct Upstream {
     pub(crate) stream: Stream,
     /// Exchanges it has completed.
     pub(crate) served: u32,
-    _permit: ConnectionPermit,
+    permit: ConnectionPermit,
 }
 
 /// One connection's place under `max_connections`, and its lines in the statistics.
@@ -67,7 +67,7 @@ impl Drop for ConnectionPermit {
 
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
-        Self { stream, served: 0, _permit: permit }
+        Self { stream, served: 0, permit }
     }
 }
 
@@ -190,7 +190,11 @@ impl EndpointPool {
         let mut idle = self.idle.borrow_mut();
         let mut at = 0;
         while at < idle.len() {
-            if !idle[at].upstream.stream.is_quiet() || now >= idle[at].since + self.idle_timeout {
+            let old = now >= idle[at].since + self.idle_timeout;
+            if old {
+                idle[at].upstream.permit.cluster.stats.upstream_cx_idle_timeout.add(1);
+            }
+            if old || !idle[at].upstream.stream.is_quiet() {
                 closed.push(idle.remove(at));
             } else {
                 at += 1;

@@ -39,6 +39,9 @@ pub(crate) struct Relay {
     read: bool,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
+    /// Bytes received for it and bytes handed to the sink, framing included.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
     /// A trailer section that has not arrived whole.
     carry: Option<BlockMut>,
 }
@@ -56,6 +59,8 @@ impl Relay {
             done,
             read: false,
             moved: 0,
+            received: 0,
+            sent: 0,
             carry: None,
         }
     }
@@ -129,6 +134,7 @@ impl Relay {
     /// Decodes one received chunk and queues what it holds. What lies behind the end of the body goes back.
     pub(crate) fn feed(&mut self, worker: &Worker, chunk: Chunk, from: &Stream, to: &Stream) -> Result<(), RelayError> {
         self.read = true;
+        self.received += chunk.len() as u64;
         let chunk = match self.carry.take() {
             None => chunk,
             Some(carry) => worker.join(carry, &chunk),
@@ -151,6 +157,7 @@ impl Relay {
             at += step.consumed;
             if self.done {
                 if at < chunk.len() {
+                    self.received -= (chunk.len() - at) as u64;
                     from.unread(chunk.slice(at..chunk.len()));
                 }
                 return Ok(());
@@ -171,10 +178,16 @@ impl Relay {
             }
             let mut size = [0; 18];
             line.put(chunk_header(data.len(), &mut size));
-            to.send(line.finish());
+            self.send(line.finish(), to);
             self.chunk_open = true;
         }
-        to.send(data);
+        self.send(data, to);
+    }
+
+    #[inline]
+    fn send(&mut self, chunk: Chunk, to: &Stream) {
+        self.sent += chunk.len() as u64;
+        to.send(chunk);
     }
 
     fn finish(&mut self, worker: &Worker, to: &Stream, trailers: &[u8]) {
@@ -186,7 +199,7 @@ impl Relay {
                 end.put(CHUNK_END);
             }
             encode_trailers(trailers, std::iter::empty(), &mut end);
-            to.send(end.finish());
+            self.send(end.finish(), to);
         }
     }
 }

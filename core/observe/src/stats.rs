@@ -40,8 +40,6 @@ block! {
         upstream_cx_connect_timeout: Counter,
         /// Times that `max_connections` stood in the way.
         upstream_cx_overflow: Counter,
-        /// Times that the limit of pools stood in the way.
-        upstream_cx_pool_overflow: Counter,
         /// Connections closed.
         upstream_cx_destroy: Counter,
         /// Connections closed because they were idle for too long.
@@ -64,14 +62,10 @@ block! {
         upstream_rq_retry: Counter,
         /// Retries that brought a response.
         upstream_rq_retry_success: Counter,
-        /// Retries refused by `max_retries`.
-        upstream_rq_retry_overflow: Counter,
         /// Requests that the peer ended before its response was complete.
         upstream_rq_rx_reset: Counter,
         /// Requests that we ended before the response was complete.
         upstream_rq_tx_reset: Counter,
-        /// Requests given up while they waited for a connection.
-        upstream_rq_cancelled: Counter,
     }
 }
 
@@ -86,10 +80,6 @@ block! {
         downstream_cx_destroy: Counter,
         /// Connections refused by a connection limit of the listener.
         downstream_cx_overflow: Counter,
-        /// Connections refused by the connection limit of the process.
-        downstream_global_cx_overflow: Counter,
-        /// Connections for which no filter chain matched.
-        no_filter_chain_match: Counter,
     }
 }
 
@@ -146,8 +136,6 @@ block! {
         downstream_cx_protocol_error: Counter,
         /// Connections closed by a drain.
         downstream_cx_drain_close: Counter,
-        /// Requests that took longer than the request timeout.
-        downstream_rq_timeout: Counter,
         /// Requests whose head took longer than `request_headers_timeout`.
         downstream_rq_header_timeout: Counter,
         /// Requests silent for longer than `stream_idle_timeout`.
@@ -156,8 +144,6 @@ block! {
         downstream_rq_rx_reset: Counter,
         /// Requests that we broke off.
         downstream_rq_tx_reset: Counter,
-        /// Requests whose head or body was larger than allowed.
-        downstream_rq_too_large: Counter,
     }
 }
 
