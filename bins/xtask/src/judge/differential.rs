@@ -20,7 +20,7 @@ use crate::lab::proxy::{Kind, Launch, Proxy};
 use crate::setup;
 use crate::step::Verdict;
 use origin::{Recorded, Recorder};
-use script::{Script, Tag};
+use script::{Odd, Script, Tag};
 
 /// A difference that was looked at and is meant, with the reason.
 struct Expected {
@@ -28,15 +28,21 @@ struct Expected {
     aspect: &'static str,
     /// Only in scripts with this tag; in all if none.
     tag: Option<Tag>,
+    /// Only where the sides are these, Envoy's first; any if none.
+    sides: Option<[&'static str; 2]>,
     reason: &'static str,
 }
 
 const fn always(aspect: &'static str, reason: &'static str) -> Expected {
-    Expected { aspect, tag: None, reason }
+    Expected { aspect, tag: None, sides: None, reason }
 }
 
 const fn within(tag: Tag, aspect: &'static str, reason: &'static str) -> Expected {
-    Expected { aspect, tag: Some(tag), reason }
+    Expected { aspect, tag: Some(tag), sides: None, reason }
+}
+
+const fn exactly(aspect: &'static str, sides: [&'static str; 2], reason: &'static str) -> Expected {
+    Expected { aspect, tag: None, sides: Some(sides), reason }
 }
 
 /// The reviewed list.
@@ -46,7 +52,31 @@ const EXPECTED: &[Expected] = &[
     always("client field x-envoy-*", "Envoy's own response fields; ours come with the HTTP/1 issue"),
     always("origin field x-envoy-*", "Envoy's own request fields; ours come with the HTTP/1 issue"),
     always("origin field x-forwarded-proto", "Envoy adds it; ours comes with the HTTP/1 issue"),
-    always("origin field x-request-id", "Envoy passes or makes one; ours comes with the HTTP/1 issue"),
+    always("origin field x-request-id", "Envoy drops a client's; ours comes with the HTTP/1 issue"),
+    exactly(
+        "origin field connection",
+        ["nothing", "[\"TE\"]"],
+        "RFC 9110 §10.1.4: who sends TE nominates it in Connection; Envoy does not",
+    ),
+    exactly(
+        "origin framing",
+        ["length", "none"],
+        "Envoy adds content-length: 0 to OPTIONS, DELETE, ... without a body (the empty body itself is compared)",
+    ),
+    within(Tag::Expect, "origin field expect", "Envoy answers 100 itself; we pass Expect on (RFC 9110 §10.1.1)"),
+    within(Tag::Trailers, "client field x-sum (trailer)", "Envoy drops trailers of HTTP/1 unless told otherwise"),
+    within(Tag::Trailers, "client field trailer", "we drop Trailer where, as after HEAD, no trailers follow"),
+    within(Tag::Nominated, "client field x-secret", "RFC 9110 §7.6.1: a nominated field ends here; Envoy passes it on"),
+    within(Tag::Created, "client field location", "Envoy adds the request's own URL to a 201 of its own"),
+    within(Tag::Unread, "client end", "Envoy ends a connection whose body it did not read; we read it and go on"),
+    within(Tag::Local, "client answers (more)", "Envoy leaves unanswered what is pipelined after a reply of its own"),
+    within(Tag::Local, "origin requests (more)", "we pass on what is pipelined after a reply of our own"),
+    within(
+        Tag::Cut,
+        "client answers",
+        "we reset a client whose answer is cut short, and a reset may overtake the bytes",
+    ),
+    within(Tag::Reset, "origin requests", "we try an idempotent request again when a reused connection died"),
 ];
 
 /// Where nothing listens: a connection to it is refused at once.
@@ -106,19 +136,36 @@ fn judge(bench: &Bench) -> Result<String, String> {
     let requests: usize = scripts.iter().map(|script| script.requests()).sum();
     let [envoy, ours] = [side(bench, Kind::Envoy, "theirs")?, side(bench, bench.kind, "ours")?];
     let mut uses = vec![0_usize; EXPECTED.len()];
+    let mut odd_uses = 0;
     let mut unexpected: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (index, script) in scripts.iter().enumerate() {
         let [theirs, own] = [play(&envoy, script), play(&ours, script)];
-        for (aspect, text) in differences(&theirs, &own, script) {
-            match EXPECTED.iter().position(|row| row.holds(&aspect, script)) {
+        if let Some(odd) = script.odd() {
+            match judge_odd(odd, &theirs, &own) {
+                Ok(true) => odd_uses += 1,
+                Ok(false) => {}
+                Err(why) => unexpected.entry(format!("odd: {}", odd.name)).or_default().push(why),
+            }
+            if odd.meant.is_some() {
+                continue;
+            }
+        }
+        for difference in differences(&theirs, &own, script) {
+            match EXPECTED.iter().position(|row| row.holds(&difference, script)) {
                 Some(row) => uses[row] += 1,
-                None => unexpected.entry(aspect).or_default().push(format!("#{index} {script}: {text}")),
+                None => {
+                    let aspect = script.odd().map_or(difference.aspect.clone(), |odd| format!("odd: {}", odd.name));
+                    let Difference { aspect: what, theirs, own } = difference;
+                    let case = format!("{what}: Envoy {theirs}, Ringway {own}: #{index} {script}");
+                    unexpected.entry(aspect).or_default().push(case);
+                }
             }
         }
     }
     for (row, uses) in EXPECTED.iter().zip(&uses) {
         println!("expected x{uses:<4} {:<32} {}", row.aspect, row.reason);
     }
+    println!("expected x{odd_uses:<4} odd requests that are meant to be answered otherwise, each with its own reason");
     for (aspect, cases) in &unexpected {
         println!("UNEXPECTED x{} {aspect}", cases.len());
         cases.iter().take(4).for_each(|case| println!("    {case}"));
@@ -129,19 +176,44 @@ fn judge(bench: &Bench) -> Result<String, String> {
     }
     let line = format!("{requests} requests in {} scripts from seed {}", scripts.len(), bench.seed);
     if unexpected.is_empty() {
-        return Ok(format!("{line}: {} expected differences, no other", uses.iter().sum::<usize>()));
+        return Ok(format!("{line}: {} expected differences, no other", uses.iter().sum::<usize>() + odd_uses));
     }
     let list: Vec<String> = unexpected.iter().map(|(aspect, cases)| format!("{aspect} x{}", cases.len())).collect();
     Err(format!("{line}: unexpected: {}", list.join(", ")))
 }
 
 impl Expected {
-    fn holds(&self, aspect: &str, script: &Script) -> bool {
+    fn holds(&self, difference: &Difference, script: &Script) -> bool {
         let named = match self.aspect.strip_suffix('*') {
-            Some(start) => aspect.starts_with(start),
-            None => aspect == self.aspect,
+            Some(start) => difference.aspect.starts_with(start),
+            None => difference.aspect == self.aspect,
         };
-        named && self.tag.is_none_or(|tag| script.has(tag))
+        let sided = self.sides.is_none_or(|[theirs, own]| difference.theirs == theirs && difference.own == own);
+        named && sided && self.tag.is_none_or(|tag| script.has(tag))
+    }
+}
+
+/// One aspect in which the sides differ.
+#[derive(Debug)]
+struct Difference {
+    aspect: String,
+    theirs: String,
+    own: String,
+}
+
+/// Whether an odd request was answered otherwise, as it is meant to be; an error if it was answered in a third way.
+fn judge_odd(odd: &Odd, theirs: &Played, own: &Played) -> Result<bool, String> {
+    let [envoy, ringway] = [&theirs, &own].map(|played| played.answers.first().map_or(0, |answer| answer.status));
+    let refused = ringway >= 400;
+    if refused && !own.recorded.is_empty() {
+        return Err(format!("refused with {ringway}, yet the origin got {}", lines(&own.recorded)));
+    }
+    match odd.meant {
+        None => Ok(false),
+        Some(meant) if (envoy, ringway) == (meant.envoy, meant.ringway) => Ok(true),
+        Some(meant) => {
+            Err(format!("Envoy {envoy}, Ringway {ringway}; reviewed were {} and {}", meant.envoy, meant.ringway))
+        }
     }
 }
 
@@ -231,14 +303,16 @@ fn end_to_end(head: &Head) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Each aspect in which two sides differ, and how.
-fn differences(theirs: &Played, own: &Played, script: &Script) -> Vec<(String, String)> {
+fn differences(theirs: &Played, own: &Played, script: &Script) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differ = |aspect: &str, theirs: String, own: String| {
         if theirs != own {
-            found.push((aspect.to_owned(), format!("Envoy {theirs}, Ringway {own}")));
+            found.push(Difference { aspect: aspect.to_owned(), theirs, own });
         }
     };
-    differ("client answers", statuses(&theirs.answers), statuses(&own.answers));
+    let more = |theirs: usize, own: usize| if own > theirs { " (more)" } else { "" };
+    let answers = format!("client answers{}", more(theirs.answers.len(), own.answers.len()));
+    differ(&answers, statuses(&theirs.answers), statuses(&own.answers));
     for (theirs, own) in theirs.answers.iter().zip(&own.answers) {
         differ("client status", theirs.status.to_string(), own.status.to_string());
         differ("client framing", theirs.framing.to_owned(), own.framing.to_owned());
@@ -253,8 +327,17 @@ fn differences(theirs: &Played, own: &Played, script: &Script) -> Vec<(String, S
             }
         }
     }
-    differ("origin requests", lines(&theirs.recorded), lines(&own.recorded));
-    for (theirs, own) in theirs.recorded.iter().zip(&own.recorded) {
+    let (theirs_once, own_once) = (once(&theirs.recorded, script), once(&own.recorded, script));
+    let requests = format!("origin requests{}", more(theirs_once.len(), own_once.len()));
+    differ(&requests, lines(&theirs.recorded), lines(&own.recorded));
+    // Only what is idempotent may come twice (RFC 9110 §9.2.2).
+    let sent = script.methods.iter().filter(|method| matches!(**method, "POST" | "PATCH")).count();
+    let is_unsafe = |line: &str| line.starts_with("POST ") || line.starts_with("PATCH ");
+    let came = own.recorded.iter().filter(|request| is_unsafe(&request.head.line)).count();
+    if came > sent && script.odd().is_none() {
+        differ("origin requests that must not be repeated", sent.to_string(), came.to_string());
+    }
+    for (theirs, own) in theirs_once.iter().zip(&own_once) {
         if !script.has(Tag::Weighted) {
             differ("origin chosen", theirs.origin.to_owned(), own.origin.to_owned());
         }
@@ -268,12 +351,29 @@ fn differences(theirs: &Played, own: &Played, script: &Script) -> Vec<(String, S
     found
 }
 
+/// The requests at an origin, one that was tried again counted once.
+fn once<'a>(recorded: &'a [Recorded], script: &Script) -> Vec<&'a Recorded> {
+    let mut kept: Vec<&Recorded> = Vec::new();
+    for request in recorded {
+        if !(script.has(Tag::Reset) && kept.last().is_some_and(|last| last.head == request.head)) {
+            kept.push(request);
+        }
+    }
+    kept
+}
+
 fn names<'a>(one: &'a BTreeMap<String, Vec<String>>, other: &'a BTreeMap<String, Vec<String>>) -> BTreeSet<&'a str> {
     one.keys().chain(other.keys()).map(String::as_str).collect()
 }
 
+/// The values of a field as one text. Lines of one name are a list, however it is cut into lines (RFC 9110 §5.3), but for
+/// Set-Cookie: Envoy joins the lines of names that it knows.
 fn values(fields: &BTreeMap<String, Vec<String>>, name: &str) -> String {
-    fields.get(name).map_or_else(|| "nothing".to_owned(), |values| format!("{values:?}"))
+    match fields.get(name) {
+        None => "nothing".to_owned(),
+        Some(values) if name == "set-cookie" => format!("{values:?}"),
+        Some(values) => format!("[{:?}]", values.join(",")),
+    }
 }
 
 fn statuses(answers: &[Answer]) -> String {
@@ -315,8 +415,8 @@ mod tests {
         let found = differences(theirs, own, &script);
         let unexpected: Vec<&str> = found
             .iter()
-            .filter(|(aspect, _)| !EXPECTED.iter().any(|row| row.holds(aspect, &script)))
-            .map(|(aspect, _)| aspect.as_str())
+            .filter(|difference| !EXPECTED.iter().any(|row| row.holds(difference, &script)))
+            .map(|difference| difference.aspect.as_str())
             .collect();
         assert_eq!(unexpected, expect, "{found:?}");
     }

@@ -1,4 +1,4 @@
-//! What a client sends in the differential: requests drawn by chance, and a list of bad ones.
+//! What a client sends in the differential: requests drawn by chance, and a list of odd ones.
 
 use std::fmt;
 
@@ -11,16 +11,20 @@ pub(super) enum Tag {
     Weighted,
     /// The origin closes without an answer.
     Reset,
-    /// The origin's answer is not HTTP.
-    BadOrigin,
+    /// The origin ends within its body.
+    Cut,
     /// The origin's Connection field nominates another.
     Nominated,
     /// Has trailers.
     Trailers,
     /// Asks for 100 (Continue).
     Expect,
-    /// One of [`BAD`], by its name.
-    Bad(&'static str),
+    /// Is answered by the proxy itself.
+    Local,
+    /// Has a body and is answered by the proxy itself, which may not have read it.
+    Unread,
+    /// Gets a 201 of the proxy's own.
+    Created,
 }
 
 /// One connection of a client.
@@ -31,12 +35,18 @@ pub(super) struct Script {
     /// The methods of the requests, which say how answers are framed.
     pub(super) methods: Vec<&'static str>,
     tags: Vec<Tag>,
+    odd: Option<&'static Odd>,
 }
 
 impl Script {
     /// Whether it has this tag.
     pub(super) fn has(&self, tag: Tag) -> bool {
         self.tags.contains(&tag)
+    }
+
+    /// The odd request that it is, if it is one.
+    pub(super) fn odd(&self) -> Option<&'static Odd> {
+        self.odd
     }
 
     /// How many requests it sends.
@@ -49,19 +59,20 @@ impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.pieces.concat();
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned();
-        write!(f, "{:?} {start:?}", self.tags)
+        let name = self.odd.map_or("", |odd| odd.name);
+        write!(f, "{name}{:?} {start:?}", self.tags)
     }
 }
 
 /// Scripts with `count` requests together, or a few more.
 pub(super) fn generate(chance: &mut Chance, count: usize) -> Vec<Script> {
     let mut scripts = Vec::new();
-    let (mut requests, mut bad) = (0, 0);
+    let (mut requests, mut odd) = (0, 0);
     while requests < count {
         let script = match chance.below(10) {
             0 | 1 => {
-                bad += 1;
-                bad_request(bad - 1)
+                odd += 1;
+                odd_request(odd - 1)
             }
             2 => pipeline(chance),
             _ => one(chance),
@@ -96,15 +107,15 @@ const PATHS: &[(&str, Option<Tag>)] = &[
     ("/a/hop", None),
     ("/a/nominated", Some(Tag::Nominated)),
     ("/a/reset", Some(Tag::Reset)),
-    ("/a/garbage", Some(Tag::BadOrigin)),
-    ("/a/both", Some(Tag::BadOrigin)),
-    ("/a/cut", Some(Tag::BadOrigin)),
+    ("/a/garbage", None),
+    ("/a/both", None),
+    ("/a/cut", Some(Tag::Cut)),
     ("/timeout/silent", None),
     ("/timeout/quick", None),
     ("/dead/x", None),
     ("/nowhere", None),
-    ("/direct", None),
-    ("/direct/more?and=query", None),
+    ("/direct", Some(Tag::Created)),
+    ("/direct/more?and=query", Some(Tag::Created)),
     ("/empty", None),
     ("/weighted/x", Some(Tag::Weighted)),
     ("/a/%2e%2e/b/x", None),
@@ -176,6 +187,9 @@ fn pipeline(chance: &mut Chance) -> Script {
 fn request(chance: &mut Chance, script: &mut Script) -> Vec<u8> {
     let method = *chance.pick(METHODS);
     let (path, tag) = *chance.pick(PATHS);
+    let is_local =
+        ["/exactly", "/nowhere", "/direct", "/empty", "/dead", "/A/"].iter().any(|start| path.starts_with(start));
+    script.tags.extend(is_local.then_some(Tag::Local));
     script.methods.push(method);
     script.tags.extend(tag);
     let mut fields = vec![format!("Host: {}", chance.pick(HOSTS))];
@@ -187,6 +201,7 @@ fn request(chance: &mut Chance, script: &mut Script) -> Vec<u8> {
     if matches!(method, "POST" | "PUT" | "PATCH") || chance.once_in(8) {
         let size = *chance.pick(&[0, 1, 10, 1_000, 16_384, 100_000]);
         let content = chance.bytes(size);
+        script.tags.extend(is_local.then_some(Tag::Unread));
         if chance.once_in(2) {
             fields.push("Transfer-Encoding: chunked".to_owned());
             body = chunked(chance, &content, script);
@@ -226,72 +241,158 @@ fn chunked(chance: &mut Chance, mut content: &[u8], script: &mut Script) -> Vec<
     body
 }
 
-/// Requests that break a rule, or are odd; each has a name by which a reviewed difference is confined to it.
-const BAD: &[(&str, &str)] = &[
-    (
+/// A request that breaks a rule, or is rare.
+#[derive(Debug)]
+pub(super) struct Odd {
+    /// What is odd about it.
+    pub(super) name: &'static str,
+    text: &'static str,
+    /// Where the two are meant to answer differently.
+    pub(super) meant: Option<Meant>,
+}
+
+/// What each answers to an odd request, by status (0: no answer), and why ours is another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meant {
+    pub(super) envoy: u16,
+    pub(super) ringway: u16,
+    #[expect(dead_code, reason = "for who reads the table")]
+    pub(super) reason: &'static str,
+}
+
+const fn same(name: &'static str, text: &'static str) -> Odd {
+    Odd { name, text, meant: None }
+}
+
+const fn other(name: &'static str, text: &'static str, envoy: u16, ringway: u16, reason: &'static str) -> Odd {
+    Odd { name, text, meant: Some(Meant { envoy, ringway, reason }) }
+}
+
+const ODD: &[Odd] = &[
+    same(
         "length and coding",
         "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ),
-    ("two lengths", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
-    ("a length twice", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
-    ("a list of lengths", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
-    ("a signed length", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
-    ("a length of letters", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: abc\r\n\r\n"),
-    ("a length too long", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
-    ("another coding", "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"),
-    ("chunked is not last", "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
-    (
+    same("two lengths", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+    same("a length twice", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+    same("a list of lengths", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 3\r\n\r\nabc"),
+    same("a signed length", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc"),
+    same("a length of letters", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: abc\r\n\r\n"),
+    same("a length too long", "POST /a/x HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999\r\n\r\n"),
+    other(
+        "another coding",
+        "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        501,
+        400,
+        "RFC 9112 §6.3: chunked is not last",
+    ),
+    other(
+        "chunked is not last",
+        "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+        501,
+        400,
+        "RFC 9112 §6.3: chunked is not last",
+    ),
+    other(
         "chunked twice",
         "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        501,
+        400,
+        "RFC 9112 §7.1 forbids it",
     ),
-    ("a chunk size of no digits", "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n"),
-    (
+    same("a chunk size of no digits", "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n\r\n"),
+    same(
         "a chunk size too long",
         "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc\r\n0\r\n\r\n",
     ),
-    (
+    other(
         "a chunk longer than it says",
         "POST /a/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n",
+        200,
+        400,
+        "RFC 9112 §7.1: no CRLF after the chunk",
     ),
-    ("no host", "GET /a/x HTTP/1.1\r\nX-A: 1\r\n\r\n"),
-    ("two hosts", "GET /a/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
-    ("an empty host", "GET /a/x HTTP/1.1\r\nHost:\r\n\r\n"),
-    ("a host with a path", "GET /a/x HTTP/1.1\r\nHost: a/b\r\n\r\n"),
-    ("a space before the colon", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A : 1\r\n\r\n"),
-    ("a folded field", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n 2\r\n\r\n"),
-    ("a field without colon", "GET /a/x HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n"),
-    ("a field without name", "GET /a/x HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n"),
-    ("a bare LF", "GET /a/x HTTP/1.1\nHost: a\n\n"),
-    ("a bare CR", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\r2\r\n\r\n"),
-    ("a NUL in a value", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\u{0}2\r\n\r\n"),
-    ("a control byte in a value", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\u{1}2\r\n\r\n"),
-    ("a space in the target", "GET /a/x y HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("no version", "GET /a/x\r\nHost: a\r\n\r\n"),
-    ("version 2.0", "GET /a/x HTTP/2.0\r\nHost: a\r\n\r\n"),
-    ("version 1.0", "GET /a/x HTTP/1.0\r\nHost: a\r\n\r\n"),
-    ("version 1.2", "GET /a/x HTTP/1.2\r\nHost: a\r\n\r\n"),
-    ("a lower-case method", "get /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("an unknown method", "BREW /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("a relative target", "GET a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("a fragment", "GET /a/x#top HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("options of the server", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("connect", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
-    ("trace", "TRACE /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("an upgrade", "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
-    ("empty lines before", "\r\n\r\nGET /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    ("not HTTP at all", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n"),
-    ("many fields", "*fields"),
-    ("a head too long", "*long"),
+    other("no host", "GET /a/x HTTP/1.1\r\nX-A: 1\r\n\r\n", 400, 400, "only the text of the body is another"),
+    other("two hosts", "GET /a/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 200, 400, "RFC 9112 §3.2 demands 400"),
+    other("an empty host", "GET /a/x HTTP/1.1\r\nHost:\r\n\r\n", 200, 400, "RFC 9110 §4.2.1: an http URI has a host"),
+    same("a host with a path", "GET /a/x HTTP/1.1\r\nHost: a/b\r\n\r\n"),
+    same("a space before the colon", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A : 1\r\n\r\n"),
+    other(
+        "a folded field",
+        "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\r\n 2\r\n\r\n",
+        200,
+        400,
+        "RFC 9112 §5.2 lets a server refuse it",
+    ),
+    same("a field without colon", "GET /a/x HTTP/1.1\r\nHost: a\r\nnonsense\r\n\r\n"),
+    same("a field without name", "GET /a/x HTTP/1.1\r\nHost: a\r\n: 1\r\n\r\n"),
+    other(
+        "a bare LF",
+        "GET /a/x HTTP/1.1\nHost: a\n\n",
+        200,
+        400,
+        "one line end only: what two parsers may read otherwise is refused",
+    ),
+    other("a bare CR", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\r2\r\n\r\n", 200, 400, "RFC 9112 §2.2 has it invalid"),
+    same("a NUL in a value", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\u{0}2\r\n\r\n"),
+    same("a control byte in a value", "GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: 1\u{1}2\r\n\r\n"),
+    same("a space in the target", "GET /a/x y HTTP/1.1\r\nHost: a\r\n\r\n"),
+    same("no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n"),
+    other("no version", "GET /a/x\r\nHost: a\r\n\r\n", 426, 400, "there is no such request line in HTTP/1.1"),
+    other("version 2.0", "GET /a/x HTTP/2.0\r\nHost: a\r\n\r\n", 426, 505, "RFC 9110 §15.6.6"),
+    same("version 1.0", "GET /a/x HTTP/1.0\r\nHost: a\r\n\r\n"),
+    other("version 1.2", "GET /a/x HTTP/1.2\r\nHost: a\r\n\r\n", 426, 505, "RFC 9110 §15.6.6"),
+    other(
+        "a lower-case method",
+        "get /a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        200,
+        "RFC 9110 §9.1: any token is a method; the origin judges it",
+    ),
+    other(
+        "an unknown method",
+        "BREW /a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        400,
+        200,
+        "RFC 9110 §9.1: any token is a method; the origin judges it",
+    ),
+    same("a relative target", "GET a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    other("a fragment", "GET /a/x#top HTTP/1.1\r\nHost: a\r\n\r\n", 400, 400, "only the text of the body is another"),
+    same("options of the server", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
+    other(
+        "connect",
+        "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
+        404,
+        404,
+        "only the connection goes on",
+    ),
+    same("trace", "TRACE /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
+    other(
+        "an upgrade",
+        "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        403,
+        200,
+        "RFC 9110 §7.8: Upgrade may be ignored; upgrades come with their own issue",
+    ),
+    other(
+        "empty lines before",
+        "\r\n\r\nGET /a/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        200,
+        400,
+        "RFC 9112 §2.2 asks for one; this has two",
+    ),
+    same("not HTTP at all", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n"),
+    same("many fields", "*fields"),
+    same("a head too long", "*long"),
 ];
 
-/// Bad requests in their order, again from the first after the last: all of them come before one comes twice.
-fn bad_request(index: usize) -> Script {
-    let (name, text) = BAD[index % BAD.len()];
-    let text = match text {
+/// Odd requests in their order, again from the first after the last: all of them come before one comes twice.
+fn odd_request(index: usize) -> Script {
+    let odd = &ODD[index % ODD.len()];
+    let text = match odd.text {
         "*fields" => format!("GET /a/x HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-A: 1\r\n".repeat(150)),
         "*long" => format!("GET /a/x HTTP/1.1\r\nHost: a\r\nX-A: {}\r\n\r\n", "a".repeat(70_000)),
         text => text.to_owned(),
     };
-    Script { pieces: vec![text.into_bytes()], methods: vec!["GET"], tags: vec![Tag::Bad(name)] }
+    Script { pieces: vec![text.into_bytes()], methods: vec!["GET"], tags: Vec::new(), odd: Some(odd) }
 }
