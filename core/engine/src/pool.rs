@@ -82,6 +82,19 @@ pub struct Parked {
     pub served: u32,
 }
 
+impl Parked {
+    /// Takes an idle connection out of its core. `None` when it is not quiet: something came in on it.
+    pub async fn park(connection: Stream, endpoint: SocketAddr, served: u32) -> Option<Parked> {
+        let connection = connection.detach().await.ok()?;
+        Some(Parked { connection, endpoint, served })
+    }
+
+    /// Makes it a connection of this core.
+    pub fn unpark(self, core: &Core) -> Stream {
+        core.attach(self.connection)
+    }
+}
+
 const _: () = {
     const fn is_send<T: Send>() {}
     is_send::<Parked>();
@@ -229,4 +242,53 @@ async fn care(core: Core, pool: Rc<EndpointPool>) {
         if pool.retired.get() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use ringway_runtime::{IoChoice, Options, Wake, run};
+
+    use super::*;
+
+    fn on_a_core<T: 'static, F: Future<Output = T> + 'static>(work: impl FnOnce(Core) -> F) -> T {
+        let options = Options { io: IoChoice::Poll, ..Options::default() };
+        let wake = Wake::new().expect("an eventfd");
+        run(&options, wake, |core, _| work(core)).expect("the poll driver runs everywhere")
+    }
+
+    #[test]
+    fn a_parked_connection_goes_on_on_another_core() {
+        let origin = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = origin.local_addr().expect("bound");
+        let origin = std::thread::spawn(move || {
+            let (mut stream, _) = origin.accept().expect("a connection");
+            let mut byte = [0];
+            while stream.read_exact(&mut byte).is_ok() {
+                stream.write_all(&[byte[0] + 1]).expect("the other side reads");
+            }
+        });
+        async fn ask(core: &Core, stream: &Stream, byte: u8) -> u8 {
+            let mut block = core.block(1);
+            block.push(byte);
+            stream.send(block.freeze());
+            stream.recv().await.expect("an answer").expect("not the end")[0]
+        }
+        let parked = on_a_core(move |core| async move {
+            let stream = core.connect(address, core.now() + Duration::from_secs(5)).await.expect("it listens");
+            assert_eq!(ask(&core, &stream, 1).await, 2);
+            Parked::park(stream, address, 1).await.expect("quiet")
+        });
+        assert_eq!((parked.endpoint, parked.served), (address, 1));
+        let other_core = std::thread::spawn(move || {
+            on_a_core(|core| async move {
+                let stream = parked.unpark(&core);
+                assert_eq!(ask(&core, &stream, 7).await, 8);
+            });
+        });
+        other_core.join().expect("the other core");
+        origin.join().expect("the origin");
+    }
 }
