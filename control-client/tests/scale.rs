@@ -60,6 +60,10 @@ fn ten_thousand_clusters_and_fifty_thousand_endpoints() {
         }
     }
     measure("clusters", &text);
+    let bootstrap =
+        read_bootstrap(Source { name: "f", text: &text }, &ReadOptions::default()).expect("the file is right");
+    let line: String = bootstrap.dump.to_json().lines().map(str::trim_start).collect();
+    measure("clusters as one line of JSON", &line);
 }
 
 #[test]
