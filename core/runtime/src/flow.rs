@@ -15,6 +15,10 @@ use crate::sys;
 /// come on top. It is armed again at half. One full window of the usual TLS record size.
 pub const RECV_UNREAD_MAX: usize = 16 << 10;
 
+/// Output of several pieces that is no longer than this in all is copied together and sent as one piece: up to here the copy costs
+/// less than the message header and the list of pieces that the kernel would have to read and check.
+pub(crate) const SEND_JOINED_MAX: usize = 2048;
+
 impl Inner {
     // --- From the driver -------------------------------------------------------------------------------------------------
 

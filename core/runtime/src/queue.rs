@@ -152,6 +152,19 @@ impl<const INLINE: usize> ChunkQueue<INLINE> {
         unsafe { &*self.place(index as u32) }
     }
 
+    /// Copies all bytes, in order, to the front of `to`, and says how many there were. Panics when they do not fit.
+    #[inline]
+    pub(crate) fn copy_to(&self, to: &mut [u8]) -> usize {
+        let mut end = 0;
+        for index in 0..self.len() {
+            // SAFETY: in range; the reference is gone before the queue changes.
+            let chunk = unsafe { self.at(index) };
+            to[end..end + chunk.len()].copy_from_slice(chunk);
+            end += chunk.len();
+        }
+        end
+    }
+
     /// Drops bytes from the front, as far as `n` reaches.
     #[inline]
     pub(crate) fn consume(&self, mut n: usize) {

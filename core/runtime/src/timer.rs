@@ -5,6 +5,7 @@
 //! Never fires early: a deadline's tick is rounded up, the present one down. `poll_expired` compares the instants themselves.
 //! Invariant: a scheduled slot is in exactly the list of its `tick`; `tick` <= the deadline's tick whenever there is one.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -55,6 +56,8 @@ struct State {
 /// The timers of one core.
 pub(crate) struct Wheel {
     start: Instant,
+    /// Nothing is due before; `None` when the wheel is empty. It may be too early (an entry has left), never too late.
+    due: Cell<Option<Instant>>,
     state: Leaf<State>,
 }
 
@@ -62,6 +65,7 @@ impl Wheel {
     pub(crate) fn new(start: Instant) -> Wheel {
         Wheel {
             start,
+            due: Cell::new(None),
             state: Leaf::new(State {
                 slots: Vec::new(),
                 free: NIL,
@@ -73,37 +77,34 @@ impl Wheel {
     }
 
     /// The tick that has begun at `at`.
-    #[inline]
     fn tick_floor(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.start);
         since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 
     /// The first tick that begins at or after `at`.
-    #[inline]
     fn tick_ceil(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.start);
         since.as_secs() * 1000 + u64::from(since.subsec_nanos().div_ceil(1_000_000))
     }
 
+    fn begin_of(&self, tick: u64) -> Instant {
+        self.start + Duration::from_millis(tick)
+    }
+
     /// Serves what is due at `now`. Says whether it left something for the next turn.
     #[inline]
     pub(crate) fn advance(&self, now: Instant) -> bool {
-        let tick = self.tick_floor(now);
-        // SAFETY: plain fields.
-        let idle = unsafe {
-            self.state.with(|state| {
-                if tick <= state.elapsed {
-                    return true;
-                }
-                let idle = state.occupied == [0; LEVELS];
-                if idle {
-                    state.elapsed = tick;
-                }
-                idle
-            })
-        };
-        if !idle { self.advance_to(tick) } else { false }
+        match self.due.get() {
+            Some(due) if due <= now => {
+                let left = self.advance_to(self.tick_floor(now));
+                // SAFETY: plain fields.
+                let next = unsafe { self.state.with(|state| state.next_due()) };
+                self.due.set(next.map(|(_, _, tick)| self.begin_of(tick)));
+                left
+            }
+            _ => false,
+        }
     }
 
     fn advance_to(&self, tick: u64) -> bool {
@@ -116,7 +117,7 @@ impl Wheel {
                     unsafe {
                         self.state.with(|state| {
                             let slot = &mut state.slots[index as usize];
-                            slot.due = self.start + Duration::from_millis(slot.tick);
+                            slot.due = self.begin_of(slot.tick);
                         });
                     }
                 }
@@ -133,9 +134,7 @@ impl Wheel {
     /// How long from `now` until the wheel wants to be served; `None` when it is empty.
     #[inline]
     pub(crate) fn until_due(&self, now: Instant) -> Option<Duration> {
-        // SAFETY: plain fields.
-        let (_, _, due) = unsafe { self.state.with(|state| state.next_due())? };
-        Some((self.start + Duration::from_millis(due)).saturating_duration_since(now))
+        self.due.get().map(|due| due.saturating_duration_since(now))
     }
 
     fn insert(&self) -> u32 {
@@ -193,7 +192,7 @@ impl Wheel {
     fn schedule(&self, index: u32, at: Instant) {
         let tick = self.tick_ceil(at);
         // SAFETY: plain fields.
-        unsafe {
+        let next = unsafe {
             self.state.with(|state| {
                 match state.slots[index as usize].place {
                     Place::In(..) => state.unlink(index),
@@ -201,10 +200,12 @@ impl Wheel {
                     Place::Free => unreachable!("a handle names a live timer"),
                 }
                 state.link(index, tick);
-                let tick = state.slots[index as usize].tick;
-                state.slots[index as usize].due = self.start + Duration::from_millis(tick);
-            });
-        }
+                let slot = &mut state.slots[index as usize];
+                slot.due = self.begin_of(slot.tick);
+                state.next_due()
+            })
+        };
+        self.due.set(next.map(|(_, _, tick)| self.begin_of(tick)));
     }
 }
 

@@ -18,7 +18,8 @@ use mio::{Events, Interest, Token};
 
 use crate::chunk::{Chunk, Header};
 use crate::core::Inner;
-use crate::flow::RECV_UNREAD_MAX;
+use crate::flow::{RECV_UNREAD_MAX, SEND_JOINED_MAX};
+use crate::leaf::Leaf;
 use crate::listener::{Accept, ListenSlot};
 use crate::report::StartError;
 use crate::socket::{GENERATION_MASK, Phase, Recv, Send, Socket, flag};
@@ -46,6 +47,8 @@ pub(crate) struct PollDriver {
     /// Listeners to accept from in the next round without a new edge.
     accepts: RefCell<Vec<u32>>,
     events_full: Cell<bool>,
+    /// Where short output is joined.
+    joined: Leaf<Box<[u8; SEND_JOINED_MAX]>>,
 }
 
 impl PollDriver {
@@ -62,6 +65,7 @@ impl PollDriver {
                 reads_spare: RefCell::new(Vec::with_capacity(64)),
                 accepts: RefCell::new(Vec::new()),
                 events_full: Cell::new(false),
+                joined: Leaf::new(Box::new([0; SEND_JOINED_MAX])),
             })
         };
         start().map_err(|error| StartError::new("setting up epoll", error))
@@ -170,6 +174,17 @@ impl PollDriver {
     }
 
     fn attempt(&self, inner: &Inner, socket: &Socket) {
+        if socket.send_queue.len() > 1 && socket.unsent.get() <= SEND_JOINED_MAX {
+            // SAFETY: a copy and a system call.
+            let (result, total) = unsafe {
+                self.joined.with(|joined| {
+                    let total = socket.send_queue.copy_to(&mut joined[..]);
+                    let piece = libc::iovec { iov_base: joined.as_mut_ptr().cast(), iov_len: total };
+                    (sys::send(socket.fd.get(), &[piece]), total)
+                })
+            };
+            return self.attempted(inner, socket, result, total);
+        }
         let mut pieces = [const { MaybeUninit::<libc::iovec>::uninit() }; PIECES_MAX];
         let count = socket.send_queue.len().min(PIECES_MAX).min(inner.options.pieces_per_send_max);
         let mut total = 0;
@@ -179,10 +194,15 @@ impl PollDriver {
             piece.write(libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() });
             total += chunk.len();
         }
+        // SAFETY: the first `count` pieces are written, and are the queue's live chunks.
+        let result = unsafe { sys::send(socket.fd.get(), pieces[..count].assume_init_ref()) };
+        self.attempted(inner, socket, result, total);
+    }
+
+    fn attempted(&self, inner: &Inner, socket: &Socket, result: Result<usize, i32>, total: usize) {
         inner.stats.sends.add(1);
         inner.stats.syscalls.add(1);
-        // SAFETY: the first `count` pieces are written, and are the queue's live chunks.
-        match unsafe { sys::send(socket.fd.get(), pieces[..count].assume_init_ref()) } {
+        match result {
             Ok(n) => {
                 inner.sent(socket, n);
                 if n < total {

@@ -26,7 +26,8 @@ use io_uring::{EnterFlags, IoUring, Submitter, opcode};
 use super::probe;
 use crate::chunk::{Chunk, Header};
 use crate::core::{Inner, Options};
-use crate::flow::RECV_UNREAD_MAX;
+use crate::flow::{RECV_UNREAD_MAX, SEND_JOINED_MAX};
+use crate::leaf::Leaf;
 use crate::listener::{Accept, ListenSlot};
 use crate::pool::Pools;
 use crate::report::StartError;
@@ -37,6 +38,8 @@ use crate::wake::Wake;
 pub(super) const BUFFER_GROUP: u16 = 0;
 /// Pieces of all gathered sends of one batch; a batch that needs more is submitted in parts.
 const PIECES_PER_BATCH_MAX: usize = 1024;
+/// Bytes of short output that one batch joins; what comes on top is gathered by the kernel.
+const JOINED_PER_BATCH_MAX: usize = 64 << 10;
 /// Gathered sends (of more than one piece) of one batch.
 const MESSAGES_PER_BATCH_MAX: usize = 256;
 /// Attempts to make the kernel consume the submission queue. It refuses only for want of memory.
@@ -82,6 +85,9 @@ pub(crate) struct RingDriver {
     sending_spare: RefCell<Vec<Attempt>>,
     pieces: Box<[Cell<libc::iovec>]>,
     pieces_used: Cell<usize>,
+    /// Where short output of several pieces is joined; used up to `joined_used` by the sends of this batch.
+    joined: Leaf<Box<[u8]>>,
+    joined_used: Cell<usize>,
     messages: Box<[Cell<libc::msghdr>]>,
     messages_used: Cell<usize>,
     /// Entries in the submission queue that the kernel has not consumed, and how many fit.
@@ -128,6 +134,8 @@ impl RingDriver {
             sending_spare: RefCell::new(Vec::with_capacity(256)),
             pieces: vec![piece; PIECES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
             pieces_used: Cell::new(0),
+            joined: Leaf::new(vec![0; JOINED_PER_BATCH_MAX].into_boxed_slice()),
+            joined_used: Cell::new(0),
             messages: vec![message; MESSAGES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
             messages_used: Cell::new(0),
             queued: Cell::new(0),
@@ -537,7 +545,21 @@ impl RingDriver {
         let queued = socket.send_queue.len();
         let count = queued.min(inner.options.pieces_per_send_max);
         self.make_room(inner, count);
-        let (bytes, entry) = if count == 1 {
+        let unsent = socket.unsent.get();
+        let joins = unsent <= SEND_JOINED_MAX && self.joined_used.get() + unsent <= JOINED_PER_BATCH_MAX;
+        let (bytes, entry) = if count > 1 && joins {
+            let first = self.joined_used.replace(self.joined_used.get() + unsent);
+            // SAFETY: a copy. The kernel reads what earlier sends of the batch put in front of it, not what is written here.
+            let data = unsafe {
+                self.joined.with(|joined| {
+                    let place = &mut joined[first..first + unsent];
+                    assert_eq!(socket.send_queue.copy_to(place), unsent, "what is unsent is queued");
+                    place.as_ptr()
+                })
+            };
+            let entry = opcode::Send::new(Fd(socket.fd.get()), data, unsent as u32).flags(FLAGS).build();
+            (unsent, entry)
+        } else if count == 1 {
             // SAFETY: in range; the queue does not change before the send is decided.
             let chunk = unsafe { socket.send_queue.at(0) };
             let entry = opcode::Send::new(Fd(socket.fd.get()), chunk.data(), chunk.len() as u32).flags(FLAGS).build();
@@ -569,7 +591,7 @@ impl RingDriver {
         self.sending.borrow_mut().push(Attempt { index: socket.index, bytes });
         inner.stats.sends.add(1);
         // Somebody waits for the outcome, or something follows it.
-        let followed = count < queued || socket.has(flag::FIN) || socket.phase.get() == Phase::Closing;
+        let followed = bytes < unsent || socket.has(flag::FIN) || socket.phase.get() == Phase::Closing;
         if followed || socket.send_waker.is_set() {
             self.urgent.set(true);
         }
@@ -615,6 +637,7 @@ impl RingDriver {
         }
         self.sending_spare.replace(list);
         self.pieces_used.set(0);
+        self.joined_used.set(0);
         self.messages_used.set(0);
     }
 
