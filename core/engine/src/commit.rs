@@ -24,10 +24,12 @@ use ringway_model::{Cluster, ClusterId, HttpConnectionManager, Listener, Network
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
+use crate::breakers::{ClusterLimits, ClusterSeed};
 use crate::lease::SharedLimit;
 use crate::limits::Limits;
-use crate::view::{ClusterLimits, ClusterSeed};
-use crate::worker::{self, Adopted, Parts, Prepare, Shared, SocketSeed, ToWorker, WorkerHttp};
+use crate::mailbox;
+use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
+use crate::worker::Parts;
 
 /// How the engine is started.
 pub struct Options {
@@ -77,21 +79,6 @@ pub struct StageProblem {
 impl fmt::Display for StageProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "listener '{}': cannot bind {}: {}", self.listener, self.address, self.error)
-    }
-}
-
-/// What identifies a listening socket over generations: its address; for port 0, where each listener gets a port of
-/// its own, the name too.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SocketKey {
-    address: SocketAddr,
-    name: Option<String>,
-}
-
-impl SocketKey {
-    fn of(listener: &Listener) -> Self {
-        let name = (listener.address.port() == 0).then(|| listener.name.clone());
-        Self { address: listener.address, name }
     }
 }
 
@@ -255,7 +242,7 @@ impl Engine {
                 let reported = started.clone();
                 let ended = runtime::run(&runtime_options, wake, move |core, report| {
                     let _ = reported.send(Ok((report, Arc::clone(core.stats()))));
-                    worker::main(core, parts)
+                    mailbox::main(core, parts)
                 });
                 if let Err(error) = ended {
                     let _ = started.send(Err(error.to_string()));

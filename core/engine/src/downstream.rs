@@ -23,39 +23,13 @@ use std::time::Instant;
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
 use ringway_protocols::http1::HeadScan;
-use ringway_runtime::{BlockMut, Chunk, Stream, Timer};
+use ringway_runtime::{BlockMut, Chunk, Stream};
 
+use crate::connection::{After, Downstream};
 use crate::exchange::{self, Decision};
 use crate::reply::{self, Failure, Local};
 use crate::view::View;
 use crate::worker::Worker;
-
-/// What becomes of the connection after an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    /// The next request may come.
-    KeepAlive,
-    /// All is answered; the client reads to the end and sees a clean close.
-    Linger,
-    /// The connection is of no use to anyone: close at once.
-    Close,
-    /// The response was cut short: the client must not take what it has for the whole.
-    Abort,
-}
-
-/// A client connection between and during its exchanges.
-pub(crate) struct Downstream {
-    pub(crate) worker: Rc<Worker>,
-    pub(crate) stream: Stream,
-    pub(crate) timer: Timer,
-    pub(crate) listener: ListenerId,
-    pub(crate) chain: ChainId,
-    /// Its place in the worker's register, by which a drain finds it.
-    pub(crate) key: usize,
-    /// Whether a request was answered on it. One that was not has just come, and its first request is on its way.
-    served: Cell<bool>,
-    stats: Arc<HttpStats>,
-}
 
 /// What came first.
 enum Event {

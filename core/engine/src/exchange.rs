@@ -29,7 +29,7 @@ use ringway_protocols::{Error, Framing, Method, Out, Request, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
-use crate::downstream::{After, Downstream};
+use crate::connection::{After, Downstream};
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::relay::{Relay, RelayError};
@@ -170,15 +170,15 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             if complete { After::KeepAlive } else { After::Linger }
         }
         Then::Forward { cluster, head, timeout } => {
-            cluster.state.stats.upstream_rq_total.add(1);
-            cluster.state.stats.upstream_rq_active.add(1);
-            let _active = scopeguard(|| cluster.state.stats.upstream_rq_active.sub(1));
-            if !cluster.state.requests.try_acquire() {
-                cluster.state.stats.upstream_rq_pending_overflow.add(1);
+            cluster.state.breakers.stats.upstream_rq_total.add(1);
+            cluster.state.breakers.stats.upstream_rq_active.add(1);
+            let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
+            if !cluster.state.breakers.requests.try_acquire() {
+                cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
                 let exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
                 return exchange.answer(Failure::Overflow);
             }
-            let _permit = scopeguard(|| cluster.state.requests.release());
+            let _permit = scopeguard(|| cluster.state.breakers.requests.release());
             let mut exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
             exchange.forward(head).await
@@ -291,7 +291,7 @@ impl<'x> Exchange<'x> {
         self.request_ended();
         self.arm();
         let Some(pool) = balance::pick(self.cluster).map(Rc::clone) else {
-            self.cluster.state.stats.upstream_cx_none_healthy.add(1);
+            self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
         let mut replays = 0;
@@ -308,11 +308,11 @@ impl<'x> Exchange<'x> {
             };
             let moved = self.upload.moved;
             upstream.stream.send(head.clone());
-            self.cluster.state.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+            self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
             match self.respond(&upstream).await {
                 Ok(reusable) => {
                     if replays > 0 {
-                        self.cluster.state.stats.upstream_rq_retry_success.add(1);
+                        self.cluster.state.breakers.stats.upstream_rq_retry_success.add(1);
                     }
                     if reusable {
                         upstream.served += 1;
@@ -328,18 +328,18 @@ impl<'x> Exchange<'x> {
                         && self.upload.is_untouched() =>
                 {
                     replays += 1;
-                    self.cluster.state.stats.upstream_rq_retry.add(1);
+                    self.cluster.state.breakers.stats.upstream_rq_retry.add(1);
                 }
                 Err(Stop::Died) => {
-                    self.cluster.state.stats.upstream_rq_rx_reset.add(1);
+                    self.cluster.state.breakers.stats.upstream_rq_rx_reset.add(1);
                     return self.answer(Failure::Reset);
                 }
                 Err(Stop::Fail(failure)) => {
-                    self.cluster.state.stats.upstream_rq_tx_reset.add(1);
+                    self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
                     return self.answer(failure);
                 }
                 Err(Stop::Client(error)) => {
-                    self.cluster.state.stats.upstream_rq_tx_reset.add(1);
+                    self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
                     self.stats.downstream_rq_rx_reset.add(1);
                     self.stats.downstream_cx_destroy_remote_active_rq.add(1);
                     return match (error, self.response) {
@@ -357,22 +357,22 @@ impl<'x> Exchange<'x> {
 
     /// A new connection to the endpoint, within the cluster's limits and timeouts.
     async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
-        let state = Rc::clone(&self.cluster.state);
-        if !state.pending.try_acquire() {
-            state.stats.upstream_rq_pending_overflow.add(1);
+        let breakers = Rc::clone(&self.cluster.state.breakers);
+        if !breakers.pending.try_acquire() {
+            breakers.stats.upstream_rq_pending_overflow.add(1);
             return Err(Failure::Overflow);
         }
-        state.stats.upstream_rq_pending_total.add(1);
-        state.stats.upstream_rq_pending_active.add(1);
+        breakers.stats.upstream_rq_pending_total.add(1);
+        breakers.stats.upstream_rq_pending_active.add(1);
         let _pending = scopeguard(|| {
-            state.pending.release();
-            state.stats.upstream_rq_pending_active.sub(1);
+            breakers.pending.release();
+            breakers.stats.upstream_rq_pending_active.sub(1);
         });
         let permit = loop {
-            if let Some(permit) = ConnectionPermit::acquire(&self.cluster.state, pool) {
+            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool) {
                 break permit;
             }
-            state.stats.upstream_cx_overflow.add(1);
+            breakers.stats.upstream_cx_overflow.add(1);
             self.unless_expired(pool.wait()).await?;
             if let Some(upstream) = pool.take() {
                 return Ok(upstream);
@@ -383,10 +383,10 @@ impl<'x> Exchange<'x> {
         match self.unless_expired(core.connect(pool.address, deadline)).await? {
             Ok(stream) => Ok(Upstream::new(stream, permit)),
             Err(error) => {
-                state.stats.upstream_cx_connect_fail.add(1);
+                breakers.stats.upstream_cx_connect_fail.add(1);
                 Err(match error {
                     ConnectError::Timeout => {
-                        state.stats.upstream_cx_connect_timeout.add(1);
+                        breakers.stats.upstream_cx_connect_timeout.add(1);
                         Failure::ConnectTimeout
                     }
                     ConnectError::Io(_) => Failure::Connect,
@@ -425,7 +425,7 @@ impl<'x> Exchange<'x> {
                 Ok(Some(head)) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
                     let rest = bytes.slice(head.consumed..bytes.len());
-                    self.cluster.state.stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
+                    self.cluster.state.breakers.stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
                     if head.status >= 200 {
                         break (head, rest);
                     }
@@ -437,7 +437,7 @@ impl<'x> Exchange<'x> {
                     }
                 }
                 Err(_) => {
-                    self.cluster.state.stats.upstream_cx_protocol_error.add(1);
+                    self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
                     return Err(Stop::Fail(Failure::UpstreamProtocol));
                 }
             }
@@ -459,7 +459,7 @@ impl<'x> Exchange<'x> {
         if whole.is_ok() && !download.is_done() {
             whole = poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await;
         }
-        let stats = &self.cluster.state.stats;
+        let stats = &self.cluster.state.breakers.stats;
         stats.upstream_cx_rx_bytes_total.add(download.received);
         stats.upstream_cx_tx_bytes_total.add(self.upload.sent);
         self.stats.downstream_cx_tx_bytes_total.add(download.sent);
@@ -576,7 +576,7 @@ impl<'x> Exchange<'x> {
         self.response = Response::Begun;
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);
-        self.cluster.state.stats.count_status(head.status);
+        self.cluster.state.breakers.stats.count_status(head.status);
         self.active_at = self.worker().core.now();
     }
 
@@ -586,7 +586,7 @@ impl<'x> Exchange<'x> {
         match error {
             RelayError::Sink => Stop::Client(RelayError::Source),
             RelayError::Malformed(_) => {
-                self.cluster.state.stats.upstream_cx_protocol_error.add(1);
+                self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
                 Stop::Fail(Failure::UpstreamProtocol)
             }
             RelayError::Source => Stop::Fail(Failure::Reset),
@@ -614,7 +614,7 @@ impl<'x> Exchange<'x> {
         while self.connection.timer.poll_expired(context).is_ready() {
             let now = self.worker().core.now();
             if self.deadline.is_some_and(|deadline| now >= deadline) {
-                self.cluster.state.stats.upstream_rq_timeout.add(1);
+                self.cluster.state.breakers.stats.upstream_rq_timeout.add(1);
                 return Poll::Ready(Failure::RouteTimeout);
             }
             if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
@@ -644,7 +644,7 @@ impl<'x> Exchange<'x> {
         let complete = self.upload.is_done();
         let close = !self.keep_alive || !complete || worker.closes_after(self.connection.key);
         self.stats.count_status(local.status);
-        self.cluster.state.stats.count_status(local.status);
+        self.cluster.state.breakers.stats.count_status(local.status);
         self.stats.downstream_rq_completed.add(1);
         let reply = reply::write(worker, local, close, self.method == Method::Head);
         self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);

@@ -5,31 +5,43 @@
 //! | module | its noun |
 //! |---|---|
 //! | [`commit`] | the control side: staging, the one store, adoption, retirement, draining |
-//! | `worker` | one core: its view, its connections, its mailbox |
+//! | `mailbox` | a worker's main task: it does what the control side says |
 //! | `listen` | the accept loop of one socket |
-//! | `downstream` | one client connection: idle, in an exchange, lingering |
+//! | `downstream` | one client connection's task: idle, in an exchange, lingering |
 //! | `exchange` | one request and its response |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
+//! | `connection` | a client connection as its exchanges see it |
+//! | `worker` | one core: its view, its connections, its sockets |
+//! | `run` | one socket being accepted from |
+//! | `message` | what the control side and a worker say to each other |
 //! | `view` | one generation of the configuration, as one core sees it |
 //! | `balance` | the endpoint for a request |
 //! | `pool` | this core's connections to one endpoint |
+//! | `date` | the time of day for `Date` fields |
+//! | `breakers` | a cluster's circuit breakers on this core |
 //! | `lease` | a limit of the whole process, used without contention |
 //! | `limits` | every bound of this crate |
 //!
 //! It never sees protobuf, files or DNS, takes no lock and makes no blocking call on the way of a request.
 
 mod balance;
+mod breakers;
 pub mod commit;
+mod connection;
+mod date;
 mod downstream;
 mod exchange;
 mod lease;
 mod limits;
 mod listen;
+mod mailbox;
+mod message;
 mod outbox;
 mod pool;
 mod relay;
 mod reply;
+mod run;
 mod view;
 mod worker;
 

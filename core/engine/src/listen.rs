@@ -4,62 +4,16 @@
 //! time to finish, then what is in the accept queue is taken, and only then the descriptor is closed. A client that
 //! saw its connection come up is answered.
 
-use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
-use ringway_model::ListenerId;
-use ringway_observe::ListenerStats;
-use ringway_runtime::Listener;
+use ringway_runtime::{Listener, Stream};
 
-use crate::commit::SocketKey;
-use crate::view::View;
+use crate::downstream;
+use crate::run::Run;
 use crate::worker::Worker;
-
-/// One socket being accepted from.
-pub(crate) struct Run {
-    pub(crate) key: SocketKey,
-    /// Whose connections these are: may change with a generation, the socket stays.
-    pub(crate) listener: Cell<ListenerId>,
-    pub(crate) stats: Arc<ListenerStats>,
-    closing: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-    /// The last generation that had the listener, once it is gone.
-    last_view: RefCell<Option<Rc<View>>>,
-}
-
-impl Run {
-    pub(crate) fn new(key: SocketKey, listener: ListenerId, stats: Arc<ListenerStats>) -> Rc<Self> {
-        Rc::new(Self {
-            key,
-            listener: Cell::new(listener),
-            stats,
-            closing: Cell::new(false),
-            waker: RefCell::default(),
-            last_view: RefCell::default(),
-        })
-    }
-
-    /// Begins the end of this socket. What is still accepted is served by `last`, where its listener is gone.
-    pub(crate) fn close(&self, last: Option<&Rc<View>>) {
-        if !self.closing.replace(true) {
-            *self.last_view.borrow_mut() = last.map(Rc::clone);
-        }
-        self.wake();
-    }
-
-    pub(crate) fn last_view(&self) -> Option<Rc<View>> {
-        self.last_view.borrow().clone()
-    }
-
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = &*self.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-}
 
 /// Accepts until the run is closed, then drains the socket.
 pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener) {
@@ -80,7 +34,7 @@ pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener)
         })
         .await;
         match event {
-            Some(Ok(stream)) => worker.admit(&run, stream),
+            Some(Ok(stream)) => admit(&worker, &run, stream),
             // Out of descriptors or memory: the runtime tries again by itself after a while.
             Some(Err(_)) => run.stats.downstream_cx_overflow.add(1),
             None => break,
@@ -91,15 +45,33 @@ pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener)
         timer.set(worker.core.now() + worker.limits.handshake_grace);
         poll_fn(|context| {
             while let Poll::Ready(Ok(stream)) = listener.poll_accept(context) {
-                worker.admit(&run, stream);
+                admit(&worker, &run, stream);
             }
             timer.poll_expired(context)
         })
         .await;
     }
     for stream in listener.drain().await {
-        worker.admit(&run, stream);
+        admit(&worker, &run, stream);
     }
     drop(listener);
     worker.run_ended(&run);
 }
+
+/// Takes a new client connection in.
+fn admit(worker: &Rc<Worker>, run: &Run, stream: Stream) {
+    worker.count_accepted();
+    let listener = run.listener.get();
+    let view = worker.view_of_listener(listener);
+    // Chains are not matched yet: a listener has one. None at all: the listener is gone, and no generation that had it
+    // is left to serve under.
+    let chain = view.snapshot.listener(listener).and_then(|listener| listener.chains.first()).map(|chain| chain.id);
+    let Some(chain) = chain else { return };
+    let serve = downstream::serve(Rc::clone(worker), stream, listener, chain, view, Arc::clone(&run.stats));
+    // The idle connection's budget (design: 512 bytes for the task's own state).
+    assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));
+    worker.core.spawn("downstream", serve);
+}
+
+/// What the task of one client connection may weigh, its exchange aside.
+const IDLE_TASK_SIZE_MAX: usize = 512;

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use ringway_runtime::{Core, Detached, Stream};
 
-use crate::view::ClusterState;
+use crate::breakers::Breakers;
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
 pub(crate) struct Upstream {
@@ -32,7 +32,7 @@ pub(crate) struct Upstream {
 
 /// One connection's place under `max_connections`, and its lines in the statistics.
 pub(crate) struct ConnectionPermit {
-    cluster: Rc<ClusterState>,
+    breakers: Rc<Breakers>,
     pool: Rc<EndpointPool>,
     leased: bool,
 }
@@ -40,27 +40,27 @@ pub(crate) struct ConnectionPermit {
 impl ConnectionPermit {
     /// A place for one more connection. Envoy lets every pool have one whatever the limit says, so that a cluster at
     /// its limit still serves each core; so do we.
-    pub(crate) fn acquire(cluster: &Rc<ClusterState>, pool: &Rc<EndpointPool>) -> Option<Self> {
-        let leased = cluster.connections.try_acquire();
+    pub(crate) fn acquire(breakers: &Rc<Breakers>, pool: &Rc<EndpointPool>) -> Option<Self> {
+        let leased = breakers.connections.try_acquire();
         if !leased && pool.open.get() > 0 {
             return None;
         }
         pool.open.set(pool.open.get() + 1);
-        cluster.stats.upstream_cx_total.add(1);
-        cluster.stats.upstream_cx_http1_total.add(1);
-        cluster.stats.upstream_cx_active.add(1);
-        Some(Self { cluster: Rc::clone(cluster), pool: Rc::clone(pool), leased })
+        breakers.stats.upstream_cx_total.add(1);
+        breakers.stats.upstream_cx_http1_total.add(1);
+        breakers.stats.upstream_cx_active.add(1);
+        Some(Self { breakers: Rc::clone(breakers), pool: Rc::clone(pool), leased })
     }
 }
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if self.leased {
-            self.cluster.connections.release();
+            self.breakers.connections.release();
         }
         self.pool.open.set(self.pool.open.get() - 1);
-        self.cluster.stats.upstream_cx_active.sub(1);
-        self.cluster.stats.upstream_cx_destroy.add(1);
+        self.breakers.stats.upstream_cx_active.sub(1);
+        self.breakers.stats.upstream_cx_destroy.add(1);
         self.pool.wake_waiting();
     }
 }
@@ -205,7 +205,7 @@ impl EndpointPool {
         while at < idle.len() {
             let old = now >= idle[at].since + self.idle_timeout;
             if old {
-                idle[at].upstream.permit.cluster.stats.upstream_cx_idle_timeout.add(1);
+                idle[at].upstream.permit.breakers.stats.upstream_cx_idle_timeout.add(1);
             }
             if old || !idle[at].upstream.stream.is_quiet() {
                 closed.push(idle.remove(at));

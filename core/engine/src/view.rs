@@ -11,36 +11,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_model::{ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
-use ringway_observe::{ClusterStats, HttpStats};
+use ringway_observe::HttpStats;
 
-use crate::lease::{Lease, SharedLimit};
+use crate::breakers::{Breakers, ClusterSeed};
 use crate::pool::EndpointPool;
-
-/// The limits of one cluster over all cores, shared by every generation of it.
-#[derive(Debug)]
-pub(crate) struct ClusterLimits {
-    pub(crate) connections: Arc<SharedLimit>,
-    pub(crate) pending: Arc<SharedLimit>,
-    pub(crate) requests: Arc<SharedLimit>,
-}
-
-/// What the control side gives a worker for one cluster that is new to it.
-#[derive(Clone)]
-pub(crate) struct ClusterSeed {
-    pub(crate) id: ClusterId,
-    pub(crate) stats: Arc<ClusterStats>,
-    pub(crate) limits: Arc<ClusterLimits>,
-}
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
 pub(crate) type HttpSeeds = HashMap<String, Arc<HttpStats>>;
 
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
-    pub(crate) stats: Arc<ClusterStats>,
-    pub(crate) connections: Lease,
-    pub(crate) pending: Lease,
-    pub(crate) requests: Lease,
+    pub(crate) breakers: Rc<Breakers>,
     pub(crate) cursor: Cell<usize>,
     pools: RefCell<HashMap<SocketAddr, Rc<EndpointPool>>>,
 }
@@ -161,13 +142,6 @@ impl View {
 
 impl ClusterState {
     fn new(seed: &ClusterSeed) -> Self {
-        Self {
-            stats: Arc::clone(&seed.stats),
-            connections: Lease::new(Arc::clone(&seed.limits.connections)),
-            pending: Lease::new(Arc::clone(&seed.limits.pending)),
-            requests: Lease::new(Arc::clone(&seed.limits.requests)),
-            cursor: Cell::new(0),
-            pools: RefCell::default(),
-        }
+        Self { breakers: Rc::new(Breakers::new(seed)), cursor: Cell::new(0), pools: RefCell::default() }
     }
 }

@@ -6,77 +6,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
-use ringway_model::{ChainId, ListenerId, Snapshot};
-use ringway_observe::ListenerStats;
+use ringway_model::{ChainId, ListenerId};
 use ringway_protocols::HeadTable;
-use ringway_runtime::{BlockMut, Chunk, Core, Generation, Mailbox, Stream};
+use ringway_runtime::{BlockMut, Chunk, Core, Generation, Mailbox};
 use slab::Slab;
 
-use crate::commit::SocketKey;
-use crate::downstream;
+use crate::date::Date;
 use crate::limits::Limits;
-use crate::listen::{self, Run};
-use crate::reply::Date;
-use crate::view::{ClusterSeed, HttpSeeds, View};
-
-/// What the control side says to a worker.
-pub(crate) enum ToWorker {
-    /// Generation `snapshot.generation` is about to be committed.
-    Prepare(Box<Prepare>),
-    /// The new sockets of this generation listen now: accept from them.
-    Listen(u64),
-    /// Say `Connection: close` from now on.
-    Drain,
-    /// Stop accepting, for good; idle connections are closed.
-    CloseListeners,
-    /// End now.
-    Stop,
-}
-
-/// What a worker needs in order to adopt a generation.
-pub(crate) struct Prepare {
-    pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) clusters: Vec<ClusterSeed>,
-    pub(crate) http: Arc<WorkerHttp>,
-    /// One entry for each socket of this generation, new or kept.
-    pub(crate) sockets: Vec<SocketSeed>,
-}
-
-/// The HTTP statistics of this worker by `stat_prefix`.
-pub(crate) struct WorkerHttp(pub(crate) HttpSeeds);
-
-/// One socket of a generation.
-pub(crate) struct SocketSeed {
-    pub(crate) key: SocketKey,
-    pub(crate) listener: ListenerId,
-    pub(crate) stats: Arc<ListenerStats>,
-    /// This worker's descriptor, where the socket is new.
-    pub(crate) socket: Option<OwnedFd>,
-}
-
-/// What a worker says to the control side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Adopted {
-    pub(crate) worker: usize,
-    pub(crate) generation: u64,
-}
-
-/// Figures that the control side and the admin server read. Single writer: the worker.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    pub(crate) generation: std::sync::atomic::AtomicU64,
-    pub(crate) connections: std::sync::atomic::AtomicUsize,
-    pub(crate) listeners: std::sync::atomic::AtomicUsize,
-    pub(crate) accepted: std::sync::atomic::AtomicU64,
-}
+use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
+use crate::run::Run;
+use crate::view::View;
 
 /// A connection in the worker's register.
 struct Entry {
@@ -127,67 +73,33 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
 }
 
-/// The worker's main task: reads the mailbox until it is told to stop.
-pub(crate) async fn main(core: Core, parts: Parts) {
-    let headers_max = ringway_protocols::Limits::default().headers_max;
-    let worker = Rc::new(Worker {
-        date: Date::new(core.now(), SystemTime::now()),
-        core,
-        limits: parts.limits,
-        codec_limits: ringway_protocols::Limits::default(),
-        table: RefCell::new(HeadTable::new(headers_max)),
-        shared: parts.shared,
-        index: parts.index,
-        word: parts.word,
-        inbox: parts.inbox,
-        reports: parts.reports,
-        view: RefCell::default(),
-        prepared: RefCell::default(),
-        deferred: RefCell::default(),
-        main: RefCell::default(),
-        register: RefCell::default(),
-        runs: RefCell::default(),
-        bound: RefCell::default(),
-        draining: Cell::new(false),
-        closing: Cell::new(false),
-        random: Cell::new(parts.seed | 1),
-    });
-    loop {
-        let message = poll_fn(|context| {
-            *worker.main.borrow_mut() = Some(context.waker().clone());
-            if let Some(message) = worker.deferred.borrow_mut().pop_front() {
-                return Poll::Ready(message);
-            }
-            worker.inbox.poll_recv(&worker.core, context)
-        })
-        .await;
-        // A preparation first, then the generation that it is for: `Listen` means sockets that adopting hands over.
-        let message = match message {
-            ToWorker::Prepare(prepare) => {
-                worker.prepared.borrow_mut().push_back(prepare);
-                None
-            }
-            other => Some(other),
-        };
-        worker.refresh();
-        match message {
-            None => {}
-            Some(ToWorker::Prepare(_)) => unreachable!("taken above"),
-            Some(ToWorker::Listen(generation)) => worker.start_accepting(generation),
-            Some(ToWorker::Drain) => worker.draining.set(true),
-            Some(ToWorker::CloseListeners) => {
-                worker.draining.set(true);
-                worker.closing.set(true);
-                worker.runs.borrow().iter().for_each(|run| run.close(None));
-                worker.wake_connections();
-            }
-            Some(ToWorker::Stop) => break,
-        }
-    }
-    worker.view.borrow().retire_all();
-}
-
 impl Worker {
+    pub(crate) fn new(core: Core, parts: Parts) -> Rc<Self> {
+        let headers_max = ringway_protocols::Limits::default().headers_max;
+        Rc::new(Self {
+            date: Date::new(core.now(), SystemTime::now()),
+            core,
+            limits: parts.limits,
+            codec_limits: ringway_protocols::Limits::default(),
+            table: RefCell::new(HeadTable::new(headers_max)),
+            shared: parts.shared,
+            index: parts.index,
+            word: parts.word,
+            inbox: parts.inbox,
+            reports: parts.reports,
+            view: RefCell::default(),
+            prepared: RefCell::default(),
+            deferred: RefCell::default(),
+            main: RefCell::default(),
+            register: RefCell::default(),
+            runs: RefCell::default(),
+            bound: RefCell::default(),
+            draining: Cell::new(false),
+            closing: Cell::new(false),
+            random: Cell::new(parts.seed | 1),
+        })
+    }
+
     /// The generation in force: one load of a line that almost never changes.
     #[inline]
     pub(crate) fn view(self: &Rc<Self>) -> Rc<View> {
@@ -206,11 +118,43 @@ impl Worker {
     }
 
     #[inline]
-    fn refresh(self: &Rc<Self>) {
+    pub(crate) fn refresh(self: &Rc<Self>) {
         let generation = self.word.load();
         if self.view.borrow().generation != generation {
             self.adopt(generation);
         }
+    }
+
+    /// The next message for the main task.
+    pub(crate) fn poll_message(&self, context: &mut Context<'_>) -> Poll<ToWorker> {
+        *self.main.borrow_mut() = Some(context.waker().clone());
+        if let Some(message) = self.deferred.borrow_mut().pop_front() {
+            return Poll::Ready(message);
+        }
+        self.inbox.poll_recv(&self.core, context)
+    }
+
+    /// Keeps a preparation until the word reaches its generation.
+    pub(crate) fn keep_prepared(&self, prepare: Box<Prepare>) {
+        self.prepared.borrow_mut().push_back(prepare);
+    }
+
+    /// From now on every response is its connection's last.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.set(true);
+    }
+
+    /// Stops accepting for good; connections between two requests close.
+    pub(crate) fn close_listeners(&self) {
+        self.begin_drain();
+        self.closing.set(true);
+        self.runs.borrow().iter().for_each(|run| run.close(None));
+        self.wake_connections();
+    }
+
+    /// Lets go of every pooled connection: the worker ends.
+    pub(crate) fn retire(&self) {
+        self.view.borrow().retire_all();
     }
 
     /// Takes up every prepared generation that the word has reached.
@@ -237,7 +181,7 @@ impl Worker {
         }
         let adopted = self.view.borrow().generation;
         assert_eq!(adopted, generation, "a generation is prepared before it is committed");
-        self.shared.generation.store(adopted, std::sync::atomic::Ordering::Release);
+        self.shared.generation.store(adopted, Ordering::Release);
         // The control side may be gone already; then nobody waits for this.
         let _ = self.reports.send(Adopted { worker: self.index, generation: adopted });
     }
@@ -265,15 +209,16 @@ impl Worker {
         gone.iter().for_each(Waker::wake_by_ref);
     }
 
-    fn start_accepting(self: &Rc<Self>, generation: u64) {
-        let due: Vec<_> = self.bound.borrow_mut().extract_if(.., |(_, since)| *since <= generation).collect();
-        for (seed, _) in due {
-            let socket = seed.socket.expect("only new sockets are kept here");
-            let run = Run::new(seed.key, seed.listener, seed.stats);
-            self.runs.borrow_mut().push(Rc::clone(&run));
-            self.count_runs();
-            self.core.spawn("accept", listen::accept(Rc::clone(self), run, self.core.listen(socket)));
-        }
+    /// The new sockets of this generation, which listen now.
+    pub(crate) fn take_bound(&self, generation: u64) -> Vec<SocketSeed> {
+        let mut bound = self.bound.borrow_mut();
+        bound.extract_if(.., |(_, since)| *since <= generation).map(|(seed, _)| seed).collect()
+    }
+
+    /// A socket begins to be accepted from.
+    pub(crate) fn run_began(&self, run: &Rc<Run>) {
+        self.runs.borrow_mut().push(Rc::clone(run));
+        self.count_runs();
     }
 
     /// The accept loop of `run` has ended and its socket is closed.
@@ -283,31 +228,18 @@ impl Worker {
     }
 
     fn count_runs(&self) {
-        self.shared.listeners.store(self.runs.borrow().len(), std::sync::atomic::Ordering::Release);
+        self.shared.listeners.store(self.runs.borrow().len(), Ordering::Release);
     }
 
-    /// Takes a new client connection in.
-    pub(crate) fn admit(self: &Rc<Self>, run: &Run, stream: Stream) {
+    /// One more connection came in.
+    pub(crate) fn count_accepted(&self) {
         let accepted = &self.shared.accepted;
-        let count = accepted.load(std::sync::atomic::Ordering::Relaxed) + 1;
-        accepted.store(count, std::sync::atomic::Ordering::Release);
-        let listener = run.listener.get();
-        let view = self.view_of_listener(listener);
-        // Chains are not matched yet: a listener has one.
-        let Some(chain) = view.snapshot.listener(listener).and_then(|listener| listener.chains.first()) else {
-            // Its listener went with the generation just adopted: the socket is being drained, and whoever connected
-            // in time is still served by what was in force then.
-            return;
-        };
-        let serve = downstream::serve(Rc::clone(self), stream, listener, chain.id, view, Arc::clone(&run.stats));
-        // The idle connection's budget (design: 512 bytes for the task's own state).
-        assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));
-        self.core.spawn("downstream", serve);
+        accepted.store(accepted.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// The generation under which a connection of this listener is taken in: the current one, or while its socket is
     /// drained the last that had it.
-    fn view_of_listener(self: &Rc<Self>, listener: ListenerId) -> Rc<View> {
+    pub(crate) fn view_of_listener(self: &Rc<Self>, listener: ListenerId) -> Rc<View> {
         let current = self.view();
         if current.snapshot.listener(listener).is_some() {
             return current;
@@ -324,7 +256,7 @@ impl Worker {
     pub(crate) fn register(&self, listener: ListenerId, chain: ChainId, pinned: Option<Rc<View>>) -> usize {
         let mut register = self.register.borrow_mut();
         let key = register.insert(Entry { listener, chain, pinned, waker: None });
-        self.shared.connections.store(register.len(), std::sync::atomic::Ordering::Release);
+        self.shared.connections.store(register.len(), Ordering::Release);
         key
     }
 
@@ -336,7 +268,7 @@ impl Worker {
         let was_full = self.is_full();
         let entry = self.register.borrow_mut().remove(key);
         drop(entry);
-        self.shared.connections.store(self.register.borrow().len(), std::sync::atomic::Ordering::Release);
+        self.shared.connections.store(self.register.borrow().len(), Ordering::Release);
         if was_full {
             self.runs.borrow().iter().for_each(|run| run.wake());
         }
@@ -396,6 +328,3 @@ impl Worker {
         self.append(start, rest).freeze()
     }
 }
-
-/// What the task of one client connection may weigh, its exchange aside.
-const IDLE_TASK_SIZE_MAX: usize = 512;
