@@ -48,7 +48,7 @@ pub struct Options {
     pub bulk_buffers_max: usize,
     /// Bytes of free blocks that are kept for reuse.
     pub blocks_bytes_max: usize,
-    /// Microseconds to look for completions before sleeping. 0 on hosts with few cores or a quota.
+    /// Microseconds to look for completions before sleeping; `ring` only. 0 on hosts with few cores or a quota.
     pub spin_us: u32,
     /// Entries of the submission queue; each connection's turn needs at most three.
     pub sq_entries: u32,
@@ -243,7 +243,8 @@ impl Core {
 }
 
 /// Runs a core on this thread until the future that `main` makes completes. Then all tasks are dropped, all that is in
-/// flight is cancelled and awaited, and everything is freed.
+/// flight is cancelled and awaited, and everything is freed. (What `main` returns may hold chunks of the core; its buffers are
+/// then left allocated for good.)
 ///
 /// Errors: when neither driver that `options.io` allows can be set up.
 pub fn run<T, F, Fut>(options: &Options, wake: Arc<Wake>, main: F) -> Result<T, StartError>

@@ -65,6 +65,10 @@ impl Inner {
     /// There was no chunk for a receive: it is armed again when chunks come home.
     pub(crate) fn receive_starved(&self, socket: &Socket) {
         self.stats.enobufs.add(1);
+        if socket.phase.get() == Phase::Detaching {
+            self.receive_idle(socket);
+            return;
+        }
         socket.recv.set(Recv::Starved);
         self.starved.borrow_mut().push_back(socket.index);
     }

@@ -452,3 +452,100 @@ impl BulkPool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pools(ring: bool) -> Box<Pools> {
+        let options = Options { chunks_initial: 4, chunks_max: 10, ..Options::default() };
+        let pools = Box::new(Pools::new(&options)); // At its address before the first buffer.
+        pools.start(ring);
+        pools
+    }
+
+    #[test]
+    fn chunks_grow_to_their_limit() {
+        let pools = pools(false);
+        let mut held = Vec::new();
+        while let Some(header) = pools.chunk_take() {
+            // SAFETY: its only count, and no bytes.
+            held.push(unsafe { Chunk::from_raw(header, 0, 0) });
+        }
+        assert_eq!(held.len(), 10);
+        assert_eq!(pools.chunks_free(), 0);
+        held.clear();
+        assert_eq!(pools.chunks_free(), 10);
+        assert!(!pools.chunks_grow());
+    }
+
+    /// A chunk whose pages were given back is whole again when the kernel names it.
+    #[test]
+    fn discarded_chunks_come_back() {
+        let pools = pools(true);
+        assert!(pools.chunks_grow() && pools.chunks_grow());
+        pools.shrink(true); // Looks back on the start, when some were used.
+        assert!(pools.could_shrink());
+        pools.shrink(true);
+        assert!(!pools.could_shrink());
+        for index in 0..10 {
+            let chunk = pools.chunk_filled(index, 7);
+            assert_eq!((chunk.len(), pools.chunks_free()), (7, 9));
+        }
+        assert!(pools.could_shrink());
+    }
+
+    #[test]
+    fn quiet_pools_give_back() {
+        let pools = pools(false);
+        let bulk = pools.bulk_take().expect("below the limit");
+        // SAFETY: its only count, and no bytes.
+        drop(unsafe { Chunk::from_raw(bulk, 0, 0) });
+        let blocks: Vec<_> = (0..100).map(|_| pools.block(4000)).collect();
+        drop(blocks);
+        while pools.could_shrink() {
+            pools.shrink(true);
+        }
+        assert!(pools.blocks.cached_bytes() <= BLOCKS_KEEP_BYTES);
+    }
+
+    #[test]
+    fn a_block_is_reused_and_keeps_its_size() {
+        let pools = pools(false);
+        for size in [0, 1, 96, 97, 4000, 65_536, 100_000] {
+            let mut block = pools.block(size);
+            assert!(block.capacity() >= size && block.is_empty());
+            block.extend_from_slice(&vec![1; size]);
+            let address = block.as_ptr();
+            let chunk = block.freeze();
+            assert_eq!((chunk.len(), chunk.as_ptr()), (size, address));
+            let tail = chunk.slice(size / 2..size);
+            drop(chunk);
+            assert!(tail.iter().all(|&byte| byte == 1));
+            drop(tail);
+            if size <= 65_536 {
+                assert_eq!(pools.block(size).as_ptr(), address, "the last one back is the first one out");
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_cut_without_copies() {
+        let pools = pools(false);
+        let mut block = pools.block(10);
+        block.extend_with(|room| {
+            room[..6].copy_from_slice(b"abcdef");
+            6
+        });
+        block.push(b'g');
+        let mut chunk = block.freeze();
+        let mut head = chunk.split_to(3);
+        assert!(head.unique_mut().is_none(), "shared");
+        chunk.advance(1);
+        chunk.truncate(2);
+        assert_eq!((&*head, &*chunk), (&b"abc"[..], &b"ef"[..]));
+        drop(chunk);
+        head.unique_mut().expect("alone")[0] = b'X';
+        assert_eq!(&*head, b"Xbc");
+    }
+}

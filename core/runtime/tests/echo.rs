@@ -2,13 +2,13 @@
 
 mod support;
 
-use ringway_runtime::Core;
+use ringway_runtime::{Core, Options};
 use support::*;
 
 /// Echoes `sizes` over one connection, in order, byte for byte.
 #[track_caller]
-fn check(sizes: &'static [usize]) {
-    each_driver(move |core: Core| async move {
+fn check(options: Options, sizes: &'static [usize]) {
+    each_driver_with(options, move |core: Core| async move {
         let (client, server) = pair(&core).await;
         core.spawn("echo", async move {
             while let Ok(Some(chunk)) = server.recv().await {
@@ -28,10 +28,15 @@ fn check(sizes: &'static [usize]) {
 
 #[test]
 fn small_messages() {
-    check(&[1, 2, 100, 1000, 1, 4095, 4096, 4097]);
+    check(Options::default(), &[1, 2, 100, 1000, 1, 4095, 4096, 4097]);
 }
 
 #[test]
 fn messages_larger_than_all_initial_chunks() {
-    check(&[300_000, 1, 700_000]);
+    check(Options::default(), &[300_000, 1, 700_000]);
+}
+
+#[test]
+fn spinning_before_sleep() {
+    check(Options { spin_us: 50, ..Options::default() }, &[1, 1000, 100_000]);
 }

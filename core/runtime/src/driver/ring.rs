@@ -650,6 +650,8 @@ impl RingDriver {
 
 impl Drop for RingDriver {
     fn drop(&mut self) {
+        // The thread's table of registered rings would keep this one alive. An error means that it was never in it.
+        let _ = self.submitter.unregister_ring_fd();
         // SAFETY: dropped once, before the ring it borrows from.
         unsafe { ManuallyDrop::drop(&mut self.submitter) };
     }
