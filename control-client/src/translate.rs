@@ -7,6 +7,7 @@
 mod cluster;
 mod listener;
 mod route;
+mod timeout;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};

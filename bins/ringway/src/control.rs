@@ -9,36 +9,17 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ringway_engine::{Engine, StageProblem};
 use ringway_observe::ServerState;
 
 use crate::admin::worker_json;
+use crate::command::Command;
 use crate::load::{Loaded, Loader};
 use crate::log::Log;
 use crate::state::{Rejection, State};
-
-/// What the control thread can be told.
-#[derive(Debug)]
-pub(crate) enum Command {
-    /// Read the configuration again; the text says who asked.
-    Reload(&'static str),
-    /// SIGTERM: leave gracefully.
-    Terminate,
-    /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.
-    DrainListeners,
-    /// End at once.
-    Stop,
-    /// Something that is shown has changed.
-    Show,
-    /// `/workers`: each worker as JSON.
-    Workers(SyncSender<Vec<serde_json::Value>>),
-}
-
-/// Commands that may wait for the control thread. Who finds no room is answered 503, or waits (signals, file watch).
-pub(crate) const COMMANDS_MAX: usize = 64;
 
 /// How often retired configuration is freed and the uptime moves on.
 const TICK: Duration = Duration::from_secs(1);

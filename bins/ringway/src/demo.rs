@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::STACK_SIZE;
 use crate::args::{Demo, Source};
-use crate::control::Command;
+use crate::command::Command;
 use crate::load::Loader;
 use crate::log::{Level, Log};
 use crate::run::{Process, forward, serve_admin};

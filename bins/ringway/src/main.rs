@@ -8,6 +8,7 @@
 mod admin;
 mod args;
 mod check;
+mod command;
 mod control;
 mod demo;
 mod load;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ringway_model::{ChainId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter};
 
+use super::timeout::unless_zero;
 use super::{Context, address, route};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
@@ -153,11 +154,6 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         request_head_bytes_max: kilobytes as usize * 1024,
         delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
     })))
-}
-
-/// Envoy: a timeout of 0 s is off.
-pub(super) fn unless_zero(timeout: Duration) -> Option<Duration> {
-    (!timeout.is_zero()).then_some(timeout)
 }
 
 /// `http_filters`: today the router alone.

@@ -9,7 +9,7 @@ use ringway_model::{
 };
 
 use super::Context;
-use super::listener::unless_zero;
+use super::timeout::unless_zero;
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 

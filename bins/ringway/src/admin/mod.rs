@@ -18,7 +18,7 @@ use std::time::Instant;
 use std::{io, thread};
 
 use crate::STACK_SIZE;
-use crate::control::Command;
+use crate::command::Command;
 use crate::log::Log;
 use crate::state::State;
 use http::{PATIENCE, Request, Response};

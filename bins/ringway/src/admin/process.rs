@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::http::{Request, Response};
-use crate::control::Command;
+use crate::command::Command;
 
 /// How long the control thread may take to answer; it may be busy with a large configuration.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(5);

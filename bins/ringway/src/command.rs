@@ -1,0 +1,23 @@
+//! What the control thread can be told.
+
+use std::sync::mpsc::SyncSender;
+
+/// What the control thread can be told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Read the configuration again; the text says who asked.
+    Reload(&'static str),
+    /// SIGTERM: leave gracefully.
+    Terminate,
+    /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.
+    DrainListeners,
+    /// End at once.
+    Stop,
+    /// Something that is shown has changed.
+    Show,
+    /// `/workers`: each worker as JSON.
+    Workers(SyncSender<Vec<serde_json::Value>>),
+}
+
+/// Commands that may wait for the control thread. Who finds no room is answered 503, or waits (signals, file watch).
+pub(crate) const COMMANDS_MAX: usize = 64;
