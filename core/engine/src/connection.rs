@@ -19,8 +19,6 @@ pub(crate) enum After {
     Linger,
     /// The connection is of no use to anyone: close at once.
     Close,
-    /// The response was cut short: the client must not take what it has for the whole.
-    Abort,
 }
 
 /// A client connection between and during its exchanges.

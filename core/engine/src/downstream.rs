@@ -75,7 +75,6 @@ pub(crate) async fn serve(
             After::KeepAlive => connection.served.set(true),
             After::Linger => break connection.linger().await,
             After::Close => break,
-            After::Abort => return connection.stream.abort(),
         }
     }
 }

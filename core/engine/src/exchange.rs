@@ -234,7 +234,7 @@ struct Exchange<'x> {
     moved: u64,
     /// Whether the client's socket is still watched for its end.
     watched: bool,
-    /// Bytes came from the upstream for this exchange.
+    /// Bytes came from the upstream of a head that is not complete.
     heard: bool,
 }
 
@@ -348,7 +348,8 @@ impl<'x> Exchange<'x> {
                             self.answer_local(reply::protocol_error(&error))
                         }
                         (_, Response::Awaited) => After::Close,
-                        (_, Response::Begun) => After::Abort,
+                        (RelayError::Malformed(_), Response::Begun) => After::Linger,
+                        (_, Response::Begun) => After::Close,
                     };
                 }
             }
@@ -432,6 +433,7 @@ impl<'x> Exchange<'x> {
                     // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
                     self.connection.stream.send(head.out);
                     scan = HeadScan::default();
+                    self.heard = !rest.is_empty();
                     if !rest.is_empty() {
                         upstream.stream.unread(rest);
                     }
@@ -633,12 +635,13 @@ impl<'x> Exchange<'x> {
         self.answer_local(failure.local())
     }
 
-    /// Ends the exchange with a reply of our own, if the response has not begun; else cuts it short.
+    /// Ends the exchange with a reply of our own, if the response has not begun; else ends the response where it is.
     fn answer_local(self, local: Local<'_>) -> After {
         if self.response == Response::Begun {
             self.stats.downstream_rq_tx_reset.add(1);
             self.stats.downstream_cx_destroy_local_active_rq.add(1);
-            return After::Abort;
+            // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
+            return After::Linger;
         }
         let worker = self.worker();
         let complete = self.upload.is_done();
