@@ -34,11 +34,14 @@ pub(super) fn run(bench: &Bench) -> Verdict {
 }
 
 fn judge(bench: &Bench) -> Result<String, String> {
-    // Each request is a descriptor of the client and one of the upstream; so it is in this process, which plays both.
-    let room = raise_descriptors()?.saturating_sub(DESCRIPTORS_APART) * REQUESTS_PART / (REQUESTS_PART + 2);
+    // The proxy gives half of its descriptors to clients (docs/LIMITS.md); this process plays clients and origin, and has
+    // one for each connection, two for each request and one more for what an origin just took.
+    let descriptors = raise_descriptors()?;
+    let clients = (descriptors / 2).saturating_sub(DESCRIPTORS_APART);
+    let room = clients * REQUESTS_PART / (REQUESTS_PART + 1);
     let count = bench.count.min(room);
     let capped = if count < bench.count {
-        format!(" (of {}: this host's limit of descriptors has no room for more)", bench.count)
+        format!(" (of {}: this host's hard limit of {descriptors} descriptors has no room for more)", bench.count)
     } else {
         String::new()
     };

@@ -11,8 +11,6 @@ pub(super) enum Tag {
     Weighted,
     /// The origin closes without an answer.
     Reset,
-    /// The origin ends within its body.
-    Cut,
     /// The origin's Connection field nominates another.
     Nominated,
     /// Has trailers.
@@ -109,7 +107,7 @@ const PATHS: &[(&str, Option<Tag>)] = &[
     ("/a/reset", Some(Tag::Reset)),
     ("/a/garbage", None),
     ("/a/both", None),
-    ("/a/cut", Some(Tag::Cut)),
+    ("/a/cut", None),
     ("/timeout/silent", None),
     ("/timeout/quick", None),
     ("/dead/x", None),
