@@ -75,7 +75,8 @@ const EXPECTED: &[Expected] = &[
 
 /// Where nothing listens: a connection to it is refused at once.
 const DEAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
-/// After this a client gives up on an answer; the longest route timeout of the file is a fifth of it.
+/// After this a client gives up on an answer. The longest route timeout of the file is a fifth of it, so that nothing of
+/// one script is still open in the next.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn run(bench: &Bench) -> Verdict {
@@ -106,7 +107,7 @@ fn side(bench: &Bench, kind: Kind, name: &str) -> Result<Side, String> {
 fn config(a: SocketAddr, b: SocketAddr) -> String {
     let hosts = r#"[
             {name: second, domains: ["second.test", "*.second.test"], routes: [
-              {match: {prefix: "/"}, route: {cluster: b}}]},
+              {match: {prefix: "/"}, route: {cluster: b, timeout: 0.4s}}]},
             {name: all, domains: ["*"], routes: [
               {match: {path: "/exact"}, route: {cluster: a}},
               {match: {prefix: "/b/"}, route: {cluster: b}},
