@@ -10,7 +10,7 @@
 //!
 //! It runs on the control thread and may block; it never runs on a worker.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -151,7 +151,9 @@ pub struct Engine {
     drain_time: Duration,
     current: Option<Arc<Snapshot>>,
     sockets: HashMap<SocketKey, Bound>,
-    cluster_limits: HashMap<ClusterId, (String, Arc<ClusterLimits>)>,
+    /// With the name and the name in statistics that they were made for: another name under the same number is another
+    /// cluster.
+    cluster_limits: HashMap<ClusterId, ((String, String), Arc<ClusterLimits>)>,
     retired: Retired,
     drain: Option<mpsc::Sender<()>>,
 }
@@ -217,21 +219,39 @@ impl Engine {
             retired: Retired::default(),
             drain: None,
         };
-        for (index, cpu) in options.workers.iter().enumerate() {
+        match engine.spawn_workers(&options.workers, &options.runtime, &reports) {
+            Ok(()) => {
+                engine.registry.server.workers_started.set(1);
+                Ok(engine)
+            }
+            Err(error) => {
+                engine.stop();
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn_workers(
+        &mut self,
+        cpus: &[Option<usize>],
+        runtime_options: &runtime::Options,
+        reports: &mpsc::Sender<Adopted>,
+    ) -> Result<(), StartError> {
+        for (index, cpu) in cpus.iter().enumerate() {
             let (started, start) = mpsc::channel();
             let wake = Wake::new().map_err(StartError::Thread)?;
-            let (mailbox, inbox) = runtime::mailbox(engine.limits.mailbox_capacity, &wake);
+            let (mailbox, inbox) = runtime::mailbox(self.limits.mailbox_capacity, &wake);
             let shared = Arc::new(Shared::default());
             let parts = Parts {
                 index,
-                word: engine.word.clone(),
+                word: self.word.clone(),
                 inbox,
                 reports: reports.clone(),
                 shared: Arc::clone(&shared),
-                limits: engine.limits.clone(),
+                limits: self.limits.clone(),
                 seed: seed(index),
             };
-            let (cpu, runtime_options) = (*cpu, options.runtime.clone());
+            let (cpu, runtime_options) = (*cpu, runtime_options.clone());
             let work = move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = runtime::cpus::pin_current_thread(cpu)
@@ -249,14 +269,13 @@ impl Engine {
                 }
             };
             let thread = thread::Builder::new().name(format!("rw:{index}")).spawn(work).map_err(StartError::Thread)?;
-            engine.workers.push(WorkerHandle { cpu, mailbox, shared, thread });
+            self.workers.push(WorkerHandle { cpu, mailbox, shared, thread });
             let ended = || Err("its thread ended".to_owned());
             let (report, stats) = start.recv().unwrap_or_else(|_| ended()).map_err(StartError::Runtime)?;
-            engine.reports.push(report);
-            engine.loop_stats.push(stats);
+            self.reports.push(report);
+            self.loop_stats.push(stats);
         }
-        engine.registry.server.workers_started.set(1);
-        Ok(engine)
+        Ok(())
     }
 
     /// Which driver each worker runs on, and why.
@@ -357,8 +376,9 @@ impl Engine {
     ) -> Vec<(usize, Prepare)> {
         let count = self.workers.len();
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
+        let names = |cluster: &Cluster| (cluster.name.clone(), cluster.stat_name.clone());
         self.cluster_limits
-            .retain(|id, (name, _)| snapshot.clusters.get(*id).is_some_and(|cluster| cluster.name == *name));
+            .retain(|id, (kept, _)| snapshot.clusters.get(*id).is_some_and(|cluster| names(cluster) == *kept));
         for cluster in snapshot.clusters.iter() {
             let breakers = &cluster.circuit_breakers;
             if let Some((_, limits)) = self.cluster_limits.get(&cluster.id) {
@@ -372,7 +392,7 @@ impl Engine {
                 pending: SharedLimit::new(breakers.pending_requests_max, count),
                 requests: SharedLimit::new(breakers.requests_max, count),
             });
-            self.cluster_limits.insert(cluster.id, (cluster.name.clone(), Arc::clone(&limits)));
+            self.cluster_limits.insert(cluster.id, (names(cluster), Arc::clone(&limits)));
             for (seeds, stats) in seeds.iter_mut().zip(self.registry.cluster(&cluster.stat_name)) {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
             }
@@ -400,7 +420,9 @@ impl Engine {
             }
         }
         let kept: Vec<SocketKey> = snapshot.listeners.iter().map(|listener| SocketKey::of(listener)).collect();
-        self.sockets.retain(|key, _| kept.contains(key));
+        for (_, gone) in self.sockets.extract_if(|key, _| !kept.contains(key)) {
+            self.registry.forget_listener(&gone.address.to_string());
+        }
         let parts = seeds.into_iter().zip(https).zip(seeds_sockets).enumerate();
         parts
             .map(|(index, ((clusters, http), sockets))| {
@@ -461,10 +483,24 @@ impl Engine {
                 Some(_) => {}
             }
         }
+        self.forget(old, snapshot);
         let gone = old.clusters.iter().filter(|cluster| snapshot.clusters.get(cluster.id).is_none()).count();
         server.cluster_removed.add(gone as u64);
         let gone = old.listeners.iter().filter(|listener| snapshot.listener(listener.id).is_none()).count();
         server.listener_removed.add(gone as u64);
+    }
+
+    /// Drops the statistics of names that are gone, as Envoy does. A request that is still under way counts into blocks that
+    /// nobody shows any more.
+    fn forget(&self, old: &Snapshot, new: &Snapshot) {
+        let clusters: HashSet<&str> = new.clusters.iter().map(|cluster| cluster.stat_name.as_str()).collect();
+        for cluster in old.clusters.iter().filter(|cluster| !clusters.contains(cluster.stat_name.as_str())) {
+            self.registry.forget_cluster(&cluster.stat_name);
+        }
+        let prefixes: HashSet<&str> = stat_prefixes(new).collect();
+        for prefix in stat_prefixes(old).filter(|prefix| !prefixes.contains(prefix)) {
+            self.registry.forget_http(prefix);
+        }
     }
 
     /// The listeners in force, by name, with the address as bound.
@@ -568,6 +604,13 @@ impl Engine {
             let _ = worker.thread.join();
         }
     }
+}
+
+fn stat_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    snapshot.listeners.iter().flat_map(|listener| &listener.chains).map(|chain| {
+        let NetworkFilter::Http(http) = &chain.filter;
+        http.stat_prefix.as_str()
+    })
 }
 
 /// So long without a new connection means that nobody comes any more.
