@@ -527,14 +527,10 @@ impl Engine {
             .collect()
     }
 
-    /// Generations before the current one that something still pins, oldest first.
-    pub fn pinned_generations(&self) -> Vec<u64> {
-        self.retired.snapshots.iter().map(|snapshot| snapshot.generation).collect()
-    }
-
     /// Frees what was retired and is pinned by nobody. To be called about once a second.
     pub fn sweep(&mut self) {
         self.retired.sweep();
+        self.registry.server.pinned_generations.set(self.retired.snapshots.len() as u64);
         let connections: usize = self.workers().iter().map(|worker| worker.connections).sum();
         self.registry.server.total_connections.set(connections as u64);
     }

@@ -72,6 +72,8 @@ server! {
     generation: Gauge = "config.generation",
     /// Workers that were late in the last commit. Ringway's own.
     late_workers: Gauge = "config.late_workers",
+    /// Earlier generations that a connection or a request still holds. Ringway's own.
+    pinned_generations: Gauge = "config.pinned_generations",
     /// Reloads refused: the old configuration stayed in force. Ringway's own.
     reload_failed: Counter = "config.reload_failed",
     /// Reloads committed, the first load included. Ringway's own.
