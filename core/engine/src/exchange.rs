@@ -306,7 +306,6 @@ impl<'x> Exchange<'x> {
                     Err(failure) => return self.answer(failure),
                 },
             };
-            let moved = self.upload.moved;
             upstream.stream.send(head.clone());
             self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
             match self.respond(&upstream).await {
@@ -324,7 +323,6 @@ impl<'x> Exchange<'x> {
                     if reused
                         && replays < self.worker().limits.replays_max
                         && self.method.is_idempotent()
-                        && moved == 0
                         && self.upload.is_untouched() =>
                 {
                     replays += 1;

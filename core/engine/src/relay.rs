@@ -73,7 +73,7 @@ impl Relay {
 
     /// Whether not one byte of the body has been read: the request can be sent once more.
     pub(crate) fn is_untouched(&self) -> bool {
-        self.moved == 0 && self.carry.is_none() && !self.read
+        !self.read
     }
 
     /// Moves what can be moved now. Ready when the body is complete or cannot be completed.
