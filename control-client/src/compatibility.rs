@@ -391,9 +391,12 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
-        done: "max_connections max_pending_requests max_requests max_retries",
+        done: "max_connections max_pending_requests max_requests",
         only: &[("priority", "DEFAULT")],
-        ignored: &[],
+        ignored: &[(
+            "max_retries",
+            "it bounds the retries of a retry_policy, which is refused: there are none. One replay over a dead reused connection is no retry",
+        )],
         refused: "retry_budget track_remaining max_connection_pools",
     },
     Covered {

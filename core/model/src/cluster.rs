@@ -42,7 +42,7 @@ pub struct CircuitBreakers {
     pub pending_requests_max: u32,
     /// `max_requests`: requests under way. Default 1,024.
     pub requests_max: u32,
-    /// `max_retries`: retries under way. Default 3.
+    /// `max_retries`: retries under way. Default 3. Shown, and not yet acted on: no route can ask for retries.
     pub retries_max: u32,
 }
 
