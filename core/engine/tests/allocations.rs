@@ -24,16 +24,50 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Requests of the mix with what the origin answers; each is played in turn on one connection.
-const MIX: [(&[u8], &[u8]); 4] = [
-    (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
-    (
-        b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n",
-    ),
-    (b"PUT /c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody", b"HTTP/1.1 204 No Content\r\n\r\n"),
-    (b"HEAD /d HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
-];
+/// A body that moves in bulk buffers.
+const LARGE: usize = 64 << 10;
+
+/// One step of the mix: what the client writes at once, and each answer of the origin to it, in order.
+struct Step {
+    requests: Vec<u8>,
+    answers: Vec<Vec<u8>>,
+}
+
+/// Each step is played in turn on one connection; the path's letter names the answer.
+fn mix() -> Vec<Step> {
+    let large = vec![b'x'; LARGE];
+    let get = |letter: &str| format!("GET /{letter} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let step = |requests: Vec<u8>, answer: &[u8]| Step { requests, answers: vec![answer.to_vec()] };
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
+    let mut steps = vec![
+        step(get("a"), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+        step(
+            b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n".to_vec(),
+            chunked,
+        ),
+        step(
+            b"PUT /c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody".to_vec(),
+            b"HTTP/1.1 204 No Content\r\n\r\n",
+        ),
+        step(b"HEAD /d HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+    ];
+    let mut upload = format!("PUT /e HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
+    upload.extend_from_slice(&large);
+    let mut download = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
+    download.extend_from_slice(&large);
+    steps.push(step(upload, &download));
+    let mut upload = b"POST /f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n".to_vec();
+    upload.extend_from_slice(&large);
+    upload.extend_from_slice(b"\r\n0\r\n\r\n");
+    let mut download = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n".to_vec();
+    download.extend_from_slice(&large);
+    download.extend_from_slice(b"\r\n0\r\n\r\n");
+    steps.push(step(upload, &download));
+    // Pipelined: three requests in one write.
+    let answer = steps[0].answers[0].clone();
+    steps.push(Step { requests: get("a").repeat(3), answers: vec![answer; 3] });
+    steps
+}
 
 fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
     let route = Route {
@@ -76,11 +110,12 @@ fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
     Arc::new(snapshot)
 }
 
-/// Answers request `n` of the mix with answer `n`, telling them apart by the path's letter.
+/// Answers each request by the letter of its path.
 fn origin(listener: &TcpListener) {
+    let mix = mix();
     let (mut stream, _) = listener.accept().expect("the proxy connects");
     stream.set_nodelay(true).expect("a socket");
-    let mut buffer = [0; 4096];
+    let mut buffer = vec![0; 4 * LARGE];
     let mut filled = 0;
     loop {
         let got = stream.read(&mut buffer[filled..]).unwrap_or(0);
@@ -92,39 +127,50 @@ fn origin(listener: &TcpListener) {
         let Some(end) = text.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
         let which = usize::from(text[text.iter().position(|&byte| byte == b'/').expect("a path") + 1] - b'a');
         let whole = match which {
-            1 => text.ends_with(b"0\r\n\r\n"),
+            1 | 5 => text.ends_with(b"\r\n0\r\n\r\n"),
             2 => text.len() == end + 4 + 4,
+            4 => text.len() == end + 4 + LARGE,
             _ => true,
         };
         if whole {
-            stream.write_all(MIX[which].1).expect("the proxy listens");
+            stream.write_all(&mix[which].answers[0]).expect("the proxy listens");
             filled = 0;
         }
     }
 }
 
-fn play(client: &mut TcpStream, rounds: usize) {
-    let mut buffer = [0; 4096];
-    for _ in 0..rounds {
-        for (at, (request, _)) in MIX.iter().enumerate() {
-            client.write_all(request).expect("the proxy listens");
-            let mut filled = 0;
+/// The end of one whole answer in `text`, by its own framing: without a body after HEAD.
+fn answer_end(text: &[u8], head_only: bool) -> Option<usize> {
+    let find = |what: &[u8]| text.windows(what.len()).position(|window| window == what);
+    let body = find(b"\r\n\r\n")? + 4;
+    assert!(text.starts_with(b"HTTP/1.1 20"), "a success");
+    let head = &text[..body];
+    if head_only || text.starts_with(b"HTTP/1.1 204") {
+        return Some(body);
+    }
+    if head.windows(7).any(|window| window.eq_ignore_ascii_case(b"chunked")) {
+        return text.ends_with(b"\r\n0\r\n\r\n").then_some(text.len());
+    }
+    let length = if head.windows(7).any(|window| window == b": 65536") { LARGE } else { 5 };
+    (text.len() >= body + length).then_some(body + length)
+}
+
+fn play(client: &mut TcpStream, mix: &[Step], buffer: &mut [u8], rounds: usize) {
+    for step in (0..rounds).flat_map(|_| mix) {
+        client.write_all(&step.requests).expect("the proxy listens");
+        let (mut begin, mut filled) = (0, 0);
+        for _ in &step.answers {
             loop {
+                if let Some(end) = answer_end(&buffer[begin..filled], step.requests.starts_with(b"HEAD")) {
+                    begin += end;
+                    break;
+                }
                 let got = client.read(&mut buffer[filled..]).expect("an answer");
                 assert!(got > 0, "answered, not closed");
                 filled += got;
-                let text = &buffer[..filled];
-                let done = match at {
-                    0 => text.ends_with(b"\r\n\r\nhello"),
-                    1 => text.ends_with(b"0\r\n\r\n"),
-                    _ => text.ends_with(b"\r\n\r\n"),
-                };
-                if done {
-                    assert!(text.starts_with(b"HTTP/1.1 20"), "a success");
-                    break;
-                }
             }
         }
+        assert_eq!(begin, filled, "nothing behind the last answer");
     }
 }
 
@@ -152,12 +198,13 @@ fn check(io: IoChoice) {
     assert_eq!((report.generation, report.late), (1, 0));
     let mut client = TcpStream::connect(engine.listeners()[0].1).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
-    play(&mut client, 200);
+    let (mix, mut buffer) = (mix(), vec![0; 4 * LARGE]);
+    play(&mut client, &mix, &mut buffer, 200);
     let before = ALLOCATOR.stats();
-    play(&mut client, 500);
+    play(&mut client, &mix, &mut buffer, 500);
     let after = ALLOCATOR.stats();
     let count = (after.allocations - before.allocations) + (after.reallocations - before.reallocations);
-    assert_eq!(count, 0, "allocations in 2,000 exchanges");
+    assert_eq!(count, 0, "allocations in 4,500 exchanges");
     drop(client);
     engine.stop();
     upstream.join().expect("the origin ends when the proxy does");
