@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use ringway_runtime::FeatureSet;
 
 use crate::log::Level;
 
@@ -64,6 +65,8 @@ pub(crate) struct Tuning {
     pub(crate) housekeeping_cpus: Option<String>,
     /// `--io`.
     pub(crate) io: Io,
+    /// `--io-without`: features of io_uring that are left out.
+    pub(crate) io_without: FeatureSet,
     /// `--spin-us`: how long a worker looks for work before it sleeps, in microseconds.
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
@@ -211,6 +214,7 @@ fn tuning(matches: &ArgMatches) -> Tuning {
             "poll" => Io::Poll,
             _ => Io::Auto,
         },
+        io_without: number(matches, "io-without").unwrap_or_default(),
         spin_us: number(matches, "spin-us").unwrap_or(0),
         drain_time: Duration::from_secs(number::<u64>(matches, "drain-time-s").unwrap_or(DRAIN_TIME_S)),
     }
@@ -303,7 +307,7 @@ fn run_arguments() -> [Arg; 3] {
     ]
 }
 
-fn tuning_arguments() -> [Arg; 8] {
+fn tuning_arguments() -> [Arg; 9] {
     [
         option("concurrency", "N", "How many workers. Default: as many as CPUs may be used, by affinity and quota")
             .value_parser(value_parser!(u64).range(1..=WORKERS_MAX)),
@@ -311,6 +315,9 @@ fn tuning_arguments() -> [Arg; 8] {
         choices("pin", &["auto", "on", "off"], "auto", "Tie workers to their CPUs: auto does with --cpus"),
         option("housekeeping-cpus", "LIST", "Where the control, admin and log threads run"),
         choices("io", &["auto", "ring", "poll"], "auto", "How workers talk to the kernel: io_uring, or epoll"),
+        option("io-without", "LIST", "Features of io_uring to leave out, though the kernel may have them")
+            .value_parser(|list: &str| list.parse::<FeatureSet>())
+            .hide_short_help(true),
         option("spin-us", "N", "How long a worker looks for work before it sleeps, in microseconds; 0: not at all")
             .value_parser(value_parser!(u32).range(0..=SPIN_US_MAX)),
         choices("balance", &["local"], "local", "How connections are shared among workers: by the kernel alone, today"),
@@ -415,6 +422,7 @@ mod tests {
         refused("check", "--config-path");
         refused("-c a --balance exact", "local");
         refused("-c a --io epoll", "ring");
+        refused("-c a --io-without sqpoll", "none of io_uring,");
         refused("-c a --concurrency 0", "--concurrency");
         refused("-c a --stats-tag a:b", "--stats-tag");
         refused("-c a --log-path f", "--log-path");

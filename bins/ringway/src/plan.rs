@@ -93,6 +93,7 @@ mod tests {
             pin,
             housekeeping_cpus: some(housekeeping),
             io: Io::Auto,
+            io_without: Default::default(),
             spin_us: 0,
             drain_time: Duration::ZERO,
         };

@@ -108,12 +108,19 @@ impl Process {
         log.info(&plan);
         let descriptors = ringway_runtime::raise_descriptor_limit()
             .map_err(|error| vec![format!("the limit of descriptors is not known: {error}")])?;
+        let limits = Limits::default().for_descriptors(descriptors, plan.workers.len());
+        let line = descriptors_line(descriptors, limits.downstreams_max.saturating_mul(plan.workers.len()));
+        if descriptors < DESCRIPTORS_WISHED {
+            log.warning(line)
+        } else {
+            log.info(line)
+        }
         let engine = Engine::start(ringway_engine::Options {
             workers: plan.workers.clone(),
             runtime: runtime_options(tuning),
             drain_time: tuning.drain_time,
             registry: registry.clone(),
-            limits: Limits::default().for_descriptors(descriptors, plan.workers.len()),
+            limits,
         })
         .map_err(|error| vec![error.to_string()])?;
         io_lines(engine.reports()).iter().for_each(|line| log.info(line));
@@ -129,6 +136,15 @@ impl Process {
     }
 }
 
+/// Below this the start-up line is a warning: the soft limit of an ordinary login, which is too low for a server.
+const DESCRIPTORS_WISHED: u64 = 1024;
+
+fn descriptors_line(descriptors: u64, clients: usize) -> String {
+    let to_do =
+        if descriptors < DESCRIPTORS_WISHED { "; to do: raise the hard limit (ulimit -Hn, LimitNOFILE=)" } else { "" };
+    format!("descriptors: {descriptors}, for at most {clients} clients at once{to_do}")
+}
+
 fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
     ringway_runtime::Options {
         io: match tuning.io {
@@ -137,6 +153,7 @@ fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
             Io::Poll => IoChoice::Poll,
         },
         spin_us: tuning.spin_us,
+        features_denied: tuning.io_without,
         ..Default::default()
     }
 }
@@ -230,6 +247,7 @@ fn command_line(options: &Run) -> serde_json::Value {
         "disable_hot_restart": true,
         "cpus": tuning.cpus,
         "io": format!("{:?}", tuning.io).to_lowercase(),
+        "io_without": tuning.io_without.to_string(),
         "pin": format!("{:?}", tuning.pin).to_lowercase(),
         "spin_us": tuning.spin_us,
     })

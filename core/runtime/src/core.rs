@@ -21,6 +21,7 @@ use crate::chunk::Chunk;
 use crate::connect::Connect;
 use crate::driver::Driver;
 use crate::executor::{Executor, YieldNow};
+use crate::feature::FeatureSet;
 use crate::listener::{Listener, Listeners};
 use crate::pool::Pools;
 use crate::pooled::Pooled;
@@ -56,6 +57,9 @@ pub struct Options {
     pub cq_entries: u32,
     /// The pieces of one gathered send at most; the rest goes in the next turn. 1 to 1024 (IOV_MAX).
     pub pieces_per_send_max: usize,
+    /// What the ring is made without, though the kernel may have it: to see how an older kernel does, or around a fault of
+    /// this one. A needed feature here means no ring.
+    pub features_denied: FeatureSet,
     /// Where the loop's figures go; a fresh place when there is none.
     pub stats: Option<Arc<LoopStats>>,
 }
@@ -74,6 +78,7 @@ impl Default for Options {
             sq_entries: 1024,
             cq_entries: 4096,
             pieces_per_send_max: 64,
+            features_denied: FeatureSet::default(),
             stats: None,
         }
     }

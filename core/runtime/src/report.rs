@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::str::FromStr;
 
+use crate::feature::FeatureSet;
+
 /// The driver that is asked for (`--io`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IoChoice {
@@ -36,8 +38,12 @@ pub struct IoReport {
     pub driver: &'static str,
     /// What of the driver's wishes the kernel has, comma-separated.
     pub features: String,
+    /// What of the ring driver's wishes the kernel lacks. Empty on `poll`, which lacks them all.
+    pub missing: FeatureSet,
     /// Why this driver and these features.
     pub reason: String,
+    /// What would bring a better one; empty where there is none, or none is known.
+    pub advice: &'static str,
 }
 
 impl fmt::Display for IoReport {
@@ -46,7 +52,14 @@ impl fmt::Display for IoReport {
         if !self.features.is_empty() {
             write!(f, " ({})", self.features)?;
         }
-        write!(f, ": {}", self.reason)
+        write!(f, ": {}", self.reason)?;
+        for (index, feature) in self.missing.iter().enumerate() {
+            write!(f, "{} {feature} (Linux {})", if index == 0 { "; without" } else { "," }, feature.since())?;
+        }
+        if !self.advice.is_empty() {
+            write!(f, "; to do: {}", self.advice)?;
+        }
+        Ok(())
     }
 }
 
@@ -57,17 +70,20 @@ pub struct StartError {
     pub tried: String,
     /// The system's answer.
     pub error: io::Error,
+    /// What to do about it; empty where nothing is known.
+    pub advice: &'static str,
 }
 
 impl StartError {
     pub(crate) fn new(tried: impl Into<String>, error: io::Error) -> StartError {
-        StartError { tried: tried.into(), error }
+        StartError { tried: tried.into(), error, advice: "" }
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.tried, self.error)
+        write!(f, "{}: {}", self.tried, self.error)?;
+        if self.advice.is_empty() { Ok(()) } else { write!(f, "; to do: {}", self.advice) }
     }
 }
 

@@ -2,30 +2,15 @@
 
 mod support;
 
+use ringway_runtime::seccomp::{Action, Rule, filter_this_thread};
 use ringway_runtime::{IoChoice, Options, Wake, run};
 use support::*;
 
-/// From here on io_uring_setup(2) fails with `errno` on this thread.
-fn forbid_io_uring(errno: i32) {
-    let instruction = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut program = [
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0), // seccomp_data.nr
-        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_io_uring_setup as u32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the program, which outlives the call; both concern this thread only.
-    unsafe {
-        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter), 0);
-    }
-}
-
 #[track_caller]
-fn check(errno: i32) {
+fn check(errno: i32, to_do: &'static str) {
     let thread = std::thread::spawn(move || {
-        forbid_io_uring(errno);
+        let rule = Rule { call: libc::SYS_io_uring_setup, when: None, action: Action::Errno(errno as u16) };
+        filter_this_thread(&[rule], Action::Allow).expect("a filter needs no privilege");
         let wake = || Wake::new().expect("an eventfd");
         let report = run(&Options::default(), wake(), |core, report| async move {
             let (near, far) = pair(&core).await;
@@ -36,26 +21,27 @@ fn check(errno: i32) {
         let report = report.expect("poll always works");
         assert_eq!(report.driver, "poll");
         let reason = std::io::Error::from_raw_os_error(errno).to_string();
-        assert!(report.to_string().contains(&reason), "{report}");
+        assert!(report.to_string().contains(&reason) && report.advice.contains(to_do), "{report}");
         let options = Options { io: IoChoice::Ring, ..Options::default() };
         let error = run(&options, wake(), |_, _| async {}).expect_err("no ring here");
         assert_eq!(error.error.raw_os_error(), Some(errno));
-        assert!(error.to_string().contains("io_uring_setup"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("io_uring_setup") && text.contains(to_do), "{text}");
     });
     thread.join().expect("the checks hold");
 }
 
 #[test]
 fn blocked_by_seccomp() {
-    check(libc::EPERM);
+    check(libc::EPERM, "a seccomp filter forbids it");
 }
 
 #[test]
 fn no_such_system_call() {
-    check(libc::ENOSYS);
+    check(libc::ENOSYS, "SECCOMP.md");
 }
 
 #[test]
 fn no_memory_for_a_ring() {
-    check(libc::ENOMEM);
+    check(libc::ENOMEM, "ulimit -l");
 }

@@ -110,7 +110,13 @@ pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport) -> Value {
         "generation": row.generation,
         "connections": row.connections,
         "listeners": row.listeners,
-        "io": { "driver": io.driver, "features": io.features, "reason": io.reason },
+        "io": {
+            "driver": io.driver,
+            "features": io.features,
+            "missing": io.missing.to_string(),
+            "reason": io.reason,
+            "to_do": io.advice,
+        },
         "loop": figures,
     })
 }

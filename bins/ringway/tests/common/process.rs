@@ -84,9 +84,22 @@ impl Proxy {
     /// Starts a proxy with these options and waits until it serves.
     #[track_caller]
     pub(crate) fn start_with(io: &str, config: &Config, options: &[&str]) -> Proxy {
+        Proxy::start_under(Command::new(BINARY), io, config, options)
+    }
+
+    /// Starts a proxy with one worker under a resource limit: the shell's `ulimit` with these words.
+    #[track_caller]
+    pub(crate) fn start_limited(limit: &str, io: &str, config: &Config) -> Proxy {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), BINARY]);
+        Proxy::start_under(shell, io, config, &["--concurrency", "1"])
+    }
+
+    #[track_caller]
+    fn start_under(mut command: Command, io: &str, config: &Config, options: &[&str]) -> Proxy {
         let dir = TempDir::new();
         let file = dir.rename_over("config.yaml", &config.yaml());
-        let mut child = Command::new(BINARY)
+        let mut child = command
             .arg("-c")
             .arg(&file)
             .args(["--io", io, "-l", "debug", "--admin-address-path"])
@@ -128,6 +141,12 @@ impl Proxy {
                 Err(_) => panic!("no line with {text:?} in the log:\n{}", self.seen.join("\n")),
             }
         }
+    }
+
+    /// Checks that a line of the log so far contains `text`.
+    #[track_caller]
+    pub(crate) fn said(&self, text: &str) {
+        assert!(self.seen.iter().any(|line| line.contains(text)), "{text:?} is not in\n{}", self.seen.join("\n"));
     }
 
     /// A new connection to the listener.

@@ -7,12 +7,15 @@ mod poll;
 mod probe;
 mod ring;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{Inner, Options};
+use crate::feature::FeatureSet;
 use crate::listener::ListenSlot;
 use crate::pool::Pools;
+use crate::refusal;
 use crate::report::{IoChoice, IoReport, StartError};
 use crate::socket::Socket;
 use crate::wake::Wake;
@@ -28,8 +31,8 @@ pub(crate) enum Driver {
 impl Driver {
     /// Sets up the driver that `options.io` asks for, with its buffers, on the thread that will run it.
     pub(crate) fn start(options: &Options, wake: &Arc<Wake>) -> Result<(Driver, Box<Pools>, IoReport), StartError> {
-        let reason = match options.io {
-            IoChoice::Poll => "asked for".to_string(),
+        let (reason, advice) = match options.io {
+            IoChoice::Poll => ("asked for".to_string(), ""),
             IoChoice::Ring | IoChoice::Auto => {
                 let pools = Box::new(Pools::new(options));
                 pools.start(true);
@@ -37,16 +40,19 @@ impl Driver {
                     Ok((driver, features)) => {
                         let asked = options.io == IoChoice::Ring;
                         let reason = if asked { "asked for" } else { "the kernel allows it" }.to_string();
-                        let report = IoReport { driver: "ring", features, reason };
+                        let missing = probe::missing(features);
+                        let features = probe::shown(features).to_string();
+                        let report = IoReport { driver: "ring", features, missing, reason, advice: "" };
                         return Ok((Driver::Ring(driver), pools, report));
                     }
-                    Err(error) => {
+                    Err(mut error) => {
+                        error.advice = refusal::advice(&error.error, Path::new("/"));
                         // A kernel that failed the self-test may still hold on to the buffers: they stay, once.
                         std::mem::forget(pools);
                         if options.io == IoChoice::Ring {
                             return Err(error);
                         }
-                        format!("no io_uring here: {error}")
+                        (format!("no io_uring here: {}: {}", error.tried, error.error), error.advice)
                     }
                 }
             }
@@ -54,7 +60,8 @@ impl Driver {
         let pools = Box::new(Pools::new(options));
         pools.start(false);
         let driver = PollDriver::new(wake)?;
-        let report = IoReport { driver: "poll", features: "epoll_edge".into(), reason };
+        let missing = FeatureSet::default();
+        let report = IoReport { driver: "poll", features: "epoll_edge".into(), missing, reason, advice };
         Ok((Driver::Poll(driver), pools, report))
     }
 

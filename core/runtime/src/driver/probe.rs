@@ -15,51 +15,97 @@ use io_uring::{Builder, IoUring, opcode};
 
 use super::ring::{BUFFER_GROUP, RingDriver};
 use crate::core::Options;
+use crate::feature::{Feature, FeatureSet};
 use crate::pool::Pools;
 use crate::report::StartError;
 
-/// Names of features, and how to ask for them.
-type Level = (&'static [&'static str], fn(&mut Builder));
+type SetUp = fn(&mut Builder);
 
-/// Sets of set-up flags, fullest first, and since when a kernel has them.
-const LEVELS: [Level; 3] = [
-    // 6.6
-    (&["defer_taskrun", "no_sqarray"], |builder| {
-        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_no_sqarray();
-    }),
-    // 6.1
-    (&["defer_taskrun"], |builder| {
-        builder.setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag();
-    }),
-    // 6.0, the first with multishot receives
-    (&["coop_taskrun"], |builder| {
-        builder.setup_single_issuer().setup_coop_taskrun().setup_taskrun_flag();
-    }),
+/// How a wish is put to io_uring_setup(2), newest first: a kernel that does not know one does not know those before it.
+const WISHES: [(Feature, SetUp); 4] = [
+    (Feature::NoSqarray, |builder| _ = builder.setup_no_sqarray()),
+    (Feature::DeferTaskrun, |builder| _ = builder.setup_defer_taskrun().setup_taskrun_flag()),
+    (Feature::SingleIssuer, |builder| _ = builder.setup_single_issuer()),
+    (Feature::CoopTaskrun, |builder| _ = builder.setup_coop_taskrun().setup_taskrun_flag()),
 ];
 
 /// Makes the fullest ring that this kernel gives us, and names what it has.
-pub(super) fn build(options: &Options) -> Result<(IoUring, Vec<&'static str>), StartError> {
-    for (names, set_up) in LEVELS {
+pub(super) fn build(options: &Options) -> Result<(IoUring, FeatureSet), StartError> {
+    require(options, Feature::IoUring)?;
+    let denied = options.features_denied;
+    let mut wishes: FeatureSet =
+        WISHES.iter().map(|(feature, _)| *feature).filter(|feature| !denied.contains(*feature)).collect();
+    loop {
+        // What asks for another, or stands in its place (io_uring_setup(2)).
+        if !wishes.contains(Feature::SingleIssuer) {
+            wishes.remove(Feature::DeferTaskrun);
+        }
+        if wishes.contains(Feature::DeferTaskrun) {
+            wishes.remove(Feature::CoopTaskrun);
+        } else if denied.contains(Feature::CoopTaskrun) {
+            return Err(lacking(Feature::CoopTaskrun));
+        } else {
+            wishes.insert(Feature::CoopTaskrun);
+        }
         let mut builder = IoUring::builder();
         builder.dontfork().setup_submit_all().setup_clamp().setup_cqsize(options.cq_entries);
-        set_up(&mut builder);
+        for (_, set_up) in WISHES.iter().filter(|(feature, _)| wishes.contains(*feature)) {
+            set_up(&mut builder);
+        }
         match builder.build(options.sq_entries) {
-            Ok(ring) => {
-                let params = ring.params();
-                if !params.is_feature_nodrop()
-                    || !params.is_feature_ext_arg()
-                    || !params.is_feature_skip_cqe_on_success()
-                {
-                    return Err(unsupported("io_uring without NODROP, EXT_ARG or CQE_SKIP"));
-                }
-                return Ok((ring, names.to_vec()));
-            }
+            Ok(ring) => return features(options, &ring, wishes).map(|features| (ring, features)),
             // This kernel does not know a flag.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => continue,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let newest = WISHES.iter().map(|(feature, _)| *feature).find(|feature| wishes.contains(*feature));
+                match newest {
+                    None | Some(Feature::CoopTaskrun) => return Err(lacking(Feature::CoopTaskrun)),
+                    Some(feature) => wishes.remove(feature),
+                }
+            }
             Err(error) => return Err(StartError::new("io_uring_setup", error)),
         }
     }
-    Err(unsupported("io_uring_setup with SINGLE_ISSUER and any of DEFER_TASKRUN, COOP_TASKRUN"))
+}
+
+/// What a ring that was made has: what it was asked for, and what the kernel says by itself.
+fn features(options: &Options, ring: &IoUring, asked: FeatureSet) -> Result<FeatureSet, StartError> {
+    let params = ring.params();
+    let mut features = asked;
+    for (feature, has) in [
+        (Feature::Nodrop, params.is_feature_nodrop()),
+        (Feature::ExtArg, params.is_feature_ext_arg()),
+        (Feature::CqeSkip, params.is_feature_skip_cqe_on_success()),
+        (Feature::NoIowait, params.is_feature_no_iowait()),
+    ] {
+        let has = has && !options.features_denied.contains(feature);
+        if has {
+            features.insert(feature);
+        } else if feature.is_needed() {
+            return Err(lacking(feature));
+        }
+    }
+    Ok(features)
+}
+
+/// Fails for a needed feature that is denied.
+pub(super) fn require(options: &Options, feature: Feature) -> Result<(), StartError> {
+    debug_assert!(feature.is_needed());
+    if options.features_denied.contains(feature) { Err(lacking(feature)) } else { Ok(()) }
+}
+
+fn lacking(feature: Feature) -> StartError {
+    unsupported(&format!("io_uring without {feature} (Linux {})", feature.since()))
+}
+
+/// What of the wishes a ring lacks. COOP_TASKRUN is none where DEFER_TASKRUN stands in its place.
+pub(super) fn missing(features: FeatureSet) -> FeatureSet {
+    let wished = |feature: &Feature| !feature.is_needed() && *feature != Feature::CoopTaskrun;
+    Feature::ALL.iter().copied().filter(wished).filter(|feature| !features.contains(*feature)).collect()
+}
+
+/// What tells one ring from another: without what each has.
+pub(super) fn shown(features: FeatureSet) -> FeatureSet {
+    features.iter().filter(|feature| !feature.is_needed()).collect()
 }
 
 fn unsupported(tried: &str) -> StartError {
@@ -73,7 +119,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tries the four things the driver relies on: a send that is taken whole says nothing, one that is not says in the same
 /// `enter` how much was taken, a multishot receive fills provided buffers and stays armed, and a cancel ends it.
-pub(super) fn test(driver: &RingDriver, pools: &Pools) -> Result<(), StartError> {
+pub(super) fn test(options: &Options, driver: &RingDriver, pools: &Pools) -> Result<(), StartError> {
     const SEND: u64 = 1;
     const RECV: u64 = 2;
     const CANCEL: u64 = 3;
@@ -109,6 +155,8 @@ pub(super) fn test(driver: &RingDriver, pools: &Pools) -> Result<(), StartError>
         return Err(wrong("an overlong send says at once what was taken", &seen));
     }
 
+    require(options, Feature::MultishotRecv)?;
+    require(options, Feature::MultishotAccept)?;
     let (mut writer, reader) = pair()?;
     io::Write::write_all(&mut writer, b"!").map_err(|error| StartError::new("the self-test's write", error))?;
     driver.try_push(&opcode::RecvMulti::new(Fd(reader.as_raw_fd()), BUFFER_GROUP).build().user_data(RECV));

@@ -26,6 +26,7 @@ use io_uring::{EnterFlags, IoUring, Submitter, opcode};
 use super::probe;
 use crate::chunk::{Chunk, Header};
 use crate::core::{Inner, Options};
+use crate::feature::{Feature, FeatureSet};
 use crate::flow::{RECV_UNREAD_MAX, SEND_JOINED_MAX};
 use crate::leaf::Leaf;
 use crate::listener::{Accept, ListenSlot};
@@ -104,30 +105,30 @@ impl RingDriver {
         options: &Options,
         pools: &Pools,
         wake: &Arc<Wake>,
-    ) -> Result<(RingDriver, String), StartError> {
+    ) -> Result<(RingDriver, FeatureSet), StartError> {
         let (ring, mut features) = probe::build(options)?;
         let ring = Box::new(ring);
         // SAFETY: the box does not move what it holds, and `Drop` drops the submitter first.
         let unbound: &'static IoUring = unsafe { &*std::ptr::from_ref(&*ring) };
         let mut submitter = unbound.submitter();
-        if submitter.register_ring_fd().is_ok() {
-            features.push("ring_fd");
+        if !options.features_denied.contains(Feature::RingFd) && submitter.register_ring_fd().is_ok() {
+            features.insert(Feature::RingFd);
         }
+        probe::require(options, Feature::BufferRing)?;
         let (address, entries) = pools.buf_ring().expect("the pools were started for a ring");
         // SAFETY: the pools keep the buffer ring until this ring is closed (core.rs: `driver` is dropped before `pools`).
         unsafe { submitter.register_buf_ring_with_flags(address, entries, BUFFER_GROUP, 0) }
             .map_err(|error| StartError::new("registering a ring of provided buffers", error))?;
         let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
-        if ring.params().is_feature_no_iowait() {
+        if features.contains(Feature::NoIowait) {
             enter_flags |= EnterFlags::NO_IOWAIT;
-            features.push("no_iowait");
         }
         // SAFETY: all-zero is valid for both.
         let (piece, message) = unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::msghdr>()) };
         let driver = RingDriver {
             submitter: ManuallyDrop::new(submitter),
             enter_flags: enter_flags.bits(),
-            deferred: features.contains(&"defer_taskrun"),
+            deferred: features.contains(Feature::DeferTaskrun),
             spin: Duration::from_micros(u64::from(options.spin_us)),
             backlog: RefCell::new(VecDeque::new()),
             sending: RefCell::new(Vec::with_capacity(256)),
@@ -143,9 +144,9 @@ impl RingDriver {
             urgent: Cell::new(false),
             ring,
         };
-        probe::test(&driver, pools)?;
+        probe::test(options, &driver, pools)?;
         driver.arm_wake(wake);
-        Ok((driver, features.join(",")))
+        Ok((driver, features))
     }
 
     pub(crate) fn fills_only_inside_enter(&self) -> bool {
