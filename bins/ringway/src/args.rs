@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use ringway_runtime::FeatureSet;
+pub(crate) use ringway_runtime::cpus::Pin;
 
 use crate::log::Level;
 
@@ -59,7 +60,7 @@ pub(crate) struct Tuning {
     pub(crate) concurrency: Option<usize>,
     /// `--cpus`: one worker on each, in this order.
     pub(crate) cpus: Option<String>,
-    /// `--pin`.
+    /// `--pin`: whether workers are tied to their CPUs.
     pub(crate) pin: Pin,
     /// `--housekeeping-cpus`: where the control and admin threads run.
     pub(crate) housekeeping_cpus: Option<String>,
@@ -71,17 +72,6 @@ pub(crate) struct Tuning {
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
     pub(crate) drain_time: Duration,
-}
-
-/// `--pin`: whether workers are tied to their CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pin {
-    /// With `--cpus`.
-    Auto,
-    /// Always.
-    On,
-    /// Never.
-    Off,
 }
 
 /// `--io`: how workers talk to the kernel.
@@ -312,7 +302,12 @@ fn tuning_arguments() -> [Arg; 9] {
         option("concurrency", "N", "How many workers. Default: as many as CPUs may be used, by affinity and quota")
             .value_parser(value_parser!(u64).range(1..=WORKERS_MAX)),
         option("cpus", "LIST", "One worker on each of these CPUs: 0,2-3"),
-        choices("pin", &["auto", "on", "off"], "auto", "Tie workers to their CPUs: auto does with --cpus"),
+        choices(
+            "pin",
+            &["auto", "on", "off"],
+            "auto",
+            "Tie workers to their CPUs: auto does with --cpus, and where the CPUs are this process's alone",
+        ),
         option("housekeeping-cpus", "LIST", "Where the control, admin and log threads run"),
         choices("io", &["auto", "ring", "poll"], "auto", "How workers talk to the kernel: io_uring, or epoll"),
         option("io-without", "LIST", "Features of io_uring to leave out, though the kernel may have them")

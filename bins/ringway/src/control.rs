@@ -118,7 +118,7 @@ impl Control {
             Command::Workers(reply) => {
                 let rows = self.engine.workers().into_iter().zip(self.engine.reports());
                 // Who asked may have lost patience.
-                let _ = reply.try_send(rows.map(|(row, io)| worker_json(&row, io)).collect());
+                let _ = reply.try_send(rows.map(|(row, io)| worker_json(&row, io, &self.state.topology)).collect());
             }
         }
         phase

@@ -1,22 +1,21 @@
-//! Which CPUs the threads run on. The runtime knows what there is and how many workers that makes; here the options
-//! are put to it.
+//! Which CPUs the threads run on. The runtime decides how many workers there are and where; here the options are put to
+//! it, and what it says is put into words.
 
 use std::fmt;
-use std::path::Path;
 
-use ringway_runtime::cpus::{self, Placement};
+use ringway_runtime::cpus::{self, Host, Placement, Topology, Wishes};
 
-use crate::args::{Pin, Tuning};
+use crate::args::Tuning;
 
 /// Who runs where.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
-    /// One entry per worker: the CPU that it is tied to.
-    pub(crate) workers: Vec<Option<usize>>,
+    /// The workers.
+    pub(crate) placement: Placement,
+    /// How the host's CPUs lie.
+    pub(crate) topology: Topology,
     /// Where the other threads run; empty: anywhere.
     housekeeping: Vec<usize>,
-    /// Why this many workers.
-    reason: String,
 }
 
 impl Plan {
@@ -25,34 +24,23 @@ impl Plan {
     /// # Errors
     /// A list is none, or names a CPU that the process may not use.
     pub(crate) fn new(tuning: &Tuning) -> Result<Plan, String> {
-        let affinity = cpus::affinity().map_err(|error| format!("the CPUs of this process are not known: {error}"))?;
-        Self::on(tuning, &affinity, cpus::quota(Path::new("/")))
+        let host = Host::here().map_err(|error| format!("the CPUs of this process are not known: {error}"))?;
+        Self::on(tuning, host)
     }
 
-    fn on(tuning: &Tuning, affinity: &[usize], quota: Option<f64>) -> Result<Plan, String> {
+    fn on(tuning: &Tuning, host: Host) -> Result<Plan, String> {
         let list = |flag: &str, text: &Option<String>| -> Result<Vec<usize>, String> {
             let Some(text) = text else { return Ok(vec![]) };
-            let list = cpus::parse(text).map_err(|error| format!("--{flag}: {error}"))?;
-            match list.iter().find(|cpu| !affinity.contains(cpu)) {
-                Some(cpu) => Err(format!("--{flag}: this process may not use CPU {cpu}")),
-                None => Ok(list),
-            }
+            cpus::parse(text).map_err(|error| format!("--{flag}: {error}"))
         };
-        let chosen = list("cpus", &tuning.cpus)?;
-        let housekeeping = list("housekeeping-cpus", &tuning.housekeeping_cpus)?;
-        let Placement { cpus, workers, reason } = cpus::placement(Some(&chosen), tuning.concurrency, affinity, quota);
-        // Tying workers to CPUs that others may use, too, costs more than it gives: `auto` does it only where the
-        // owner named the CPUs.
-        let homes: Vec<usize> = match tuning.pin {
-            Pin::Off => vec![],
-            Pin::On if cpus.is_empty() => affinity.iter().copied().filter(|cpu| !housekeeping.contains(cpu)).collect(),
-            Pin::On | Pin::Auto => cpus,
+        let wishes = Wishes {
+            cpus: list("cpus", &tuning.cpus)?,
+            concurrency: tuning.concurrency,
+            pin: tuning.pin,
+            housekeeping: list("housekeeping-cpus", &tuning.housekeeping_cpus)?,
         };
-        if tuning.pin == Pin::On && homes.is_empty() {
-            return Err("--pin on: no CPU is left for the workers".into());
-        }
-        let workers = (0..workers).map(|worker| homes.get(worker % homes.len().max(1)).copied()).collect();
-        Ok(Plan { workers, housekeeping, reason })
+        let placement = Placement::new(&wishes, &host)?;
+        Ok(Plan { placement, topology: host.topology, housekeeping: wishes.housekeeping })
     }
 
     /// Ties the calling thread, and those that it starts from now on, to the housekeeping CPUs.
@@ -69,10 +57,22 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "workers: {} ({})", self.workers.len(), self.reason)?;
-        let pinned: Vec<String> = self.workers.iter().flatten().map(ToString::to_string).collect();
-        if !pinned.is_empty() {
-            write!(f, ", on CPUs {}", pinned.join(","))?;
+        let Placement { workers, reason, pinning, .. } = &self.placement;
+        write!(f, "workers: {} ({reason})", workers.len())?;
+        let pinned: Vec<String> = workers.iter().flatten().map(ToString::to_string).collect();
+        if pinned.is_empty() {
+            write!(f, ", {pinning}")?;
+        } else {
+            write!(f, ", on CPUs {} ({pinning})", pinned.join(","))?;
+        }
+        if !self.housekeeping.is_empty() {
+            write!(f, "; other threads on CPUs {}", cpus::format(&self.housekeeping))?;
+        }
+        for (node, cpus) in &self.topology.nodes {
+            let here: Vec<usize> = self.placement.cpus().into_iter().filter(|cpu| cpus.contains(cpu)).collect();
+            if !here.is_empty() {
+                write!(f, "; NUMA node {node}: {}", cpus::format(&here))?;
+            }
         }
         Ok(())
     }
@@ -81,45 +81,46 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Io;
+    use crate::args::{Io, Pin};
     use std::time::Duration;
 
     #[track_caller]
-    fn check(cpus: &str, concurrency: usize, pin: Pin, housekeeping: &str, expect: Result<&[Option<usize>], &str>) {
+    fn check(cpus: &str, housekeeping: &str, expect: Result<&str, &str>) {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let tuning = Tuning {
-            concurrency: (concurrency > 0).then_some(concurrency),
+            concurrency: None,
             cpus: some(cpus),
-            pin,
+            pin: Pin::Auto,
             housekeeping_cpus: some(housekeeping),
             io: Io::Auto,
             io_without: Default::default(),
             spin_us: 0,
             drain_time: Duration::ZERO,
         };
-        match (Plan::on(&tuning, &[0, 1, 2, 3], Some(2.0)), expect) {
-            (Ok(plan), Ok(expect)) => assert_eq!(plan.workers, expect),
-            (Err(error), Err(expect)) => assert!(error.contains(expect), "{error}"),
-            (found, expect) => panic!("{found:?} instead of {expect:?}"),
+        let topology = Topology { nodes: vec![(0, vec![0, 1]), (1, vec![2, 3])], ..Topology::default() };
+        let host = Host { affinity: vec![0, 1, 2, 3], quota: Some(2.5), exclusive: None, topology };
+        let found = Plan::on(&tuning, host).map(|plan| plan.to_string());
+        match expect {
+            Ok(line) => assert_eq!(found.as_deref(), Ok(line)),
+            Err(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{found:?}"),
         }
     }
 
     #[test]
-    fn workers_are_counted_and_placed() {
-        check("", 0, Pin::Auto, "", Ok(&[None, None]));
-        check("", 3, Pin::Auto, "", Ok(&[None, None, None]));
-        check("3,1", 0, Pin::Auto, "0", Ok(&[Some(3), Some(1)]));
-        check("3,1", 3, Pin::Auto, "0", Ok(&[Some(3), Some(1), Some(3)]));
-        check("3,1", 0, Pin::Off, "", Ok(&[None, None]));
-        check("", 0, Pin::On, "", Ok(&[Some(0), Some(1)]));
-        check("", 0, Pin::On, "0", Ok(&[Some(1), Some(2)]));
+    fn a_plan_in_words() {
+        check("", "", Ok("workers: 2 (a CPU quota of 2.5), not tied to CPUs: others may use them, too"));
+        check(
+            "3,1",
+            "0,2",
+            Ok("workers: 2 (asked for by CPU list), on CPUs 3,1 (--cpus); other threads on CPUs 0,2; NUMA node 0: 1; \
+                NUMA node 1: 3"),
+        );
     }
 
     #[test]
-    fn what_cannot_be_kept_is_refused() {
-        check("4", 0, Pin::Auto, "", Err("--cpus: this process may not use CPU 4"));
-        check("x", 0, Pin::Auto, "", Err("--cpus: "));
-        check("", 0, Pin::Auto, "9", Err("--housekeeping-cpus: this process"));
-        check("", 0, Pin::On, "0-3", Err("no CPU is left"));
+    fn what_is_no_list_is_refused_by_its_flag() {
+        check("x", "", Err("--cpus: "));
+        check("", "1-0", Err("--housekeeping-cpus: "));
+        check("4", "", Err("--cpus: this process may not use CPU 4"));
     }
 }

@@ -104,19 +104,20 @@ impl Process {
     ) -> Result<Process, Vec<String>> {
         let started = Instant::now();
         let plan = Plan::new(tuning).map_err(|error| vec![error])?;
-        let registry = Registry::new(plan.workers.len());
+        let registry = Registry::new(plan.placement.workers.len());
         log.info(&plan);
+        plan.placement.notes.iter().for_each(|note| log.warning(format_args!("workers: {note}")));
         let descriptors = ringway_runtime::raise_descriptor_limit()
             .map_err(|error| vec![format!("the limit of descriptors is not known: {error}")])?;
-        let limits = Limits::default().for_descriptors(descriptors, plan.workers.len());
-        let line = descriptors_line(descriptors, limits.downstreams_max.saturating_mul(plan.workers.len()));
+        let limits = Limits::default().for_descriptors(descriptors, plan.placement.workers.len());
+        let line = descriptors_line(descriptors, limits.downstreams_max.saturating_mul(plan.placement.workers.len()));
         if descriptors < DESCRIPTORS_WISHED {
             log.warning(line)
         } else {
             log.info(line)
         }
         let engine = Engine::start(ringway_engine::Options {
-            workers: plan.workers.clone(),
+            workers: plan.placement.workers.clone(),
             runtime: runtime_options(tuning),
             drain_time: tuning.drain_time,
             registry: registry.clone(),
@@ -129,7 +130,7 @@ impl Process {
             return Err(vec![problem]);
         }
         let (reports, loop_stats) = (engine.reports().to_vec(), engine.loop_stats().to_vec());
-        let state = Arc::new(State::new(started, registry, reports, loop_stats, command_line));
+        let state = Arc::new(State::new(started, registry, reports, plan.topology, loop_stats, command_line));
         let (commands, inbox) = sync_channel(COMMANDS_MAX);
         let control = Control { log, engine, loader, state, drain_time: tuning.drain_time };
         Ok(Process { control, commands, inbox })

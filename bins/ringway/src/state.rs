@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 use ringway_control_client::Dump;
 use ringway_model::Snapshot;
 use ringway_observe::{Registry, ServerState};
+use ringway_runtime::cpus::Topology;
 use ringway_runtime::{IoReport, LoopStats};
 
 /// The process, as far as it can be seen.
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(crate) registry: Arc<Registry>,
     /// How each worker talks to the kernel.
     pub(crate) reports: Vec<IoReport>,
+    /// How the host's CPUs lie.
+    pub(crate) topology: Topology,
     /// Each worker's loop.
     pub(crate) loop_stats: Vec<Arc<LoopStats>>,
     /// What was given on the command line, for `/server_info`.
@@ -64,6 +67,7 @@ impl State {
         started: Instant,
         registry: Arc<Registry>,
         reports: Vec<IoReport>,
+        topology: Topology,
         loop_stats: Vec<Arc<LoopStats>>,
         command_line: serde_json::Value,
     ) -> State {
@@ -79,6 +83,7 @@ impl State {
             started,
             registry,
             reports,
+            topology,
             loop_stats,
             command_line,
             health_failed: AtomicBool::new(false),

@@ -119,3 +119,18 @@ fn few_descriptors() {
         wait_for("a served client", || (proxy.get("/direct").text() == "direct").then_some(()));
     });
 }
+
+/// Where the workers run is said at the start and in /workers.
+#[test]
+fn workers_have_their_places() {
+    let cpus = ringway_runtime::cpus::affinity().expect("the affinity");
+    let first = cpus[0].to_string();
+    let proxy = Proxy::start_with("poll", &Config::new(), &["--cpus", &first]);
+    proxy.said(&format!("workers: 1 (asked for by CPU list), on CPUs {first} (--cpus)"));
+    let workers: Value = serde_json::from_str(&proxy.admin("GET", "/workers").text()).expect("JSON");
+    let worker = &workers["workers"][0];
+    assert_eq!(worker["cpu"], cpus[0], "{worker}");
+    assert!(worker["smt_siblings"].is_array(), "{worker}");
+    let proxy = Proxy::start_with("poll", &Config::new(), &["--cpus", &first, "--concurrency", "2"]);
+    proxy.said("[warning] workers: 2 workers share 1 CPUs");
+}

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ringway_engine::WorkerRow;
 use ringway_observe::ServerState;
 use ringway_runtime::IoReport;
+use ringway_runtime::cpus::Topology;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -101,12 +102,14 @@ fn busy() -> Response {
 }
 
 /// One worker for `/workers`: the engine's figures, its io level, and its loop's figures.
-pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport) -> Value {
+pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology) -> Value {
     let figures: serde_json::Map<String, Value> =
         row.rows.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
     json!({
         "worker": row.index,
         "cpu": row.cpu,
+        "numa_node": row.cpu.and_then(|cpu| topology.node_of(cpu)),
+        "smt_siblings": row.cpu.map(|cpu| topology.siblings_of(cpu)),
         "generation": row.generation,
         "connections": row.connections,
         "listeners": row.listeners,
