@@ -7,6 +7,7 @@
 //! look-ups here have no error to report but "there is no such thing".
 
 mod cluster;
+pub mod format;
 mod ids;
 mod listener;
 mod route;

@@ -1,4 +1,5 @@
-//! What can be seen of a running proxy: counters under Envoy's names, response flags, and the forms they are read in.
+//! What can be seen of a running proxy: counters under Envoy's names, response flags, the texts of its access logs, and the
+//! forms they are read in.
 //!
 //! Does no I/O, starts no thread, reads no clock. A worker owns the blocks of numbers that it writes; everybody else
 //! only reads them. So counting costs a load, an addition and a store on a line that no other core writes.
@@ -8,6 +9,7 @@
 
 mod block;
 mod flags;
+pub mod format;
 mod number;
 pub mod prometheus;
 mod registry;
