@@ -7,6 +7,7 @@ mod h1run;
 mod reload;
 mod restart;
 mod slow;
+mod soak;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,6 +50,8 @@ pub(crate) struct Bench {
     pub(crate) folder: PathBuf,
     /// The driver to judge; judges of the text side ignore it.
     pub(crate) kind: Kind,
+    /// The one driver that the caller named, for a judge that runs both side by side.
+    pub(crate) only: Option<Kind>,
     /// How many, in the judge's own unit.
     pub(crate) count: u64,
     /// For judges that use chance.
@@ -65,7 +68,7 @@ struct Judge {
     full: u64,
     /// Whether it runs once for each driver.
     drivers: bool,
-    run: fn(&Bench) -> Verdict,
+    run: fn(&Bench, &mut Skips) -> Verdict,
 }
 
 const JUDGES: &[Judge] = &[
@@ -76,7 +79,7 @@ const JUDGES: &[Judge] = &[
         sample: 0,
         full: 0,
         drivers: false,
-        run: check::run,
+        run: |bench, _| check::run(bench),
     },
     Judge {
         name: "differential",
@@ -85,7 +88,7 @@ const JUDGES: &[Judge] = &[
         sample: 100,
         full: 1_000,
         drivers: true,
-        run: differential::run,
+        run: |bench, _| differential::run(bench),
     },
     Judge {
         name: "reload",
@@ -94,7 +97,7 @@ const JUDGES: &[Judge] = &[
         sample: 100,
         full: 1_000,
         drivers: true,
-        run: reload::run,
+        run: |bench, _| reload::run(bench),
     },
     Judge {
         name: "restart",
@@ -103,7 +106,7 @@ const JUDGES: &[Judge] = &[
         sample: 10,
         full: 100,
         drivers: true,
-        run: restart::run,
+        run: |bench, _| restart::run(bench),
     },
     Judge {
         name: "flood",
@@ -112,7 +115,7 @@ const JUDGES: &[Judge] = &[
         sample: 2_000,
         full: 20_000,
         drivers: true,
-        run: flood::run,
+        run: |bench, _| flood::run(bench),
     },
     Judge {
         name: "slow",
@@ -121,7 +124,16 @@ const JUDGES: &[Judge] = &[
         sample: 256,
         full: 10_240,
         drivers: true,
-        run: slow::run,
+        run: |bench, _| slow::run(bench),
+    },
+    Judge {
+        name: "soak",
+        shows: "right and wrong origins, clients and networks at once, with reloads: nothing lost, nothing grows",
+        unit: "seconds",
+        sample: 45,
+        full: 7_200,
+        drivers: false,
+        run: soak::run,
     },
     Judge {
         name: "h1run",
@@ -130,7 +142,7 @@ const JUDGES: &[Judge] = &[
         sample: 0,
         full: 0,
         drivers: false,
-        run: h1run::run,
+        run: |bench, _| h1run::run(bench),
     },
 ];
 
@@ -197,6 +209,11 @@ fn wish(options: &[&str]) -> Result<Wish, String> {
     Ok(wish)
 }
 
+/// `xtask part ...`: what a judge runs as a process of its own. Not for people.
+pub(crate) fn part(words: &[&str]) -> Result<(), String> {
+    soak::part(words).unwrap_or_else(|| Err("no such part".to_owned()))
+}
+
 /// All judges as steps of a report, and the demo, which shows the README's first command to hold.
 pub(crate) fn run_all(wish: &Wish, report: &mut Report) {
     report.step("demo --self-test", |_| demo());
@@ -237,7 +254,7 @@ impl Judge {
             Err(why) => return Verdict::Fail(why),
         };
         let seed = wish.seed.unwrap_or(SEED);
-        (self.run)(&Bench { folder, kind, count: wish.count.unwrap_or(own), seed })
+        (self.run)(&Bench { folder, kind, only: wish.io, count: wish.count.unwrap_or(own), seed }, skips)
     }
 }
 

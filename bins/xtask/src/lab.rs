@@ -5,6 +5,8 @@
 pub(crate) mod chance;
 pub(crate) mod config;
 pub(crate) mod http;
+pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod pace;
+pub(crate) mod pattern;
 pub(crate) mod proxy;

@@ -20,7 +20,7 @@ const USAGE: &str = "\
 cargo xtask ci                            everything that must hold, judges at their sample
 cargo xtask judge NAME|all [--sample]     judges at their full counts [--seed N] [--count N] [--io ring|poll|envoy]
 cargo xtask judge list                    their names, and what each shows
-cargo xtask setup                         install what the judges need (a real Envoy)
+cargo xtask setup                         install what the judges need (a real Envoy, tools of the distribution)
 cargo xtask tidy                          formatting, lints, import rules, file lengths, words that must not be committed
 ";
 
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             judge::list();
             Ok(())
         }
+        ["part", rest @ ..] => judge::part(rest),
         ["judge", rest @ ..] if !rest.is_empty() => judge::run(rest),
         _ => Err(USAGE.to_owned()),
     };

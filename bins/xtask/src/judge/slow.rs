@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Bench, verdict};
-use crate::lab::chance::Chance;
 use crate::lab::config::{Config, route};
 use crate::lab::http::{Framing, Head};
 use crate::lab::origin::Origin;
 use crate::lab::pace::pause;
+use crate::lab::pattern::Pattern;
 use crate::lab::proxy::{Launch, Proxy};
 use crate::step::Verdict;
 
@@ -22,75 +22,12 @@ const HELD_MAX: u64 = 1 << 20;
 /// The runtime's receive chunk and bulk buffer (core/runtime, `Options`); a judge imports nothing of ours.
 const CHUNK_SIZE: u64 = 4 << 10;
 const BULK_SIZE: u64 = 64 << 10;
-/// The pattern's size is a prime, so that two blocks exchanged or left out never look right.
-const PATTERN_SIZE: usize = 1_048_573;
 /// Between two looks at the proxy's buffers.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the reader is slow before its bursts: 64 KiB each 50 ms.
 const SLOW_FOR: Duration = Duration::from_secs(2);
 /// What a reader takes at once in its second part, between two stalls of 20 ms.
 const BURST_SIZE: u64 = 64 << 20;
-
-/// Bytes that are known at each position.
-#[derive(Debug)]
-struct Pattern(Vec<u8>);
-
-impl Pattern {
-    fn new(seed: u64) -> Pattern {
-        Pattern(Chance::new(seed).bytes(PATTERN_SIZE))
-    }
-
-    /// Writes the bytes from 0 to `size`.
-    fn write(&self, to: &mut impl Write, size: u64) -> io::Result<()> {
-        let mut at = 0;
-        while at < size {
-            let start = (at % PATTERN_SIZE as u64) as usize;
-            let piece = (PATTERN_SIZE - start).min(256 << 10).min((size - at) as usize);
-            to.write_all(&self.0[start..start + piece])?;
-            at += piece as u64;
-        }
-        Ok(())
-    }
-
-    fn holds(&self, mut at: u64, mut bytes: &[u8]) -> bool {
-        while !bytes.is_empty() {
-            let start = (at % PATTERN_SIZE as u64) as usize;
-            let piece = (PATTERN_SIZE - start).min(bytes.len());
-            if self.0[start..start + piece] != bytes[..piece] {
-                return false;
-            }
-            at += piece as u64;
-            bytes = &bytes[piece..];
-        }
-        true
-    }
-
-    /// Reads `size` bytes: slowly at first, then in bursts with stalls between, comparing each.
-    fn read_slowly(&self, from: &mut impl Read, size: u64) -> io::Result<()> {
-        let mut buffer = vec![0; 64 << 10];
-        let (mut at, mut burst, begun) = (0, 0, Instant::now());
-        while at < size {
-            let wanted = (buffer.len() as u64).min(size - at) as usize;
-            let read = from.read(&mut buffer[..wanted])?;
-            if read == 0 {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the end at byte {at} of {size}")));
-            }
-            if !self.holds(at, &buffer[..read]) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("other bytes around {at}")));
-            }
-            at += read as u64;
-            burst += read as u64;
-            if begun.elapsed() < SLOW_FOR {
-                pause(Duration::from_millis(50));
-                burst = 0;
-            } else if burst >= BURST_SIZE {
-                pause(Duration::from_millis(20));
-                burst = 0;
-            }
-        }
-        Ok(())
-    }
-}
 
 pub(super) fn run(bench: &Bench) -> Verdict {
     verdict(judge(bench))
@@ -178,7 +115,7 @@ fn serve(pattern: &Pattern, mut stream: TcpStream) -> io::Result<()> {
     while let Some(head) = Head::read(&mut from)? {
         match head.request_framing()? {
             Framing::Length(size) => {
-                let answer = match pattern.read_slowly(&mut from, size) {
+                let answer = match read_slowly(pattern, &mut from, size) {
                     Ok(()) => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
                     Err(why) => format!("HTTP/1.1 500 {why}\r\ncontent-length: 0\r\n\r\n"),
                 };
@@ -187,7 +124,7 @@ fn serve(pattern: &Pattern, mut stream: TcpStream) -> io::Result<()> {
             _ => {
                 let size = head.line.split(['/', ' ']).find_map(|word| word.parse::<u64>().ok()).unwrap_or(0);
                 stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {size}\r\n\r\n").as_bytes())?;
-                pattern.write(&mut stream, size)?;
+                pattern.write(&mut stream, 0, size)?;
             }
         }
     }
@@ -203,7 +140,7 @@ fn download(pattern: &Pattern, front: SocketAddr, size: u64) -> io::Result<()> {
     if head.status() != 200 || head.response_framing("GET")? != Framing::Length(size) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{head:?}")));
     }
-    pattern.read_slowly(&mut from, size)
+    read_slowly(pattern, &mut from, size)
 }
 
 fn upload(pattern: &Pattern, front: SocketAddr, size: u64) -> io::Result<()> {
@@ -211,25 +148,34 @@ fn upload(pattern: &Pattern, front: SocketAddr, size: u64) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(format!("POST /up HTTP/1.1\r\nhost: a\r\ncontent-length: {size}\r\n\r\n").as_bytes())?;
-    pattern.write(&mut stream, size)?;
+    pattern.write(&mut stream, 0, size)?;
     let mut from = BufReader::new(stream);
     let head = Head::read(&mut from)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     if head.status() == 200 { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, head.line)) }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pattern_knows_each_position() {
-        let pattern = Pattern::new(1);
-        let mut bytes = Vec::new();
-        let size = PATTERN_SIZE as u64 * 2 + 77;
-        pattern.write(&mut bytes, size).unwrap();
-        assert_eq!(bytes.len() as u64, size);
-        assert!(pattern.holds(0, &bytes));
-        assert!(pattern.holds(5, &bytes[5..]));
-        assert!(!pattern.holds(6, &bytes[5..]));
+/// Reads `size` bytes: slowly at first, then in bursts with stalls between, comparing each.
+fn read_slowly(pattern: &Pattern, from: &mut impl Read, size: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let (mut at, mut burst, begun) = (0, 0, Instant::now());
+    while at < size {
+        let wanted = (buffer.len() as u64).min(size - at) as usize;
+        let read = from.read(&mut buffer[..wanted])?;
+        if read == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the end at byte {at} of {size}")));
+        }
+        if !pattern.holds(at, &buffer[..read]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("other bytes around {at}")));
+        }
+        at += read as u64;
+        burst += read as u64;
+        if begun.elapsed() < SLOW_FOR {
+            pause(Duration::from_millis(50));
+            burst = 0;
+        } else if burst >= BURST_SIZE {
+            pause(Duration::from_millis(20));
+            burst = 0;
+        }
     }
+    Ok(())
 }

@@ -42,7 +42,17 @@ impl Config {
     }
 
     /// Adds a static cluster with these endpoints and limits wide enough for any judge.
-    pub(crate) fn cluster(mut self, name: &str, endpoints: &[SocketAddr]) -> Config {
+    pub(crate) fn cluster(self, name: &str, endpoints: &[SocketAddr]) -> Config {
+        self.cluster_with_connect_timeout(name, endpoints, "5s")
+    }
+
+    /// The same with a `connect_timeout`, as the file has it.
+    pub(crate) fn cluster_with_connect_timeout(
+        mut self,
+        name: &str,
+        endpoints: &[SocketAddr],
+        connect_timeout: &str,
+    ) -> Config {
         let endpoints: Vec<String> = endpoints
             .iter()
             .map(|endpoint| {
@@ -54,7 +64,7 @@ impl Config {
             self.clusters,
             r#"
   - name: {name}
-    connect_timeout: 5s
+    connect_timeout: {connect_timeout}
     type: STATIC
     circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
     load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{}]}}]}}"#,
@@ -77,7 +87,12 @@ impl Config {
 
 /// A route from a prefix to a cluster, with no time limit.
 pub(crate) fn route(prefix: &str, cluster: &str) -> String {
-    format!("{{match: {{prefix: \"{prefix}\"}}, route: {{cluster: {cluster}, timeout: 0s}}}}")
+    route_with_timeout(prefix, cluster, "0s")
+}
+
+/// A route from a prefix to a cluster with a `timeout`, as the file has it.
+pub(crate) fn route_with_timeout(prefix: &str, cluster: &str, timeout: &str) -> String {
+    format!("{{match: {{prefix: \"{prefix}\"}}, route: {{cluster: {cluster}, timeout: {timeout}}}}}")
 }
 
 /// A route from a prefix to a fixed answer.

@@ -117,19 +117,17 @@ impl Head {
 /// Reads a whole body; its trailers, if any, follow it.
 pub(crate) fn read_body(from: &mut impl BufRead, framing: Framing) -> io::Result<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
+    let trailers = read_body_into(from, framing, &mut body)?;
+    Ok((body, trailers))
+}
+
+/// Reads a whole body into `body` and gives its trailers. What came before an error is in `body`, too.
+pub(crate) fn read_body_into(from: &mut impl BufRead, framing: Framing, body: &mut Vec<u8>) -> io::Result<Fields> {
     match framing {
         Framing::None => {}
-        Framing::Length(size) => {
-            if size > BODY_SIZE_MAX {
-                return Err(bad("a body too long to keep"));
-            }
-            from.take(size).read_to_end(&mut body)?;
-            if (body.len() as u64) < size {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the end within a body"));
-            }
-        }
+        Framing::Length(size) => read_piece(from, size, body)?,
         Framing::Close => {
-            from.take(BODY_SIZE_MAX).read_to_end(&mut body)?;
+            from.take(BODY_SIZE_MAX).read_to_end(body)?;
         }
         Framing::Chunked => loop {
             let line = read_line(from)?
@@ -137,20 +135,28 @@ pub(crate) fn read_body(from: &mut impl BufRead, framing: Framing) -> io::Result
             let digits = line.split(';').next().unwrap_or_default();
             let size = u64::from_str_radix(digits, 16).map_err(|_| bad(&format!("chunk size {line:?}")))?;
             if size == 0 {
-                return Ok((body, read_trailers(from)?));
+                return read_trailers(from);
             }
-            if body.len() as u64 + size > BODY_SIZE_MAX {
-                return Err(bad("a body too long to keep"));
-            }
-            let start = body.len();
-            body.resize(start + size as usize, 0);
-            from.read_exact(&mut body[start..])?;
-            if read_line(from)?.as_deref() != Some("") {
-                return Err(bad("no line end after a chunk"));
+            read_piece(from, size, body)?;
+            match read_line(from)?.as_deref() {
+                Some("") => {}
+                Some(_) => return Err(bad("no line end after a chunk")),
+                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the end within a body")),
             }
         },
     }
-    Ok((body, Vec::new()))
+    Ok(Vec::new())
+}
+
+fn read_piece(from: &mut impl BufRead, size: u64, body: &mut Vec<u8>) -> io::Result<()> {
+    if size > BODY_SIZE_MAX - (body.len() as u64).min(BODY_SIZE_MAX) {
+        return Err(bad("a body too long to keep"));
+    }
+    if from.take(size).read_to_end(body)? as u64 == size {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the end within a body"))
+    }
 }
 
 fn read_trailers(from: &mut impl BufRead) -> io::Result<Fields> {

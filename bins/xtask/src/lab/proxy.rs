@@ -28,6 +28,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// The kind of this word.
+    pub(crate) fn named(word: &str) -> Option<Kind> {
+        [Kind::Ring, Kind::Poll, Kind::Envoy].into_iter().find(|kind| kind.name() == word)
+    }
+
     /// The word for it in tables and file names.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -159,6 +164,11 @@ impl Proxy {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
+    }
+
+    /// Open descriptors now, from /proc.
+    pub(crate) fn descriptors(&self) -> u64 {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, |entries| entries.count() as u64)
     }
 
     /// Sends a signal: `TERM`, `HUP`, ...
