@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use ringway_runtime::FeatureSet;
 pub(crate) use ringway_runtime::cpus::Pin;
 
+use crate::doctor::Doctor;
 use crate::log::Level;
 
 /// What is to be done.
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Check(Source),
     /// `demo`: two origins and the proxy before them.
     Demo(Demo),
+    /// `doctor`: what this host allows.
+    Doctor(Doctor),
 }
 
 /// Where the configuration is.
@@ -147,6 +150,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             self_test: matches.get_flag("self-test"),
             engine: tuning(matches),
         })),
+        Some(("doctor", matches)) => {
+            Ok(Command::Doctor(Doctor { json: matches.get_flag("json"), engine: tuning(matches) }))
+        }
         Some((name, _)) => unreachable!("clap knows no subcommand {name}"),
     }
 }
@@ -260,6 +266,12 @@ fn command() -> clap::Command {
                 ])
                 .args(tuning_arguments()),
         )
+        .subcommand(
+            clap::Command::new("doctor")
+                .about("What this host allows, what it means for these options, and what to do about it")
+                .arg(switch("json", "Print JSON"))
+                .args(tuning_arguments()),
+        )
 }
 
 fn source_arguments() -> [Arg; 3] {
@@ -341,11 +353,20 @@ fn choices(name: &'static str, values: &'static [&'static str], default: &'stati
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Command, clap::Error> {
         parse(std::iter::once("ringway").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    /// The tuning of a command line's options.
+    #[track_caller]
+    pub(crate) fn tuning(options: &str) -> Tuning {
+        match read(&format!("doctor {options}")) {
+            Ok(Command::Doctor(doctor)) => doctor.engine,
+            other => panic!("{options}: {other:?}"),
+        }
     }
 
     #[track_caller]

@@ -11,6 +11,7 @@ mod check;
 mod command;
 mod control;
 mod demo;
+mod doctor;
 mod load;
 mod log;
 mod plan;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Ok(args::Command::Run(options)) => run::run(*options),
         Ok(args::Command::Check(source)) => check::check(source),
         Ok(args::Command::Demo(options)) => demo::demo(options),
+        Ok(args::Command::Doctor(options)) => doctor::doctor(&options),
         Err(error) if error.use_stderr() => {
             let _ = write!(io::stderr(), "{}", error.render());
             ExitCode::FAILURE

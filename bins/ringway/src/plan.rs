@@ -28,7 +28,11 @@ impl Plan {
         Self::on(tuning, host)
     }
 
-    fn on(tuning: &Tuning, host: Host) -> Result<Plan, String> {
+    /// The plan for these options on a host.
+    ///
+    /// # Errors
+    /// As for [`Plan::new`].
+    pub(crate) fn on(tuning: &Tuning, host: Host) -> Result<Plan, String> {
         let list = |flag: &str, text: &Option<String>| -> Result<Vec<usize>, String> {
             let Some(text) = text else { return Ok(vec![]) };
             cpus::parse(text).map_err(|error| format!("--{flag}: {error}"))
@@ -81,22 +85,12 @@ impl fmt::Display for Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Io, Pin};
-    use std::time::Duration;
+    use crate::args::tests::tuning;
 
     #[track_caller]
     fn check(cpus: &str, housekeeping: &str, expect: Result<&str, &str>) {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let tuning = Tuning {
-            concurrency: None,
-            cpus: some(cpus),
-            pin: Pin::Auto,
-            housekeeping_cpus: some(housekeeping),
-            io: Io::Auto,
-            io_without: Default::default(),
-            spin_us: 0,
-            drain_time: Duration::ZERO,
-        };
+        let flag = |name: &str, list: &str| if list.is_empty() { String::new() } else { format!("--{name} {list} ") };
+        let tuning = tuning(&(flag("cpus", cpus) + &flag("housekeeping-cpus", housekeeping)));
         let topology = Topology { nodes: vec![(0, vec![0, 1]), (1, vec![2, 3])], ..Topology::default() };
         let host = Host { affinity: vec![0, 1, 2, 3], quota: Some(2.5), exclusive: None, topology };
         let found = Plan::on(&tuning, host).map(|plan| plan.to_string());

@@ -146,7 +146,8 @@ fn descriptors_line(descriptors: u64, clients: usize) -> String {
     format!("descriptors: {descriptors}, for at most {clients} clients at once{to_do}")
 }
 
-fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
+/// The runtime's part of the options.
+pub(crate) fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
     ringway_runtime::Options {
         io: match tuning.io {
             Io::Auto => IoChoice::Auto,
