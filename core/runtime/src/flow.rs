@@ -62,10 +62,10 @@ impl Inner {
         }
     }
 
-    /// There was no chunk for a receive: it is armed again when chunks come home.
+    /// There was no chunk for a receive: it is armed again when chunks come home, unless it is held back anyway.
     pub(crate) fn receive_starved(&self, socket: &Socket) {
         self.stats.enobufs.add(1);
-        if socket.phase.get() == Phase::Detaching {
+        if socket.phase.get() == Phase::Detaching || socket.unread.get() as usize >= RECV_UNREAD_MAX {
             self.receive_idle(socket);
             return;
         }

@@ -16,6 +16,9 @@ pub enum IoChoice {
     Ring,
     /// epoll.
     Poll,
+    /// `ring` over a simulated kernel that does, by this seed, the worst that the real one may do. Tests only.
+    #[cfg(feature = "fault")]
+    Fault(u64),
 }
 
 impl FromStr for IoChoice {
@@ -26,6 +29,8 @@ impl FromStr for IoChoice {
             "auto" => Ok(IoChoice::Auto),
             "ring" => Ok(IoChoice::Ring),
             "poll" => Ok(IoChoice::Poll),
+            #[cfg(feature = "fault")]
+            _ if let Some(Ok(seed)) = word.strip_prefix("fault:").map(str::parse) => Ok(IoChoice::Fault(seed)),
             _ => Err(format!("{word:?} is none of auto, ring, poll")),
         }
     }
@@ -34,7 +39,7 @@ impl FromStr for IoChoice {
 /// What a core runs on. Its `Display` is the start-up line.
 #[derive(Clone, Debug)]
 pub struct IoReport {
-    /// `ring` or `poll`.
+    /// `ring` or `poll` (in tests `fault`, too).
     pub driver: &'static str,
     /// What of the driver's wishes the kernel has, comma-separated.
     pub features: String,

@@ -168,7 +168,7 @@ fn unread_bytes_come_first() {
     each_driver(|core: Core| async move {
         let (near, far) = pair(&core).await;
         near.send(core.chunk(b"abcdef"));
-        let mut chunk = far.recv().await.expect("no error").expect("bytes");
+        let mut chunk = core.chunk(&recv_exact(&far, 6).await);
         let head = chunk.split_to(2);
         far.unread(chunk);
         assert_eq!(&*head, b"ab");
@@ -188,13 +188,13 @@ fn the_end_of_a_core_takes_everything_along() {
     each_driver(|core: Core| async move {
         let (listener, address) = listener(&core, 16);
         core.spawn("acceptor", {
-            let core = core.clone();
+            let (core, much) = (core.clone(), core.chunk(&pattern(16 << 20)));
             async move {
                 while let Ok(stream) = listener.accept().await {
-                    let kept = core.clone();
+                    let much = much.clone();
                     core.spawn("reader", async move {
                         stream.set_bulk(true);
-                        stream.send(kept.chunk(&pattern(16 << 20)));
+                        stream.send(much);
                         while let Ok(Some(_)) = stream.recv().await {}
                     });
                 }
@@ -213,9 +213,8 @@ fn the_end_of_a_core_takes_everything_along() {
                 }
             });
         }
-        until(&core, || core.stats().send_stalls.get() >= 5).await;
-        let census = core.census();
-        assert!(census.contains(&("reader", 5)) && census.contains(&("timer", 5)), "{census:?}");
+        until(&core, || core.stats().send_stalls.get() >= 5 && core.census().contains(&("reader", 5))).await;
+        assert!(core.census().contains(&("timer", 5)), "{:?}", core.census());
     });
 }
 
@@ -232,12 +231,12 @@ fn what_outlives_its_core_does_no_harm() {
             (chunk, near, core.timer(), core)
         });
         let (chunk, near, timer, core) = kept.expect("a core");
-        assert_eq!(&*chunk, b"bytes");
+        assert!(!chunk.is_empty() && b"bytes".starts_with(&chunk));
         timer.set(Instant::now());
         near.send(chunk.clone());
         drop((near, timer));
         drop(core);
-        assert_eq!(&*chunk, b"bytes");
+        assert!(!chunk.is_empty() && b"bytes".starts_with(&chunk));
     }
 }
 

