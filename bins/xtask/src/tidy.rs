@@ -258,7 +258,7 @@ fn findings_in_files(files: &[(String, String)]) -> Vec<String> {
                 }
             }
             let source = line.strip_prefix("source = ");
-            if path == "Cargo.lock"
+            if path.ends_with("Cargo.lock")
                 && source.is_some_and(|source| !source.contains("github.com/rust-lang/crates.io-index"))
             {
                 findings.push(format!("{path}:{}: a dependency that is not from crates.io: {line}", number + 1));
