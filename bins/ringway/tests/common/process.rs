@@ -1,7 +1,7 @@
 //! The proxy as a process: started, watched through its log, asked through its admin server, killed when dropped.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Instant;
+
+use ringway_runtime::seccomp::{Action, Rule, filter_this_thread};
 
 use super::PATIENCE;
 use super::client::{Client, Message};
@@ -84,7 +86,24 @@ impl Proxy {
     /// Starts a proxy with these options and waits until it serves.
     #[track_caller]
     pub(crate) fn start_with(io: &str, config: &Config, options: &[&str]) -> Proxy {
-        Proxy::start_under(Command::new(BINARY), io, config, options)
+        Proxy::start_under(Command::new(BINARY), io, config, options, |mut command| command.spawn())
+    }
+
+    /// Starts a proxy under a seccomp filter. Who starts it is not under it.
+    #[track_caller]
+    pub(crate) fn start_filtered(
+        rules: &[Rule],
+        otherwise: Action,
+        io: &str,
+        config: &Config,
+        options: &[&str],
+    ) -> Proxy {
+        Proxy::start_under(Command::new(BINARY), io, config, options, |mut command| {
+            thread::scope(|scope| {
+                let filtered = scope.spawn(|| filter_this_thread(rules, otherwise).and_then(|()| command.spawn()));
+                filtered.join().expect("no panic")
+            })
+        })
     }
 
     /// Starts a proxy with one worker under a resource limit: the shell's `ulimit` with these words.
@@ -92,22 +111,27 @@ impl Proxy {
     pub(crate) fn start_limited(limit: &str, io: &str, config: &Config) -> Proxy {
         let mut shell = Command::new("sh");
         shell.args(["-c", &format!("ulimit {limit} && exec \"$0\" \"$@\""), BINARY]);
-        Proxy::start_under(shell, io, config, &["--concurrency", "1"])
+        Proxy::start_under(shell, io, config, &["--concurrency", "1"], |mut command| command.spawn())
     }
 
     #[track_caller]
-    fn start_under(mut command: Command, io: &str, config: &Config, options: &[&str]) -> Proxy {
+    fn start_under(
+        mut command: Command,
+        io: &str,
+        config: &Config,
+        options: &[&str],
+        spawn: impl FnOnce(Command) -> io::Result<Child>,
+    ) -> Proxy {
         let dir = TempDir::new();
         let file = dir.rename_over("config.yaml", &config.yaml());
-        let mut child = command
+        command
             .arg("-c")
             .arg(&file)
             .args(["--io", io, "-l", "debug", "--admin-address-path"])
             .arg(dir.0.join("admin"))
             .args(options)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+            .stderr(Stdio::piped());
+        let mut child = spawn(command).expect("the binary starts");
         let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
         let (sender, lines) = channel();
         thread::spawn(move || {
