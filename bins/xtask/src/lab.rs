@@ -5,6 +5,7 @@
 pub(crate) mod chance;
 pub(crate) mod config;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod pace;

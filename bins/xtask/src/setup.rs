@@ -27,6 +27,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("ip", "iproute2", "the soak's network namespace"),
     ("nft", "nftables", "the soak's bad network"),
     ("strace", "strace", "counting system calls"),
+    ("wrk", "wrk", "the load of figures"),
 ];
 
 /// Installs the tools that are not there, as root; else says who will miss them.

@@ -166,6 +166,37 @@ impl Proxy {
         line.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 
+    /// Its threads: number and name.
+    pub(crate) fn threads(&self) -> Vec<(u32, String)> {
+        let folder = format!("/proc/{}/task", self.child.id());
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let named = entries.filter_map(|entry| {
+            let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, name.trim().to_owned()))
+        });
+        named.collect()
+    }
+
+    /// CPU time of all its threads since its start, from /proc: to the nanosecond, where a tick is 10 ms.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let spent = self.threads().into_iter().filter_map(|(thread, _)| {
+            let text = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", self.child.id())).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(spent.sum())
+    }
+
+    /// Moves all its threads to one CPU.
+    pub(crate) fn move_to(&self, cpu: usize) -> Result<(), String> {
+        let (cpu, process) = (cpu.to_string(), self.child.id().to_string());
+        let moved = Command::new("taskset").args(["-a", "-p", "-c", &cpu, &process]).stdout(Stdio::null()).status();
+        match moved {
+            Ok(status) if status.success() => Ok(()),
+            Ok(_) => Err(format!("the proxy cannot be moved to CPU {cpu}")),
+            Err(e) => Err(format!("no `taskset` on this machine: {e}")),
+        }
+    }
+
     /// Open descriptors now, from /proc.
     pub(crate) fn descriptors(&self) -> u64 {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, |entries| entries.count() as u64)
