@@ -256,13 +256,12 @@ impl Inner {
         if self.flush.borrow().is_empty() {
             return;
         }
-        let mut list = self.flush.replace(self.flush_spare.take());
-        for index in list.drain(..) {
+        self.flush.swap(&self.flush_spare);
+        for index in self.flush_spare.borrow_mut().drain(..) {
             let socket = self.sockets.get(index).expect("listed slots exist");
             socket.unset(flag::FLUSH);
             self.driver.flush(self, socket);
         }
-        self.flush_spare.replace(list);
     }
 
     /// Arms the oldest of those that found no chunk, as far as there are chunks.

@@ -169,7 +169,15 @@ impl RingDriver {
         true
     }
 
+    #[inline]
     fn move_backlog(&self, inner: &Inner) {
+        if !self.backlog.borrow().is_empty() {
+            self.move_some_backlog(inner);
+        }
+    }
+
+    #[cold]
+    fn move_some_backlog(&self, inner: &Inner) {
         while !self.backlog.borrow().is_empty() {
             if self.queued.get() == self.queue_size {
                 self.submit(inner, 0, None);
@@ -603,8 +611,8 @@ impl RingDriver {
         if self.sending.borrow().is_empty() {
             return;
         }
-        let mut list = self.sending.replace(self.sending_spare.take());
-        for Attempt { index, bytes } in list.drain(..) {
+        self.sending.swap(&self.sending_spare);
+        for Attempt { index, bytes } in self.sending_spare.borrow_mut().drain(..) {
             let socket = inner.sockets.get(index).expect("listed slots exist");
             socket.unset(flag::SENDING);
             match socket.send_result.get() {
@@ -623,7 +631,6 @@ impl RingDriver {
             }
             inner.after_send(socket);
         }
-        self.sending_spare.replace(list);
         self.pieces_used.set(0);
         self.joined_used.set(0);
         self.messages_used.set(0);
