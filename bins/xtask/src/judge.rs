@@ -4,6 +4,7 @@ mod check;
 mod differential;
 mod flood;
 mod h1run;
+mod quota;
 mod reload;
 mod restart;
 mod slow;
@@ -134,6 +135,15 @@ const JUDGES: &[Judge] = &[
         full: 7_200,
         drivers: false,
         run: soak::run,
+    },
+    Judge {
+        name: "quota",
+        shows: "under a quota of 1.5 CPUs and full load: not throttled more than a single worker would be",
+        unit: "seconds a proxy",
+        sample: 3,
+        full: 10,
+        drivers: true,
+        run: quota::run,
     },
     Judge {
         name: "h1run",

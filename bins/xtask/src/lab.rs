@@ -11,3 +11,4 @@ pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod pattern;
 pub(crate) mod proxy;
+pub(crate) mod quota_group;

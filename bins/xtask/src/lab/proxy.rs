@@ -54,7 +54,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) name: &'a str,
     /// The configuration file, already there.
     pub(crate) file: &'a Path,
-    /// Workers.
+    /// Workers; 0: as many as the proxy counts for itself.
     pub(crate) concurrency: usize,
     /// Further arguments.
     pub(crate) arguments: &'a [&'a str],
@@ -100,7 +100,10 @@ impl Proxy {
             Kind::Envoy => command.args(["--disable-hot-restart", "--use-dynamic-base-id"]),
         };
         command.arg("-c").arg(launch.file).arg("--admin-address-path").arg(&said);
-        command.args(["--concurrency", &launch.concurrency.to_string()]).args(launch.arguments);
+        if launch.concurrency > 0 {
+            command.args(["--concurrency", &launch.concurrency.to_string()]);
+        }
+        command.args(launch.arguments);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         let mut child = command.spawn().map_err(|e| format!("cannot start {command:?}: {e}"))?;
         let mut ended = None;
