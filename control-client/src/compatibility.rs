@@ -157,7 +157,7 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.listener.v3.Listener",
-        done: "name address filter_chains tcp_backlog_size",
+        done: "name address filter_chains tcp_backlog_size connection_balance_config",
         only: &[
             ("enable_reuse_port", "true"),
             ("bind_to_port", "true"),
@@ -176,8 +176,22 @@ pub(crate) static TABLE: &[Covered] = &[
         refused: "additional_addresses stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
                   per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
                   listener_filters socket_options tcp_fast_open_queue_length udp_listener_config api_listener \
-                  connection_balance_config reuse_port access_log max_connections_to_accept_per_socket_event \
+                  reuse_port access_log max_connections_to_accept_per_socket_event \
                   internal_listener enable_mptcp tcp_keepalive",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.Listener.ConnectionBalanceConfig",
+        done: "exact_balance",
+        only: &[],
+        ignored: &[],
+        refused: "extend_balance cpu_locality_balance",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.core.v3.Address",

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use ringway_engine::Balance;
 use ringway_runtime::FeatureSet;
 pub(crate) use ringway_runtime::cpus::Pin;
 
@@ -71,6 +72,8 @@ pub(crate) struct Tuning {
     pub(crate) io: Io,
     /// `--io-without`: features of io_uring that are left out.
     pub(crate) io_without: FeatureSet,
+    /// `--balance`.
+    pub(crate) balance: Balance,
     /// `--spin-us`: how long a worker looks for work before it sleeps, in microseconds.
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
@@ -211,6 +214,11 @@ fn tuning(matches: &ArgMatches) -> Tuning {
             _ => Io::Auto,
         },
         io_without: number(matches, "io-without").unwrap_or_default(),
+        balance: match choice(matches, "balance") {
+            "local" => Balance::Local,
+            "exact" => Balance::Exact,
+            _ => Balance::LeastOfTwo,
+        },
         spin_us: number(matches, "spin-us").unwrap_or(0),
         drain_time: Duration::from_secs(number::<u64>(matches, "drain-time-s").unwrap_or(DRAIN_TIME_S)),
     }
@@ -327,7 +335,12 @@ fn tuning_arguments() -> [Arg; 9] {
             .hide_short_help(true),
         option("spin-us", "N", "How long a worker looks for work before it sleeps, in microseconds; 0: not at all")
             .value_parser(value_parser!(u32).range(0..=SPIN_US_MAX)),
-        choices("balance", &["local"], "local", "How connections are shared among workers: by the kernel alone, today"),
+        choices(
+            "balance",
+            &["local", "least-of-two", "exact"],
+            "least-of-two",
+            "How connections are shared among workers: as the kernel's hash says, the lighter of two, the lightest of all",
+        ),
         option("drain-time-s", "N", "How long what runs may take to finish after SIGTERM, in seconds. Default: 600")
             .value_parser(value_parser!(u64).range(0..=DRAIN_TIME_S_MAX)),
     ]
@@ -395,6 +408,7 @@ pub(crate) mod tests {
             assert_eq!(run.source.path.as_deref(), Some(std::path::Path::new("a.yaml")));
             assert_eq!(run.engine.drain_time, Duration::from_secs(600));
             assert_eq!((run.engine.io, run.engine.pin, run.log_level), (Io::Auto, Pin::Auto, Level::Info));
+            assert_eq!(run.engine.balance, Balance::LeastOfTwo);
         }
     }
 
@@ -421,6 +435,15 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn balance_is_one_of_three() {
+        for (word, expect) in
+            [("local", Balance::Local), ("least-of-two", Balance::LeastOfTwo), ("exact", Balance::Exact)]
+        {
+            assert_eq!(run(&format!("-c a --balance {word}")).engine.balance, expect);
+        }
+    }
+
+    #[test]
     fn modes_are_commands() {
         assert!(matches!(read("-c a --mode validate"), Ok(Command::Check(_))));
         assert!(matches!(read("check -c a"), Ok(Command::Check(_))));
@@ -436,7 +459,7 @@ pub(crate) mod tests {
     fn what_is_not_done_is_refused_by_name() {
         refused("run", "--config-path");
         refused("check", "--config-path");
-        refused("-c a --balance exact", "local");
+        refused("-c a --balance fair", "least-of-two");
         refused("-c a --io epoll", "ring");
         refused("-c a --io-without sqpoll", "none of io_uring,");
         refused("-c a --concurrency 0", "--concurrency");

@@ -10,7 +10,7 @@ use std::time::Instant;
 use std::{fs, io, thread};
 
 use ringway_control_client::FileWatch;
-use ringway_engine::{Engine, Limits};
+use ringway_engine::{Balance, Engine, Limits};
 use ringway_observe::Registry;
 use ringway_runtime::{IoChoice, IoReport};
 
@@ -120,6 +120,7 @@ impl Process {
             workers: plan.placement.workers.clone(),
             runtime: runtime_options(tuning),
             drain_time: tuning.drain_time,
+            balance: tuning.balance,
             registry: registry.clone(),
             limits,
         })
@@ -248,6 +249,11 @@ fn command_line(options: &Run) -> serde_json::Value {
         "mode": if options.init_only { "InitOnly" } else { "Serve" },
         "disable_hot_restart": true,
         "cpus": tuning.cpus,
+        "balance": match tuning.balance {
+            Balance::Local => "local",
+            Balance::LeastOfTwo => "least-of-two",
+            Balance::Exact => "exact",
+        },
         "io": format!("{:?}", tuning.io).to_lowercase(),
         "io_without": tuning.io_without.to_string(),
         "pin": format!("{:?}", tuning.pin).to_lowercase(),

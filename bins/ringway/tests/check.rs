@@ -59,7 +59,7 @@ fn a_file_that_is_not_there_is_a_reason() {
 
 #[test]
 fn the_command_line_is_checked() {
-    check(&["-c", "x", "--balance", "exact"], 1, "", &["--balance", "local"]);
+    check(&["-c", "x", "--balance", "fair"], 1, "", &["--balance", "least-of-two"]);
     check(&["-c", "x", "--no-such-flag"], 1, "", &["--no-such-flag"]);
     check(&["run"], 1, "", &["--config-path"]);
     let output = run(&["--help"]);

@@ -69,6 +69,11 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         0 => context.problem(message, "filter_chains", "no filter chains specified"),
         _ => context.problem(message, "filter_chains", "more than one filter chain is not supported yet"),
     }
+    let balance = context.inside(message, "connection_balance_config", |context, message| {
+        refuse_unsupported(message, context.report);
+        Some(message.get("exact_balance").is_some())
+    });
+    let exact_balance = balance.unwrap_or(false);
     let address = address?;
     let name = match message.text("name") {
         "" => address.to_string(),
@@ -78,6 +83,7 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         id: ListenerId(0),
         name,
         address,
+        exact_balance,
         backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
         chains: chains.into_iter().flatten().collect(),
     })

@@ -25,7 +25,9 @@ use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
 use crate::breakers::{ClusterLimits, ClusterSeed};
+use crate::handoff::{Sibling, Siblings, SocketGroup};
 use crate::lease::SharedLimit;
+use crate::lighter::Balance;
 use crate::limits::Limits;
 use crate::mailbox;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
@@ -39,6 +41,8 @@ pub struct Options {
     pub runtime: runtime::Options,
     /// How long a graceful end may take (Envoy, `--drain-time-s`).
     pub drain_time: Duration,
+    /// How connections are shared among the workers.
+    pub balance: Balance,
     /// Where statistics are filed.
     pub registry: Arc<Registry>,
     /// The engine's bounds.
@@ -121,6 +125,12 @@ pub struct WorkerRow {
     pub generation: u64,
     /// Client connections.
     pub connections: usize,
+    /// Connections that it accepted and gave to lighter workers.
+    pub handed_over: u64,
+    /// Connections that others accepted and it serves.
+    pub taken_over: u64,
+    /// Connections that it kept because the lighter worker's queue was full.
+    pub kept_full: u64,
     /// Sockets that it accepts from or drains.
     pub listeners: usize,
     /// The loop's own figures.
@@ -219,7 +229,7 @@ impl Engine {
             retired: Retired::default(),
             drain: None,
         };
-        match engine.spawn_workers(&options.workers, &options.runtime, &reports) {
+        match engine.spawn_workers(&options.workers, &options.runtime, options.balance, &reports) {
             Ok(()) => {
                 engine.registry.server.workers_started.set(1);
                 Ok(engine)
@@ -235,13 +245,24 @@ impl Engine {
         &mut self,
         cpus: &[Option<usize>],
         runtime_options: &runtime::Options,
+        balance: Balance,
         reports: &mpsc::Sender<Adopted>,
     ) -> Result<(), StartError> {
-        for (index, cpu) in cpus.iter().enumerate() {
-            let (started, start) = mpsc::channel();
+        // What workers know of each other is there before the first of them runs.
+        let mut siblings = Vec::new();
+        let mut handoffs = Vec::new();
+        for _ in cpus {
             let wake = Wake::new().map_err(StartError::Thread)?;
+            let (inbox, handoff) = runtime::mailbox(self.limits.handoffs_max, &wake);
+            siblings.push(Sibling { shared: Arc::default(), inbox, stats: Arc::default() });
+            handoffs.push(handoff);
+        }
+        let siblings: Arc<[Sibling]> = siblings.into();
+        for ((index, cpu), handoffs) in cpus.iter().enumerate().zip(handoffs) {
+            let (started, start) = mpsc::channel();
+            let Sibling { shared, inbox, stats } = &siblings[index];
+            let (wake, shared) = (Arc::clone(inbox.wake()), Arc::clone(shared));
             let (mailbox, inbox) = runtime::mailbox(self.limits.mailbox_capacity, &wake);
-            let shared = Arc::new(Shared::default());
             let parts = Parts {
                 index,
                 word: self.word.clone(),
@@ -249,9 +270,11 @@ impl Engine {
                 reports: reports.clone(),
                 shared: Arc::clone(&shared),
                 limits: self.limits.clone(),
+                siblings: Siblings::new(index, Arc::clone(&siblings), handoffs, balance, Instant::now()),
                 seed: seed(index),
             };
-            let (cpu, runtime_options) = (*cpu, runtime_options.clone());
+            let cpu = *cpu;
+            let runtime_options = runtime::Options { stats: Some(Arc::clone(stats)), ..runtime_options.clone() };
             let work = move || {
                 if let Some(cpu) = cpu
                     && let Err(error) = runtime::cpus::pin_current_thread(cpu)
@@ -413,10 +436,12 @@ impl Engine {
         for listener in &snapshot.listeners {
             let key = SocketKey::of(listener);
             let address = self.sockets[&key].address;
-            let mut group = groups.remove(&key).map(Vec::into_iter);
+            let sockets = groups.remove(&key).unwrap_or_default();
+            let group = SocketGroup::new(count);
+            let mut sockets = sockets.into_iter().map(|socket| (socket, Arc::clone(&group)));
             for (seeds, stats) in seeds_sockets.iter_mut().zip(self.registry.listener(&address.to_string())) {
-                let socket = group.as_mut().and_then(Iterator::next);
-                seeds.push(SocketSeed { key: key.clone(), listener: listener.id, stats, socket });
+                let (key, exact) = (key.clone(), listener.exact_balance);
+                seeds.push(SocketSeed { key, listener: listener.id, exact, stats, socket: sockets.next() });
             }
         }
         let kept: Vec<SocketKey> = snapshot.listeners.iter().map(|listener| SocketKey::of(listener)).collect();
@@ -520,7 +545,10 @@ impl Engine {
                 index,
                 cpu: worker.cpu,
                 generation: worker.shared.generation.load(Ordering::Acquire),
-                connections: worker.shared.connections.load(Ordering::Acquire),
+                connections: worker.shared.load.connections(),
+                handed_over: worker.shared.handed_over.value(),
+                taken_over: worker.shared.taken_over.value(),
+                kept_full: worker.shared.kept_full.value(),
                 listeners: worker.shared.listeners.load(Ordering::Acquire),
                 rows: stats.rows(),
             })
@@ -584,8 +612,7 @@ impl Engine {
     pub fn drained(&self) -> bool {
         self.drain.is_some()
             && self.workers.iter().all(|worker| {
-                worker.shared.listeners.load(Ordering::Acquire) == 0
-                    && worker.shared.connections.load(Ordering::Acquire) == 0
+                worker.shared.listeners.load(Ordering::Acquire) == 0 && worker.shared.load.connections() == 0
             })
     }
 

@@ -40,15 +40,8 @@ enum Event {
 }
 
 /// The connection's task.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    stream: Stream,
-    listener: ListenerId,
-    chain: ChainId,
-    view: Rc<View>,
-    listener_stats: Arc<ListenerStats>,
-) {
-    let guard = Registered::new(&worker, listener, chain, view, listener_stats);
+pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerId, chain: ChainId) {
+    let worker = Rc::clone(&guard.worker);
     let timer = worker.core.timer();
     let stats = Arc::clone(&guard.stats);
     let connection = Downstream {
@@ -185,7 +178,7 @@ impl Downstream {
 }
 
 /// A connection's lines in the worker's register and in the statistics, from accept to close.
-struct Registered {
+pub(crate) struct Registered {
     worker: Rc<Worker>,
     key: usize,
     stats: Arc<HttpStats>,
@@ -193,7 +186,7 @@ struct Registered {
 }
 
 impl Registered {
-    fn new(
+    pub(crate) fn new(
         worker: &Rc<Worker>,
         listener: ListenerId,
         chain: ChainId,

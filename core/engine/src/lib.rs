@@ -13,6 +13,8 @@
 //! | `reply` | answers of our own |
 //! | `connection` | a client connection as its exchanges see it |
 //! | `worker` | one core: its view, its connections, its sockets |
+//! | `handoff` | a fresh connection on its way to a lighter worker |
+//! | `lighter` | which worker that is |
 //! | `run` | one socket being accepted from |
 //! | `message` | what the control side and a worker say to each other |
 //! | `view` | one generation of the configuration, as one core sees it |
@@ -32,7 +34,9 @@ mod connection;
 mod date;
 mod downstream;
 mod exchange;
+mod handoff;
 mod lease;
+mod lighter;
 mod limits;
 mod listen;
 mod mailbox;
@@ -46,5 +50,6 @@ mod view;
 mod worker;
 
 pub use commit::{CommitReport, Engine, Options, StageProblem, Staged, StartError, WorkerRow};
+pub use lighter::Balance;
 pub use limits::Limits;
 pub use pool::Parked;

@@ -24,6 +24,9 @@ pub struct Limits {
     pub adoption_wait: Duration,
     /// Messages that a worker's mailbox holds; one commit is two of them.
     pub mailbox_capacity: usize,
+    /// Connections that other workers have handed to a worker and that it has not taken yet; beyond it they stay with who
+    /// accepted them. A worker takes all at its next turn, so this is a burst of one turn. 32 bytes each.
+    pub handoffs_max: usize,
     /// From refusing new handshakes to closing the socket: what was begun can finish. A handshake on a LAN is over
     /// in well under this; a slower client's SYN is repeated by its kernel and meets the next process.
     pub handshake_grace: Duration,
@@ -40,6 +43,7 @@ impl Default for Limits {
             idle_per_endpoint_max: 4096,
             adoption_wait: Duration::from_millis(100),
             mailbox_capacity: 64,
+            handoffs_max: 256,
             handshake_grace: Duration::from_millis(30),
         }
     }

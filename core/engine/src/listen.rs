@@ -11,12 +11,28 @@ use std::task::Poll;
 
 use ringway_runtime::{Listener, Stream};
 
-use crate::downstream;
+use crate::downstream::Registered;
 use crate::run::Run;
-use crate::worker::Worker;
+use crate::worker::{Bound, Worker};
+use crate::{downstream, handoff};
 
-/// Accepts until the run is closed, then drains the socket.
-pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener) {
+/// Accepts from the new sockets of the generations up to this one.
+pub(crate) fn start(worker: &Rc<Worker>, generation: u64) {
+    for Bound { mut seed, last_view, .. } in worker.take_bound(generation) {
+        let (socket, group) = seed.socket.take().expect("only new sockets are kept");
+        let run = Run::new(seed, group);
+        if last_view.is_some() {
+            // Its listener is gone before it was ever accepted from; who connected meanwhile is served.
+            run.close(last_view.as_ref());
+        }
+        worker.run_began(&run);
+        worker.core.spawn("accept", accept(Rc::clone(worker), run, worker.core.listen(socket)));
+    }
+}
+
+/// Accepts until the run is closed, then drains the socket. What is accepted meanwhile goes to the lighter worker; what is
+/// drained stays here.
+async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener) {
     let mut paused = false;
     loop {
         let event = poll_fn(|context| {
@@ -30,11 +46,16 @@ pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener)
                 paused = full;
                 if full { listener.pause() } else { listener.resume() }
             }
-            if full { Poll::Pending } else { listener.poll_accept(context).map(Some) }
+            if full { Poll::Pending } else { listener.poll_accept_detached(context).map(Some) }
         })
         .await;
         match event {
-            Some(Ok(stream)) => admit(&worker, &run, stream),
+            Some(Ok(fresh)) => {
+                let (now, max) = (worker.core.now(), worker.limits.downstreams_max);
+                if let Some(kept) = worker.siblings.offer(fresh, &run, now, max) {
+                    admit(&worker, &run, worker.core.attach(kept));
+                }
+            }
             // Out of descriptors or memory: the runtime tries again by itself after a while.
             Some(Err(_)) => run.stats.downstream_cx_overflow.add(1),
             None => break,
@@ -55,19 +76,22 @@ pub(crate) async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener)
         admit(&worker, &run, stream);
     }
     drop(listener);
+    handoff::leave(&worker, &run).await;
     worker.run_ended(&run);
 }
 
 /// Takes a new client connection in.
-fn admit(worker: &Rc<Worker>, run: &Run, stream: Stream) {
+pub(crate) fn admit(worker: &Rc<Worker>, run: &Run, stream: Stream) {
     worker.count_accepted();
     let listener = run.listener.get();
-    let view = worker.view_of_listener(listener);
+    let view = worker.view_of_run(run);
     // Chains are not matched yet: a listener has one. None at all: the listener is gone, and no generation that had it
     // is left to serve under.
     let chain = view.snapshot.listener(listener).and_then(|listener| listener.chains.first()).map(|chain| chain.id);
     let Some(chain) = chain else { return };
-    let serve = downstream::serve(Rc::clone(worker), stream, listener, chain, view, Arc::clone(&run.stats));
+    // Counted at once, not at the task's first turn: the next connection of a burst sees it.
+    let registered = Registered::new(worker, listener, chain, view, Arc::clone(&run.stats));
+    let serve = downstream::serve(registered, stream, listener, chain);
     // The idle connection's budget (design: 512 bytes for the task's own state).
     assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));
     worker.core.spawn("downstream", serve);

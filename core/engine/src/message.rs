@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringway_model::{Listener, ListenerId, Snapshot};
-use ringway_observe::ListenerStats;
+use ringway_observe::{Counter, ListenerStats};
 
 use crate::breakers::ClusterSeed;
+use crate::handoff::{Load, SocketGroup};
 use crate::view::HttpSeeds;
 
 /// What the control side says to a worker.
@@ -40,9 +41,11 @@ pub(crate) struct WorkerHttp(pub(crate) HttpSeeds);
 pub(crate) struct SocketSeed {
     pub(crate) key: SocketKey,
     pub(crate) listener: ListenerId,
+    /// `connection_balance_config.exact_balance`.
+    pub(crate) exact: bool,
     pub(crate) stats: Arc<ListenerStats>,
-    /// This worker's descriptor, where the socket is new.
-    pub(crate) socket: Option<OwnedFd>,
+    /// This worker's descriptor and its group, where the socket is new.
+    pub(crate) socket: Option<(OwnedFd, Arc<SocketGroup>)>,
 }
 
 /// What a worker says to the control side.
@@ -56,9 +59,17 @@ pub(crate) struct Adopted {
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) generation: std::sync::atomic::AtomicU64,
-    pub(crate) connections: std::sync::atomic::AtomicUsize,
+    /// Read by the other workers at each accept.
+    pub(crate) load: Load,
     pub(crate) listeners: std::sync::atomic::AtomicUsize,
+    /// Connections that this worker began to serve.
     pub(crate) accepted: std::sync::atomic::AtomicU64,
+    /// Connections given to lighter workers.
+    pub(crate) handed_over: Counter,
+    /// Connections taken from other workers.
+    pub(crate) taken_over: Counter,
+    /// Connections kept because the lighter worker's queue was full.
+    pub(crate) kept_full: Counter,
 }
 
 /// What identifies a listening socket over generations: its address; for port 0, where each listener gets a port of

@@ -8,7 +8,8 @@ use std::task::Waker;
 use ringway_model::ListenerId;
 use ringway_observe::ListenerStats;
 
-use crate::message::SocketKey;
+use crate::handoff::SocketGroup;
+use crate::message::{SocketKey, SocketSeed};
 use crate::view::View;
 
 /// One socket being accepted from.
@@ -16,6 +17,10 @@ pub(crate) struct Run {
     pub(crate) key: SocketKey,
     /// Whose connections these are: may change with a generation, the socket stays.
     pub(crate) listener: Cell<ListenerId>,
+    /// `connection_balance_config.exact_balance` of that listener.
+    pub(crate) exact: Cell<bool>,
+    /// The sockets of this address on all workers.
+    pub(crate) group: Arc<SocketGroup>,
     pub(crate) stats: Arc<ListenerStats>,
     pub(crate) closing: Cell<bool>,
     pub(crate) waker: RefCell<Option<Waker>>,
@@ -24,11 +29,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(key: SocketKey, listener: ListenerId, stats: Arc<ListenerStats>) -> Rc<Self> {
+    pub(crate) fn new(seed: SocketSeed, group: Arc<SocketGroup>) -> Rc<Self> {
         Rc::new(Self {
-            key,
-            listener: Cell::new(listener),
-            stats,
+            key: seed.key,
+            listener: Cell::new(seed.listener),
+            exact: Cell::new(seed.exact),
+            group,
+            stats: seed.stats,
             closing: Cell::new(false),
             waker: RefCell::default(),
             last_view: RefCell::default(),

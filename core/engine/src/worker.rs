@@ -19,6 +19,7 @@ use ringway_runtime::{BlockMut, Chunk, Core, Generation, Mailbox};
 use slab::Slab;
 
 use crate::date::Date;
+use crate::handoff::{Siblings, SocketGroup};
 use crate::limits::Limits;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
 use crate::run::Run;
@@ -31,6 +32,15 @@ struct Entry {
     /// The last generation that had the connection's chain, once that is gone: it finishes there what it has read.
     pinned: Option<Rc<View>>,
     waker: Option<Waker>,
+}
+
+/// A socket of an adopted generation that is not accepted from yet.
+pub(crate) struct Bound {
+    pub(crate) seed: SocketSeed,
+    /// The generation that brought it.
+    since: u64,
+    /// The last generation that had its listener, where that is gone already.
+    pub(crate) last_view: Option<Rc<View>>,
 }
 
 /// One core's engine.
@@ -54,8 +64,8 @@ pub(crate) struct Worker {
     main: RefCell<Option<Waker>>,
     register: RefCell<Slab<Entry>>,
     runs: RefCell<Vec<Rc<Run>>>,
-    /// Sockets of an adopted generation that do not listen yet.
-    bound: RefCell<Vec<(SocketSeed, u64)>>,
+    bound: RefCell<Vec<Bound>>,
+    pub(crate) siblings: Siblings,
     draining: Cell<bool>,
     closing: Cell<bool>,
     random: Cell<u64>,
@@ -69,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) reports: mpsc::Sender<Adopted>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
+    pub(crate) siblings: Siblings,
     /// Seeds the choice among weighted clusters.
     pub(crate) seed: u64,
 }
@@ -94,6 +105,7 @@ impl Worker {
             register: RefCell::default(),
             runs: RefCell::default(),
             bound: RefCell::default(),
+            siblings: parts.siblings,
             draining: Cell::new(false),
             closing: Cell::new(false),
             random: Cell::new(parts.seed | 1),
@@ -193,12 +205,23 @@ impl Worker {
         *self.view.borrow_mut() = Rc::clone(&new);
         for run in self.runs.borrow().iter() {
             match prepare.sockets.iter().find(|socket| socket.key == run.key) {
-                Some(socket) => run.listener.set(socket.listener),
+                Some(socket) => {
+                    run.listener.set(socket.listener);
+                    run.exact.set(socket.exact);
+                }
                 None => run.close(Some(&old)),
             }
         }
-        let bound = prepare.sockets.into_iter().filter(|socket| socket.socket.is_some());
-        self.bound.borrow_mut().extend(bound.map(|socket| (socket, generation)));
+        let mut bound = self.bound.borrow_mut();
+        for Bound { seed, last_view, .. } in bound.iter_mut() {
+            match prepare.sockets.iter().find(|socket| socket.key == seed.key && socket.socket.is_none()) {
+                Some(socket) => (seed.listener, seed.exact) = (socket.listener, socket.exact),
+                None => _ = last_view.get_or_insert_with(|| Rc::clone(&old)),
+            }
+        }
+        let fresh = prepare.sockets.into_iter().filter(|socket| socket.socket.is_some());
+        bound.extend(fresh.map(|seed| Bound { seed, since: generation, last_view: None }));
+        drop(bound);
         let mut gone = Vec::new();
         for (_, entry) in self.register.borrow_mut().iter_mut() {
             if entry.pinned.is_none() && new.chain(entry.listener, entry.chain).is_none() {
@@ -209,10 +232,9 @@ impl Worker {
         gone.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// The new sockets of this generation, which listen now.
-    pub(crate) fn take_bound(&self, generation: u64) -> Vec<SocketSeed> {
-        let mut bound = self.bound.borrow_mut();
-        bound.extract_if(.., |(_, since)| *since <= generation).map(|(seed, _)| seed).collect()
+    /// The new sockets of the generations up to this one, which listen now.
+    pub(crate) fn take_bound(&self, generation: u64) -> Vec<Bound> {
+        self.bound.borrow_mut().extract_if(.., |bound| bound.since <= generation).collect()
     }
 
     /// A socket begins to be accepted from.
@@ -237,16 +259,19 @@ impl Worker {
         accepted.store(accepted.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
-    /// The generation under which a connection of this listener is taken in: the current one, or while its socket is
-    /// drained the last that had it.
-    pub(crate) fn view_of_listener(self: &Rc<Self>, listener: ListenerId) -> Rc<View> {
+    /// The run of this worker's socket in a group.
+    pub(crate) fn run_of(&self, group: &Arc<SocketGroup>) -> Option<Rc<Run>> {
+        self.runs.borrow().iter().find(|run| Arc::ptr_eq(&run.group, group)).map(Rc::clone)
+    }
+
+    /// The generation under which a connection of this run is taken in: the current one, or while its socket is drained
+    /// the last that had its listener.
+    pub(crate) fn view_of_run(self: &Rc<Self>, run: &Run) -> Rc<View> {
         let current = self.view();
-        if current.snapshot.listener(listener).is_some() {
+        if current.snapshot.listener(run.listener.get()).is_some() {
             return current;
         }
-        let runs = self.runs.borrow();
-        let last = runs.iter().filter(|run| run.listener.get() == listener).find_map(|run| run.last_view());
-        last.unwrap_or(current)
+        run.last_view().unwrap_or(current)
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -256,7 +281,7 @@ impl Worker {
     pub(crate) fn register(&self, listener: ListenerId, chain: ChainId, pinned: Option<Rc<View>>) -> usize {
         let mut register = self.register.borrow_mut();
         let key = register.insert(Entry { listener, chain, pinned, waker: None });
-        self.shared.connections.store(register.len(), Ordering::Release);
+        self.shared.load.set_connections(register.len());
         key
     }
 
@@ -268,7 +293,7 @@ impl Worker {
         let was_full = self.is_full();
         let entry = self.register.borrow_mut().remove(key);
         drop(entry);
-        self.shared.connections.store(self.register.borrow().len(), Ordering::Release);
+        self.shared.load.set_connections(self.register.borrow().len());
         if was_full {
             self.runs.borrow().iter().for_each(|run| run.wake());
         }

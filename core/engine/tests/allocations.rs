@@ -91,6 +91,7 @@ fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
     snapshot.listeners.push(Arc::new(Listener {
+        exact_balance: false,
         id: ListenerId(0),
         name: "l".into(),
         address: "127.0.0.1:0".parse().expect("an address"),
@@ -182,6 +183,7 @@ fn check(io: IoChoice) {
         workers: vec![None],
         runtime: runtime::Options { io, ..runtime::Options::default() },
         drain_time: Duration::from_secs(1),
+        balance: ringway_engine::Balance::default(),
         registry: Registry::new(1),
         limits: Limits::default(),
     };

@@ -17,6 +17,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
     pub backlog: u32,
+    /// `connection_balance_config.exact_balance` is set: a new connection goes to the worker with the fewest.
+    pub exact_balance: bool,
     /// `filter_chains`, then `default_filter_chain`. Today exactly one, without a match.
     pub chains: Vec<Arc<FilterChain>>,
 }

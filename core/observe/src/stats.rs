@@ -80,6 +80,13 @@ block! {
         downstream_cx_destroy: Counter,
         /// Connections refused by a connection limit of the listener.
         downstream_cx_overflow: Counter,
+        /// Connections accepted here and given to a lighter worker, which counts them in its `downstream_cx_total`.
+        /// Ringway's own.
+        downstream_cx_handed_over: Counter,
+        /// Connections that another worker accepted. Ringway's own.
+        downstream_cx_taken_over: Counter,
+        /// Connections kept because the lighter worker's queue was full. Ringway's own.
+        downstream_cx_kept_full: Counter,
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use crate::core::{Core, Inner};
 use crate::executor::WakerCell;
 use crate::socket::Phase;
-use crate::stream::Stream;
+use crate::stream::{Detached, Stream};
 use crate::sys;
 use crate::timer::Timer;
 
@@ -212,6 +212,12 @@ impl Listener {
 
     /// The next connection. Errors (EMFILE and the like) come once each, with a pause of 100 ms behind them.
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        self.poll_accept_detached(cx)
+            .map_ok(|fresh| Stream::open(&self.inner, fresh.into_fd().into_raw_fd(), Phase::Open))
+    }
+
+    /// As [`Listener::poll_accept`], for a connection that may go to another core: nothing is armed on it yet.
+    pub fn poll_accept_detached(&self, cx: &mut Context<'_>) -> Poll<io::Result<Detached>> {
         let slot = &*self.slot;
         slot.waker.register(cx.waker());
         if slot.held_back.get() || slot.draining.get() {
@@ -219,7 +225,7 @@ impl Listener {
         }
         let next = slot.queue.borrow_mut().pop_front();
         if let Some(fd) = next {
-            return Poll::Ready(Ok(Stream::open(&self.inner, fd.into_raw_fd(), Phase::Open)));
+            return Poll::Ready(Ok(Detached::new(fd)));
         }
         let errno = slot.error.replace(0);
         if slot.state.get() == Accept::BackOff {

@@ -112,6 +112,9 @@ pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology) -
         "smt_siblings": row.cpu.map(|cpu| topology.siblings_of(cpu)),
         "generation": row.generation,
         "connections": row.connections,
+        "handed_over": row.handed_over,
+        "taken_over": row.taken_over,
+        "kept_full": row.kept_full,
         "listeners": row.listeners,
         "io": {
             "driver": io.driver,

@@ -10,6 +10,7 @@ pub(crate) struct Config {
     clusters: String,
     extra: String,
     manager: String,
+    listener: String,
 }
 
 impl Config {
@@ -51,6 +52,12 @@ impl Config {
         self
     }
 
+    /// Adds fields to the listener.
+    pub(crate) fn listener(mut self, fields: &str) -> Config {
+        let _ = writeln!(self.listener, "    {fields}");
+        self
+    }
+
     /// Adds lines at the top level.
     pub(crate) fn top(mut self, lines: &str) -> Config {
         let _ = writeln!(self.extra, "{lines}");
@@ -59,7 +66,7 @@ impl Config {
 
     /// The file.
     pub(crate) fn yaml(&self) -> String {
-        let Config { routes, clusters, extra, manager } = self;
+        let Config { routes, clusters, extra, manager, listener } = self;
         format!(
             r#"{extra}node: {{id: node-1, cluster: tests}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
@@ -67,7 +74,7 @@ static_resources:
   listeners:
   - name: main
     address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
-    filter_chains:
+{listener}    filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager
         typed_config:
