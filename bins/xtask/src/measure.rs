@@ -4,7 +4,9 @@
 //! median of its rounds: a noisy machine then moves all of them alike, and the ratios hold where the figures do not.
 //! Where there are two CPUs, the proxy has CPU 0, load and origin have CPU 1, as in peerbench.
 
+mod balance;
 mod driver;
+mod reuse;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,6 +33,21 @@ const MEASURES: &[Measure] = &[
     Measure { name: "spin", shows: "--spin-us 0, 20, 50: latency and CPU at 1 connection", run: driver::spin },
     Measure { name: "pin", shows: "--pin off and on, two workers, 64 connections", run: driver::pin },
     Measure { name: "concurrency", shows: "1 and 2 workers at 1 and 64 connections", run: driver::concurrency },
+    Measure {
+        name: "balance",
+        shows: "--balance local, least-of-two, exact: how 2 to 64 connections spread over 2 to 8 workers",
+        run: balance::spread,
+    },
+    Measure {
+        name: "balance-cost",
+        shows: "--balance with a new connection for each request: CPU per connection",
+        run: balance::cost,
+    },
+    Measure {
+        name: "reuse",
+        shows: "requests that find a warm upstream connection: 8 workers, 64 clients",
+        run: reuse::run,
+    },
 ];
 
 /// What a measure gets.
