@@ -1,11 +1,9 @@
-//! The codec and the route look-up, without I/O: `cargo bench -p ringway-benches`.
+//! The codec, without I/O: `cargo bench -p ringway-benches`.
 #![allow(missing_docs)] // criterion's macros make public items without any
 
 use std::hint::black_box;
-use std::sync::Arc;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringway_model::{Action, DirectResponse, Domain, PathMatch, Route, RouteConfiguration, VirtualHost};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ringway_protocols::http1::{
     BodyDecoder, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_request, encode_response,
 };
@@ -62,23 +60,5 @@ fn heads(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn routes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("route");
-    for count in [10usize, 1_000, 10_000] {
-        let routes = (0..count).map(|at| Route {
-            name: String::new(),
-            path: PathMatch::Prefix(format!("/service{at}/")),
-            action: Action::Direct(Arc::new(DirectResponse { status: 200, body: Vec::new() })),
-        });
-        let host = VirtualHost { name: "v".into(), domains: vec![Domain::Any], routes: routes.collect() };
-        let table = RouteConfiguration::new("r".into(), vec![host]).expect("one domain");
-        let path = format!("/service{}/x", count / 2);
-        group.bench_with_input(BenchmarkId::new("prefix, the middle one", count), &path, |bencher, path| {
-            bencher.iter(|| black_box(table.route(b"shop.example.org", black_box(path.as_bytes()))));
-        });
-    }
-    group.finish();
-}
-
-criterion_group!(benches, heads, routes);
+criterion_group!(benches, heads);
 criterion_main!(benches);

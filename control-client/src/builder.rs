@@ -137,8 +137,8 @@ fn keep_listener(
 /// The routes with the numbers that last for their clusters.
 fn numbered(routes: &RouteConfiguration, ids: &[ClusterId]) -> RouteConfiguration {
     let mut routes = routes.clone();
-    for route in routes.virtual_hosts.iter_mut().flat_map(|host| &mut host.routes) {
-        match &mut route.action {
+    for action in routes.actions_mut() {
+        match action {
             Action::Direct(_) => {}
             Action::Forward(forward) => match &mut forward.target {
                 Target::Cluster(id) => *id = ids[id.0 as usize],

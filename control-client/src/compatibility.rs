@@ -92,6 +92,8 @@ const NO_DNS: &str = "only matters where names are resolved; the cluster and res
 const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
 const NO_READER: &str = "only read by filters, matchers and logs that are refused";
 
+const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
+
 /// The list. Messages in the order in which a file nests them.
 pub(crate) static TABLE: &[Covered] = &[
     Covered {
@@ -282,7 +284,7 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteConfiguration",
-        done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes",
+        done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching",
         only: &[],
         ignored: &[
             ("metadata", NO_READER),
@@ -290,7 +292,7 @@ pub(crate) static TABLE: &[Covered] = &[
         ],
         refused: "vhds internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add \
                   request_headers_to_remove cluster_specifier_plugins request_mirror_policies \
-                  ignore_port_in_host_matching vhost_header ignore_path_parameters_in_path_matching \
+                  vhost_header ignore_path_parameters_in_path_matching \
                   typed_per_filter_config route_specifiers",
     },
     Covered {
@@ -315,11 +317,71 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteMatch",
-        done: "prefix path",
-        only: &[("case_sensitive", "true")],
+        done: "prefix path path_separated_prefix safe_regex case_sensitive headers query_parameters grpc runtime_fraction",
+        only: &[],
         ignored: &[],
-        refused: "safe_regex connect_matcher path_separated_prefix path_match_policy runtime_fraction headers \
-                  query_parameters cookies grpc tls_context dynamic_metadata filter_state",
+        refused: "connect_matcher path_match_policy cookies tls_context dynamic_metadata filter_state",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.type.matcher.v3.RegexMatcher",
+        done: "regex google_re2",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.type.matcher.v3.RegexMatcher.GoogleRE2",
+        done: "",
+        only: &[],
+        ignored: &[(
+            "max_program_size",
+            "a compiled expression has a limit of its own (docs/LIMITS.md); Envoy's counts RE2's instructions",
+        )],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.type.matcher.v3.StringMatcher",
+        done: "exact prefix suffix safe_regex contains ignore_case",
+        only: &[],
+        ignored: &[],
+        refused: "custom",
+    },
+    Covered {
+        message: "envoy.config.route.v3.HeaderMatcher",
+        done: "name exact_match safe_regex_match range_match present_match prefix_match suffix_match contains_match \
+               string_match invert_match treat_missing_header_as_empty",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered { message: "envoy.type.v3.Int64Range", done: "start end", only: &[], ignored: &[], refused: "" },
+    Covered {
+        message: "envoy.config.route.v3.QueryParameterMatcher",
+        done: "name string_match present_match",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.RuntimeFractionalPercent",
+        done: "default_value",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.type.v3.FractionalPercent",
+        done: "numerator denominator",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction",

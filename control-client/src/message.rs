@@ -117,6 +117,24 @@ impl Message {
         }
     }
 
+    /// An int32 or int64, bare or wrapped.
+    pub(crate) fn int(&self, name: &str) -> Option<i64> {
+        match self.get(name).map(|set| &set.value) {
+            None => None,
+            Some(Value::Int(value)) => Some(*value),
+            Some(other) => panic!("{name} is no signed number: {other:?}"),
+        }
+    }
+
+    /// The number of an enum's value; 0 where unset.
+    pub(crate) fn number(&self, name: &str) -> i32 {
+        match self.get(name).map(|set| &set.value) {
+            None => 0,
+            Some(Value::Enum(number)) => *number,
+            Some(other) => panic!("{name} is no enum: {other:?}"),
+        }
+    }
+
     /// A bool, bare or wrapped.
     pub(crate) fn boolean(&self, name: &str) -> Option<bool> {
         match self.get(name).map(|set| &set.value) {

@@ -6,13 +6,14 @@
 
 mod cluster;
 mod listener;
+mod matcher;
 mod route;
 mod timeout;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ringway_model::ClusterId;
+use ringway_model::{ClusterId, Regexes};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
@@ -25,6 +26,8 @@ struct Context<'r> {
     names: Names,
     /// The clusters of the file, for routes that name them.
     clusters: HashSet<String>,
+    /// The expressions of the route configuration at hand.
+    regexes: Regexes,
 }
 
 impl Context<'_> {
@@ -93,7 +96,8 @@ impl Names {
 /// Translates the whole file; what is given counts only if the report has no problem.
 pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources) {
     refuse_unsupported(message, report);
-    let mut context = Context { report, names: Names::default(), clusters: HashSet::new() };
+    let mut context =
+        Context { report, names: Names::default(), clusters: HashSet::new(), regexes: Regexes::default() };
     let node = context.inside(message, "node", node).unwrap_or_default();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);

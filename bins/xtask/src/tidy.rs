@@ -75,7 +75,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "ringway-model",
         ours: &[],
-        others: Some(&["serde", "regex-automata", "ipnet"]),
+        others: Some(&["serde", "regex-automata", "regex-syntax", "ipnet"]),
         words: &[NO_SOCKETS, NO_THREADS, NO_FILES, NO_CLOCK, NO_MUTEX],
     },
     Rule {

@@ -34,6 +34,7 @@ use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
+use crate::routing::Routed;
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
@@ -134,11 +135,13 @@ fn route<'c>(
 ) -> Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>> {
     // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
     let tunnel = request.method() == Method::Connect;
-    let route = chain.http.routes.route(request.authority(), request.path()).filter(|_| !tunnel);
+    let chance = worker.chance();
+    let caches = &mut chain.caches.borrow_mut();
+    let route = chain.http.routes.route(&Routed(*request), chance, caches).filter(|_| !tunnel);
     match route.map(|route| &route.action) {
         None => Err(Failure::NoRoute.local()),
         Some(Action::Direct(direct)) => Err(Local { status: direct.status, flag: None, body: &direct.body }),
-        Some(Action::Forward(forward)) => match cluster(forward.target.pick(worker.chance())) {
+        Some(Action::Forward(forward)) => match cluster(forward.target.pick(chance)) {
             Some(cluster) => Ok((cluster, forward.timeout)),
             None => Err(Failure::NoCluster.local()),
         },

@@ -45,6 +45,7 @@ mod outbox;
 mod pool;
 mod relay;
 mod reply;
+mod routing;
 mod run;
 mod view;
 mod worker;

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_model::{ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
+use ringway_model::{Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
 use ringway_observe::HttpStats;
 
 use crate::breakers::{Breakers, ClusterSeed};
@@ -68,6 +68,8 @@ pub(crate) struct CoreChain {
     id: ChainId,
     pub(crate) http: Arc<HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
+    /// Working memory of this core for look-ups in the chain's routes.
+    pub(crate) caches: Rc<RefCell<Caches>>,
     /// The bounds on one request, as the connection manager sets them.
     pub(crate) codec_limits: ringway_protocols::Limits,
 }
@@ -116,7 +118,9 @@ impl View {
                     head_bytes_max: config.request_head_bytes_max,
                     ..ringway_protocols::Limits::default()
                 };
-                Rc::new(CoreChain { id: chain.id, http: Arc::clone(config), stats, codec_limits })
+                let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
+                let caches = old.map_or_else(Rc::default, |old| Rc::clone(&old.caches));
+                Rc::new(CoreChain { id: chain.id, http: Arc::clone(config), stats, caches, codec_limits })
             });
             listeners[at] = Some(chains.collect());
         }

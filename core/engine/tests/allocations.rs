@@ -15,7 +15,7 @@ use ringway_engine::{Engine, Limits, Options};
 use ringway_model::{
     Action, ChainId, CircuitBreakers, Cluster, ClusterId, Domain, Endpoint, FilterChain, ForwardAction,
     HttpConnectionManager, LbPolicy, Listener, ListenerId, NetworkFilter, PathMatch, Route, RouteConfiguration,
-    Snapshot, Target, VirtualHost,
+    RouteMatch, Snapshot, Target, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -72,13 +72,13 @@ fn mix() -> Vec<Step> {
 fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
     let route = Route {
         name: String::new(),
-        path: PathMatch::Prefix("/".into()),
+        rule: RouteMatch::of_path(PathMatch::Prefix("/".into())),
         action: Action::Forward(ForwardAction {
             target: Target::Cluster(ClusterId(0)),
             timeout: Some(Duration::from_secs(15)),
         }),
     };
-    let host = VirtualHost { name: "v".into(), domains: vec![Domain::Any], routes: vec![route] };
+    let host = VirtualHost::new("v".into(), vec![Domain::Any], vec![route]);
     let http = HttpConnectionManager {
         stat_prefix: "t".into(),
         routes: Arc::new(RouteConfiguration::new("r".into(), vec![host]).expect("one domain")),

@@ -17,7 +17,8 @@ pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use route::{
-    Action, DirectResponse, Domain, ForwardAction, PathMatch, Route, RouteConfiguration, Target, VirtualHost,
-    WeightedCluster,
+    Action, Caches, Conditions, DirectResponse, Domain, ForwardAction, Fraction, HeaderMatcher, HeaderTest, PathMatch,
+    QueryMatcher, QueryTest, Regex, RegexCaches, Regexes, RequestView, Route, RouteConfiguration, RouteMatch, Subject,
+    Substitution, Target, TextMatcher, TextPattern, VirtualHost, WeightedCluster, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};

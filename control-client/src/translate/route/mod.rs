@@ -1,10 +1,12 @@
 //! `envoy.config.route.v3.RouteConfiguration`: virtual hosts, routes and their actions.
 
+mod matcher;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::{
-    Action, DirectResponse, Domain, ForwardAction, PathMatch, Route, RouteConfiguration, Target, VirtualHost,
+    Action, DirectResponse, Domain, ForwardAction, Regexes, Route, RouteConfiguration, Target, VirtualHost,
     WeightedCluster,
 };
 
@@ -28,6 +30,8 @@ struct Scope {
 
 pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Option<RouteConfiguration> {
     refuse_unsupported(message, context.report);
+    // Each route configuration numbers its expressions for itself.
+    context.regexes = Regexes::default();
     let body_max = message.uint("max_direct_response_body_size_bytes").unwrap_or(DIRECT_BODY_BYTES);
     let scope = Scope {
         validate_clusters: message.boolean("validate_clusters").unwrap_or(true),
@@ -37,7 +41,10 @@ pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Opt
     let complete = hosts.iter().all(Option::is_some);
     let hosts: Vec<VirtualHost> = hosts.into_iter().flatten().collect();
     match RouteConfiguration::new(message.text("name").to_owned(), hosts) {
-        Ok(configuration) => Some(configuration),
+        Ok(mut configuration) => {
+            configuration.ignore_port = message.boolean("ignore_port_in_host_matching").unwrap_or(false);
+            Some(configuration)
+        }
         Err((domain, position)) => {
             // Positions agree with the file's only if no virtual host is missing; what is missing has a problem already.
             if complete {
@@ -78,28 +85,16 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
     }
     let routes = context.each(message, "routes", |context, message| route(context, message, scope));
     let complete = domains.len() == message.items("domains").len() && routes.iter().all(Option::is_some);
-    complete.then(|| VirtualHost {
-        name: message.text("name").to_owned(),
-        domains,
-        routes: routes.into_iter().flatten().collect(),
-    })
+    complete.then(|| VirtualHost::new(message.text("name").to_owned(), domains, routes.into_iter().flatten().collect()))
 }
 
 fn route(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Route> {
     refuse_unsupported(message, context.report);
-    let path = context.inside(message, "match", path_match);
+    let rule = context.inside(message, "match", matcher::route_match);
     let forward = context.inside(message, "route", |context, message| forward(context, message, scope));
     let direct = context.inside(message, "direct_response", |context, message| direct(context, message, scope));
     let action = forward.map(Action::Forward).or(direct.map(|direct| Action::Direct(Arc::new(direct))));
-    Some(Route { name: message.text("name").to_owned(), path: path?, action: action? })
-}
-
-fn path_match(context: &mut Context<'_>, message: &Message) -> Option<PathMatch> {
-    refuse_unsupported(message, context.report);
-    if message.get("prefix").is_some() {
-        return Some(PathMatch::Prefix(message.text("prefix").to_owned()));
-    }
-    message.get("path").is_some().then(|| PathMatch::Exact(message.text("path").to_owned()))
+    Some(Route { name: message.text("name").to_owned(), rule: rule?, action: action? })
 }
 
 fn forward(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<ForwardAction> {
