@@ -4,11 +4,13 @@ mod check;
 mod differential;
 mod flood;
 mod h1run;
+mod idle;
 mod quota;
 mod reload;
 mod restart;
 mod slow;
 mod soak;
+mod syscalls;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -126,6 +128,24 @@ const JUDGES: &[Judge] = &[
         full: 10_240,
         drivers: true,
         run: |bench, _| slow::run(bench),
+    },
+    Judge {
+        name: "syscalls",
+        shows: "system calls of the worker for each proxied request on one connection, by strace: 2.2 at most on ring",
+        unit: "requests",
+        sample: 2_000,
+        full: 20_000,
+        drivers: true,
+        run: |bench, _| syscalls::run(bench),
+    },
+    Judge {
+        name: "idle",
+        shows: "idle connections under 1 KiB; an idle proxy takes no CPU, wakes nobody and shows no iowait",
+        unit: "connections",
+        sample: 2_000,
+        full: 8_000,
+        drivers: true,
+        run: |bench, _| idle::run(bench),
     },
     Judge {
         name: "soak",

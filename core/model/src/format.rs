@@ -171,8 +171,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expect: &[Piece]) {
-        let around =
-            Surroundings { hostname: "box", variable: &|name| (name == "HOME").then(|| "/home/me".to_owned()) };
+        let around = Surroundings { hostname: "box", variable: &|name| (name == "HOME").then(|| "/srv/me".to_owned()) };
         assert_eq!(Format::parse(text, &around).expect("a format").pieces(), expect, "{text}");
     }
 

@@ -180,6 +180,21 @@ impl Proxy {
         named.collect()
     }
 
+    /// The threads of its workers: `rw:0`, `rw:1`, ... on Ringway, `wrk:worker_0`, ... on Envoy.
+    pub(crate) fn worker_threads(&self) -> Vec<u32> {
+        let threads = self.threads().into_iter();
+        let workers = threads.filter(|(_, name)| name.starts_with("rw:") || name.starts_with("wrk:"));
+        workers.map(|(thread, _)| thread).collect()
+    }
+
+    /// How often a thread of its went to sleep by itself, since its start.
+    pub(crate) fn voluntary_switches(&self, thread: u32) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/task/{thread}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+    }
+
     /// CPU time of all its threads since its start, from /proc: to the nanosecond, where a tick is 10 ms.
     pub(crate) fn cpu_time(&self) -> Duration {
         let spent = self.threads().into_iter().filter_map(|(thread, _)| {
