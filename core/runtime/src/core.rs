@@ -3,7 +3,8 @@
 //! ```text
 //!   turn:  take wakes -> timers -> ready tasks -> settle -> flush -> one enter (submit, wait, take completions)
 //! ```
-//! Timers and mailboxes are served in every turn, also when the queue of tasks never runs empty. Time is read once a turn.
+//! Timers and mailboxes are served in every turn, also when the queue of tasks never runs empty. Time is read when a turn begins, for
+//! all who live in it, and when it ends, for the figures (`meter.rs`).
 //! Invariant: `run` returns only when every task is dropped, every slot is free and the kernel knows none of our memory.
 
 use std::cell::{Cell, RefCell};
@@ -18,15 +19,18 @@ use std::time::{Duration, Instant};
 
 use crate::block::BlockMut;
 use crate::chunk::Chunk;
+use crate::clock::Clock;
 use crate::connect::Connect;
 use crate::driver::Driver;
 use crate::executor::{Executor, YieldNow};
 use crate::feature::FeatureSet;
 use crate::listener::{Listener, Listeners};
+use crate::meter::Meter;
 use crate::pool::Pools;
 use crate::pooled::Pooled;
 use crate::report::{IoChoice, IoReport, StartError};
 use crate::socket::{Phase, Sockets};
+use crate::spin::Spin;
 use crate::stats::LoopStats;
 use crate::stream::{Detached, Stream};
 use crate::timer::{Timer, Wheel};
@@ -49,8 +53,12 @@ pub struct Options {
     pub bulk_buffers_max: usize,
     /// Bytes of free blocks that are kept for reuse.
     pub blocks_bytes_max: usize,
-    /// Microseconds to look for completions before sleeping; `ring` only. 0 on hosts with few cores or a quota.
+    /// Microseconds to look for work before sleeping, as long as looking finds some (see `spin.rs`); 0: never, which is right on
+    /// hosts with few cores or a quota.
     pub spin_us: u32,
+    /// How long tasks of one kind may hold the loop before it is counted as a stall. 10 ms: a hundred usual turns, and what a
+    /// client that waits for another task begins to notice.
+    pub stall_budget: Duration,
     /// Entries of the submission queue; each connection's turn needs at most three.
     pub sq_entries: u32,
     /// Entries of the completion queue: all chunks, all bulk buffers and a completion for each of some thousand sockets.
@@ -75,6 +83,7 @@ impl Default for Options {
             bulk_buffers_max: 256,
             blocks_bytes_max: 4 << 20,
             spin_us: 0,
+            stall_budget: Duration::from_millis(10),
             sq_entries: 1024,
             cq_entries: 4096,
             pieces_per_send_max: 64,
@@ -121,8 +130,11 @@ impl Mail {
 
 /// The parts of a core. Everything in it is of one thread.
 pub(crate) struct Inner {
+    pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
     pub(crate) executor: Executor,
+    pub(crate) meter: Meter,
+    pub(crate) spin: Spin,
     pub(crate) wheel: Wheel,
     pub(crate) sockets: Sockets,
     pub(crate) listeners: Listeners,
@@ -243,7 +255,7 @@ impl Core {
 
     /// How many tasks of each kind are alive.
     pub fn census(&self) -> Vec<(&'static str, usize)> {
-        self.0.executor.census()
+        self.0.executor.census(&self.0.stats)
     }
 }
 
@@ -261,10 +273,16 @@ where
     options.check();
     let stats = options.stats.clone().unwrap_or_default();
     let (driver, pools, report) = Driver::start(options, &wake)?;
-    let now = Instant::now();
+    let clock = Clock::start();
+    let ns = clock.ns();
+    let now = clock.instant(ns);
+    stats.start(clock);
     let inner = Rc::new(Inner {
+        clock,
         now: Cell::new(now),
         executor: Executor::new(),
+        meter: Meter::new(options.stall_budget, ns),
+        spin: Spin::new(Duration::from_micros(u64::from(options.spin_us))),
         wheel: Wheel::new(now),
         sockets: Sockets::new(),
         listeners: Listeners::default(),
@@ -351,10 +369,11 @@ impl Housekeeper {
 
 impl Inner {
     fn turn(&self, housekeeper: &mut Housekeeper) {
-        let turns = self.stats.turns.get() + 1;
-        self.stats.turns.set(turns);
-        let began = Instant::now();
+        self.stats.turns.add(1);
+        let ns = self.meter.take_woke().unwrap_or_else(|| self.clock.ns());
+        let began = self.clock.instant(ns);
         self.now.set(began);
+        self.meter.turn_begins(&self.stats, ns);
         if self.wake.take_pending() {
             self.listeners.retry_all();
             self.mail.wake_all();
@@ -363,7 +382,7 @@ impl Inner {
         if began >= housekeeper.at {
             housekeeper.look(self);
         }
-        self.executor.run_ready(&self.stats);
+        let polls = self.executor.run_ready(&self.stats, &self.meter);
         if self.done.get() {
             return;
         }
@@ -380,11 +399,43 @@ impl Inner {
                 (due, shrink) => due.or(shrink),
             }
         };
-        if turns.is_multiple_of(BUSY_SAMPLE) {
-            self.stats.busy_ns.add(began.elapsed().as_nanos() as u64 * BUSY_SAMPLE);
-        }
         self.pools.gauge(&self.stats);
+        self.meter.turn_ends(&self.stats, polls, self.clock.ns());
         self.driver.enter(self, timeout);
+    }
+
+    /// Until when a driver that is about to sleep should look for work instead; `None`: it should sleep at once.
+    #[inline]
+    pub(crate) fn spin_until(&self, timeout: Option<Duration>) -> Option<u64> {
+        let until = self.spin.until(self.meter.ended())?;
+        Some(self.timer_due(timeout).map_or(until, |due| until.min(due)))
+    }
+
+    /// When a sleep of at most `timeout` has to be over.
+    fn timer_due(&self, timeout: Option<Duration>) -> Option<u64> {
+        timeout.map(|timeout| self.meter.ended().saturating_add(timeout.as_nanos() as u64))
+    }
+
+    /// A driver's sleep of at most `timeout` was ended by it.
+    #[cold]
+    pub(crate) fn timed_out(&self, timeout: Option<Duration>) {
+        if let Some(timeout) = timeout {
+            self.meter.timed_out(&self.stats, timeout);
+        }
+    }
+
+    /// Whether there is something to do that no completion tells of.
+    pub(crate) fn has_work(&self) -> bool {
+        self.wake.is_pending() || !self.executor.is_idle()
+    }
+
+    /// A driver looked for work until `now`, and found some or not. A timer that is due is work: no sleep was worth it.
+    pub(crate) fn spun(&self, now: u64, found: bool, timeout: Option<Duration>) -> bool {
+        let found = found || self.timer_due(timeout).is_some_and(|due| now >= due);
+        self.stats.spins.add(1);
+        self.stats.spins_found.add(u64::from(found));
+        self.spin.spun(now, found);
+        found
     }
 
     /// Drops all tasks and handles' work, and waits until the kernel is done with all of it.
@@ -401,11 +452,10 @@ impl Inner {
         }
         self.closed.set(true);
         self.pools.gauge(&self.stats);
+        self.stats.end();
         self.driver.end();
     }
 }
 
 /// Turns in which the end of a core has to be through: each waits up to 10 ms for completions of cancelled operations.
 const END_TURNS_MAX: u32 = 3000;
-/// One turn in so many is measured for `busy_ns`: the second clock read would cost as much as a tenth of a small turn.
-const BUSY_SAMPLE: u64 = 16;

@@ -16,8 +16,10 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use crate::chunk::{HEADER_SIZE, Header};
 use crate::leaf::Leaf;
+use crate::meter::Meter;
 use crate::pool::Pools;
-use crate::stats::LoopStats;
+use crate::stats::{Kind, LoopStats};
+use crate::sys;
 
 /// Polls in one turn: this many, and four for each task that was ready when the turn began. What is left runs in the next turn,
 /// after completions and timers had theirs.
@@ -42,7 +44,7 @@ struct TaskSlot {
 #[repr(C)]
 struct TaskCell<F> {
     vtable: &'static TaskVtable,
-    kind: &'static str,
+    kind: Kind,
     future: F,
 }
 
@@ -118,6 +120,7 @@ impl Executor {
         }
         const { assert!(align_of::<TaskCell<F>>() <= HEADER_SIZE, "a task's memory is aligned to 32 bytes") };
         let header = pools.cell(size_of::<TaskCell<F>>());
+        let kind = stats.kind(kind);
         let vtable = const { &TaskVtable { poll: poll_cell::<F>, drop: drop_cell::<F> } };
         // SAFETY: fresh memory of at least this size, aligned by the assertion above.
         unsafe { cell_of::<F>(header).write(TaskCell { vtable, kind, future }) };
@@ -153,9 +156,9 @@ impl Executor {
         }
     }
 
-    /// Runs what is ready, bounded (see `POLLS_PER_TURN_MIN`).
+    /// Runs what is ready, bounded (see `POLLS_PER_TURN_MIN`). Returns how many polls it made.
     #[inline]
-    pub(crate) fn run_ready(&self, stats: &LoopStats) {
+    pub(crate) fn run_ready(&self, stats: &LoopStats, meter: &Meter) -> u64 {
         // SAFETY: a number is read.
         let mut left = unsafe { self.state.with(|state| state.queue.len()) } * 4 + POLLS_PER_TURN_MIN;
         let mut polls = 0;
@@ -174,6 +177,9 @@ impl Executor {
             let Some((task, cell)) = next else { break };
             left -= 1;
             if let Some(header) = cell {
+                // SAFETY: the slot names a live task; `kind` has the same place in every `TaskCell` (repr(C)).
+                let kind = unsafe { (*cell_of::<()>(header)).kind };
+                meter.polls(stats, kind, polls, sys::monotonic_ns);
                 polls += 1;
                 self.poll_one(stats, task, header);
             }
@@ -187,6 +193,7 @@ impl Executor {
                 }
             });
         }
+        polls
     }
 
     #[inline]
@@ -263,13 +270,13 @@ impl Executor {
     }
 
     /// How many tasks of each kind are alive, for people who look for a leak.
-    pub(crate) fn census(&self) -> Vec<(&'static str, usize)> {
+    pub(crate) fn census(&self, stats: &LoopStats) -> Vec<(&'static str, usize)> {
         let mut rows: Vec<(&'static str, usize)> = Vec::new();
         // SAFETY: `kind` has the same place in every `TaskCell` (repr(C)); a list is built.
         unsafe {
             self.state.with(|state| {
                 for header in state.tasks.iter().filter_map(|slot| slot.cell) {
-                    let kind = (*cell_of::<()>(header)).kind;
+                    let kind = stats.kind_name((*cell_of::<()>(header)).kind);
                     match rows.iter_mut().find(|(name, _)| *name == kind) {
                         Some((_, count)) => *count += 1,
                         None => rows.push((kind, 1)),

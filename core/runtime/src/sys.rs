@@ -58,6 +58,31 @@ pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
     owned(fd)
 }
 
+/// Nanoseconds of the monotonic clock: clock_gettime(2), which the vdso answers without a system call.
+#[inline]
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a local to write to. It cannot fail: Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The clock that counts this thread's CPU time; other threads of the process may read it, too.
+pub(crate) fn thread_cpu_clock() -> Option<libc::clockid_t> {
+    let mut clock = 0;
+    // SAFETY: this thread, and a local to write to.
+    let result = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+    (result == 0).then_some(clock)
+}
+
+/// Reads a clock; `None` when there is no such clock, as when a thread has ended.
+pub(crate) fn clock(clock: libc::clockid_t) -> Option<std::time::Duration> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a local to write to.
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (result == 0).then(|| std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
 /// A non-blocking TCP socket of the address's family.
 pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };

@@ -261,22 +261,23 @@ impl PollDriver {
         let pending = !self.reads.borrow().is_empty() || !self.accepts.borrow().is_empty() || self.events_full.get();
         let mut timeout = if pending { Some(Duration::ZERO) } else { timeout };
         let may_block = timeout != Some(Duration::ZERO);
-        let asleep = may_block && inner.wake.may_sleep();
+        let spun = may_block && inner.spin_until(timeout).is_some_and(|until| self.spin(inner, until, timeout));
+        let asleep = may_block && !spun && inner.wake.may_sleep();
         if !asleep {
             timeout = Some(Duration::ZERO);
         } else {
             inner.stats.sleeps.add(1);
         }
-        let mut events = self.events.borrow_mut();
-        inner.stats.enters.add(1);
-        let result = self.poll.borrow_mut().poll(&mut events, timeout);
+        if !spun {
+            self.wait(inner, timeout);
+        }
         if asleep {
             inner.wake.awake();
+            inner.meter.woke(inner.clock.ns());
         }
-        if let Err(error) = result {
-            // Nothing was taken. Other errors cannot happen to an epoll descriptor and a buffer that are ours.
-            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "epoll_wait");
-            events.clear();
+        let events = self.events.borrow();
+        if asleep && events.is_empty() {
+            inner.timed_out(timeout);
         }
         self.read_listed(inner);
         let mut count = 0;
@@ -308,6 +309,35 @@ impl PollDriver {
         }
         self.events_full.set(count == EVENTS_PER_TURN_MAX);
         inner.stats.completions.add(count as u64);
+    }
+
+    /// One epoll_wait(2). What it brought is in `events`.
+    #[inline]
+    fn wait(&self, inner: &Inner, timeout: Option<Duration>) {
+        let mut events = self.events.borrow_mut();
+        inner.stats.enters.add(1);
+        if let Err(error) = self.poll.borrow_mut().poll(&mut events, timeout) {
+            // Nothing was taken. Other errors cannot happen to an epoll descriptor and a buffer that are ours.
+            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "epoll_wait");
+            events.clear();
+        }
+    }
+
+    /// Looks for work until `until` instead of sleeping. Says whether there is some, in `events` or elsewhere.
+    #[cold]
+    fn spin(&self, inner: &Inner, until: u64, timeout: Option<Duration>) -> bool {
+        let mut now;
+        let mut found;
+        loop {
+            self.wait(inner, Some(Duration::ZERO));
+            now = inner.clock.ns();
+            found = !self.events.borrow().is_empty() || inner.has_work();
+            if found || now >= until {
+                break;
+            }
+            std::hint::spin_loop();
+        }
+        inner.spun(now, found, timeout)
     }
 
     /// Reads and accepts what was left readable and is armed again.

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use io_uring::cqueue::{buffer_select, more};
 use io_uring::opcode;
@@ -78,7 +78,6 @@ struct Attempt {
 pub(crate) struct RingDriver {
     kernel: Kernel,
     deferred: bool,
-    spin: Duration,
     /// Entries for which the submission queue had no room, oldest first. At most a few for each socket.
     backlog: RefCell<VecDeque<Entry>>,
     sending: RefCell<Vec<Attempt>>,
@@ -105,7 +104,7 @@ impl RingDriver {
         wake: &Arc<Wake>,
     ) -> Result<(RingDriver, FeatureSet), StartError> {
         let (kernel, features) = RingKernel::start(options, pools)?;
-        let driver = RingDriver::new(Kernel::Ring(kernel), options);
+        let driver = RingDriver::new(Kernel::Ring(kernel));
         probe::test(options, &driver, pools)?;
         driver.arm_wake(wake);
         Ok((driver, features))
@@ -116,17 +115,16 @@ impl RingDriver {
     pub(crate) fn start_fault(options: &Options, pools: &Pools, wake: &Arc<Wake>, seed: u64) -> (RingDriver, IoReport) {
         let kernel = FaultKernel::new(options, pools, seed);
         let report = kernel.report();
-        let driver = RingDriver::new(Kernel::Fault(Box::new(kernel)), options);
+        let driver = RingDriver::new(Kernel::Fault(Box::new(kernel)));
         driver.arm_wake(wake);
         (driver, report)
     }
 
-    fn new(kernel: Kernel, options: &Options) -> RingDriver {
+    fn new(kernel: Kernel) -> RingDriver {
         // SAFETY: all-zero is valid for both.
         let (piece, message) = unsafe { (std::mem::zeroed::<libc::iovec>(), std::mem::zeroed::<libc::msghdr>()) };
         RingDriver {
             deferred: kernel.is_deferred(),
-            spin: Duration::from_micros(u64::from(options.spin_us)),
             backlog: RefCell::new(VecDeque::new()),
             sending: RefCell::new(Vec::with_capacity(256)),
             sending_spare: RefCell::new(Vec::with_capacity(256)),
@@ -206,8 +204,13 @@ impl RingDriver {
         let mut tries = 0;
         loop {
             inner.stats.enters.add(1);
-            if let Err(error) = self.kernel_enter(min_complete, timeout) {
+            let entered = self.kernel_enter(min_complete, timeout);
+            if min_complete > 0 {
+                inner.meter.woke(inner.clock.ns());
+            }
+            if let Err(error) = entered {
                 match error.raw_os_error() {
+                    Some(libc::ETIME) if min_complete > 0 => inner.timed_out(timeout),
                     // Nothing came in time; a signal; the kernel wants its completions taken, or has no memory now.
                     Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ENOMEM) => {}
                     _ => panic!("io_uring_enter on our own ring: {error}"),
@@ -244,7 +247,9 @@ impl RingDriver {
             }
             return;
         }
-        if !self.spin.is_zero() && self.spin(inner) {
+        if let Some(until) = inner.spin_until(timeout)
+            && self.spin(inner, until, timeout)
+        {
             return;
         }
         if !inner.wake.may_sleep() {
@@ -256,24 +261,29 @@ impl RingDriver {
         inner.wake.awake();
     }
 
-    /// Looks for completions for a while before sleeping. Says whether there were any.
+    /// Looks for work until `until` instead of sleeping. Says whether there is some.
     #[cold]
-    fn spin(&self, inner: &Inner) -> bool {
+    fn spin(&self, inner: &Inner, until: u64, timeout: Option<Duration>) -> bool {
         let before = inner.stats.completions.get();
+        let found = || inner.stats.completions.get() != before || inner.has_work();
         if self.queued.get() > 0 {
             self.submit(inner, 0, None);
+            if found() {
+                return true; // What was submitted brought work of its own: nothing was looked for.
+            }
         }
-        let until = Instant::now() + self.spin;
-        while inner.stats.completions.get() == before && !inner.wake.is_pending() {
+        let mut now;
+        loop {
             if self.kernel.has_work() || !self.kernel.is_empty() {
                 self.submit(inner, 0, None);
             }
-            if Instant::now() >= until {
+            now = inner.clock.ns();
+            if found() || now >= until {
                 break;
             }
             std::hint::spin_loop();
         }
-        inner.stats.completions.get() != before || inner.wake.is_pending() || !inner.executor.is_idle()
+        inner.spun(now, found(), timeout)
     }
 
     // --- Completions -----------------------------------------------------------------------------------------------------
