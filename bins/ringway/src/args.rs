@@ -333,7 +333,7 @@ fn tuning_arguments() -> [Arg; 9] {
         option("io-without", "LIST", "Features of io_uring to leave out, though the kernel may have them")
             .value_parser(|list: &str| list.parse::<FeatureSet>())
             .hide_short_help(true),
-        option("spin-us", "N", "How long a worker looks for work before it sleeps, in microseconds; 0: not at all")
+        option("spin-us", "N", "How long a worker looks for work before it sleeps, in microseconds, as long as looking finds some; 0: not at all")
             .value_parser(value_parser!(u32).range(0..=SPIN_US_MAX)),
         choices(
             "balance",

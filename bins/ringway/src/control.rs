@@ -15,11 +15,12 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_engine::{Engine, StageProblem};
 use ringway_observe::ServerState;
 
-use crate::admin::worker_json;
+use crate::admin::{loop_json, worker_json};
 use crate::command::Command;
 use crate::load::{Loaded, Loader};
 use crate::log::Log;
 use crate::state::{Rejection, State};
+use crate::watch::Watch;
 
 /// How often retired configuration is freed and the uptime moves on.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub(crate) struct Control {
     pub(crate) loader: Loader,
     /// What it shows to the admin server.
     pub(crate) state: Arc<State>,
+    /// What the workers' loops were at when last looked at.
+    pub(crate) watch: Watch,
     /// How long [`Command::Terminate`] may take.
     pub(crate) drain_time: Duration,
 }
@@ -75,6 +78,7 @@ impl Control {
             if now >= tick {
                 self.engine.sweep();
                 self.show();
+                self.watch.look(now).iter().for_each(|line| self.log.warning(line));
                 trim();
                 tick = now + TICK;
             }
@@ -116,9 +120,14 @@ impl Control {
             }
             Command::Show => self.show(),
             Command::Workers(reply) => {
-                let rows = self.engine.workers().into_iter().zip(self.engine.reports());
+                let now = Instant::now();
+                let rows = self.engine.workers().into_iter().zip(self.engine.reports()).zip(self.engine.loop_stats());
+                let rows = rows.map(|((row, io), stats)| {
+                    let load = self.watch.load(row.index);
+                    worker_json(&row, io, &self.state.topology, loop_json(stats, load, now))
+                });
                 // Who asked may have lost patience.
-                let _ = reply.try_send(rows.map(|(row, io)| worker_json(&row, io, &self.state.topology)).collect());
+                let _ = reply.try_send(rows.collect());
             }
         }
         phase

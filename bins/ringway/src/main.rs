@@ -18,6 +18,7 @@ mod plan;
 mod run;
 mod signals;
 mod state;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -24,6 +24,7 @@ use crate::log::Log;
 use crate::plan::Plan;
 use crate::signals::Signals;
 use crate::state::State;
+use crate::watch::Watch;
 
 /// Serves until told to end.
 pub(crate) fn run(options: Run) -> ExitCode {
@@ -116,9 +117,16 @@ impl Process {
         } else {
             log.info(line)
         }
+        let mut runtime = runtime_options(tuning);
+        if tuning.spin_us > 0
+            && !may_spin(&plan.placement.workers, thread::available_parallelism().map_or(1, usize::from))
+        {
+            log.warning("--spin-us is off: the workers share their CPUs; to do: name CPUs for them (--cpus, --pin on)");
+            runtime.spin_us = 0;
+        }
         let engine = Engine::start(ringway_engine::Options {
             workers: plan.placement.workers.clone(),
-            runtime: runtime_options(tuning),
+            runtime,
             drain_time: tuning.drain_time,
             balance: tuning.balance,
             registry: registry.clone(),
@@ -133,9 +141,16 @@ impl Process {
         let (reports, loop_stats) = (engine.reports().to_vec(), engine.loop_stats().to_vec());
         let state = Arc::new(State::new(started, registry, reports, plan.topology, loop_stats, command_line));
         let (commands, inbox) = sync_channel(COMMANDS_MAX);
-        let control = Control { log, engine, loader, state, drain_time: tuning.drain_time };
+        let watch = Watch::new(engine.loop_stats().to_vec(), started);
+        let control = Control { log, engine, loader, state, watch, drain_time: tuning.drain_time };
         Ok(Process { control, commands, inbox })
     }
+}
+
+/// Whether workers may spin: tied to CPUs that their owner named, or fewer than the CPUs (as affinity and quota leave them). Otherwise a
+/// spin takes the CPU from whoever would bring the work, or burns a quota.
+fn may_spin(workers: &[Option<usize>], cpus: usize) -> bool {
+    workers.iter().all(Option::is_some) || (cpus > 2 && workers.len() < cpus)
 }
 
 /// Below this the start-up line is a warning: the soft limit of an ordinary login, which is too low for a server.
@@ -259,4 +274,24 @@ fn command_line(options: &Run) -> serde_json::Value {
         "pin": format!("{:?}", tuning.pin).to_lowercase(),
         "spin_us": tuning.spin_us,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_spin;
+
+    #[test]
+    fn workers_spin_on_cpus_of_their_own() {
+        for (workers, cpus, expect) in [
+            (vec![Some(1)], 1, true),
+            (vec![Some(0), Some(1)], 2, true),
+            (vec![None], 1, false),
+            (vec![None], 2, false),
+            (vec![None; 4], 4, false),
+            (vec![None; 3], 4, true),
+            (vec![Some(0), None], 2, false),
+        ] {
+            assert_eq!(may_spin(&workers, cpus), expect, "{workers:?} of {cpus}");
+        }
+    }
 }

@@ -109,8 +109,22 @@ fn stats_are_filtered_and_formatted() {
             assert!(metrics.lines().any(|found| found == line), "{path}: no {line}:\n{metrics}");
         }
         assert!(metrics.contains("ringway_io_info{worker=\"0\",driver=\"poll\""), "{metrics}");
-        assert!(metrics.contains("ringway_loop_turns{worker=\"0\"} "), "{metrics}");
+        assert!(metrics.contains("# TYPE ringway_loop_turns counter\nringway_loop_turns{worker=\"0\"} "), "{metrics}");
+        assert!(metrics.contains("# TYPE ringway_loop_tasks gauge\n"), "{metrics}");
+        for histogram in ["loop_duration_us", "poll_delay_us"] {
+            let name = format!("envoy_listener_manager_dispatcher_{histogram}");
+            assert!(metrics.contains(&format!("# TYPE {name} histogram\n")), "{metrics}");
+            assert!(
+                metrics.contains(&format!("{name}_bucket{{envoy_worker_id=\"worker_0\",le=\"+Inf\"}} ")),
+                "{metrics}"
+            );
+            assert!(metrics.contains(&format!("{name}_sum{{envoy_worker_id=\"worker_0\"}} ")), "{metrics}");
+        }
     }
+    let turns = text("/stats?filter=worker_0.loop.turns&type=Counters");
+    assert!(turns.starts_with("worker_0.loop.turns: ") && turns.lines().count() == 1, "{turns}");
+    let duration = text("/stats?filter=dispatcher.loop_duration_us");
+    assert!(duration.starts_with("listener_manager.worker_0.dispatcher.loop_duration_us: P0(nan,"), "{duration}");
     let used = text("/stats/prometheus?usedonly&filter=^cluster");
     assert!(used.contains("envoy_cluster_upstream_rq_total") && !used.contains("upstream_rq_retry"), "{used}");
 }
@@ -178,9 +192,18 @@ fn workers_are_shown() {
             assert_eq!(worker["worker"], index);
             assert_eq!(worker["generation"], 1);
             assert_eq!(worker["io"]["driver"], io);
-            for figure in ["turns", "chunks_total", "chunks_free"] {
-                assert!(worker["loop"][figure].is_u64(), "{figure}: {worker:#}");
+            let figures = &worker["loop"];
+            for figure in
+                ["turns", "chunks_total", "chunks_free", "stalls", "wall_ns", "cpu_ns", "busy_ns", "turn_ns_max"]
+            {
+                assert!(figures[figure].is_u64(), "{figure}: {worker:#}");
             }
+            for figure in ["busy_percent", "cpu_percent", "completions_per_enter", "polls_per_turn"] {
+                assert!(figures[figure].is_f64(), "{figure}: {worker:#}");
+            }
+            assert!(figures["turn_us"]["p50"].as_f64().is_some_and(|bound| bound > 0.0), "{worker:#}");
+            assert!(figures["busy_ns"].as_u64() <= figures["wall_ns"].as_u64(), "{worker:#}");
+            assert!(figures["last_stall"].is_null() == (figures["stalls"] == 0), "{worker:#}");
         }
     });
 }

@@ -79,6 +79,45 @@ impl<'o> Family<'o> {
     }
 }
 
+/// One histogram of a family: its labels, how many fell below each bound and not below the one before, and their sum.
+#[derive(Debug)]
+pub struct Series<'s> {
+    /// Label names must be valid; values may be any text.
+    pub labels: &'s [(&'s str, &'s str)],
+    /// Upper bounds, growing, and counts. What has no bound has `None`, at the end.
+    pub buckets: &'s [(Option<f64>, u64)],
+    /// The sum of all, in the bounds' unit.
+    pub sum: f64,
+}
+
+/// Writes a family of histograms: `_bucket` rows with counts up to each bound, `_sum` and `_count`. `name` must be valid.
+pub fn write_histograms(out: &mut String, name: &str, series: &[Series<'_>]) {
+    debug_assert_eq!(name, sanitised(name));
+    if series.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "# TYPE {name} histogram");
+    for Series { labels, buckets, sum } in series {
+        let mut prefix = String::new();
+        for (label, text) in *labels {
+            prefix.push_str(label);
+            prefix.push_str("=\"");
+            escape(text, &mut prefix);
+            prefix.push_str("\",");
+        }
+        let mut count = 0;
+        for (bound, here) in *buckets {
+            count += here;
+            if let Some(bound) = bound {
+                let _ = writeln!(out, "{name}_bucket{{{prefix}le=\"{bound}\"}} {count}");
+            }
+        }
+        let _ = writeln!(out, "{name}_bucket{{{prefix}le=\"+Inf\"}} {count}");
+        let labels = prefix.trim_end_matches(',');
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+    }
+}
+
 /// `name` with everything that a metric's name may not contain replaced by `_`, as Envoy does.
 pub fn sanitised(name: &str) -> String {
     let mut text: String =
@@ -210,6 +249,22 @@ envoy_server_live{} 1
             }
         }
         assert_eq!(text.lines().filter(|line| line.starts_with("envoy_cluster_upstream_rq_xx{")).count(), 10);
+    }
+
+    #[test]
+    fn a_histogram_counts_up_to_each_bound() {
+        let mut out = String::new();
+        let buckets = [(Some(1.024), 2), (Some(2.048), 0), (None, 1)];
+        let series = [Series { labels: &[("w", "a\"b")], buckets: &buckets, sum: 9.5 }];
+        write_histograms(&mut out, "h", &series);
+        let expect = r#"# TYPE h histogram
+h_bucket{w="a\"b",le="1.024"} 2
+h_bucket{w="a\"b",le="2.048"} 2
+h_bucket{w="a\"b",le="+Inf"} 3
+h_sum{w="a\"b"} 9.5
+h_count{w="a\"b"} 3
+"#;
+        assert_eq!(out, expect);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::log::Log;
 use crate::state::State;
 use http::{PATIENCE, Request, Response};
 
-pub(crate) use process::worker_json;
+pub(crate) use process::{loop_json, worker_json};
 
 /// Connections served at once; one more waits in the backlog until one ends. A thread costs some 20 KiB resident while
 /// it serves, and the text of a scrape as long as it is being sent.
@@ -124,7 +124,7 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/stats",
         post: false,
-        help: "counters and gauges",
+        help: "counters, gauges and histograms",
         parameters: &[
             ("filter", FILTER),
             ("invert_filter", "show what does not match instead"),
@@ -137,7 +137,7 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/stats/prometheus",
         post: false,
-        help: "counters and gauges for Prometheus",
+        help: "counters, gauges and histograms for Prometheus",
         parameters: &[
             ("filter", FILTER),
             ("invert_filter", "show what does not match instead"),
@@ -148,7 +148,7 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/workers",
         post: false,
-        help: "each worker: its CPU, its io level, its generation, its connections, its loop",
+        help: "each worker: its CPU, its io level, its generation, its connections, its loop (docs/WORKERS.md)",
         parameters: &[],
         answer: process::workers,
     },

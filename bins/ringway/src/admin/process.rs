@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use ringway_engine::WorkerRow;
 use ringway_observe::ServerState;
-use ringway_runtime::IoReport;
 use ringway_runtime::cpus::Topology;
+use ringway_runtime::{Histogram, IoReport, LoopStats};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::http::{Request, Response};
 use crate::command::Command;
+use crate::watch::Load;
 
 /// How long the control thread may take to answer; it may be busy with a large configuration.
 const CONTROL_PATIENCE: Duration = Duration::from_secs(5);
@@ -102,9 +103,7 @@ fn busy() -> Response {
 }
 
 /// One worker for `/workers`: the engine's figures, its io level, and its loop's figures.
-pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology) -> Value {
-    let figures: serde_json::Map<String, Value> =
-        row.rows.iter().map(|&(name, value)| (name.to_owned(), value.into())).collect();
+pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology, figures: Value) -> Value {
     json!({
         "worker": row.index,
         "cpu": row.cpu,
@@ -125,4 +124,49 @@ pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology) -
         },
         "loop": figures,
     })
+}
+
+/// A loop for `/workers`: its counters, what is derived of them, its load in the last second, and who held it.
+pub(crate) fn loop_json(stats: &LoopStats, load: Load, now: Instant) -> Value {
+    let mut figures: serde_json::Map<String, Value> =
+        stats.rows().into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let nanos = |duration: Option<Duration>| duration.map(|duration| duration.as_nanos() as u64);
+    let per = |part: u64, whole: u64| hundredths(part as f64 / whole.max(1) as f64);
+    let stall = stats.last_stall().map(|stall| {
+        json!({
+            "kind": stall.kind,
+            "ms": stall.held.as_millis() as u64,
+            "polls": stall.polls,
+            "ago_ms": now.saturating_duration_since(stall.at).as_millis() as u64,
+        })
+    });
+    let hold = stats.hold(now).map(|hold| json!({ "kind": hold.kind, "us": hold.held.as_micros() as u64 }));
+    for (name, value) in [
+        ("wall_ns", json!(nanos(stats.age(now)))),
+        ("cpu_ns", json!(nanos(stats.cpu_time()))),
+        ("busy_percent", json!(hundredths(load.busy))),
+        ("cpu_percent", json!(hundredths(load.cpu))),
+        ("completions_per_enter", json!(per(stats.completions.get(), stats.enters.get()))),
+        ("polls_per_turn", json!(per(stats.polls.get(), stats.turns.get()))),
+        ("turn_us", quantiles(&stats.turn_time)),
+        ("wake_delay_us", quantiles(&stats.wake_delay)),
+        ("last_stall", json!(stall)),
+        ("turn_under_way", json!(hold)),
+    ] {
+        figures.insert(name.to_owned(), value);
+    }
+    Value::Object(figures)
+}
+
+/// Bounds below which these shares lie, in microseconds; `null` beyond the last bound.
+fn quantiles(histogram: &Histogram) -> Value {
+    let bound = |share: f64| match histogram.quantile_ns(share) {
+        u64::MAX => None,
+        ns => Some(ns as f64 / 1000.0),
+    };
+    json!({ "p50": bound(0.5), "p90": bound(0.9), "p99": bound(0.99), "p999": bound(0.999), "p100": bound(1.0) })
+}
+
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use regex_lite::{Regex, RegexBuilder};
-use ringway_observe::prometheus::{self as exposition, Family};
+use ringway_observe::prometheus::{self as exposition, Family, Series};
 use ringway_observe::{Kind, is_used};
+use ringway_runtime::{Histogram, LoopStats};
 
 use super::Context;
 use super::http::{Request, Response};
@@ -63,17 +64,26 @@ pub(crate) fn stats(context: &Context, request: &Request) -> Response {
     };
     let mut body = String::new();
     let mut visit = |show: &mut dyn FnMut(&mut String, &str, u64)| {
-        context.state.registry.visit(&mut |name, kind, value| {
+        let mut visit = |name: &str, kind: Kind, value: u64| {
             if filter.kind.is_none_or(|wanted| wanted == kind) && filter.keeps(name, value) {
                 show(&mut body, name, value);
             }
-        });
+        };
+        context.state.registry.visit(&mut visit);
+        for (worker, stats) in context.state.loop_stats.iter().enumerate() {
+            for (row, value) in stats.rows() {
+                visit(&format!("worker_{worker}.loop.{row}"), row_kind(row), value);
+            }
+        }
     };
     match request.parameter("format").unwrap_or("text") {
         "text" | "" => {
             visit(&mut |body, name, value| {
                 let _ = writeln!(body, "{name}: {value}");
             });
+            if filter.kind.is_none() {
+                histograms_text(context, &filter, &mut body);
+            }
             Response::text(200, body)
         }
         "json" => {
@@ -114,8 +124,7 @@ pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
     let workers: Vec<_> = context.state.loop_stats.iter().map(|stats| stats.rows()).collect();
     for (at, (row, _)) in workers.first().into_iter().flatten().enumerate() {
         let name = format!("ringway_loop_{row}");
-        // Which of them only grow is the runtime's to know; a gauge promises less and is never wrong.
-        let mut family = Family::new(&mut body, name.clone(), Kind::Gauge);
+        let mut family = Family::new(&mut body, name.clone(), row_kind(row));
         for (worker, rows) in workers.iter().enumerate() {
             let value = rows[at].1;
             if filter.keeps(&name, value) {
@@ -123,5 +132,63 @@ pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
             }
         }
     }
+    histograms_prometheus(context, &filter, &mut body);
     Response { status: 200, content_type: exposition::CONTENT_TYPE, body }
+}
+
+fn row_kind(row: &str) -> Kind {
+    if LoopStats::only_grows(row) { Kind::Counter } else { Kind::Gauge }
+}
+
+/// A histogram of each loop, and its name.
+type Shown = (&'static str, fn(&LoopStats) -> &Histogram);
+
+/// Envoy's names of what it measures of a worker's event loop (docs: "Performance", `enable_dispatcher_stats`), where the same is
+/// meant: the time between two polls, and how late a poll returned that a timeout ended. Ours cost nothing to have on.
+const HISTOGRAMS: [Shown; 2] =
+    [("loop_duration_us", |stats| &stats.turn_time), ("poll_delay_us", |stats| &stats.wake_delay)];
+
+/// Each worker's histograms that pass the filter, with the worker's name and the flat name.
+fn each_histogram<'c>(context: &'c Context, filter: &Filter, (row, of): Shown) -> Vec<(String, String, &'c Histogram)> {
+    let workers = context.state.loop_stats.iter().enumerate().map(|(worker, stats)| {
+        let worker = format!("worker_{worker}");
+        (format!("listener_manager.{worker}.dispatcher.{row}"), worker, of(stats))
+    });
+    let kept = workers.filter(|(name, _, histogram)| filter.keeps(name, histogram.count()));
+    kept.map(|(name, worker, histogram)| (worker, name, histogram)).collect()
+}
+
+/// In Envoy's form: for each quantile the value of the last interval (of which there is none here), and of all time.
+fn histograms_text(context: &Context, filter: &Filter, body: &mut String) {
+    for shown in HISTOGRAMS {
+        for (_, name, histogram) in each_histogram(context, filter, shown) {
+            let _ = write!(body, "{name}:");
+            for percent in [0u32, 25, 50, 75, 90, 95, 99, 100] {
+                match histogram.quantile_ns(f64::from(percent) / 100.0) {
+                    u64::MAX => _ = write!(body, " P{percent}(nan,inf)"),
+                    ns => _ = write!(body, " P{percent}(nan,{})", ns as f64 / 1000.0),
+                }
+            }
+            body.push('\n');
+        }
+    }
+}
+
+fn histograms_prometheus(context: &Context, filter: &Filter, body: &mut String) {
+    for shown in HISTOGRAMS {
+        let kept = each_histogram(context, filter, shown);
+        let labelled = kept.iter().map(|(worker, _, histogram)| {
+            (buckets_us(histogram), [("envoy_worker_id", worker.as_str())], histogram.sum_ns() as f64 / 1000.0)
+        });
+        let labelled: Vec<_> = labelled.collect();
+        let series = labelled.iter().map(|(buckets, labels, sum)| Series { labels, buckets, sum: *sum });
+        let series: Vec<_> = series.collect();
+        exposition::write_histograms(body, &format!("envoy_listener_manager_dispatcher_{}", shown.0), &series);
+    }
+}
+
+/// Bounds in microseconds, and how many fell below each.
+fn buckets_us(histogram: &Histogram) -> Vec<(Option<f64>, u64)> {
+    let bounds = (0..).map(|index| Histogram::bound_ns(index).map(|ns| ns as f64 / 1000.0));
+    bounds.zip(histogram.buckets()).collect()
 }
