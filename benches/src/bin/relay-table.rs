@@ -134,7 +134,7 @@ impl Bench<'_> {
     /// What a watcher counts over the whole process: a run with twice the messages, less one with that many, so that start, end and
     /// the connections' set-up are taken out.
     fn counted(&self, title: &str, what: &str, decimals: usize) {
-        let messages = |row: &Row| if row.connections == 1 { 4_000 } else { 20_000 };
+        let messages = |row: &Row| if row.connections == 1 { 2_000 } else { 8_000 };
         let count = |runtime, row: &Row| {
             let total = |messages| -> Result<u64, String> {
                 let file = self.scratch.join(format!("{what}.{runtime}.{}.{messages}", row.name().replace(' ', "-")));
