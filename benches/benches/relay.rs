@@ -16,7 +16,7 @@ use ringway_benches::relay::server::{LOAD_CPU, Programs, Watch, measure};
 use ringway_benches::relay::setup::Scene;
 
 /// Messages of one sample at least: below, what a start of a process leaves behind (page faults, cold caches) is seen.
-const MESSAGES_MIN: u64 = 1_000;
+const MESSAGES_MIN: u64 = 3_000;
 
 fn relay(criterion: &mut Criterion) {
     ringway_runtime::raise_descriptor_limit().expect("no privilege is needed");

@@ -35,7 +35,7 @@ impl RequestView for Get {
     }
 }
 
-fn table(count: usize, path: impl Fn(usize) -> PathMatch) -> RouteConfiguration {
+fn table(count: usize, mut path: impl FnMut(usize) -> PathMatch) -> RouteConfiguration {
     let routes = (0..count).map(|at| Route {
         name: String::new(),
         rule: RouteMatch::of_path(path(at)),

@@ -167,7 +167,7 @@ impl Bench<'_> {
         let mut missing: BTreeMap<(usize, usize), String> = BTreeMap::new();
         for round in 0..self.wishes.rounds {
             for (at_row, row) in self.wishes.rows.iter().enumerate() {
-                let messages: u64 = if row.connections == 1 { 10_000 } else { 40_000 };
+                let messages: u64 = if row.connections == 1 { 5_000 } else { 20_000 };
                 let steps = [Step::Connect(row.connections), Step::Exchange(messages / 5), Step::Exchange(messages)];
                 for (at_runtime, runtime) in self.wishes.runtimes.iter().enumerate() {
                     let cell = (at_row, at_runtime);
