@@ -9,7 +9,7 @@ use crate::step::{Report, Skips, Verdict};
 use crate::{command, judge, setup, tidy, workspace};
 
 /// The longest a cold step takes on two cores is about 5 minutes; one that hangs must end before CI's own limit.
-const STEP_LIMIT: Duration = Duration::from_secs(11 * 60);
+pub(crate) const STEP_LIMIT: Duration = Duration::from_secs(11 * 60);
 
 /// Runs all steps; an error names those that failed.
 pub(crate) fn run() -> Result<(), String> {
@@ -38,11 +38,16 @@ fn from(done: Result<String, String>) -> Verdict {
 
 /// One run of Cargo over the default members, in the root.
 pub(crate) fn cargo(arguments: &[&str], skips: &mut Skips) -> Verdict {
+    cargo_with(arguments, &[], STEP_LIMIT, skips)
+}
+
+/// The same with variables of its environment set, and for no longer than `limit`.
+pub(crate) fn cargo_with(arguments: &[&str], set: &[(&str, &str)], limit: Duration, skips: &mut Skips) -> Verdict {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(workspace::root());
     // One build from nothing: what would speed up the next one is only written and never read.
-    cargo.env("CARGO_INCREMENTAL", "0");
-    let outcome = match command::run(cargo, STEP_LIMIT, true) {
+    cargo.env("CARGO_INCREMENTAL", "0").envs(set.iter().copied());
+    let outcome = match command::run(cargo, limit, true) {
         Ok(outcome) => outcome,
         Err(why) => return Verdict::Fail(why),
     };

@@ -1,5 +1,6 @@
 //! The judges: each drives the release build from outside and says what held, at a sample in CI and at full count by hand.
 
+mod asan;
 mod check;
 mod differential;
 mod flood;
@@ -10,6 +11,7 @@ mod reload;
 mod restart;
 mod slow;
 mod soak;
+mod suite;
 mod syscalls;
 
 use std::path::PathBuf;
@@ -166,6 +168,33 @@ const JUDGES: &[Judge] = &[
         run: quota::run,
     },
     Judge {
+        name: "asan",
+        shows: "the tests of runtime (and engine) under AddressSanitizer: no wrong access, no leak",
+        unit: "crates",
+        sample: 1,
+        full: asan::CRATES.len() as u64,
+        drivers: false,
+        run: asan::run,
+    },
+    Judge {
+        name: "faults",
+        shows: "cores that have too little of everything, driven at random: nothing is lost and nothing left behind",
+        unit: "lives of 12 connections on each driver",
+        sample: 300,
+        full: 14_000,
+        drivers: false,
+        run: suite::faults,
+    },
+    Judge {
+        name: "loom",
+        shows: "mailboxes and wake-ups of the runtime in every interleaving of two threads",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: false,
+        run: suite::loom,
+    },
+    Judge {
         name: "h1run",
         shows: "the outside HTTP/1 vectors: what reaches an origin",
         unit: "",
@@ -175,6 +204,9 @@ const JUDGES: &[Judge] = &[
         run: |bench, _| h1run::run(bench),
     },
 ];
+
+/// Judges that run tests of their own build and not the command.
+const WITHOUT_COMMAND: &[&str] = &["asan", "faults", "loom"];
 
 /// The names, and what each shows.
 pub(crate) fn list() {
@@ -191,7 +223,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let (name, options) = words.split_first().expect("the caller saw a name");
     let wish = wish(options)?;
     let mut report = Report::default();
-    if wish.io != Some(Kind::Envoy) {
+    if wish.io != Some(Kind::Envoy) && !WITHOUT_COMMAND.contains(name) {
         report.step("build --release", |skips| ci::cargo(&["build", "--release", "--bin", "ringway"], skips));
     }
     if *name == "all" {
