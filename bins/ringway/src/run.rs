@@ -128,7 +128,7 @@ impl Process {
             workers: plan.placement.workers.clone(),
             runtime,
             drain_time: tuning.drain_time,
-            balance: tuning.balance,
+            balance: tuning.balance.unwrap_or_else(|| Balance::for_workers(plan.placement.workers.len())),
             registry: registry.clone(),
             limits,
         })
@@ -265,9 +265,10 @@ fn command_line(options: &Run) -> serde_json::Value {
         "disable_hot_restart": true,
         "cpus": tuning.cpus,
         "balance": match tuning.balance {
-            Balance::Local => "local",
-            Balance::LeastOfTwo => "least-of-two",
-            Balance::Exact => "exact",
+            None => "auto",
+            Some(Balance::Local) => "local",
+            Some(Balance::LeastOfTwo) => "least-of-two",
+            Some(Balance::Exact) => "exact",
         },
         "io": format!("{:?}", tuning.io).to_lowercase(),
         "io_without": tuning.io_without.to_string(),
