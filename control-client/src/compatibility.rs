@@ -90,9 +90,8 @@ fn written(set: &Set) -> String {
 
 const NO_DNS: &str = "only matters where names are resolved; the cluster and resolver types that do are refused";
 const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
-const NO_READER: &str = "only read by filters, matchers and logs that are refused";
-
 const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
+const NO_READER: &str = "only read by filters, matchers and logs that are refused";
 
 /// The list. Messages in the order in which a file nests them.
 pub(crate) static TABLE: &[Covered] = &[
@@ -234,7 +233,7 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         done: "stat_prefix route_config http_filters common_http_protocol_options max_request_headers_kb \
-               stream_idle_timeout request_headers_timeout delayed_close_timeout",
+               stream_idle_timeout request_headers_timeout delayed_close_timeout access_log",
         only: &[
             ("codec_type", "AUTO HTTP1"),
             ("generate_request_id", "false"),
@@ -247,7 +246,7 @@ pub(crate) static TABLE: &[Covered] = &[
         ignored: &[],
         refused: "rds scoped_routes tracing http1_safe_max_connection_duration http_protocol_options \
                   http2_protocol_options http3_protocol_options server_name scheme_header_transformation \
-                  stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter access_log \
+                  stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options xff_num_trusted_hops \
                   original_ip_detection_extensions early_header_mutation_extensions internal_address_config \
                   skip_xff_append via preserve_external_request_id always_set_request_id_in_response \
@@ -257,6 +256,118 @@ pub(crate) static TABLE: &[Covered] = &[
                   strip_any_host_port path_normalization_options strip_trailing_host_dot proxy_status_config \
                   typed_header_validation_config append_x_forwarded_port append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.AccessLog",
+        done: "name filter typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.AccessLogFilter",
+        done: "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter \
+               header_filter response_flag_filter grpc_status_filter log_type_filter",
+        only: &[],
+        ignored: &[],
+        refused: "traceable_filter extension_filter metadata_filter",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.StatusCodeFilter",
+        done: "comparison",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.DurationFilter",
+        done: "comparison",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.ComparisonFilter",
+        done: "op value",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.RuntimeUInt32",
+        done: "default_value",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.NotHealthCheckFilter",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.RuntimeFilter",
+        done: "percent_sampled use_independent_randomness",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered { message: "envoy.config.accesslog.v3.AndFilter", done: "filters", only: &[], ignored: &[], refused: "" },
+    Covered { message: "envoy.config.accesslog.v3.OrFilter", done: "filters", only: &[], ignored: &[], refused: "" },
+    Covered { message: "envoy.config.accesslog.v3.HeaderFilter", done: "header", only: &[], ignored: &[], refused: "" },
+    Covered {
+        message: "envoy.config.accesslog.v3.ResponseFlagFilter",
+        done: "flags",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.GrpcStatusFilter",
+        done: "statuses exclude",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.LogTypeFilter",
+        done: "types exclude",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        done: "path format json_format typed_json_format log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        done: "log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+        done: "log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.SubstitutionFormatString",
+        done: "text_format json_format text_format_source omit_empty_values",
+        only: &[],
+        ignored: &[
+            ("content_type", "only read where a local reply's body is formatted; a log has none"),
+            ("json_format_options", "members are sorted in any case, as in Envoy"),
+        ],
+        refused: "formatters",
     },
     Covered {
         message: "envoy.config.core.v3.HttpProtocolOptions",

@@ -4,6 +4,7 @@
 //! model's counterpart; `None` where a problem stands in the way. Defaults are Envoy's. The only files read are those that a
 //! `filename` names.
 
+mod access_log;
 mod cluster;
 mod listener;
 mod matcher;

@@ -13,6 +13,7 @@ use ringway_engine::Balance;
 use ringway_runtime::FeatureSet;
 pub(crate) use ringway_runtime::cpus::Pin;
 
+use crate::access_log::Flush;
 use crate::doctor::Doctor;
 use crate::log::Level;
 
@@ -72,12 +73,14 @@ pub(crate) struct Tuning {
     pub(crate) io: Io,
     /// `--io-without`: features of io_uring that are left out.
     pub(crate) io_without: FeatureSet,
-    /// `--balance`; by the number of workers where it is not given.
-    pub(crate) balance: Option<Balance>,
+    /// `--balance`.
+    pub(crate) balance: Balance,
     /// `--spin-us`: how long a worker looks for work before it sleeps, in microseconds.
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
     pub(crate) drain_time: Duration,
+    /// `--file-flush-interval-msec`, `--file-flush-min-size-kb`.
+    pub(crate) log_flush: Flush,
 }
 
 /// `--io`: how workers talk to the kernel.
@@ -113,8 +116,6 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("enable-core-dump", "", "the limits of the process decide"),
     ("enable-fine-grain-logging", "", "there is one logger; --log-level sets it"),
     ("enable-mutex-tracing", "", "no lock is on the way of a request"),
-    ("file-flush-interval-msec", "N", "no log file is written through a buffer yet"),
-    ("file-flush-min-size-kb", "N", "no log file is written through a buffer yet"),
     ("ignore-unknown-dynamic-fields", "", "no dynamic resources yet"),
     ("local-address-ip-version", "VERSION", "the node's own address is not used"),
     ("log-format", "FORMAT", "lines have one format"),
@@ -215,13 +216,16 @@ fn tuning(matches: &ArgMatches) -> Tuning {
         },
         io_without: number(matches, "io-without").unwrap_or_default(),
         balance: match choice(matches, "balance") {
-            "local" => Some(Balance::Local),
-            "least-of-two" => Some(Balance::LeastOfTwo),
-            "exact" => Some(Balance::Exact),
-            _ => None,
+            "local" => Balance::Local,
+            "exact" => Balance::Exact,
+            _ => Balance::LeastOfTwo,
         },
         spin_us: number(matches, "spin-us").unwrap_or(0),
         drain_time: Duration::from_secs(number::<u64>(matches, "drain-time-s").unwrap_or(DRAIN_TIME_S)),
+        log_flush: Flush {
+            interval: Duration::from_millis(number(matches, "file-flush-interval-msec").unwrap_or(FLUSH_INTERVAL_MS)),
+            bytes_min: number::<u64>(matches, "file-flush-min-size-kb").unwrap_or(FLUSH_KIB_MIN) as usize * 1024,
+        },
     }
 }
 
@@ -232,6 +236,14 @@ fn choice<'m>(matches: &'m ArgMatches, name: &str) -> &'m str {
 fn number<T: Copy + Send + Sync + 'static>(matches: &ArgMatches, name: &str) -> Option<T> {
     matches.try_get_one(name).ok().flatten().copied()
 }
+
+/// Envoy's default for `--file-flush-interval-msec`.
+const FLUSH_INTERVAL_MS: u64 = 10_000;
+/// Envoy's default for `--file-flush-min-size-kb`.
+const FLUSH_KIB_MIN: u64 = 64;
+/// The largest of both: a day, and what no sink buffers anyway.
+const FLUSH_INTERVAL_MS_MAX: u64 = 86_400_000;
+const FLUSH_KIB_MIN_MAX: u64 = 1024;
 
 /// Envoy's default for `--drain-time-s`.
 const DRAIN_TIME_S: u64 = 600;
@@ -298,7 +310,7 @@ fn source_arguments() -> [Arg; 3] {
     ]
 }
 
-fn run_arguments() -> [Arg; 3] {
+fn run_arguments() -> [Arg; 5] {
     [
         choices(
             "mode",
@@ -315,6 +327,10 @@ fn run_arguments() -> [Arg; 3] {
             "The least level that is logged",
         )
         .short('l'),
+        option("file-flush-interval-msec", "N", "Access logs are written at least so often, in ms. Default: 10000")
+            .value_parser(value_parser!(u64).range(1..=FLUSH_INTERVAL_MS_MAX)),
+        option("file-flush-min-size-kb", "N", "Access logs are written before that once so much waits. Default: 64")
+            .value_parser(value_parser!(u64).range(0..=FLUSH_KIB_MIN_MAX)),
     ]
 }
 
@@ -338,10 +354,9 @@ fn tuning_arguments() -> [Arg; 9] {
             .value_parser(value_parser!(u32).range(0..=SPIN_US_MAX)),
         choices(
             "balance",
-            &["auto", "local", "least-of-two", "exact"],
-            "auto",
-            "How connections are shared among workers: as the kernel's hash says, the lighter of two, the lightest of all; \
-             auto: exact with up to 4 workers, else least-of-two",
+            &["local", "least-of-two", "exact"],
+            "least-of-two",
+            "How connections are shared among workers: as the kernel's hash says, the lighter of two, the lightest of all",
         ),
         option("drain-time-s", "N", "How long what runs may take to finish after SIGTERM, in seconds. Default: 600")
             .value_parser(value_parser!(u64).range(0..=DRAIN_TIME_S_MAX)),
@@ -410,7 +425,7 @@ pub(crate) mod tests {
             assert_eq!(run.source.path.as_deref(), Some(std::path::Path::new("a.yaml")));
             assert_eq!(run.engine.drain_time, Duration::from_secs(600));
             assert_eq!((run.engine.io, run.engine.pin, run.log_level), (Io::Auto, Pin::Auto, Level::Info));
-            assert_eq!(run.engine.balance, None);
+            assert_eq!(run.engine.balance, Balance::LeastOfTwo);
         }
     }
 
@@ -426,22 +441,16 @@ pub(crate) mod tests {
         assert_eq!(run.engine.drain_time, Duration::from_secs(45));
         assert_eq!(run.log_level, Level::Warning);
         assert!(run.source.allow_unknown_static_fields);
-        let expect = [
-            "component-log-level",
-            "disable-hot-restart",
-            "drain-strategy",
-            "file-flush-interval-msec",
-            "local-address-ip-version",
-        ];
+        let expect = ["component-log-level", "disable-hot-restart", "drain-strategy", "local-address-ip-version"];
         assert_eq!(run.without_effect, expect);
     }
 
     #[test]
-    fn balance_is_one_of_three_or_none_is_named() {
+    fn balance_is_one_of_three() {
         for (word, expect) in
             [("local", Balance::Local), ("least-of-two", Balance::LeastOfTwo), ("exact", Balance::Exact)]
         {
-            assert_eq!(run(&format!("-c a --balance {word}")).engine.balance, Some(expect));
+            assert_eq!(run(&format!("-c a --balance {word}")).engine.balance, expect);
         }
     }
 

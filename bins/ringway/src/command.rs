@@ -13,6 +13,8 @@ pub(crate) enum Command {
     DrainListeners,
     /// End at once.
     Stop,
+    /// SIGUSR1: open the access logs anew.
+    ReopenLogs,
     /// Something that is shown has changed.
     Show,
     /// `/workers`: each worker as JSON.

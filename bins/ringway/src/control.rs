@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ringway_engine::{Engine, StageProblem};
 use ringway_observe::ServerState;
 
+use crate::access_log::LogThread;
 use crate::admin::{loop_json, worker_json};
 use crate::command::Command;
 use crate::load::{Loaded, Loader};
@@ -47,6 +48,8 @@ pub(crate) struct Control {
     pub(crate) state: Arc<State>,
     /// What the workers' loops were at when last looked at.
     pub(crate) watch: Watch,
+    /// Who writes the access logs.
+    pub(crate) logs: LogThread,
     /// How long [`Command::Terminate`] may take.
     pub(crate) drain_time: Duration,
 }
@@ -94,8 +97,14 @@ impl Control {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
-        self.engine.stop();
+        self.end();
         ExitCode::SUCCESS
+    }
+
+    /// Ends the workers, then the thread that writes what they logged.
+    pub(crate) fn end(self) {
+        self.engine.stop();
+        self.logs.end();
     }
 
     fn obey(&mut self, command: Command, phase: Phase) -> Phase {
@@ -118,6 +127,7 @@ impl Control {
                 self.log.info("exiting at once, as asked for");
                 return Phase::Ended;
             }
+            Command::ReopenLogs => self.logs.reopen(),
             Command::Show => self.show(),
             Command::Workers(reply) => {
                 let now = Instant::now();

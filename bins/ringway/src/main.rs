@@ -1,10 +1,11 @@
 //! The `ringway` command: reads its arguments, starts the threads, and leaves the rest to the rooms that know how.
 //!
 //! Threads: the workers (the engine's), `main` (control: the only one that holds the engine), `admin` and one for each
-//! of its connections, `signals`, and `watch` (the configuration file). None but the workers ever touches a request.
+//! of its connections, `signals`, `access-log` (their lines), and `watch` (the configuration file). None but the workers ever touches a request.
 
 #![forbid(unsafe_code)]
 
+mod access_log;
 mod admin;
 mod args;
 mod check;

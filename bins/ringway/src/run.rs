@@ -15,6 +15,7 @@ use ringway_observe::Registry;
 use ringway_runtime::{IoChoice, IoReport};
 
 use crate::STACK_SIZE;
+use crate::access_log::LogThread;
 use crate::admin::{self, Context};
 use crate::args::{Io, Run, Tuning};
 use crate::command::{COMMANDS_MAX, Command};
@@ -32,7 +33,7 @@ pub(crate) fn run(options: Run) -> ExitCode {
     match start(&options, log) {
         Ok((control, _)) if options.init_only => {
             log.info("configuration loaded: exiting, as --mode init_only asks");
-            control.engine.stop();
+            control.end();
             ExitCode::SUCCESS
         }
         Ok((control, inbox)) => control.serve(&inbox),
@@ -76,7 +77,7 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>), Vec<St
             Ok((control, inbox))
         }
         Err(problems) => {
-            control.engine.stop();
+            control.end();
             Err(problems)
         }
     }
@@ -124,13 +125,16 @@ impl Process {
             log.warning("--spin-us is off: the workers share their CPUs; to do: name CPUs for them (--cpus, --pin on)");
             runtime.spin_us = 0;
         }
+        let logs = LogThread::start(tuning.log_flush, registry.clone(), log)
+            .map_err(|error| vec![format!("no thread to write access logs: {error}")])?;
         let engine = Engine::start(ringway_engine::Options {
             workers: plan.placement.workers.clone(),
             runtime,
             drain_time: tuning.drain_time,
-            balance: tuning.balance.unwrap_or_else(|| Balance::for_workers(plan.placement.workers.len())),
+            balance: tuning.balance,
             registry: registry.clone(),
             limits,
+            logs: Box::new(logs.outlet()),
         })
         .map_err(|error| vec![error.to_string()])?;
         io_lines(engine.reports()).iter().for_each(|line| log.info(line));
@@ -142,7 +146,7 @@ impl Process {
         let state = Arc::new(State::new(started, registry, reports, plan.topology, loop_stats, command_line));
         let (commands, inbox) = sync_channel(COMMANDS_MAX);
         let watch = Watch::new(engine.loop_stats().to_vec(), started);
-        let control = Control { log, engine, loader, state, watch, drain_time: tuning.drain_time };
+        let control = Control { log, engine, loader, state, watch, logs, drain_time: tuning.drain_time };
         Ok(Process { control, commands, inbox })
     }
 }
@@ -265,10 +269,9 @@ fn command_line(options: &Run) -> serde_json::Value {
         "disable_hot_restart": true,
         "cpus": tuning.cpus,
         "balance": match tuning.balance {
-            None => "auto",
-            Some(Balance::Local) => "local",
-            Some(Balance::LeastOfTwo) => "least-of-two",
-            Some(Balance::Exact) => "exact",
+            Balance::Local => "local",
+            Balance::LeastOfTwo => "least-of-two",
+            Balance::Exact => "exact",
         },
         "io": format!("{:?}", tuning.io).to_lowercase(),
         "io_without": tuning.io_without.to_string(),

@@ -2,7 +2,7 @@
 //!
 //! Their handlers only raise a flag and write a byte into a socket pair; a small thread reads it and does the rest.
 //! SIGTERM takes the process out of service and lets what runs finish; SIGINT, or a second SIGTERM, ends it at once;
-//! SIGHUP reloads; SIGUSR1, which Envoy uses to reopen its logs, is received and does nothing.
+//! SIGHUP reloads; SIGUSR1 opens the access logs anew, as in Envoy.
 
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -21,14 +21,14 @@ enum Meaning {
     Terminate,
     Interrupt,
     Reload,
-    Reserved,
+    Reopen,
 }
 
 const SIGNALS: [(i32, Meaning); 4] = [
     (SIGTERM, Meaning::Terminate),
     (SIGINT, Meaning::Interrupt),
     (SIGHUP, Meaning::Reload),
-    (SIGUSR1, Meaning::Reserved),
+    (SIGUSR1, Meaning::Reopen),
 ];
 
 /// Handlers installed; nothing is done with what they say until [`Signals::forward`].
@@ -63,10 +63,8 @@ impl Signals {
             let mut byte = [0; 1];
             while matches!(self.wake.read(&mut byte), Ok(1)) {
                 for ((_, meaning), raised) in SIGNALS.iter().zip(&self.raised) {
-                    if raised.swap(false, Ordering::SeqCst)
-                        && let Some(command) = command(*meaning, &mut terminating)
-                    {
-                        send(command);
+                    if raised.swap(false, Ordering::SeqCst) {
+                        send(command(*meaning, &mut terminating));
                     }
                 }
             }
@@ -76,15 +74,15 @@ impl Signals {
 }
 
 /// What the control thread is told; `terminating` is whether a SIGTERM was there before.
-fn command(meaning: Meaning, terminating: &mut bool) -> Option<Command> {
+fn command(meaning: Meaning, terminating: &mut bool) -> Command {
     match meaning {
         Meaning::Terminate if !*terminating => {
             *terminating = true;
-            Some(Command::Terminate)
+            Command::Terminate
         }
-        Meaning::Terminate | Meaning::Interrupt => Some(Command::Stop),
-        Meaning::Reload => Some(Command::Reload("SIGHUP")),
-        Meaning::Reserved => None,
+        Meaning::Terminate | Meaning::Interrupt => Command::Stop,
+        Meaning::Reload => Command::Reload("SIGHUP"),
+        Meaning::Reopen => Command::ReopenLogs,
     }
 }
 
@@ -95,14 +93,14 @@ mod tests {
     #[test]
     fn the_second_sigterm_ends_the_process_at_once() {
         let mut terminating = false;
-        let mut check = |meaning, expect: Option<Command>| {
+        let mut check = |meaning, expect: Command| {
             assert_eq!(format!("{:?}", command(meaning, &mut terminating)), format!("{expect:?}"));
         };
-        check(Meaning::Reload, Some(Command::Reload("SIGHUP")));
-        check(Meaning::Reserved, None);
-        check(Meaning::Terminate, Some(Command::Terminate));
-        check(Meaning::Reload, Some(Command::Reload("SIGHUP")));
-        check(Meaning::Terminate, Some(Command::Stop));
-        check(Meaning::Interrupt, Some(Command::Stop));
+        check(Meaning::Reload, Command::Reload("SIGHUP"));
+        check(Meaning::Reopen, Command::ReopenLogs);
+        check(Meaning::Terminate, Command::Terminate);
+        check(Meaning::Reload, Command::Reload("SIGHUP"));
+        check(Meaning::Terminate, Command::Stop);
+        check(Meaning::Interrupt, Command::Stop);
     }
 }

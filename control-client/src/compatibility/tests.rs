@@ -7,7 +7,7 @@ use super::{Covered, Status, TABLE};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
 /// Fields of type Any that the translation opens, and what it opens them for.
-const OPENED: [(&str, &str, &str); 2] = [
+const OPENED: [(&str, &str, &str); 5] = [
     (
         "envoy.config.listener.v3.Filter",
         "typed_config",
@@ -17,6 +17,17 @@ const OPENED: [(&str, &str, &str); 2] = [
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
         "typed_config",
         "envoy.extensions.filters.http.router.v3.Router",
+    ),
+    ("envoy.config.accesslog.v3.AccessLog", "typed_config", "envoy.extensions.access_loggers.file.v3.FileAccessLog"),
+    (
+        "envoy.config.accesslog.v3.AccessLog",
+        "typed_config",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    ),
+    (
+        "envoy.config.accesslog.v3.AccessLog",
+        "typed_config",
+        "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
     ),
 ];
 
@@ -59,16 +70,15 @@ fn the_list_holds_the_messages_that_are_descended_into_and_no_others() {
             if covered.status(field.name()) != Some(Status::Done) || field.kind != Kind::Message {
                 continue;
             }
-            let opened = OPENED.iter().find(|(of, by, _)| (*of, *by) == (name, field.name()));
-            let next = match (field.message().shape, opened) {
-                (Shape::Plain, _) if field.label != Label::Map => field.message().name(),
-                (Shape::Any, Some((_, _, next))) => next,
-                (Shape::Duration | Shape::Wrapper, _) => continue,
-                (shape, _) => panic!("{name}.{} is done, but nobody reads a {shape:?}", field.name()),
+            let opened = OPENED.iter().filter(|(of, by, _)| (*of, *by) == (name, field.name()));
+            let opened: Vec<&str> = opened.map(|(_, _, next)| *next).collect();
+            let next = match field.message().shape {
+                Shape::Plain if field.label != Label::Map => vec![field.message().name()],
+                Shape::Any if !opened.is_empty() => opened,
+                Shape::Duration | Shape::Wrapper | Shape::Struct => continue,
+                shape => panic!("{name}.{} is done, but nobody reads a {shape:?}", field.name()),
             };
-            if reached.insert(next) {
-                left.push(next);
-            }
+            left.extend(next.into_iter().filter(|next| reached.insert(next)));
         }
     }
     assert_eq!(reached, TABLE.iter().map(|covered| covered.message).collect());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringway_model::{ChainId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter};
 
 use super::timeout::unless_zero;
-use super::{Context, address, route};
+use super::{Context, access_log, address, route};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -150,6 +150,8 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         options.duration("idle_timeout")
     });
     let routes = context.inside(message, "route_config", route::configuration);
+    let access_logs = context.each(message, "access_log", access_log::access_log);
+    let access_logs = access_logs.into_iter().flatten().collect();
     let kilobytes = message.uint("max_request_headers_kb").unwrap_or(REQUEST_HEADERS_KB);
     Some(NetworkFilter::Http(Arc::new(HttpConnectionManager {
         stat_prefix: message.text("stat_prefix").to_owned(),
@@ -159,6 +161,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         stream_idle_timeout: unless_zero(message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT)),
         request_head_bytes_max: kilobytes as usize * 1024,
         delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
+        access_logs,
     })))
 }
 

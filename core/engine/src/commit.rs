@@ -20,7 +20,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Cluster, ClusterId, HttpConnectionManager, Listener, NetworkFilter, Snapshot};
+use ringway_model::{Cluster, ClusterId, HttpConnectionManager, Listener, LogSink, NetworkFilter, Snapshot};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
@@ -29,6 +29,8 @@ use crate::handoff::{Sibling, Siblings, SocketGroup};
 use crate::lease::SharedLimit;
 use crate::lighter::Balance;
 use crate::limits::Limits;
+use crate::log::{LogSinks, Logs, access_logs};
+use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
 use crate::worker::Parts;
@@ -47,6 +49,8 @@ pub struct Options {
     pub registry: Arc<Registry>,
     /// The engine's bounds.
     pub limits: Limits,
+    /// Who writes access logs.
+    pub logs: Box<dyn Logs>,
 }
 
 /// Why the engine did not start.
@@ -69,20 +73,39 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Why a configuration cannot be committed: a listener that cannot be bound.
+/// Why a configuration cannot be committed.
 #[derive(Debug)]
-pub struct StageProblem {
-    /// The listener's name.
-    pub listener: String,
-    /// Its address.
-    pub address: SocketAddr,
-    /// What the kernel said.
-    pub error: io::Error,
+pub enum StageProblem {
+    /// A listener cannot be bound.
+    Listener {
+        /// Its name.
+        listener: String,
+        /// Its address.
+        address: SocketAddr,
+        /// What the kernel said.
+        error: io::Error,
+    },
+    /// An access log cannot be opened.
+    AccessLog {
+        /// The name of its listener.
+        listener: String,
+        /// Where its lines were to go.
+        sink: LogSink,
+        /// What the system said.
+        error: io::Error,
+    },
 }
 
 impl fmt::Display for StageProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "listener '{}': cannot bind {}: {}", self.listener, self.address, self.error)
+        match self {
+            StageProblem::Listener { listener, address, error } => {
+                write!(formatter, "listener '{listener}': cannot bind {address}: {error}")
+            }
+            StageProblem::AccessLog { listener, sink, error } => {
+                write!(formatter, "listener '{listener}': cannot open the access log {sink}: {error}")
+            }
+        }
     }
 }
 
@@ -91,6 +114,7 @@ pub struct Staged {
     snapshot: Arc<Snapshot>,
     /// New sockets: one descriptor for each worker.
     sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+    sinks: Arc<LogSinks>,
 }
 
 /// What a commit did.
@@ -166,6 +190,9 @@ pub struct Engine {
     cluster_limits: HashMap<ClusterId, ((String, String), Arc<ClusterLimits>)>,
     retired: Retired,
     drain: Option<mpsc::Sender<()>>,
+    logs: Box<dyn Logs>,
+    /// Each worker has its ring of log lines.
+    rings_attached: bool,
 }
 
 /// What was in force and may still be pinned by a worker. Freed here, never on a core.
@@ -228,6 +255,8 @@ impl Engine {
             cluster_limits: HashMap::new(),
             retired: Retired::default(),
             drain: None,
+            logs: options.logs,
+            rings_attached: false,
         };
         match engine.spawn_workers(&options.workers, &options.runtime, options.balance, &reports) {
             Ok(()) => {
@@ -316,11 +345,11 @@ impl Engine {
         self.current.clone()
     }
 
-    /// Binds what a configuration needs and does not have. Nothing changes yet.
+    /// Binds and opens what a configuration needs and does not have. Nothing changes yet.
     ///
     /// # Errors
-    /// Every listener that cannot be bound, with what the kernel said.
-    pub fn stage(&self, snapshot: Arc<Snapshot>) -> Result<Staged, Vec<StageProblem>> {
+    /// Every listener that cannot be bound and every access log that cannot be opened, with what the kernel said.
+    pub fn stage(&mut self, snapshot: Arc<Snapshot>) -> Result<Staged, Vec<StageProblem>> {
         let mut sockets = Vec::new();
         let mut problems = Vec::new();
         for listener in &snapshot.listeners {
@@ -332,11 +361,27 @@ impl Engine {
                 Ok((address, group)) => sockets.push((key, address, group)),
                 Err(error) => {
                     self.registry.server.listener_create_failure.add(1);
-                    problems.push(StageProblem { listener: listener.name.clone(), address: listener.address, error });
+                    problems.push(StageProblem::Listener {
+                        listener: listener.name.clone(),
+                        address: listener.address,
+                        error,
+                    });
                 }
             }
         }
-        if problems.is_empty() { Ok(Staged { snapshot, sockets }) } else { Err(problems) }
+        let mut sinks = LogSinks::new();
+        for (listener, log) in access_logs(&snapshot) {
+            match self.logs.open(&log.sink) {
+                Ok(number) => {
+                    sinks.insert(log.sink.clone(), number);
+                }
+                Err(error) => {
+                    let (listener, sink) = (listener.to_owned(), log.sink.clone());
+                    problems.push(StageProblem::AccessLog { listener, sink, error });
+                }
+            }
+        }
+        if problems.is_empty() { Ok(Staged { snapshot, sockets, sinks: Arc::new(sinks) }) } else { Err(problems) }
     }
 
     /// One socket for each worker, all of one SO_REUSEPORT group.
@@ -354,7 +399,7 @@ impl Engine {
     /// or `Limits::adoption_wait` has passed.
     pub fn commit(&mut self, staged: Staged) -> CommitReport {
         let began = Instant::now();
-        let Staged { snapshot, sockets } = staged;
+        let Staged { snapshot, sockets, sinks } = staged;
         let generation = snapshot.generation;
         assert!(generation > self.current.as_ref().map_or(0, |current| current.generation), "generations grow");
         let listening: Vec<OwnedFd> = sockets
@@ -369,7 +414,7 @@ impl Engine {
                 std::iter::repeat_n(listener.expect("staged for one").backlog, group.len())
             })
             .collect();
-        for prepare in self.prepare(&snapshot, sockets) {
+        for prepare in self.prepare(&snapshot, sockets, &sinks) {
             let (index, prepare) = prepare;
             self.tell(index, ToWorker::Prepare(Box::new(prepare)));
         }
@@ -396,8 +441,10 @@ impl Engine {
         &mut self,
         snapshot: &Arc<Snapshot>,
         sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+        sinks: &Arc<LogSinks>,
     ) -> Vec<(usize, Prepare)> {
         let count = self.workers.len();
+        let mut tails = self.log_tails(sinks);
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
         let names = |cluster: &Cluster| (cluster.name.clone(), cluster.stat_name.clone());
         self.cluster_limits
@@ -452,9 +499,25 @@ impl Engine {
         parts
             .map(|(index, ((clusters, http), sockets))| {
                 let http = Arc::new(WorkerHttp(http));
-                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, sockets })
+                let (sinks, log) = (Arc::clone(sinks), tails.pop());
+                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, sockets, sinks, log })
             })
             .collect()
+    }
+
+    /// The workers' ends of their rings, made for the first configuration with an access log: an idle process without one does
+    /// not pay for them.
+    fn log_tails(&mut self, sinks: &LogSinks) -> Vec<LogTail> {
+        if self.rings_attached || sinks.is_empty() {
+            return Vec::new();
+        }
+        self.rings_attached = true;
+        let ring = |_| {
+            let (tail, reader) = log_ring(LOG_RING_BYTES, LOG_RING_BYTES / 8, self.logs.thread());
+            self.logs.attach(reader);
+            tail
+        };
+        (0..self.workers.len()).map(ring).collect()
     }
 
     /// Waits for room in a worker's mailbox. A worker is told two things per commit and the mailbox holds those of many:

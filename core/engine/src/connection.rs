@@ -1,8 +1,10 @@
 //! A client connection as its exchanges see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ringway_model::{ChainId, ListenerId};
 use ringway_observe::HttpStats;
@@ -33,4 +35,33 @@ pub(crate) struct Downstream {
     /// Whether a request was answered on it. One that was not has just come, and its first request is on its way.
     pub(crate) served: Cell<bool>,
     pub(crate) stats: Arc<HttpStats>,
+    /// Its number among all connections of the process (Envoy, `%CONNECTION_ID%`).
+    pub(crate) id: u64,
+    /// When the first byte of the last request was read.
+    pub(crate) began: Cell<Instant>,
+    addresses: OnceCell<Box<Addresses>>,
+}
+
+/// Ours and the peer's, where the system says them.
+type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+
+impl Downstream {
+    /// A connection that was accepted just now.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        stream: Stream,
+        listener: ListenerId,
+        chain: ChainId,
+        key: usize,
+        stats: Arc<HttpStats>,
+    ) -> Self {
+        let (timer, began, id) = (worker.core.timer(), Cell::new(worker.core.now()), worker.connection_id());
+        let addresses = OnceCell::new();
+        Self { worker, stream, timer, listener, chain, key, served: Cell::new(false), stats, id, began, addresses }
+    }
+
+    /// The addresses of both ends. The system is asked once: a peer that has gone is not known any more.
+    pub(crate) fn addresses(&self) -> Addresses {
+        **self.addresses.get_or_init(|| Box::new((self.stream.local_addr(), self.stream.peer_addr())))
+    }
 }

@@ -13,7 +13,6 @@
 //! An idle connection is this small task and nothing else: no chunk, no block. A part of a head is one right-sized
 //! block. Only an exchange borrows the larger state, and gives it back.
 
-use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,18 +41,11 @@ enum Event {
 /// The connection's task.
 pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerId, chain: ChainId) {
     let worker = Rc::clone(&guard.worker);
-    let timer = worker.core.timer();
     let stats = Arc::clone(&guard.stats);
-    let connection = Downstream {
-        worker: Rc::clone(&worker),
-        stream,
-        timer,
-        listener,
-        chain,
-        key: guard.key,
-        served: Cell::new(false),
-        stats,
-    };
+    let connection = Downstream::new(Rc::clone(&worker), stream, listener, chain, guard.key, stats);
+    if guard.is_logged {
+        connection.addresses();
+    }
     poll_fn(|context| {
         worker.register_waker(connection.key, context.waker());
         Poll::Ready(())
@@ -88,11 +80,14 @@ impl Downstream {
                 }
                 Event::Expired => {
                     self.stats.downstream_rq_header_timeout.add(1);
-                    return Err(self.refuse(Failure::HeadTimeout.local()));
+                    return Err(self.refuse(Failure::HeadTimeout.local(), held.map_or(0, |block| block.len())));
                 }
             };
             self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
             let first = held.is_none();
+            if first {
+                self.began.set(self.worker.core.now());
+            }
             let bytes = match held.take() {
                 None => Err(chunk),
                 Some(block) => Ok(self.worker.append(block, &chunk)),
@@ -117,7 +112,8 @@ impl Downstream {
                 }
                 Err(error) => {
                     self.stats.downstream_cx_protocol_error.add(1);
-                    return Err(self.refuse(reply::protocol_error(&error)));
+                    let received = bytes.as_deref().map_or_else(|chunk| chunk.len(), <[u8]>::len);
+                    return Err(self.refuse(reply::protocol_error(&error), received));
                 }
             }
         }
@@ -145,11 +141,19 @@ impl Downstream {
         }
     }
 
-    /// Answers a head that was not understood, and ends the connection.
-    fn refuse(&self, local: Local<'_>) -> After {
+    /// Answers a head that was not understood, of so many bytes, and ends the connection.
+    fn refuse(&self, local: Local<'_>, received: usize) -> After {
         self.stats.downstream_rq_total.add(1);
         self.stats.count_status(local.status);
-        self.stream.send(reply::write(&self.worker, local, true, false));
+        let reply = reply::write(&self.worker, local, true, false);
+        let view = self.worker.view_for(self.key);
+        if let Some(chain) = view.chain(self.listener, self.chain).filter(|chain| chain.is_logged()) {
+            let mut record = self.worker.log.record(self.began.get());
+            record.downstream_received = received as u64;
+            record.local(&local, &reply, self.worker.core.now());
+            self.worker.log.write(self, chain, record);
+        }
+        self.stream.send(reply);
         After::Linger
     }
 
@@ -183,6 +187,7 @@ pub(crate) struct Registered {
     key: usize,
     stats: Arc<HttpStats>,
     listener_stats: Arc<ListenerStats>,
+    is_logged: bool,
 }
 
 impl Registered {
@@ -193,7 +198,8 @@ impl Registered {
         view: Rc<View>,
         listener_stats: Arc<ListenerStats>,
     ) -> Self {
-        let stats = Arc::clone(&view.chain(listener, chain).expect("accepted under this view").stats);
+        let core_chain = view.chain(listener, chain).expect("accepted under this view");
+        let (stats, is_logged) = (Arc::clone(&core_chain.stats), core_chain.is_logged());
         stats.downstream_cx_total.add(1);
         stats.downstream_cx_http1_total.add(1);
         stats.downstream_cx_active.add(1);
@@ -203,7 +209,7 @@ impl Registered {
         // Accepted from a socket whose listener is gone: it lives on the view that it was accepted under.
         let pinned = worker.view().chain(listener, chain).is_none().then_some(view);
         let key = worker.register(listener, chain, pinned);
-        Self { worker: Rc::clone(worker), key, stats, listener_stats }
+        Self { worker: Rc::clone(worker), key, stats, listener_stats, is_logged }
     }
 }
 

@@ -19,8 +19,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use ringway_model::format::Moment;
 use ringway_model::{Action, ClusterId};
-use ringway_observe::HttpStats;
+use ringway_observe::{HttpStats, ResponseFlag};
 use ringway_protocols::http1::{
     BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_request,
     encode_response, request_head_size, response_head_size,
@@ -32,6 +33,7 @@ use crate::balance;
 use crate::connection::{After, Downstream};
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
+use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
 use crate::routing::Routed;
@@ -47,6 +49,8 @@ pub(crate) struct Decision {
     keep_alive: bool,
     chain: Rc<CoreChain>,
     stream_idle: Option<Duration>,
+    /// What the access logs are told; `None` without one.
+    record: Option<Box<Record>>,
     then: Then,
 }
 
@@ -80,20 +84,35 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
-    let target = route(worker, chain, &request, |id| view.cluster(id).map(Rc::clone));
+    let (name, target) = route(worker, chain, &request, |id| view.cluster(id).map(Rc::clone));
+    let mut record = chain.is_logged().then(|| {
+        let mut record = worker.log.record(connection.began.get());
+        record.method = request.method();
+        record.downstream_received = head_size as u64;
+        record.route = (!name.is_empty()).then(|| worker.core.chunk(name.as_bytes()));
+        record
+    });
     let then = match target {
         Ok((cluster, timeout)) => {
             chain.stats.rq_total.add(1);
-            let edit = HeadEdit::default();
-            let mut out = Outbox::new(&worker.core, request_head_size(&request, &edit));
-            encode_request(&request, request.framing(), &edit, &mut out);
-            Then::Forward { cluster, head: out.finish(), timeout }
+            let head = write_head(worker, &request);
+            if let Some(record) = &mut record {
+                record.request = Some(head.clone());
+                record.cluster = Some(Rc::clone(&cluster));
+                record.attempts = 1;
+            }
+            Then::Forward { cluster, head, timeout }
         }
         Err(local) => {
             count_local(&chain.stats, &local);
             let close = !request.keep_alive() || !complete || worker.closes_after(connection.key);
             let head_only = request.method() == Method::Head;
             let response = reply::write(worker, local, close, head_only);
+            if let Some(record) = &mut record {
+                record.request = Some(write_head(worker, &request));
+                record.mark(Moment::RequestEnded, worker.core.now());
+                record.local(&local, &response, worker.core.now());
+            }
             Then::Answer { response, status: local.status, complete: !close }
         }
     };
@@ -108,8 +127,17 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         keep_alive: request.keep_alive(),
         chain: Rc::clone(chain),
         stream_idle: chain.http.stream_idle_timeout,
+        record,
         then,
     }))
+}
+
+/// The request's head for an upstream.
+fn write_head(worker: &Worker, request: &Request<'_>) -> Chunk {
+    let edit = HeadEdit::default();
+    let mut out = Outbox::new(&worker.core, request_head_size(request, &edit));
+    encode_request(request, request.framing(), &edit, &mut out);
+    out.finish()
 }
 
 /// Checks what came of the body together with its head: its size, and whether that is all of it.
@@ -126,30 +154,35 @@ fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize,
     Ok((at, true))
 }
 
-/// Where a request goes: a cluster of this generation, or an answer of our own.
+/// A cluster and the route's timeout, or an answer of our own.
+type Target<'c> = Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>>;
+
+/// The route's name, and where a request goes: a cluster of this generation, or an answer of our own.
 fn route<'c>(
     worker: &Worker,
     chain: &'c CoreChain,
     request: &Request<'_>,
     cluster: impl Fn(ClusterId) -> Option<Rc<CoreCluster>>,
-) -> Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>> {
+) -> (&'c str, Target<'c>) {
     // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
     let tunnel = request.method() == Method::Connect;
     let chance = worker.chance();
     let caches = &mut chain.caches.borrow_mut();
     let route = chain.http.routes.route(&Routed(*request), chance, caches).filter(|_| !tunnel);
-    match route.map(|route| &route.action) {
+    let name = route.map_or("", |route| &route.name);
+    let target = match route.map(|route| &route.action) {
         None => Err(Failure::NoRoute.local()),
         Some(Action::Direct(direct)) => Err(Local { status: direct.status, flag: None, body: &direct.body }),
         Some(Action::Forward(forward)) => match cluster(forward.target.pick(chance)) {
             Some(cluster) => Ok((cluster, forward.timeout)),
             None => Err(Failure::NoCluster.local()),
         },
-    }
+    };
+    (name, target)
 }
 
 fn count_local(stats: &HttpStats, local: &Local<'_>) {
-    use ringway_observe::ResponseFlag::{NC, NR};
+    use ResponseFlag::{NC, NR};
     match local.flag {
         None => stats.rq_direct_response.add(1),
         Some(NR) => stats.no_route.add(1),
@@ -160,7 +193,7 @@ fn count_local(stats: &HttpStats, local: &Local<'_>) {
 
 /// Carries a decision out to the last byte of the response.
 pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
-    let Decision { method, framing, keep_alive, chain, stream_idle, then, .. } = decision;
+    let Decision { method, framing, keep_alive, chain, stream_idle, record, then, .. } = decision;
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| stats.downstream_rq_active.sub(1));
@@ -170,21 +203,32 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             stats.downstream_rq_completed.add(1);
             stats.downstream_cx_tx_bytes_total.add(response.len() as u64);
             connection.stream.send(response);
+            if let Some(record) = record {
+                connection.worker.log.write(connection, &chain, record);
+            }
             if complete { After::KeepAlive } else { After::Linger }
         }
         Then::Forward { cluster, head, timeout } => {
             cluster.state.breakers.stats.upstream_rq_total.add(1);
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
-            if !cluster.state.breakers.requests.try_acquire() {
-                cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
-                let exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
-                return exchange.answer(Failure::Overflow);
-            }
-            let _permit = scopeguard(|| cluster.state.breakers.requests.release());
             let mut exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
-            exchange.forward(head).await
+            exchange.record = record;
+            let after = if cluster.state.breakers.requests.try_acquire() {
+                let _permit = scopeguard(|| cluster.state.breakers.requests.release());
+                exchange.forward(head, &chain).await
+            } else {
+                cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
+                exchange.answer(Failure::Overflow)
+            };
+            if let Some(mut record) = exchange.record.take() {
+                record.body_received = exchange.upload.moved;
+                record.downstream_received += exchange.upload.received;
+                record.upstream_sent += exchange.upload.sent;
+                connection.worker.log.write(connection, &chain, record);
+            }
+            after
         }
     }
 }
@@ -239,6 +283,7 @@ struct Exchange<'x> {
     watched: bool,
     /// Bytes came from the upstream of a head that is not complete.
     heard: bool,
+    record: Option<Box<Record>>,
 }
 
 /// The head of a response, decoded and written for the client.
@@ -283,6 +328,15 @@ impl<'x> Exchange<'x> {
             moved: 0,
             watched: true,
             heard: false,
+            record: None,
+        }
+    }
+
+    /// Tells the record of something that happens now.
+    #[inline]
+    fn note(&mut self, tell: impl FnOnce(&mut Record, Instant)) {
+        if let Some(record) = &mut self.record {
+            tell(record, self.connection.worker.core.now());
         }
     }
 
@@ -290,13 +344,14 @@ impl<'x> Exchange<'x> {
         &self.connection.worker
     }
 
-    async fn forward(mut self, head: Chunk) -> After {
+    async fn forward(&mut self, head: Chunk, chain: &CoreChain) -> After {
         self.request_ended();
         self.arm();
         let Some(pool) = balance::pick(self.cluster).map(Rc::clone) else {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
+        self.note(|record, _| record.upstream = Some(pool.address));
         let mut replays = 0;
         loop {
             // A replay never takes a second connection that may have died the same way.
@@ -310,6 +365,7 @@ impl<'x> Exchange<'x> {
                 },
             };
             upstream.stream.send(head.clone());
+            self.sent(&upstream, head.len(), chain);
             self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
             match self.respond(&upstream).await {
                 Ok(reusable) => {
@@ -348,9 +404,14 @@ impl<'x> Exchange<'x> {
                             self.stats.downstream_cx_protocol_error.add(1);
                             self.answer_local(reply::protocol_error(&error))
                         }
-                        (_, Response::Awaited) => After::Close,
-                        (RelayError::Malformed(_), Response::Begun) => After::Linger,
-                        (_, Response::Begun) => After::Close,
+                        (RelayError::Malformed(_), Response::Begun) => {
+                            self.note(|record, _| record.flags.insert(ResponseFlag::DPE));
+                            After::Linger
+                        }
+                        (_, Response::Awaited | Response::Begun) => {
+                            self.note(|record, _| record.client_gone());
+                            After::Close
+                        }
                     };
                 }
             }
@@ -380,10 +441,14 @@ impl<'x> Exchange<'x> {
                 return Ok(upstream);
             }
         };
+        self.note(|record, now| record.mark(Moment::ConnectBegan, now));
         let core = &self.worker().core;
         let deadline = core.now() + self.cluster.config.connect_timeout;
         match self.unless_expired(core.connect(pool.address, deadline)).await? {
-            Ok(stream) => Ok(Upstream::new(stream, permit)),
+            Ok(stream) => {
+                self.note(|record, now| record.mark(Moment::ConnectEnded, now));
+                Ok(Upstream::new(stream, permit))
+            }
             Err(error) => {
                 breakers.stats.upstream_cx_connect_fail.add(1);
                 Err(match error {
@@ -391,7 +456,10 @@ impl<'x> Exchange<'x> {
                         breakers.stats.upstream_cx_connect_timeout.add(1);
                         Failure::ConnectTimeout
                     }
-                    ConnectError::Io(_) => Failure::Connect,
+                    ConnectError::Io(error) => {
+                        self.note(|record, _| record.transport_failure = transport_failure(&error));
+                        Failure::Connect
+                    }
                 })
             }
         }
@@ -414,6 +482,7 @@ impl<'x> Exchange<'x> {
         let head = loop {
             let chunk = poll_fn(|context| self.poll_awaiting(context, &upstream.stream)).await?;
             self.heard = true;
+            self.note(|record, now| record.mark(Moment::ResponseBegan, now));
             let bytes = match held.take() {
                 None => Err(chunk),
                 Some(block) => Ok(self.worker().append(block, &chunk)),
@@ -467,7 +536,18 @@ impl<'x> Exchange<'x> {
         stats.upstream_cx_tx_bytes_total.add(self.upload.sent);
         self.stats.downstream_cx_tx_bytes_total.add(download.sent);
         self.stats.downstream_cx_rx_bytes_total.add(self.upload.received);
+        let is_whole = whole.is_ok();
+        self.note(|record, now| {
+            record.body_sent += download.moved;
+            record.downstream_sent += download.sent;
+            record.upstream_received += download.received;
+            if is_whole {
+                record.mark(Moment::ResponseEnded, now);
+                record.mark(Moment::AnswerEnded, now);
+            }
+        });
         whole?;
+        let stats = &self.cluster.state.breakers.stats;
         stats.upstream_rq_completed.add(1);
         if !head.upstream_keep_alive {
             stats.upstream_cx_close_notify.add(1);
@@ -581,6 +661,32 @@ impl<'x> Exchange<'x> {
         self.stats.count_status(head.status);
         self.cluster.state.breakers.stats.count_status(head.status);
         self.active_at = self.worker().core.now();
+        self.note(|record, now| {
+            record.status = head.status;
+            record.details = "via_upstream";
+            record.response = Some(head.out.clone());
+            record.downstream_sent += head.out.len() as u64;
+            record.upstream_received += head.consumed as u64;
+            if let (true, Framing::Length(length)) = (head.whole, head.framing) {
+                record.body_sent = length;
+            }
+            record.mark(Moment::AnswerBegan, now);
+        });
+    }
+
+    /// The request's head has gone to an upstream.
+    fn sent(&mut self, upstream: &Upstream, size: usize, chain: &CoreChain) {
+        let is_complete = self.upload.is_done();
+        self.note(|record, now| {
+            record.upstream_sent += size as u64;
+            record.mark(Moment::SendBegan, now);
+            if is_complete {
+                record.mark(Moment::SendEnded, now);
+            }
+            if chain.logs_upstream_local {
+                record.upstream_local = upstream.stream.local_addr();
+            }
+        });
     }
 
     /// What it means that the response's body broke off. By the rules of the two sides only the upstream can have
@@ -599,6 +705,10 @@ impl<'x> Exchange<'x> {
     fn request_ended(&mut self) {
         if self.upload.is_done() {
             self.deadline = self.timeout.map(|timeout| self.worker().core.now() + timeout);
+            self.note(|record, now| {
+                record.mark(Moment::RequestEnded, now);
+                record.mark_sent(now);
+            });
         }
     }
 
@@ -632,15 +742,16 @@ impl<'x> Exchange<'x> {
         Poll::Pending
     }
 
-    fn answer(self, failure: Failure) -> After {
+    fn answer(&mut self, failure: Failure) -> After {
         self.answer_local(failure.local())
     }
 
     /// Ends the exchange with a reply of our own, if the response has not begun; else ends the response where it is.
-    fn answer_local(self, local: Local<'_>) -> After {
+    fn answer_local(&mut self, local: Local<'_>) -> After {
         if self.response == Response::Begun {
             self.stats.downstream_rq_tx_reset.add(1);
             self.stats.downstream_cx_destroy_local_active_rq.add(1);
+            self.note(|record, _| record.cut(local.flag));
             // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
             return After::Linger;
         }
@@ -652,11 +763,12 @@ impl<'x> Exchange<'x> {
         self.stats.downstream_rq_completed.add(1);
         let reply = reply::write(worker, local, close, self.method == Method::Head);
         self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
+        self.note(|record, now| record.local(&local, &reply, now));
         self.connection.stream.send(reply);
         if close { After::Linger } else { After::KeepAlive }
     }
 
-    fn finish(self) -> After {
+    fn finish(&mut self) -> After {
         if self.worker().closes_after(self.connection.key) {
             self.stats.downstream_cx_drain_close.add(1);
         }

@@ -23,6 +23,10 @@
 //! | `date` | the time of day for `Date` fields |
 //! | `breakers` | a cluster's circuit breakers on this core |
 //! | `lease` | a limit of the whole process, used without contention |
+//! | `record` | what one exchange remembers for its access logs |
+//! | [`log`](Logs) | a worker's access log |
+//! | `log_ring` | lines on their way to the thread that writes them |
+//! | `uuid` | version 4 UUIDs |
 //! | `limits` | every bound of this crate |
 //!
 //! It never sees protobuf, files or DNS, takes no lock and makes no blocking call on the way of a request.
@@ -39,18 +43,24 @@ mod lease;
 mod lighter;
 mod limits;
 mod listen;
+mod log;
+mod log_ring;
 mod mailbox;
 mod message;
 mod outbox;
 mod pool;
+mod record;
 mod relay;
 mod reply;
 mod routing;
 mod run;
+mod uuid;
 mod view;
 mod worker;
 
 pub use commit::{CommitReport, Engine, Options, StageProblem, Staged, StartError, WorkerRow};
 pub use lighter::Balance;
 pub use limits::Limits;
+pub use log::Logs;
+pub use log_ring::LogReader;
 pub use pool::Parked;

@@ -9,6 +9,8 @@ use ringway_observe::{Counter, ListenerStats};
 
 use crate::breakers::ClusterSeed;
 use crate::handoff::{Load, SocketGroup};
+use crate::log::LogSinks;
+use crate::log_ring::LogTail;
 use crate::view::HttpSeeds;
 
 /// What the control side says to a worker.
@@ -32,6 +34,10 @@ pub(crate) struct Prepare {
     pub(crate) http: Arc<WorkerHttp>,
     /// One entry for each socket of this generation, new or kept.
     pub(crate) sockets: Vec<SocketSeed>,
+    /// The sinks of its access logs.
+    pub(crate) sinks: Arc<LogSinks>,
+    /// This worker's end of its ring of log lines, with the first configuration that has a log.
+    pub(crate) log: Option<LogTail>,
 }
 
 /// The HTTP statistics of this worker by `stat_prefix`.
@@ -81,12 +87,6 @@ pub(crate) struct SocketKey {
 }
 
 impl SocketKey {
-    /// The key of an address alone.
-    #[cfg(test)]
-    pub(crate) fn test(address: &str) -> Self {
-        Self { address: address.parse().expect("an address"), name: None }
-    }
-
     pub(crate) fn of(listener: &Listener) -> Self {
         let name = (listener.address.port() == 0).then(|| listener.name.clone());
         Self { address: listener.address, name }

@@ -10,10 +10,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringway_model::format::{Fact, Operator};
 use ringway_model::{Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
 use ringway_observe::HttpStats;
 
 use crate::breakers::{Breakers, ClusterSeed};
+use crate::log::LogSinks;
 use crate::pool::EndpointPool;
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
@@ -72,6 +74,18 @@ pub(crate) struct CoreChain {
     pub(crate) caches: Rc<RefCell<Caches>>,
     /// The bounds on one request, as the connection manager sets them.
     pub(crate) codec_limits: ringway_protocols::Limits,
+    /// The numbers of the access logs' sinks, in the order of the logs.
+    pub(crate) log_sinks: Vec<u32>,
+    /// Whether a log tells of our address towards the upstream: the system is asked only then.
+    pub(crate) logs_upstream_local: bool,
+}
+
+impl CoreChain {
+    /// Whether it has an access log.
+    #[inline]
+    pub(crate) fn is_logged(&self) -> bool {
+        !self.log_sinks.is_empty()
+    }
 }
 
 /// One generation on one core.
@@ -85,7 +99,13 @@ pub(crate) struct View {
 
 impl View {
     /// The next generation, built over this one. `seeds` are the clusters whose names are new to this worker.
-    pub(crate) fn adopt(&self, snapshot: Arc<Snapshot>, seeds: &[ClusterSeed], http: &HttpSeeds) -> View {
+    pub(crate) fn adopt(
+        &self,
+        snapshot: Arc<Snapshot>,
+        seeds: &[ClusterSeed],
+        http: &HttpSeeds,
+        sinks: &LogSinks,
+    ) -> View {
         let mut clusters: Vec<Option<Rc<CoreCluster>>> = Vec::with_capacity(self.clusters.len());
         for config in snapshot.clusters.iter() {
             let at = config.id.0 as usize;
@@ -120,7 +140,15 @@ impl View {
                 };
                 let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
                 let caches = old.map_or_else(Rc::default, |old| Rc::clone(&old.caches));
-                Rc::new(CoreChain { id: chain.id, http: Arc::clone(config), stats, caches, codec_limits })
+                Rc::new(CoreChain {
+                    id: chain.id,
+                    http: Arc::clone(config),
+                    stats,
+                    caches,
+                    codec_limits,
+                    log_sinks: config.access_logs.iter().map(|log| sinks[&log.sink]).collect(),
+                    logs_upstream_local: config.access_logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
+                })
             });
             listeners[at] = Some(chains.collect());
         }
@@ -142,6 +170,12 @@ impl View {
     pub(crate) fn retire_all(&self) {
         self.clusters.iter().flatten().for_each(|cluster| cluster.retire());
     }
+}
+
+/// Whether an operator tells of our address towards the upstream.
+fn is_upstream_local(operator: &Operator) -> bool {
+    use Fact::{UpstreamLocalAddress, UpstreamLocalAddressWithoutPort, UpstreamLocalPort};
+    matches!(operator, Operator::Fact(UpstreamLocalAddress | UpstreamLocalAddressWithoutPort | UpstreamLocalPort))
 }
 
 impl ClusterState {

@@ -21,6 +21,7 @@ use slab::Slab;
 use crate::date::Date;
 use crate::handoff::{Siblings, SocketGroup};
 use crate::limits::Limits;
+use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
 use crate::run::Run;
 use crate::view::View;
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) date: Date,
     /// Where heads are decoded: one table, since a head is used up before anything else runs.
     pub(crate) table: RefCell<HeadTable>,
+    /// Where exchanges are told of.
+    pub(crate) log: Log,
     pub(crate) shared: Arc<Shared>,
     index: usize,
     word: Generation,
@@ -69,7 +72,11 @@ pub(crate) struct Worker {
     draining: Cell<bool>,
     closing: Cell<bool>,
     random: Cell<u64>,
+    connections_counted: Cell<u64>,
 }
+
+/// More workers than any machine has: what a connection's number leaves room for.
+const WORKERS_MAX: u64 = 1 << 12;
 
 /// What a worker is made of.
 pub(crate) struct Parts {
@@ -93,6 +100,7 @@ impl Worker {
             limits: parts.limits,
             codec_limits: ringway_protocols::Limits::default(),
             table: RefCell::new(HeadTable::new(headers_max)),
+            log: Log::default(),
             shared: parts.shared,
             index: parts.index,
             word: parts.word,
@@ -109,6 +117,7 @@ impl Worker {
             draining: Cell::new(false),
             closing: Cell::new(false),
             random: Cell::new(parts.seed | 1),
+            connections_counted: Cell::new(0),
         })
     }
 
@@ -201,7 +210,10 @@ impl Worker {
     fn apply(self: &Rc<Self>, prepare: Prepare) {
         let generation = prepare.snapshot.generation;
         let old = Rc::clone(&self.view.borrow());
-        let new = Rc::new(old.adopt(prepare.snapshot, &prepare.clusters, &prepare.http.0));
+        let new = Rc::new(old.adopt(prepare.snapshot, &prepare.clusters, &prepare.http.0, &prepare.sinks));
+        if let Some(tail) = prepare.log {
+            self.log.attach(tail, self.core.now());
+        }
         *self.view.borrow_mut() = Rc::clone(&new);
         for run in self.runs.borrow().iter() {
             match prepare.sockets.iter().find(|socket| socket.key == run.key) {
@@ -317,6 +329,13 @@ impl Worker {
     #[inline]
     pub(crate) fn closes_after(&self, key: usize) -> bool {
         self.draining.get() || self.register.borrow()[key].pinned.is_some()
+    }
+
+    /// A number for a connection that no other of the process has: counted by this worker, behind which comes which one it is.
+    pub(crate) fn connection_id(&self) -> u64 {
+        let count = self.connections_counted.get() + 1;
+        self.connections_counted.set(count);
+        count * WORKERS_MAX + self.index as u64
     }
 
     /// A number by chance (xorshift64): good enough to share requests out, not to keep secrets.

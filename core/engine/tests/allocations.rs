@@ -8,14 +8,16 @@
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::Thread;
 use std::time::Duration;
 
-use ringway_engine::{Engine, Limits, Options};
+use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
+use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    Action, ChainId, CircuitBreakers, Cluster, ClusterId, Domain, Endpoint, FilterChain, ForwardAction,
-    HttpConnectionManager, LbPolicy, Listener, ListenerId, NetworkFilter, PathMatch, Route, RouteConfiguration,
-    RouteMatch, Snapshot, Target, VirtualHost,
+    AccessLog, Action, ChainId, CircuitBreakers, Cluster, ClusterId, Domain, Endpoint, FilterChain, ForwardAction,
+    HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText, NetworkFilter, PathMatch, Route,
+    RouteConfiguration, RouteMatch, Snapshot, Target, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -69,7 +71,50 @@ fn mix() -> Vec<Step> {
     steps
 }
 
-fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
+/// Envoy's default text, and the same as JSON.
+fn access_logs() -> Vec<AccessLog> {
+    let format = |text: &str| Format::parse(text, &Surroundings::NONE).expect("a format");
+    let text = LogText::Text { format: format(DEFAULT_ACCESS_LOG_FORMAT), omit_empty: false };
+    let member = |text: &str| (text.to_owned(), JsonNode::Text(format(text)));
+    let members = ["%RESPONSE_CODE%", "%REQ(:PATH)%", "%RESPONSE_FLAGS%", "%UPSTREAM_LOCAL_ADDRESS%", "%UNIQUE_ID%"];
+    let object = JsonNode::Object(members.into_iter().map(member).collect());
+    let json = LogText::Json { object, omit_empty: false };
+    [text, json].into_iter().map(|text| AccessLog { sink: LogSink::Stdout, text, filter: None }).collect()
+}
+
+/// Keeps the ends of the rings.
+#[derive(Default, Clone)]
+struct Kept(Arc<Mutex<Vec<LogReader>>>);
+
+impl Logs for Kept {
+    fn open(&mut self, _: &LogSink) -> std::io::Result<u32> {
+        Ok(0)
+    }
+
+    fn attach(&mut self, ring: LogReader) {
+        self.0.lock().expect("no panic").push(ring);
+    }
+
+    fn thread(&self) -> Thread {
+        std::thread::current()
+    }
+}
+
+impl Kept {
+    /// Lines that were written or dropped since this was last asked.
+    fn lines(&self) -> u64 {
+        let mut readers = self.0.lock().expect("no panic");
+        readers
+            .iter_mut()
+            .map(|reader| {
+                reader.read(|_, line| assert!(line.windows(3).any(|three| three == b"200" || three == b"204")))
+                    + reader.take_dropped()
+            })
+            .sum()
+    }
+}
+
+fn snapshot(origin: SocketAddr, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
     let route = Route {
         name: String::new(),
         rule: RouteMatch::of_path(PathMatch::Prefix("/".into())),
@@ -87,6 +132,7 @@ fn snapshot(origin: SocketAddr) -> Arc<Snapshot> {
         stream_idle_timeout: Some(Duration::from_secs(300)),
         request_head_bytes_max: 60 * 1024,
         delayed_close_timeout: Duration::from_secs(1),
+        access_logs,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
@@ -175,7 +221,8 @@ fn play(client: &mut TcpStream, mix: &[Step], buffer: &mut [u8], rounds: usize) 
     }
 }
 
-fn check(io: IoChoice) {
+fn check(io: IoChoice, access_logs: Vec<AccessLog>) {
+    let (logs, log_count) = (Kept::default(), access_logs.len() as u64);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let upstream = std::thread::spawn(move || origin(&listener));
@@ -183,9 +230,10 @@ fn check(io: IoChoice) {
         workers: vec![None],
         runtime: runtime::Options { io, ..runtime::Options::default() },
         drain_time: Duration::from_secs(1),
-        balance: ringway_engine::Balance::for_workers(1),
+        balance: ringway_engine::Balance::default(),
         registry: Registry::new(1),
         limits: Limits::default(),
+        logs: Box::new(logs.clone()),
     };
     let mut engine = match Engine::start(options) {
         Ok(engine) => engine,
@@ -195,19 +243,25 @@ fn check(io: IoChoice) {
         }
         Err(error) => panic!("{error}"),
     };
-    let staged = engine.stage(snapshot(address)).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    let staged = engine.stage(snapshot(address, access_logs)).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
     let mut client = TcpStream::connect(engine.listeners()[0].1).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
     let (mix, mut buffer) = (mix(), vec![0; 4 * LARGE]);
     play(&mut client, &mix, &mut buffer, 200);
+    // The last lines of a round may be on their way.
+    let mut lines = logs.lines();
     let before = ALLOCATOR.stats();
     play(&mut client, &mix, &mut buffer, 500);
     let after = ALLOCATOR.stats();
     let count = (after.allocations - before.allocations) + (after.reallocations - before.reallocations);
-    assert_eq!(count, 0, "allocations in 4,500 exchanges");
+    assert_eq!(count, 0, "allocations in 4,500 exchanges on {io:?} with {log_count} logs");
     drop(client);
+    lines += logs.lines();
+    let exchanges = 700 * mix.iter().map(|step| step.answers.len() as u64).sum::<u64>();
+    let expect = exchanges * log_count;
+    assert!(lines <= expect && lines + 10 * log_count >= expect, "{lines} lines of {expect}");
     engine.stop();
     upstream.join().expect("the origin ends when the proxy does");
 }
@@ -215,6 +269,8 @@ fn check(io: IoChoice) {
 /// One test, not two: the count is the process's.
 #[test]
 fn a_warm_exchange_allocates_nothing_on_either_driver() {
-    check(IoChoice::Poll);
-    check(IoChoice::Ring);
+    for io in [IoChoice::Poll, IoChoice::Ring] {
+        check(io, Vec::new());
+        check(io, access_logs());
+    }
 }

@@ -10,6 +10,7 @@ mod time;
 
 use std::fmt;
 
+use operator::Read;
 pub use operator::{Fact, GrpcForm, HeaderSource, Moment, Operator, PathSource, Unit};
 pub use time::TimeFormat;
 
@@ -97,13 +98,13 @@ impl Format {
             let command = Command::read(&text[at..])
                 .ok_or_else(|| wrong("no operator: %NAME%, %NAME(argument)% or %NAME(argument):length%".to_owned()))?;
             match operator::parse(command.name, command.argument, command.length, around).map_err(wrong)? {
-                Ok(operator) => {
+                Read::Operator(operator) => {
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain)));
                     }
                     pieces.push(Piece::Value(operator, command.length));
                 }
-                Err(known) => plain.push_str(&known),
+                Read::Text(text) => plain.push_str(&text),
             }
             at += command.size;
         }
@@ -190,7 +191,7 @@ mod tests {
         check("%REQ(?B)%", &[value(request("", "b"))]);
         check("%RESP(x-y)%", &[value(header(HeaderSource::Response, "x-y", ""))]);
         check("on %HOSTNAME% in %ENVIRONMENT(HOME):3%!", &[text("on box in /ho!")]);
-        check("%ENVIRONMENT(NOPE)%", &[value(Operator::Absent)]);
+        check("%ENVIRONMENT(NOPE)%", &[text("-")]);
         check("%START_TIME(a)b%Y)%", &[value(Operator::StartTime(TimeFormat::parse("a)b%Y").expect("a time format")))]);
         check("%START_TIME%", &[value(Operator::StartTime(TimeFormat::default()))]);
         check("%PROTOCOL()%", &[value(Operator::Fact(Fact::Protocol))]);

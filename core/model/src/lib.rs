@@ -6,14 +6,18 @@
 //! Invariant: a [`Snapshot`] that exists is right. Whoever builds one has already refused what is wrong, so that the
 //! look-ups here have no error to report but "there is no such thing".
 
+mod access_log;
 mod cluster;
+mod flags;
 pub mod format;
 mod ids;
 mod listener;
 mod route;
 mod snapshot;
 
+pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
+pub use flags::{ResponseFlag, ResponseFlags};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use route::{

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{ChainId, ListenerId, RouteConfiguration};
+use crate::{AccessLog, ChainId, ListenerId, RouteConfiguration};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,4 +66,6 @@ pub struct HttpConnectionManager {
     /// `delayed_close_timeout`: how long a connection that we end may linger so that the peer can read the last
     /// response. Envoy: 1 s.
     pub delayed_close_timeout: Duration,
+    /// `access_log`, in the order of the file.
+    pub access_logs: Vec<AccessLog>,
 }

@@ -6,6 +6,7 @@
 use std::io::Write as _;
 use std::net::SocketAddr;
 
+use ringway_model::HeaderMatcher;
 use ringway_model::format::{Fact, Format, GrpcForm, Operator, Piece};
 
 use crate::ResponseFlags;
@@ -33,6 +34,18 @@ pub enum Value<'v> {
 pub trait Values {
     /// What this operator says. Of addresses it gives the whole one, of details the text with its blanks.
     fn value(&self, operator: &Operator) -> Value<'_>;
+
+    /// The first field of the request with this name, in lower case.
+    fn request_header(&self, name: &str) -> Option<&[u8]> {
+        let _ = name;
+        None
+    }
+
+    /// Whether the request's header is as wanted.
+    fn request_matches(&self, matcher: &HeaderMatcher) -> bool {
+        let _ = matcher;
+        false
+    }
 }
 
 /// What stands for a value that is absent.
@@ -72,9 +85,10 @@ pub(crate) fn write_operator(
 pub(crate) fn write_value(operator: &Operator, value: Value<'_>, out: &mut Vec<u8>) -> bool {
     match value {
         Value::Absent => return false,
-        Value::Text(text) if matches!(operator, Operator::ResponseCodeDetails { blanks: false }) => {
+        Value::Text(text) if is_one_word(operator) => {
             out.extend(text.iter().map(|&byte| if byte.is_ascii_whitespace() { b'_' } else { byte }));
         }
+        Value::Text(text) if matches!(operator, Operator::QueryParameter(_)) => put_decoded(text, out),
         Value::Text(text) => out.extend_from_slice(text),
         Value::Number(number) => match operator {
             Operator::GrpcStatus(form) => grpc_status(*form, number, out),
@@ -147,6 +161,32 @@ fn put_address(operator: &Operator, address: SocketAddr, out: &mut Vec<u8>) {
     let _never = if is_whole { write!(out, "{address}") } else { write!(out, "{}", address.ip()) };
 }
 
+/// Whether blanks become `_`: these texts are phrases, and a line is cut at its blanks.
+fn is_one_word(operator: &Operator) -> bool {
+    matches!(
+        operator,
+        Operator::ResponseCodeDetails { blanks: false } | Operator::Fact(Fact::UpstreamTransportFailureReason)
+    )
+}
+
+/// A query's value, its `%41` decoded; what is no such escape stays.
+fn put_decoded(text: &[u8], out: &mut Vec<u8>) {
+    let digit = |at: usize| text.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+    let mut at = 0;
+    while at < text.len() {
+        match (text[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
 /// A number in decimal.
 pub(crate) fn put_number(mut number: u64, out: &mut Vec<u8>) {
     let mut text = [0; 20]; // u64::MAX has 20
@@ -216,6 +256,7 @@ mod tests {
                 Operator::Fact(_) if format!("{operator:?}").contains("Upstream") => {
                     Value::Address("10.0.0.1:8080".parse().expect("an address"))
                 }
+                Operator::QueryParameter(_) => Value::Text(b"%41b%4%zz%"),
                 Operator::StartTime(_) => Value::Time(784_111_777_012_345_678),
                 Operator::GrpcStatus(_) => Value::Number(5),
                 Operator::ResponseCodeDetails { .. } => Value::Text(b"a b"),
@@ -244,6 +285,7 @@ mod tests {
         check("[%START_TIME%] %START_TIME(%s)%", "[1994-11-06T08:49:37.012Z] 784111777");
         check("%GRPC_STATUS% %GRPC_STATUS(SNAKE_STRING)% %GRPC_STATUS_NUMBER%", "NotFound NOT_FOUND 5");
         check("%RESPONSE_CODE_DETAILS% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%", "a_b a b");
+        check("%QUERY_PARAM(a)%", "Ab%4%zz%");
         check("%UNIQUE_ID%", "01234567-89ab-4cde-8f01-23456789abcd");
     }
 }

@@ -7,8 +7,8 @@
 //! Invariant: each number has one writer at a time. The [`Registry`] is the only place that knows all blocks, and only
 //! the control and the admin thread take its locks.
 
+pub mod access_log;
 mod block;
-mod flags;
 pub mod format;
 mod number;
 pub mod prometheus;
@@ -17,8 +17,8 @@ mod server;
 mod stats;
 
 pub use block::{Block, Kind, Row};
-pub use flags::{ResponseFlag, ResponseFlags};
 pub use number::{Counter, Gauge};
 pub use registry::{Registry, is_used};
+pub use ringway_model::{ResponseFlag, ResponseFlags};
 pub use server::{Server, ServerState};
 pub use stats::{ClusterStats, HttpStats, ListenerStats};

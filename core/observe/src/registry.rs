@@ -86,6 +86,7 @@ impl Registry {
                 visit(name, kind, value);
             }
         };
+        server_below("cluster.", visit);
         visit_scope("cluster", &self.clusters.entries(), visit, &|_, _, _| ());
         server_below("http.", visit);
         visit_scope("http", &self.https.entries(), visit, &|_, _, _| ());

@@ -1,4 +1,5 @@
-//! The numbers of the whole process, written by the control thread alone.
+//! The numbers of the whole process. Each has one writer: the control thread, or for those of access logs and their files the
+//! thread that writes them.
 
 use crate::{Counter, Gauge, Kind};
 
@@ -44,7 +45,7 @@ impl ServerState {
 
 macro_rules! server {
     ($($(#[$doc:meta])* $field:ident: $kind:ident = $name:literal,)*) => {
-        /// The process's own numbers. The control thread is their one writer.
+        /// The process's own numbers.
         #[derive(Debug, Default)]
         pub struct Server {
             $($(#[$doc])* pub $field: $kind,)*
@@ -60,6 +61,10 @@ macro_rules! server {
 }
 
 server! {
+    /// Lines of access logs that were dropped: no room in a ring or for a sink, or a write that failed. Ringway's own.
+    access_log_dropped: Counter = "access_log.lines_dropped",
+    /// Lines of access logs taken out of the workers' rings. Ringway's own.
+    access_log_lines: Counter = "access_log.lines_read",
     /// Clusters of the committed configuration.
     active_clusters: Gauge = "cluster_manager.active_clusters",
     /// Clusters that a commit brought.
@@ -78,6 +83,14 @@ server! {
     reload_failed: Counter = "config.reload_failed",
     /// Reloads committed, the first load included. Ringway's own.
     reload_success: Counter = "config.reload_success",
+    /// Times that a file could not be reopened.
+    access_log_reopen_failed: Counter = "filesystem.reopen_failed",
+    /// Writes that a file took.
+    access_log_writes: Counter = "filesystem.write_completed",
+    /// Writes that a file refused.
+    access_log_write_failed: Counter = "filesystem.write_failed",
+    /// Bytes that wait to be written.
+    access_log_buffered: Gauge = "filesystem.write_total_buffered",
     /// Listeners that a commit brought.
     listener_added: Counter = "listener_manager.listener_added",
     /// Listeners whose sockets could not be bound.

@@ -167,7 +167,7 @@ fn direct(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<
 }
 
 /// `envoy.config.core.v3.DataSource` of at most `size_max` bytes.
-fn data(context: &mut Context<'_>, message: &Message, size_max: usize) -> Option<Vec<u8>> {
+pub(super) fn data(context: &mut Context<'_>, message: &Message, size_max: usize) -> Option<Vec<u8>> {
     refuse_unsupported(message, context.report);
     let set =
         message.fields.iter().find(|set| ["filename", "inline_bytes", "inline_string"].contains(&set.field.name()))?;

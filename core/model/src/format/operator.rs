@@ -260,18 +260,25 @@ enum Takes {
     All,
 }
 
-/// Reads one operator from its name and what stands in its brackets. `None` stands for what is a text once read: it is given
-/// in the second place (`%ENVIRONMENT(X)%`, `%HOSTNAME%`).
+/// What a command is once read.
+pub(super) enum Read {
+    /// To be asked of each exchange.
+    Operator(Operator),
+    /// Known now, once for all: `%ENVIRONMENT(X)%`, `%HOSTNAME%`.
+    Text(String),
+}
+
+/// Reads one operator from its name and what stands in its brackets.
 pub(super) fn parse(
     name: &str,
     argument: &str,
     length: Option<usize>,
     around: &Surroundings<'_>,
-) -> Result<Result<Operator, String>, String> {
+) -> Result<Read, String> {
     let takes = |takes: Takes| check(name, argument, length, takes);
     if let Some((_, fact)) = FACTS.iter().find(|(text, _)| *text == name) {
         takes(Takes::Nothing)?;
-        return Ok(Ok(Operator::Fact(*fact)));
+        return Ok(Read::Operator(Operator::Fact(*fact)));
     }
     if ABSENT.contains(&name) {
         takes(match name {
@@ -279,7 +286,7 @@ pub(super) fn parse(
             name if ABSENT_WITH_CHOICE.contains(&name) => Takes::Choice,
             _ => Takes::Nothing,
         })?;
-        return Ok(Ok(Operator::Absent));
+        return Ok(Read::Operator(Operator::Absent));
     }
     let operator = match name {
         "REQ" | "REQUEST_HEADER" | "STREAM_INFO_REQ" => {
@@ -330,22 +337,21 @@ pub(super) fn parse(
         }
         "HOSTNAME" => {
             takes(Takes::Nothing)?;
-            return Ok(some_text(Some(around.hostname.to_owned()), None));
+            return Ok(Read::Text(known_text(Some(around.hostname.to_owned()), None)));
         }
         "ENVIRONMENT" => {
             takes(Takes::ArgumentAndLength)?;
-            return Ok(some_text((around.variable)(argument), length));
+            return Ok(Read::Text(known_text((around.variable)(argument), length)));
         }
         _ => return Err(format!("%{name}% is unknown or not supported yet")),
     };
-    Ok(Ok(operator))
+    Ok(Read::Operator(operator))
 }
 
-fn some_text(text: Option<String>, length: Option<usize>) -> Result<Operator, String> {
-    match text.filter(|text| !text.is_empty()) {
-        None => Ok(Operator::Absent),
-        Some(text) => Err(text.chars().take(length.unwrap_or(usize::MAX)).collect()),
-    }
+fn known_text(text: Option<String>, length: Option<usize>) -> String {
+    // Envoy: a text `-`, also where empty values are left out.
+    let text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+    text.chars().take(length.unwrap_or(usize::MAX)).collect()
 }
 
 fn check(name: &str, argument: &str, length: Option<usize>, takes: Takes) -> Result<(), String> {

@@ -92,6 +92,12 @@ impl ResponseFlags {
         self.0 == 0
     }
 
+    /// Whether the sets have a reason in common.
+    #[inline]
+    pub fn intersects(self, other: ResponseFlags) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The reasons in the set.
     pub fn iter(self) -> impl Iterator<Item = ResponseFlag> {
         ResponseFlag::ALL.iter().copied().filter(move |&flag| self.contains(flag))

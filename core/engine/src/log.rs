@@ -1,0 +1,169 @@
+//! A worker's access log: lines into its ring, and who takes them out.
+//!
+//! Writing a line never waits and never allocates once warm: the line grows in one buffer of the worker's, and a full ring drops
+//! it. Files are opened and written by the [`Logs`] of whoever runs the engine.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::thread::Thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ringway_model::{AccessLog, LogSink, NetworkFilter, Snapshot};
+use ringway_observe::access_log;
+use ringway_protocols::http1::{Decoded, HeadScan, decode_request, decode_response};
+use ringway_protocols::{HeadTable, Limits};
+
+use crate::connection::Downstream;
+use crate::log_ring::{LogReader, LogTail};
+use crate::record::{Record, Told};
+use crate::view::{CoreChain, View};
+
+/// Whoever writes the lines of access logs. Called on the control thread alone.
+pub trait Logs: Send {
+    /// Makes sure that lines can go to this sink, and gives the number under which they will. Asked when a configuration is staged:
+    /// one that is not committed afterwards costs an open file.
+    ///
+    /// # Errors
+    /// What the system said when the file was opened.
+    fn open(&mut self, sink: &LogSink) -> io::Result<u32>;
+
+    /// Takes the other end of a worker's ring.
+    fn attach(&mut self, ring: LogReader);
+
+    /// The thread that reads the rings; it is unparked when a ring fills.
+    fn thread(&self) -> Thread;
+}
+
+/// Numbers of the sinks of a configuration.
+pub(crate) type LogSinks = HashMap<LogSink, u32>;
+
+/// The access logs of a configuration, each with the name of its listener.
+pub(crate) fn access_logs(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &AccessLog)> {
+    snapshot.listeners.iter().flat_map(|listener| {
+        listener.chains.iter().flat_map(|chain| {
+            let NetworkFilter::Http(http) = &chain.filter;
+            http.access_logs.iter().map(|log| (listener.name.as_str(), log))
+        })
+    })
+}
+
+/// Records kept for reuse: at most as many exchanges as were under way at once, some 400 bytes each.
+const RECORDS_KEPT_MAX: usize = 4096;
+/// Room for a line from the start; only a longer one makes its buffer grow.
+const LINE_BYTES_USUAL: usize = 4096;
+/// How old the pair of clocks may be by which an instant becomes a time of day.
+const CLOCKS_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// One worker's log. Empty until a configuration has an access log.
+#[derive(Default)]
+pub(crate) struct Log(RefCell<Option<State>>);
+
+struct State {
+    tail: LogTail,
+    line: Vec<u8>,
+    request: HeadTable,
+    response: HeadTable,
+    /// The same instant on both clocks.
+    clocks: (Instant, SystemTime),
+    #[expect(clippy::vec_box, reason = "what is kept is the memory of the boxes")]
+    spare: Vec<Box<Record>>,
+}
+
+impl Log {
+    pub(crate) fn attach(&self, tail: LogTail, now: Instant) {
+        *self.0.borrow_mut() = Some(State {
+            tail,
+            line: Vec::with_capacity(LINE_BYTES_USUAL),
+            request: HeadTable::new(Limits::HEADERS_CAP),
+            response: HeadTable::new(Limits::HEADERS_CAP),
+            clocks: (now, SystemTime::now()),
+            spare: Vec::new(),
+        });
+    }
+
+    /// A fresh record of an exchange that began then.
+    pub(crate) fn record(&self, began: Instant) -> Box<Record> {
+        let spare = self.0.borrow_mut().as_mut().and_then(|state| state.spare.pop());
+        match spare {
+            None => Box::new(Record::new(began)),
+            Some(mut record) => {
+                *record = Record::new(began);
+                record
+            }
+        }
+    }
+
+    /// Writes the exchange's lines, and keeps the record's memory.
+    pub(crate) fn write(&self, connection: &Downstream, chain: &CoreChain, mut record: Box<Record>) {
+        // First: taking up a generation may attach a ring.
+        let view = connection.worker.view_for(connection.key);
+        let mut state = self.0.borrow_mut();
+        let Some(state) = &mut *state else { return };
+        state.write(connection, chain, &record, &view);
+        record.forget();
+        if state.spare.len() < RECORDS_KEPT_MAX {
+            state.spare.push(record);
+        }
+    }
+}
+
+impl State {
+    fn write(&mut self, connection: &Downstream, chain: &CoreChain, record: &Record, view: &View) {
+        let worker = &connection.worker;
+        let now = worker.core.now();
+        if now.saturating_duration_since(self.clocks.0) >= CLOCKS_AGE_MAX {
+            self.clocks = (now, SystemTime::now());
+        }
+        let wall =
+            self.clocks.1.duration_since(UNIX_EPOCH).unwrap_or_default() + now.saturating_duration_since(self.clocks.0);
+        // Our own bytes: what bounds those of a peer has been asked before.
+        let limits = Limits {
+            head_bytes_max: Limits::HEAD_BYTES_CAP,
+            target_bytes_max: Limits::HEAD_BYTES_CAP,
+            headers_max: Limits::HEADERS_CAP,
+            ..worker.codec_limits
+        };
+        let Self { tail, line, request, response, .. } = self;
+        let request = record.request.as_deref().and_then(|bytes| {
+            match decode_request(bytes, &mut HeadScan::default(), request, &limits) {
+                Ok(Decoded::Complete { head, .. }) => Some(head),
+                _ => None,
+            }
+        });
+        let response = record.response.as_deref().and_then(|bytes| {
+            match decode_response(bytes, &mut HeadScan::default(), response, &limits, record.method) {
+                Ok(Decoded::Complete { head, .. }) => Some(head),
+                _ => None,
+            }
+        });
+        let listener = view.snapshot.listener(connection.listener);
+        let filter_chain = listener.and_then(|listener| listener.chain(connection.chain));
+        let (downstream_local, downstream_remote) = connection.addresses();
+        let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
+        let told = Told {
+            record,
+            request,
+            caches: &chain.caches,
+            response,
+            now,
+            wall_nanos: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
+            downstream_local,
+            downstream_remote,
+            connection_id: connection.id,
+            listener_name: listener.map_or("", |listener| &listener.name),
+            filter_chain_name: filter_chain.map_or("", |chain| &chain.name),
+            chance: [worker.chance(), worker.chance()],
+            status_text: [digit(100), digit(10), digit(1)],
+        };
+        for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
+            if access_log::passes(log, &told, worker.chance()) {
+                line.clear();
+                access_log::write_line(log, &told, line);
+                if !line.is_empty() {
+                    tail.push(*sink, line);
+                }
+            }
+        }
+    }
+}

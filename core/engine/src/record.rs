@@ -1,0 +1,446 @@
+//! What one exchange remembers for its access logs, and how it answers their operators.
+//!
+//! Made only where the connection manager has a log, and then from the worker's own store of records. Heads are remembered as they
+//! left us (a reference to the very bytes that were sent) and are decoded again when a line is written.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
+
+use ringway_model::format::{Fact, HeaderSource, Moment, Operator, PathSource, Unit};
+use ringway_model::{Caches, HeaderMatcher};
+use ringway_observe::access_log::grpc_status_of;
+use ringway_observe::format::{Value, Values};
+use ringway_observe::{ResponseFlag, ResponseFlags};
+use ringway_protocols::{Method, Request, Response};
+use ringway_runtime::Chunk;
+
+use crate::reply::Local;
+use crate::routing::Routed;
+use crate::uuid::uuid_v4;
+use crate::view::CoreCluster;
+
+/// Moments of an exchange: all of [`Moment`] but `Never`.
+const MOMENTS: usize = Moment::Never as usize;
+
+/// One exchange, as its logs will tell of it.
+pub(crate) struct Record {
+    /// The request's first byte was read.
+    began: Instant,
+    /// Nanoseconds from then to each moment, and one; 0: it has not come.
+    moments: [u64; MOMENTS],
+    /// What the client was told; 0: nothing.
+    pub(crate) status: u16,
+    pub(crate) flags: ResponseFlags,
+    /// Envoy's words for how the response came about, with blanks.
+    pub(crate) details: &'static str,
+    /// Why the last connection could not be made.
+    pub(crate) transport_failure: &'static str,
+    pub(crate) method: Method,
+    /// The request's head as it goes, or would go, to the upstream.
+    pub(crate) request: Option<Chunk>,
+    /// The response's head as it went to the client; its body may follow in the same bytes.
+    pub(crate) response: Option<Chunk>,
+    /// The route's name, if it has one.
+    pub(crate) route: Option<Chunk>,
+    pub(crate) cluster: Option<Rc<CoreCluster>>,
+    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream_local: Option<SocketAddr>,
+    /// Requests sent, or meant to be sent, to an upstream.
+    pub(crate) attempts: u32,
+    /// Bytes of the bodies, without framing.
+    pub(crate) body_received: u64,
+    pub(crate) body_sent: u64,
+    /// All bytes to and from the two sides.
+    pub(crate) downstream_received: u64,
+    pub(crate) downstream_sent: u64,
+    pub(crate) upstream_received: u64,
+    pub(crate) upstream_sent: u64,
+}
+
+impl Record {
+    pub(crate) fn new(began: Instant) -> Self {
+        let mut record = Self {
+            began,
+            moments: [0; MOMENTS],
+            status: 0,
+            flags: ResponseFlags::NONE,
+            details: "",
+            transport_failure: "",
+            method: Method::Other,
+            request: None,
+            response: None,
+            route: None,
+            cluster: None,
+            upstream: None,
+            upstream_local: None,
+            attempts: 0,
+            body_received: 0,
+            body_sent: 0,
+            downstream_received: 0,
+            downstream_sent: 0,
+            upstream_received: 0,
+            upstream_sent: 0,
+        };
+        record.mark(Moment::RequestBegan, began);
+        record
+    }
+
+    /// Notes that a moment has come; the last time counts for what ends, the first for what begins.
+    pub(crate) fn mark(&mut self, moment: Moment, now: Instant) {
+        let place = &mut self.moments[moment as usize];
+        let is_end = matches!(
+            moment,
+            Moment::RequestEnded
+                | Moment::ConnectEnded
+                | Moment::SendEnded
+                | Moment::ResponseEnded
+                | Moment::AnswerEnded
+        );
+        if is_end || *place == 0 {
+            *place = u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX - 1) + 1;
+        }
+    }
+
+    /// Notes that the request's last byte went to the upstream, if its first one did.
+    pub(crate) fn mark_sent(&mut self, now: Instant) {
+        if self.nanos(Moment::SendBegan).is_some() {
+            self.mark(Moment::SendEnded, now);
+        }
+    }
+
+    /// Notes an answer of our own and the bytes it took.
+    pub(crate) fn local(&mut self, local: &Local<'_>, written: &Chunk, now: Instant) {
+        self.status = local.status;
+        self.details = local_details(local, self.transport_failure);
+        if let Some(flag) = local.flag {
+            self.flags.insert(flag);
+        }
+        self.body_sent = if self.method == Method::Head { 0 } else { local.body.len() as u64 };
+        self.downstream_sent += written.len() as u64;
+        self.response = Some(written.clone());
+        self.mark(Moment::AnswerBegan, now);
+        self.mark(Moment::AnswerEnded, now);
+    }
+
+    /// Notes that the response broke off after its head was sent.
+    pub(crate) fn cut(&mut self, flag: Option<ResponseFlag>) {
+        self.details = match flag {
+            Some(ResponseFlag::UT) => "response_timeout",
+            Some(ResponseFlag::SI) => "stream_idle_timeout",
+            Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol error}",
+            _ => "upstream_reset_after_response_started{connection termination}",
+        };
+        if let Some(flag) = flag {
+            self.flags.insert(flag);
+        }
+    }
+
+    /// Notes that the client went away before it had its answer.
+    pub(crate) fn client_gone(&mut self) {
+        self.flags.insert(ResponseFlag::DC);
+        self.details = "downstream_remote_disconnect";
+    }
+
+    /// Lets go of what it refers to.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.began);
+    }
+
+    fn nanos(&self, moment: Moment) -> Option<u64> {
+        self.moments.get(moment as usize).copied().filter(|nanos| *nanos > 0).map(|nanos| nanos - 1)
+    }
+}
+
+/// Envoy's words (`StreamInfo::ResponseCodeDetails`) for an answer of our own.
+fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static str {
+    match local.flag {
+        None => "direct_response",
+        Some(ResponseFlag::NR) => "route_not_found",
+        Some(ResponseFlag::NC) => "cluster_not_found",
+        Some(ResponseFlag::UH) => "no_healthy_upstream",
+        Some(ResponseFlag::UO) => "upstream_reset_before_response_started{overflow}",
+        Some(ResponseFlag::UF) => ConnectFailure::of(transport_failure).details,
+        Some(ResponseFlag::UC) => "upstream_reset_before_response_started{connection termination}",
+        Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol error}",
+        Some(ResponseFlag::UT) => "response_timeout",
+        Some(ResponseFlag::SI) => "stream_idle_timeout",
+        Some(ResponseFlag::DT) => "request_header_timeout",
+        Some(ResponseFlag::DPE) => match local.status {
+            426 => "low_version",
+            431 => "http1.headers_too_large",
+            _ => "http1.codec_error",
+        },
+        Some(_) => "",
+    }
+}
+
+/// What is said of a connection that could not be made.
+struct ConnectFailure {
+    error: std::io::ErrorKind,
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
+    reason: &'static str,
+    /// `%RESPONSE_CODE_DETAILS%`
+    details: &'static str,
+}
+
+macro_rules! connect_failures {
+    ($($kind:ident = $text:literal,)*) => {
+        const CONNECT_FAILURES: &[ConnectFailure] = &[$(ConnectFailure {
+            error: std::io::ErrorKind::$kind,
+            reason: concat!("delayed connect error: ", $text),
+            details: concat!(
+                "upstream_reset_before_response_started{remote connection failure|delayed connect error: ", $text, "}"
+            ),
+        },)*];
+    };
+}
+
+// The texts of strerror(3), which Envoy prints.
+connect_failures! {
+    ConnectionRefused = "Connection refused",
+    ConnectionReset = "Connection reset by peer",
+    HostUnreachable = "No route to host",
+    NetworkUnreachable = "Network is unreachable",
+    TimedOut = "Connection timed out",
+    PermissionDenied = "Permission denied",
+    AddrNotAvailable = "Cannot assign requested address",
+}
+
+impl ConnectFailure {
+    /// Of its reason; an empty one stands for our own `connect_timeout`.
+    fn of(reason: &str) -> &'static ConnectFailure {
+        const TIMEOUT: ConnectFailure = ConnectFailure {
+            error: std::io::ErrorKind::TimedOut,
+            reason: "",
+            details: "upstream_reset_before_response_started{connection timeout}",
+        };
+        CONNECT_FAILURES.iter().find(|failure| failure.reason == reason).unwrap_or(&TIMEOUT)
+    }
+}
+
+/// `%UPSTREAM_TRANSPORT_FAILURE_REASON%` of what the system said to connect(2).
+pub(crate) fn transport_failure(error: &std::io::Error) -> &'static str {
+    let failure = CONNECT_FAILURES.iter().find(|failure| failure.error == error.kind());
+    failure.map_or("delayed connect error: Input/output error", |failure| failure.reason)
+}
+
+/// A record about to be written down, with what only then is known.
+pub(crate) struct Told<'t> {
+    pub(crate) record: &'t Record,
+    pub(crate) request: Option<Request<'t>>,
+    /// Working memory for matchers.
+    pub(crate) caches: &'t RefCell<Caches>,
+    pub(crate) response: Option<Response<'t>>,
+    pub(crate) now: Instant,
+    /// Nanoseconds from 1970 to `now`.
+    pub(crate) wall_nanos: u64,
+    pub(crate) downstream_local: Option<SocketAddr>,
+    pub(crate) downstream_remote: Option<SocketAddr>,
+    pub(crate) connection_id: u64,
+    pub(crate) listener_name: &'t str,
+    pub(crate) filter_chain_name: &'t str,
+    /// Random bits for `%UNIQUE_ID%`.
+    pub(crate) chance: [u64; 2],
+    /// The status as digits.
+    pub(crate) status_text: [u8; 3],
+}
+
+/// Fields that are for one hop: Envoy takes them off before anything looks.
+const OF_THE_HOP: [&str; 4] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"];
+
+impl Told<'_> {
+    fn request_field(&self, name: &str) -> Option<&[u8]> {
+        let request = self.request.as_ref()?;
+        match name {
+            "" => None,
+            ":method" => Some(request.method_str()),
+            ":path" => Some(request.path()),
+            ":authority" | "host" => Some(request.authority()),
+            ":scheme" => Some(b"http"),
+            name if OF_THE_HOP.contains(&name) => None,
+            name => request.field_named(name.as_bytes()),
+        }
+    }
+
+    fn response_field(&self, name: &str) -> Option<&[u8]> {
+        match name {
+            "" => None,
+            ":status" => (self.record.status > 0).then_some(&self.status_text[..]),
+            name if OF_THE_HOP.contains(&name) => None,
+            name => self.response.as_ref()?.field_named(name.as_bytes()),
+        }
+    }
+
+    /// The client, as far as those before us tell of it: the last address of x-forwarded-for (Envoy, `use_remote_address`
+    /// false and no trusted hops), else the peer's. A told address has no port: 0.
+    fn remote(&self) -> Option<SocketAddr> {
+        let told = self.request_field("x-forwarded-for").and_then(|list| {
+            let last = list.rsplit(|&byte| byte == b',').next()?;
+            std::str::from_utf8(last).ok()?.trim().parse::<IpAddr>().ok()
+        });
+        told.map(|ip| SocketAddr::new(ip, 0)).or(self.downstream_remote)
+    }
+
+    fn path(&self, of: PathSource) -> Option<&[u8]> {
+        let original = || self.request_field("x-envoy-original-path");
+        match of {
+            PathSource::Original => original(),
+            PathSource::Path => self.request_field(":path"),
+            PathSource::Either => original().or_else(|| self.request_field(":path")),
+        }
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        let path = self.path(PathSource::Path)?;
+        let at = path.iter().position(|&byte| byte == b'?')?;
+        Some(&path[at + 1..])
+    }
+
+    fn since_begin(&self, moment: Moment) -> Value<'_> {
+        self.record.nanos(moment).map_or(Value::Absent, |nanos| Value::Number(nanos / NANOS_PER_MS))
+    }
+
+    fn between(&self, from: Moment, to: Moment, unit: Unit) -> Value<'_> {
+        let (Some(from), Some(to)) = (self.record.nanos(from), self.record.nanos(to)) else { return Value::Absent };
+        let Some(nanos) = to.checked_sub(from) else { return Value::Absent };
+        Value::Number(match unit {
+            Unit::Milliseconds => nanos / NANOS_PER_MS,
+            Unit::Microseconds => nanos / 1_000,
+            Unit::Nanoseconds => nanos,
+        })
+    }
+
+    fn grpc_status(&self) -> Value<'_> {
+        let content_type = self.request_field("content-type").unwrap_or_default();
+        let is_grpc = content_type == b"application/grpc" || content_type.starts_with(b"application/grpc+");
+        if !is_grpc {
+            return Value::Absent;
+        }
+        let said = self.response_field("grpc-status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        Value::Number(said.unwrap_or_else(|| grpc_status_of(u64::from(self.record.status))))
+    }
+
+    fn fact(&self, fact: Fact) -> Value<'_> {
+        let record = self.record;
+        let text = |text: &'static str| if text.is_empty() { Value::Absent } else { Value::Text(text.as_bytes()) };
+        let name = |text: &'_ str| -> Option<usize> { (!text.is_empty()).then_some(text.len()) };
+        let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
+        match fact {
+            Fact::Protocol => text("HTTP/1.1"),
+            Fact::UpstreamProtocol if record.nanos(Moment::SendBegan).is_some() => text("HTTP/1.1"),
+            Fact::ResponseCode => Value::Number(u64::from(record.status)),
+            Fact::UpstreamTransportFailureReason => text(record.transport_failure),
+            Fact::ResponseFlags | Fact::ResponseFlagsLong => Value::Flags(record.flags),
+            Fact::BytesReceived => Value::Number(record.body_received),
+            Fact::BytesSent => Value::Number(record.body_sent),
+            Fact::DownstreamWireBytesReceived => Value::Number(record.downstream_received),
+            Fact::DownstreamWireBytesSent => Value::Number(record.downstream_sent),
+            Fact::UpstreamWireBytesReceived => Value::Number(record.upstream_received),
+            Fact::UpstreamWireBytesSent => Value::Number(record.upstream_sent),
+            Fact::Duration => Value::Number(
+                u64::try_from(self.now.saturating_duration_since(record.began).as_millis()).unwrap_or(u64::MAX),
+            ),
+            Fact::RequestDuration => self.since_begin(Moment::RequestEnded),
+            Fact::RequestTxDuration => self.since_begin(Moment::SendEnded),
+            Fact::ResponseDuration => self.since_begin(Moment::ResponseBegan),
+            Fact::ResponseTxDuration => self.between(Moment::ResponseBegan, Moment::AnswerEnded, Unit::Milliseconds),
+            Fact::UpstreamHost
+            | Fact::UpstreamHostName
+            | Fact::UpstreamHostNameWithoutPort
+            | Fact::UpstreamRemoteAddress
+            | Fact::UpstreamRemoteAddressWithoutPort
+            | Fact::UpstreamRemotePort => address(record.upstream),
+            Fact::UpstreamLocalAddress | Fact::UpstreamLocalAddressWithoutPort | Fact::UpstreamLocalPort => {
+                address(record.upstream_local)
+            }
+            Fact::UpstreamCluster => match &record.cluster {
+                Some(cluster) => Value::Text(cluster.config.stat_name.as_bytes()),
+                None => Value::Absent,
+            },
+            Fact::UpstreamClusterRaw => match &record.cluster {
+                Some(cluster) => Value::Text(cluster.config.name.as_bytes()),
+                None => Value::Absent,
+            },
+            Fact::UpstreamRequestAttemptCount => Value::Number(u64::from(record.attempts)),
+            Fact::DownstreamLocalAddress
+            | Fact::DownstreamLocalAddressWithoutPort
+            | Fact::DownstreamLocalPort
+            | Fact::DownstreamDirectLocalAddress
+            | Fact::DownstreamDirectLocalAddressWithoutPort
+            | Fact::DownstreamDirectLocalPort => address(self.downstream_local),
+            Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort => {
+                address(self.remote())
+            }
+            Fact::DownstreamDirectRemoteAddress
+            | Fact::DownstreamDirectRemoteAddressWithoutPort
+            | Fact::DownstreamDirectRemotePort => address(self.downstream_remote),
+            Fact::ConnectionId => Value::Number(self.connection_id),
+            Fact::StreamId => self.request_field("x-request-id").map_or(Value::Absent, Value::Text),
+            Fact::UniqueId => Value::Uuid(uuid_v4(self.chance[0], self.chance[1])),
+            Fact::RouteName => record.route.as_ref().map_or(Value::Absent, |name| Value::Text(name)),
+            Fact::FilterChainName => {
+                name(self.filter_chain_name).map_or(Value::Absent, |_| Value::Text(self.filter_chain_name.as_bytes()))
+            }
+            Fact::ListenerName => Value::Text(self.listener_name.as_bytes()),
+            Fact::QueryParameters => self.query().map_or(Value::Absent, Value::Text),
+            // Only a formatter of local replies has it; to a log it is an empty text.
+            Fact::LocalReplyBody => Value::Text(b""),
+            Fact::AccessLogType => text("DownstreamEnd"),
+            Fact::UpstreamProtocol | Fact::ConnectionTerminationDetails => Value::Absent,
+        }
+    }
+}
+
+const NANOS_PER_MS: u64 = 1_000_000;
+
+impl Values for Told<'_> {
+    fn value(&self, operator: &Operator) -> Value<'_> {
+        match operator {
+            Operator::Header { of, name, otherwise } => {
+                let field = |name: &str| match of {
+                    HeaderSource::Request => self.request_field(name),
+                    HeaderSource::Response => self.response_field(name),
+                };
+                field(name).or_else(|| field(otherwise)).map_or(Value::Absent, Value::Text)
+            }
+            Operator::StartTime(_) => {
+                let since = u64::try_from(self.now.saturating_duration_since(self.record.began).as_nanos());
+                Value::Time(self.wall_nanos.saturating_sub(since.unwrap_or(u64::MAX)))
+            }
+            Operator::EmitTime(_) => Value::Time(self.wall_nanos),
+            Operator::Between(from, to, unit) => self.between(*from, *to, *unit),
+            Operator::QueryParameter(name) => {
+                let mut parameters = self.query().unwrap_or_default().split(|&byte| byte == b'&');
+                let found = parameters.find_map(|parameter| match parameter.iter().position(|&byte| byte == b'=') {
+                    Some(at) if parameter[..at] == *name.as_bytes() => Some(&parameter[at + 1..]),
+                    None if parameter == name.as_bytes() => Some(&b""[..]),
+                    _ => None,
+                });
+                found.map_or(Value::Absent, Value::Text)
+            }
+            Operator::Path { query, of } => match self.path(*of) {
+                None => Value::Absent,
+                Some(path) if *query => Value::Text(path),
+                Some(path) => {
+                    let end = path.iter().position(|&byte| byte == b'?').unwrap_or(path.len());
+                    Value::Text(&path[..end])
+                }
+            },
+            Operator::GrpcStatus(_) => self.grpc_status(),
+            Operator::ResponseCodeDetails { .. } if self.record.details.is_empty() => Value::Absent,
+            Operator::ResponseCodeDetails { .. } => Value::Text(self.record.details.as_bytes()),
+            Operator::Fact(fact) => self.fact(*fact),
+            Operator::Absent => Value::Absent,
+        }
+    }
+
+    fn request_header(&self, name: &str) -> Option<&[u8]> {
+        self.request_field(name)
+    }
+
+    fn request_matches(&self, matcher: &HeaderMatcher) -> bool {
+        self.request.is_some_and(|request| matcher.matches(&Routed(request), &mut self.caches.borrow_mut()))
+    }
+}
