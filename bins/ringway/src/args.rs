@@ -73,8 +73,8 @@ pub(crate) struct Tuning {
     pub(crate) io: Io,
     /// `--io-without`: features of io_uring that are left out.
     pub(crate) io_without: FeatureSet,
-    /// `--balance`.
-    pub(crate) balance: Balance,
+    /// `--balance`; by the number of workers where it is not given.
+    pub(crate) balance: Option<Balance>,
     /// `--spin-us`: how long a worker looks for work before it sleeps, in microseconds.
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
@@ -216,9 +216,10 @@ fn tuning(matches: &ArgMatches) -> Tuning {
         },
         io_without: number(matches, "io-without").unwrap_or_default(),
         balance: match choice(matches, "balance") {
-            "local" => Balance::Local,
-            "exact" => Balance::Exact,
-            _ => Balance::LeastOfTwo,
+            "local" => Some(Balance::Local),
+            "least-of-two" => Some(Balance::LeastOfTwo),
+            "exact" => Some(Balance::Exact),
+            _ => None,
         },
         spin_us: number(matches, "spin-us").unwrap_or(0),
         drain_time: Duration::from_secs(number::<u64>(matches, "drain-time-s").unwrap_or(DRAIN_TIME_S)),
@@ -354,9 +355,10 @@ fn tuning_arguments() -> [Arg; 9] {
             .value_parser(value_parser!(u32).range(0..=SPIN_US_MAX)),
         choices(
             "balance",
-            &["local", "least-of-two", "exact"],
-            "least-of-two",
-            "How connections are shared among workers: as the kernel's hash says, the lighter of two, the lightest of all",
+            &["auto", "local", "least-of-two", "exact"],
+            "auto",
+            "How connections are shared among workers: as the kernel's hash says, the lighter of two, the lightest of all; \
+             auto: exact with up to 4 workers, else least-of-two",
         ),
         option("drain-time-s", "N", "How long what runs may take to finish after SIGTERM, in seconds. Default: 600")
             .value_parser(value_parser!(u64).range(0..=DRAIN_TIME_S_MAX)),
@@ -425,7 +427,7 @@ pub(crate) mod tests {
             assert_eq!(run.source.path.as_deref(), Some(std::path::Path::new("a.yaml")));
             assert_eq!(run.engine.drain_time, Duration::from_secs(600));
             assert_eq!((run.engine.io, run.engine.pin, run.log_level), (Io::Auto, Pin::Auto, Level::Info));
-            assert_eq!(run.engine.balance, Balance::LeastOfTwo);
+            assert_eq!(run.engine.balance, None);
         }
     }
 
@@ -446,11 +448,11 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn balance_is_one_of_three() {
+    fn balance_is_one_of_three_or_none_is_named() {
         for (word, expect) in
             [("local", Balance::Local), ("least-of-two", Balance::LeastOfTwo), ("exact", Balance::Exact)]
         {
-            assert_eq!(run(&format!("-c a --balance {word}")).engine.balance, expect);
+            assert_eq!(run(&format!("-c a --balance {word}")).engine.balance, Some(expect));
         }
     }
 

@@ -223,7 +223,8 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let (name, options) = words.split_first().expect("the caller saw a name");
     let wish = wish(options)?;
     let mut report = Report::default();
-    if wish.io != Some(Kind::Envoy) && !WITHOUT_COMMAND.contains(name) {
+    let built = std::env::var_os("RINGWAY_BIN").is_some();
+    if !built && wish.io != Some(Kind::Envoy) && !WITHOUT_COMMAND.contains(name) {
         report.step("build --release", |skips| ci::cargo(&["build", "--release", "--bin", "ringway"], skips));
     }
     if *name == "all" {

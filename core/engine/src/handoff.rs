@@ -228,7 +228,16 @@ const _: () = assert!(size_of::<HandOff>() <= 16 && align_of::<Load>() >= 64);
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::mpsc;
+
+    use ringway_model::ListenerId;
+    use ringway_runtime::{Generation, IoChoice, Options, Wake, mailbox, run};
+
     use super::*;
+    use crate::limits::Limits;
+    use crate::message::{SocketKey, SocketSeed};
+    use crate::worker::Parts;
 
     #[test]
     fn busy_time_is_followed_by_halves_and_not_looked_at_too_often() {
@@ -242,12 +251,97 @@ mod tests {
         }
     }
 
+    /// A core with worker 0 of two, and with the other's hands on its hand-off queue.
+    fn on_worker<F: Future<Output = ()> + 'static>(work: impl FnOnce(Rc<Worker>, Arc<[Sibling]>) -> F) {
+        let wake = Wake::new().expect("an eventfd");
+        let sibling = |wake: &Arc<Wake>| {
+            let (inbox, handoffs) = mailbox(4, wake);
+            (Sibling { shared: Arc::default(), inbox, stats: Arc::default() }, handoffs)
+        };
+        let ((own, handoffs), (other, _)) = (sibling(&wake), sibling(&Wake::new().expect("an eventfd")));
+        let shared = Arc::clone(&own.shared);
+        let all: Arc<[Sibling]> = [own, other].into();
+        let options = Options { io: IoChoice::Poll, ..Options::default() };
+        let siblings = Arc::clone(&all);
+        let (_, inbox) = mailbox(4, &wake);
+        let parts = Parts {
+            index: 0,
+            word: Generation::new(),
+            inbox,
+            reports: mpsc::channel().0,
+            shared,
+            limits: Limits::default(),
+            siblings: Siblings::new(0, Arc::clone(&all), handoffs, Balance::Exact, Instant::now()),
+            seed: 1,
+        };
+        run(&options, wake, |core, _| work(Worker::new(core, parts), siblings)).expect("poll runs everywhere");
+    }
+
+    fn fresh() -> Detached {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        drop(client);
+        listener.accept().expect("a connection").0.into()
+    }
+
+    fn run_of(group: &Arc<SocketGroup>) -> Rc<Run> {
+        let key = SocketKey::test("127.0.0.1:80");
+        let seed = SocketSeed { key, listener: ListenerId(0), exact: true, stats: Arc::default(), socket: None };
+        Run::new(seed, Arc::clone(group))
+    }
+
+    /// A worker that is late may hand a connection over long after the others have closed their sockets.
     #[test]
-    fn a_group_is_left_by_all() {
-        let group = SocketGroup::new(2);
-        group.accepting.fetch_sub(1, Ordering::AcqRel);
-        assert!(!group.have_all_left());
-        group.accepting.fetch_sub(1, Ordering::AcqRel);
-        assert!(group.have_all_left());
+    fn a_run_outlives_the_last_handoff_of_its_group() {
+        on_worker(|worker, all| async move {
+            let group = SocketGroup::new(2);
+            let run = run_of(&group);
+            worker.run_began(&run);
+            let left = Rc::new(Cell::new(false));
+            worker.core.spawn("leave", {
+                let (worker, left) = (Rc::clone(&worker), Rc::clone(&left));
+                async move {
+                    leave(&worker, &run).await;
+                    worker.run_ended(&run);
+                    left.set(true);
+                }
+            });
+            for _ in 0..3 {
+                worker.core.yield_now().await;
+                all[0].inbox.wake().wake();
+            }
+            assert!(!left.get() && worker.run_of(&group).is_some(), "the other may still hand over");
+            let sent = all[0].inbox.try_send(HandOff { connection: fresh(), group: Arc::clone(&group) });
+            assert!(sent.is_ok());
+            all[0].shared.load.under_way.fetch_add(1, Ordering::Relaxed);
+            group.accepting.fetch_sub(1, Ordering::AcqRel);
+            all[0].inbox.wake().wake();
+            while !left.get() {
+                worker.core.yield_now().await;
+            }
+            assert!(worker.run_of(&group).is_none());
+            assert_eq!((all[0].shared.taken_over.value(), all[0].shared.load.total()), (1, 0));
+        });
+    }
+
+    /// Ten connections come at once to a worker that has some already, the other has none and takes none of them yet.
+    #[test]
+    fn a_burst_spreads_and_a_full_queue_keeps_the_rest() {
+        for (own, max, handed_over, kept_full) in [(0, 100, 0, 0), (2, 100, 2, 0), (8, 100, 4, 6), (8, 3, 3, 0)] {
+            on_worker(move |worker, all| async move {
+                let run = run_of(&SocketGroup::new(2));
+                all[0].shared.load.set_connections(own);
+                let now = worker.core.now();
+                let kept = (0..10).filter(|_| worker.siblings.offer(fresh(), &run, now, max).is_some()).count();
+                assert_eq!(kept as u64, 10 - handed_over);
+                // Those on their way count at once.
+                assert_eq!(u64::from(all[1].shared.load.total()), handed_over);
+                assert_eq!(all[0].shared.handed_over.value(), handed_over);
+                assert_eq!(
+                    (all[0].shared.kept_full.value(), run.stats.downstream_cx_kept_full.value()),
+                    (kept_full, kept_full)
+                );
+            });
+        }
     }
 }

@@ -6,17 +6,28 @@
 //! reads a clock or a load by itself.
 
 /// `--balance`: how connections are shared among the workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Balance {
     /// As the kernel's hash says.
     Local,
     /// The lighter of the worker that accepted and one other, which rotates.
-    #[default]
     LeastOfTwo,
     /// The lightest of all (Envoy: `connection_balance_config.exact_balance`). Every accept reads every worker's line:
     /// for few workers, or connections that stay.
     Exact,
 }
+
+impl Balance {
+    /// What so many workers use where nobody says otherwise: exact as long as that costs no more than asking one.
+    #[must_use]
+    pub fn for_workers(workers: usize) -> Balance {
+        if workers <= EXACT_WORKERS_MAX { Balance::Exact } else { Balance::LeastOfTwo }
+    }
+}
+
+/// Up to so many workers exact balance costs what the lighter of two costs (measured: decision 7), and of as many connections
+/// as workers it leaves none without.
+const EXACT_WORKERS_MAX: usize = 4;
 
 /// What a worker has to carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +89,13 @@ mod tests {
     fn check(balance: Balance, turn: usize, weights: &[(u32, u32)], expect: Option<usize>) {
         let weight = |at: usize| Weight { connections: weights[at].0, busy: weights[at].1 };
         assert_eq!(lighter(balance, 0, weights.len(), turn, MAX, weight), expect, "{balance:?} {turn} {weights:?}");
+    }
+
+    #[test]
+    fn few_workers_are_balanced_exactly() {
+        for (workers, expect) in [(1, Balance::Exact), (4, Balance::Exact), (5, Balance::LeastOfTwo)] {
+            assert_eq!(Balance::for_workers(workers), expect);
+        }
     }
 
     #[test]

@@ -87,6 +87,12 @@ pub(crate) struct SocketKey {
 }
 
 impl SocketKey {
+    /// The key of an address alone.
+    #[cfg(test)]
+    pub(crate) fn test(address: &str) -> Self {
+        Self { address: address.parse().expect("an address"), name: None }
+    }
+
     pub(crate) fn of(listener: &Listener) -> Self {
         let name = (listener.address.port() == 0).then(|| listener.name.clone());
         Self { address: listener.address, name }

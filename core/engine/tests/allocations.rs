@@ -230,7 +230,7 @@ fn check(io: IoChoice, access_logs: Vec<AccessLog>) {
         workers: vec![None],
         runtime: runtime::Options { io, ..runtime::Options::default() },
         drain_time: Duration::from_secs(1),
-        balance: ringway_engine::Balance::default(),
+        balance: ringway_engine::Balance::for_workers(1),
         registry: Registry::new(1),
         limits: Limits::default(),
         logs: Box::new(logs.clone()),

@@ -72,7 +72,7 @@ const WAYS: &[Way] = &[
     },
     Way {
         name: "one request each 300 ms",
-        requests: 12,
+        requests: 40,
         per_connection: FOR_EVER,
         burst: 1,
         pause: Duration::from_millis(300),
