@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use ringway_engine::Balance;
-use ringway_runtime::FeatureSet;
 pub(crate) use ringway_runtime::cpus::Pin;
+use ringway_runtime::{FeatureSet, IoChoice};
 
 use crate::access_log::Flush;
 use crate::doctor::Doctor;
@@ -69,8 +69,8 @@ pub(crate) struct Tuning {
     pub(crate) pin: Pin,
     /// `--housekeeping-cpus`: where the control and admin threads run.
     pub(crate) housekeeping_cpus: Option<String>,
-    /// `--io`.
-    pub(crate) io: Io,
+    /// `--io`: how workers talk to the kernel.
+    pub(crate) io: IoChoice,
     /// `--io-without`: features of io_uring that are left out.
     pub(crate) io_without: FeatureSet,
     /// `--balance`; by the number of workers where it is not given.
@@ -81,17 +81,6 @@ pub(crate) struct Tuning {
     pub(crate) drain_time: Duration,
     /// `--file-flush-interval-msec`, `--file-flush-min-size-kb`.
     pub(crate) log_flush: Flush,
-}
-
-/// `--io`: how workers talk to the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Io {
-    /// A ring where the kernel grants one, else readiness.
-    Auto,
-    /// io_uring, or an error.
-    Ring,
-    /// epoll.
-    Poll,
 }
 
 /// The options of `demo`.
@@ -209,11 +198,7 @@ fn tuning(matches: &ArgMatches) -> Tuning {
             _ => Pin::Auto,
         },
         housekeeping_cpus: matches.get_one("housekeeping-cpus").cloned(),
-        io: match choice(matches, "io") {
-            "ring" => Io::Ring,
-            "poll" => Io::Poll,
-            _ => Io::Auto,
-        },
+        io: number(matches, "io").unwrap_or_default(),
         io_without: number(matches, "io-without").unwrap_or_default(),
         balance: match choice(matches, "balance") {
             "local" => Some(Balance::Local),
@@ -347,7 +332,13 @@ fn tuning_arguments() -> [Arg; 9] {
             "Tie workers to their CPUs: auto does with --cpus, and where the CPUs are this process's alone",
         ),
         option("housekeeping-cpus", "LIST", "Where the control, admin and log threads run"),
-        choices("io", &["auto", "ring", "poll"], "auto", "How workers talk to the kernel: io_uring, or epoll"),
+        option(
+            "io",
+            "auto|ring|poll",
+            "How workers talk to the kernel: io_uring, or epoll; auto: the first that works",
+        )
+        .value_parser(|word: &str| word.parse::<IoChoice>())
+        .default_value("auto"),
         option("io-without", "LIST", "Features of io_uring to leave out, though the kernel may have them")
             .value_parser(|list: &str| list.parse::<FeatureSet>())
             .hide_short_help(true),
@@ -426,7 +417,7 @@ pub(crate) mod tests {
             let run = run(line);
             assert_eq!(run.source.path.as_deref(), Some(std::path::Path::new("a.yaml")));
             assert_eq!(run.engine.drain_time, Duration::from_secs(600));
-            assert_eq!((run.engine.io, run.engine.pin, run.log_level), (Io::Auto, Pin::Auto, Level::Info));
+            assert_eq!((run.engine.io, run.engine.pin, run.log_level), (IoChoice::Auto, Pin::Auto, Level::Info));
             assert_eq!(run.engine.balance, None);
         }
     }
@@ -464,7 +455,7 @@ pub(crate) mod tests {
         assert!(matches!(read("demo"), Ok(Command::Demo(Demo { port: 10_000, self_test: false, .. }))));
         assert!(matches!(
             read("demo --port 0 --self-test --io poll"),
-            Ok(Command::Demo(Demo { port: 0, self_test: true, engine: Tuning { io: Io::Poll, .. } }))
+            Ok(Command::Demo(Demo { port: 0, self_test: true, engine: Tuning { io: IoChoice::Poll, .. } }))
         ));
     }
 

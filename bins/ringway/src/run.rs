@@ -12,12 +12,12 @@ use std::{fs, io, thread};
 use ringway_control_client::FileWatch;
 use ringway_engine::{Balance, Engine, Limits};
 use ringway_observe::Registry;
-use ringway_runtime::{IoChoice, IoReport};
+use ringway_runtime::IoReport;
 
 use crate::STACK_SIZE;
 use crate::access_log::LogThread;
 use crate::admin::{self, Context};
-use crate::args::{Io, Run, Tuning};
+use crate::args::{Run, Tuning};
 use crate::command::{COMMANDS_MAX, Command};
 use crate::control::Control;
 use crate::load::Loader;
@@ -169,11 +169,7 @@ fn descriptors_line(descriptors: u64, clients: usize) -> String {
 /// The runtime's part of the options.
 pub(crate) fn runtime_options(tuning: &Tuning) -> ringway_runtime::Options {
     ringway_runtime::Options {
-        io: match tuning.io {
-            Io::Auto => IoChoice::Auto,
-            Io::Ring => IoChoice::Ring,
-            Io::Poll => IoChoice::Poll,
-        },
+        io: tuning.io,
         spin_us: tuning.spin_us,
         features_denied: tuning.io_without,
         ..Default::default()
@@ -274,7 +270,7 @@ fn command_line(options: &Run) -> serde_json::Value {
             Some(Balance::LeastOfTwo) => "least-of-two",
             Some(Balance::Exact) => "exact",
         },
-        "io": format!("{:?}", tuning.io).to_lowercase(),
+        "io": tuning.io.to_string(),
         "io_without": tuning.io_without.to_string(),
         "pin": format!("{:?}", tuning.pin).to_lowercase(),
         "spin_us": tuning.spin_us,

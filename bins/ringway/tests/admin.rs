@@ -6,7 +6,7 @@ use common::client::Client;
 use common::config::Config;
 use common::origin::Origin;
 use common::process::Proxy;
-use common::{on_each_driver, wait_for};
+use common::{driver, on_each_driver, wait_for};
 
 fn start(origin: &Origin) -> Proxy {
     let breakers = "circuit_breakers: {thresholds: [{max_connections: 7}]}";
@@ -191,7 +191,7 @@ fn workers_are_shown() {
         for (index, worker) in workers.iter().enumerate() {
             assert_eq!(worker["worker"], index);
             assert_eq!(worker["generation"], 1);
-            assert_eq!(worker["io"]["driver"], io);
+            assert_eq!(worker["io"]["driver"], driver(io));
             let figures = &worker["loop"];
             for figure in
                 ["turns", "chunks_total", "chunks_free", "stalls", "wall_ns", "cpu_ns", "busy_ns", "turn_ns_max"]

@@ -5,9 +5,9 @@ mod common;
 use std::net::TcpListener;
 
 use common::config::Config;
-use common::on_each_driver;
 use common::origin::Origin;
 use common::process::{Proxy, TempDir, run};
+use common::{driver, on_each_driver};
 
 #[test]
 fn sigterm_fails_ready_at_once_and_lets_what_runs_finish() {
@@ -133,7 +133,7 @@ fn the_start_says_which_io_level_is_active_and_why() {
         let output = run(&["-c", &file, "--io", io, "--mode", "init_only", "--disable-hot-restart"]);
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{log}");
-        assert!(log.contains(&format!("][info] io {io}")), "{log}");
+        assert!(log.contains(&format!("][info] io {}", driver(io))), "{log}");
     });
 }
 

@@ -388,8 +388,8 @@ impl Inner {
         }
         self.settle_received();
         self.flush_all();
-        self.rearm_starved();
-        let busy = timers_left || !self.executor.is_idle() || !self.flush.borrow().is_empty();
+        let starved_left = self.rearm_starved();
+        let busy = timers_left || starved_left || !self.executor.is_idle() || !self.flush.borrow().is_empty();
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {

@@ -264,13 +264,15 @@ impl Inner {
         }
     }
 
-    /// Arms the oldest of those that found no chunk, as far as there are chunks.
+    /// Arms the oldest of those that found no chunk, as far as there are chunks. Says whether there were more of them than chunks:
+    /// those that are armed now may have nothing to receive, so the others are not to wait for them.
     #[inline]
-    pub(crate) fn rearm_starved(&self) {
+    pub(crate) fn rearm_starved(&self) -> bool {
         if self.starved.borrow().is_empty() {
-            return;
+            return false;
         }
-        let mut chunks = self.pools.chunks_free();
+        let chunks_free = self.pools.chunks_free();
+        let mut chunks = chunks_free;
         while chunks > 0 {
             let Some(index) = self.starved.borrow_mut().pop_front() else { break };
             let socket = self.sockets.get(index).expect("listed slots exist");
@@ -280,5 +282,6 @@ impl Inner {
                 chunks -= 1;
             }
         }
+        chunks_free > 0 && !self.starved.borrow().is_empty()
     }
 }

@@ -36,6 +36,18 @@ impl FromStr for IoChoice {
     }
 }
 
+impl fmt::Display for IoChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IoChoice::Auto => f.write_str("auto"),
+            IoChoice::Ring => f.write_str("ring"),
+            IoChoice::Poll => f.write_str("poll"),
+            #[cfg(feature = "fault")]
+            IoChoice::Fault(seed) => write!(f, "fault:{seed}"),
+        }
+    }
+}
+
 /// What a core runs on. Its `Display` is the start-up line.
 #[derive(Clone, Debug)]
 pub struct IoReport {

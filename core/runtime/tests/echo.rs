@@ -2,6 +2,11 @@
 
 mod support;
 
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
 use ringway_runtime::{Core, Options};
 use support::*;
 
@@ -39,4 +44,43 @@ fn messages_larger_than_all_initial_chunks() {
 #[test]
 fn spinning_before_sleep() {
     check(Options { spin_us: 50, ..Options::default() }, &[1, 1000, 100_000]);
+}
+
+/// More receives are armed in one turn than the submission queue holds; those that complete while it is emptied are not slept over.
+#[test]
+fn what_completes_while_the_queue_overflows_is_seen() {
+    let options = Options { sq_entries: 8, ..Options::default() };
+    each_driver_with(options, |core: Core| async move {
+        let mut ends = Vec::new();
+        for i in 0..30 {
+            let (near, far) = pair(&core).await;
+            if i < 4 {
+                near.send(core.chunk(b"!"));
+                near.flushed().await.expect("an open socket");
+            }
+            ends.push((near, far));
+        }
+        turns(&core, 20).await;
+        // (readers that are done, who waits for them)
+        let done = Rc::new((Cell::new(0), RefCell::new(None::<Waker>)));
+        let (nears, fars): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+        for far in fars {
+            let done = done.clone();
+            core.spawn("reader", async move {
+                if let Ok(Some(_)) = far.recv().await {
+                    done.0.set(done.0.get() + 1);
+                    if let Some(waker) = done.1.borrow_mut().take() {
+                        waker.wake();
+                    }
+                }
+            });
+        }
+        // Nothing but the completions wakes this core.
+        poll_fn(|cx| {
+            done.1.replace(Some(cx.waker().clone()));
+            if done.0.get() == 4 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        drop(nears);
+    });
 }

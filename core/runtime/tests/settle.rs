@@ -86,3 +86,34 @@ fn settled_bytes_leave_their_chunk() {
         assert_eq!(&*kept, b"k");
     });
 }
+
+/// Sockets that found no chunk and have nothing to receive stand before one that has: it is served all the same, with nothing else
+/// to wake the core.
+#[test]
+fn a_starved_socket_behind_idle_ones_is_served() {
+    let options = Options { chunks_initial: 2, chunks_max: 2, ..Options::default() };
+    each_driver_with(options, |core: Core| async move {
+        let mut holders = Vec::new();
+        let mut ends = Vec::new();
+        for _ in 0..2 {
+            holders.push(pair(&core).await);
+        }
+        for _ in 0..7 {
+            ends.push(pair(&core).await);
+        }
+        let mut held = Vec::new();
+        for (near, far) in &holders {
+            near.send(core.chunk(b"!"));
+            held.push(far.recv().await.expect("no error").expect("bytes"));
+        }
+        // There is no chunk left: each receive is told so, the one with bytes last.
+        for (_, far) in &ends {
+            assert!(std::future::poll_fn(|cx| std::task::Poll::Ready(far.poll_watch(cx))).await.is_pending());
+            turns(&core, 2).await;
+        }
+        ends[6].0.send(core.chunk(b"late"));
+        turns(&core, 10).await;
+        drop(held);
+        assert_eq!(recv_exact(&ends[6].1, 4).await, b"late");
+    });
+}

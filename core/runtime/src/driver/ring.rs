@@ -167,24 +167,26 @@ impl RingDriver {
         true
     }
 
+    /// Says whether it entered the kernel: completions that were taken then may have made tasks ready.
     #[inline]
-    fn move_backlog(&self, inner: &Inner) {
-        if !self.backlog.borrow().is_empty() {
-            self.move_some_backlog(inner);
-        }
+    fn move_backlog(&self, inner: &Inner) -> bool {
+        !self.backlog.borrow().is_empty() && self.move_some_backlog(inner)
     }
 
     #[cold]
-    fn move_some_backlog(&self, inner: &Inner) {
+    fn move_some_backlog(&self, inner: &Inner) -> bool {
+        let mut entered = false;
         while !self.backlog.borrow().is_empty() {
             if self.queued.get() == self.queue_size {
                 self.submit(inner, 0, None);
+                entered = true;
             }
             let Some(entry) = self.backlog.borrow_mut().pop_front() else { break };
             if !self.try_push(&entry) {
                 self.backlog.borrow_mut().push_front(entry);
             }
         }
+        entered
     }
 
     /// One io_uring_enter(2).
@@ -236,10 +238,10 @@ impl RingDriver {
     /// Submits, waits unless something is due, and takes what has completed.
     #[inline]
     pub(crate) fn enter(&self, inner: &Inner, timeout: Option<Duration>) {
-        self.move_backlog(inner);
+        let entered = self.move_backlog(inner);
         // Chunks that come home with these sends may have takers.
         let awaited = !inner.starved.borrow().is_empty() && !self.sending.borrow().is_empty();
-        let urgent = self.urgent.replace(false) || awaited;
+        let urgent = self.urgent.replace(false) || awaited || entered;
         if urgent || timeout == Some(Duration::ZERO) {
             // A busy turn that has nothing for the kernel, nor the kernel for it, stays out of it.
             if self.queued.get() > 0 || self.kernel.has_work() || !self.kernel.is_empty() {
