@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::command::Command;
+
 /// The longest head; a regular expression in a query is the longest thing that anybody sends.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -48,6 +50,8 @@ pub(crate) struct Response {
     pub(crate) content_type: &'static str,
     /// The body.
     pub(crate) body: String,
+    /// What is done once the answer is written: a process that ends first would leave its client without one.
+    pub(crate) then: Option<Command>,
 }
 
 /// `content-type` of plain text, as Envoy writes it.
@@ -56,12 +60,12 @@ const TEXT: &str = "text/plain; charset=UTF-8";
 impl Response {
     /// Plain text.
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Response {
-        Response { status, content_type: TEXT, body: body.into() }
+        Response { status, content_type: TEXT, body: body.into(), then: None }
     }
 
     /// JSON, indented.
     pub(crate) fn json(value: &serde_json::Value) -> Response {
-        Response { status: 200, content_type: "application/json", body: format!("{value:#}\n") }
+        Response { status: 200, content_type: "application/json", body: format!("{value:#}\n"), then: None }
     }
 }
 

@@ -225,7 +225,12 @@ fn serve(mut stream: TcpStream, context: &Context) {
         Err(Some(refusal)) => (refusal, true),
         Err(None) => return,
     };
-    if http::write(&mut stream, &response, with_body).is_ok() {
+    let written = http::write(&mut stream, &response, with_body);
+    if let Some(command) = response.then {
+        // Waits for its turn: this thread has nothing else to do. An error means that the control thread has ended.
+        let _ = context.commands.send(command);
+    }
+    if written.is_ok() {
         // The client's last bytes are taken before the socket closes: a reset could overtake our answer.
         let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read(&mut [0; 256]));
     }

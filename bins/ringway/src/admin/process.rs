@@ -87,8 +87,8 @@ pub(crate) fn drain_listeners(context: &Context, request: &Request) -> Response 
 }
 
 /// `/quitquitquit`.
-pub(crate) fn quit(context: &Context, _: &Request) -> Response {
-    command(context, Command::Stop)
+pub(crate) fn quit(_: &Context, _: &Request) -> Response {
+    Response { then: Some(Command::Stop), ..Response::text(200, "OK\n") }
 }
 
 fn command(context: &Context, command: Command) -> Response {

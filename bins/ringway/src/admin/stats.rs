@@ -93,7 +93,7 @@ pub(crate) fn stats(context: &Context, request: &Request) -> Response {
                 let _ = write!(body, "{{\"name\":{name},\"value\":{value}}}");
             });
             let body = format!("{{\"stats\":[{body}]}}");
-            Response { status: 200, content_type: "application/json", body }
+            Response { status: 200, content_type: "application/json", body, then: None }
         }
         "prometheus" => prometheus(context, request),
         _ => Response::text(400, "usage: /stats?format=(text|json|prometheus)\n"),
@@ -133,7 +133,7 @@ pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
         }
     }
     histograms_prometheus(context, &filter, &mut body);
-    Response { status: 200, content_type: exposition::CONTENT_TYPE, body }
+    Response { status: 200, content_type: exposition::CONTENT_TYPE, body, then: None }
 }
 
 fn row_kind(row: &str) -> Kind {
