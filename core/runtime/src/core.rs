@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::block::BlockMut;
@@ -25,6 +25,7 @@ use crate::driver::Driver;
 use crate::executor::{Executor, YieldNow};
 use crate::feature::FeatureSet;
 use crate::listener::{Listener, Listeners};
+use crate::mail::Mail;
 use crate::meter::Meter;
 use crate::pool::Pools;
 use crate::pooled::Pooled;
@@ -100,31 +101,6 @@ impl Options {
         assert!((1..=1 << 24).contains(&self.bulk_size), "a bulk buffer has a size");
         assert!((1..=1024).contains(&self.pieces_per_send_max), "IOV_MAX");
         assert!((8..=32768).contains(&self.sq_entries) && (8..=65536).contains(&self.cq_entries));
-    }
-}
-
-/// Wakers of tasks that wait for other threads: at mailboxes, and for `Core::woken`.
-#[derive(Default)]
-pub(crate) struct Mail {
-    wakers: RefCell<Vec<Waker>>,
-    woken: Cell<u64>,
-}
-
-impl Mail {
-    /// Remembers a waker until the next wake; one task is remembered once.
-    pub(crate) fn register(&self, waker: &Waker) {
-        let mut wakers = self.wakers.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-    }
-
-    /// Wakes all: they are few, and other threads speak seldom.
-    fn wake_all(&self) {
-        self.woken.set(self.woken.get() + 1);
-        while let Some(waker) = { self.wakers.borrow_mut().pop() } {
-            waker.wake();
-        }
     }
 }
 

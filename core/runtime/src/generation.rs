@@ -3,9 +3,10 @@
 //! It never says what the configuration is; it only grows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, Ordering};
 
 /// A shared, growing number with one writer; it has a cache line of its own, which readers keep until it changes.
 #[derive(Clone, Debug, Default)]

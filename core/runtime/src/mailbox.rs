@@ -7,9 +7,8 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use crossbeam_queue::ArrayQueue;
-
 use crate::core::Core;
+use crate::sync::ArrayQueue;
 use crate::wake::Wake;
 
 /// A mailbox for at most `capacity` messages, to the core that `wake` wakes.

@@ -5,7 +5,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_void, socklen_t};
 
@@ -29,18 +29,21 @@ fn owned(fd: c_int) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+/// An eventfd(2).
+pub(crate) type Event = OwnedFd;
+
+pub(crate) fn eventfd() -> io::Result<Event> {
     // SAFETY: no memory is passed.
     check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(owned)
 }
 
-pub(crate) fn eventfd_write(fd: BorrowedFd<'_>) {
+pub(crate) fn eventfd_write(fd: &Event) {
     let one = 1u64;
     // SAFETY: eight bytes from a local. A full counter (EAGAIN) is as good as a written one.
     let _ = unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
 }
 
-pub(crate) fn eventfd_drain(fd: BorrowedFd<'_>) {
+pub(crate) fn eventfd_drain(fd: &Event) {
     let mut count = 0u64;
     // SAFETY: eight bytes into a local. Nothing to read (EAGAIN) is fine.
     let _ = unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), 8) };

@@ -4,16 +4,15 @@
 //! SeqCst fences order "flag set, then sleeping read" against "sleeping set, then flag read": one of the two sees the other.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering, fence};
 
+use crate::sync::{AtomicBool, Ordering, fence};
 use crate::sys;
 
 /// Wakes one core from any thread. `Send + Sync`.
 #[derive(Debug)]
 pub struct Wake {
-    event: OwnedFd,
+    event: sys::Event,
     sleeping: AtomicBool,
     pending: AtomicBool,
 }
@@ -29,7 +28,7 @@ impl Wake {
         self.pending.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) && self.sleeping.swap(false, Ordering::Relaxed) {
-            sys::eventfd_write(self.event.as_fd());
+            sys::eventfd_write(&self.event);
         }
     }
 
@@ -63,7 +62,7 @@ impl Wake {
         self.pending.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn event(&self) -> BorrowedFd<'_> {
-        self.event.as_fd()
+    pub(crate) fn event(&self) -> &sys::Event {
+        &self.event
     }
 }
