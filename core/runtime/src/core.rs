@@ -259,7 +259,7 @@ where
         executor: Executor::new(),
         meter: Meter::new(options.stall_budget, ns),
         spin: Spin::new(Duration::from_micros(u64::from(options.spin_us))),
-        wheel: Wheel::new(now),
+        wheel: Wheel::new(now, ns),
         sockets: Sockets::new(),
         listeners: Listeners::default(),
         mail: Mail::default(),
@@ -354,7 +354,7 @@ impl Inner {
             self.listeners.retry_all();
             self.mail.wake_all();
         }
-        let timers_left = self.wheel.advance(began);
+        let timers_left = self.wheel.advance(ns);
         if began >= housekeeper.at {
             housekeeper.look(self);
         }
@@ -370,7 +370,7 @@ impl Inner {
             Some(Duration::ZERO)
         } else {
             let until_shrink = self.pools.could_shrink().then(|| housekeeper.at.saturating_duration_since(began));
-            match (self.wheel.until_due(began), until_shrink) {
+            match (self.wheel.until_due(ns), until_shrink) {
                 (Some(due), Some(shrink)) => Some(due.min(shrink)),
                 (due, shrink) => due.or(shrink),
             }

@@ -20,6 +20,10 @@ const SLOTS: usize = 1 << SLOT_BITS;
 /// Beyond this many ticks ahead an entry is put in early and moved on when it comes up.
 const TICKS_MAX: u64 = 1 << (SLOT_BITS * LEVELS as u32);
 const NIL: u32 = u32::MAX;
+/// A tick in the nanoseconds of the loop's clock.
+const TICK_NS: u64 = 1_000_000;
+/// No time of the loop's clock.
+const NEVER: u64 = u64::MAX;
 /// Entries that one turn looks at, so that ten thousand idle timeouts at one instant do not hold up the traffic.
 const FIRED_PER_TURN_MAX: usize = 4096;
 
@@ -56,16 +60,20 @@ struct State {
 /// The timers of one core.
 pub(crate) struct Wheel {
     start: Instant,
-    /// Nothing is due before; `None` when the wheel is empty. It may be too early (an entry has left), never too late.
-    due: Cell<Option<Instant>>,
+    /// The same instant on the loop's clock, whose nanoseconds are what each turn compares.
+    start_ns: u64,
+    /// Nothing is due before; `NEVER` when the wheel is empty. It may be too early (an entry has left), never too late.
+    due_ns: Cell<u64>,
     state: Leaf<State>,
 }
 
 impl Wheel {
-    pub(crate) fn new(start: Instant) -> Wheel {
+    /// An empty wheel that begins at `start`, which is `start_ns` on the loop's clock.
+    pub(crate) fn new(start: Instant, start_ns: u64) -> Wheel {
         Wheel {
             start,
-            due: Cell::new(None),
+            start_ns,
+            due_ns: Cell::new(NEVER),
             state: Leaf::new(State {
                 slots: Vec::new(),
                 free: NIL,
@@ -74,12 +82,6 @@ impl Wheel {
                 elapsed: 0,
             }),
         }
-    }
-
-    /// The tick that has begun at `at`.
-    fn tick_floor(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.start);
-        since.as_secs() * 1000 + u64::from(since.subsec_millis())
     }
 
     /// The first tick that begins at or after `at`.
@@ -92,19 +94,23 @@ impl Wheel {
         self.start + Duration::from_millis(tick)
     }
 
-    /// Serves what is due at `now`. Says whether it left something for the next turn.
+    /// Remembers when the wheel wants to be served next.
+    fn wants(&self, next: Option<(usize, usize, u64)>) {
+        self.due_ns.set(next.map_or(NEVER, |(_, _, tick)| self.start_ns.saturating_add(tick.saturating_mul(TICK_NS))));
+    }
+
+    /// Serves what is due at `now`, on the loop's clock. Says whether it left something for the next turn.
     #[inline]
-    pub(crate) fn advance(&self, now: Instant) -> bool {
-        match self.due.get() {
-            Some(due) if due <= now => {
-                let left = self.advance_to(self.tick_floor(now));
-                // SAFETY: plain fields.
-                let next = unsafe { self.state.with(|state| state.next_due()) };
-                self.due.set(next.map(|(_, _, tick)| self.begin_of(tick)));
-                left
-            }
-            _ => false,
-        }
+    pub(crate) fn advance(&self, now: u64) -> bool {
+        self.due_ns.get() <= now && self.serve(now)
+    }
+
+    #[cold]
+    fn serve(&self, now: u64) -> bool {
+        let left = self.advance_to(now.saturating_sub(self.start_ns) / TICK_NS);
+        // SAFETY: plain fields.
+        self.wants(unsafe { self.state.with(|state| state.next_due()) });
+        left
     }
 
     fn advance_to(&self, tick: u64) -> bool {
@@ -131,10 +137,11 @@ impl Wheel {
         true
     }
 
-    /// How long from `now` until the wheel wants to be served; `None` when it is empty.
+    /// How long from `now`, on the loop's clock, until the wheel wants to be served; `None` when it is empty.
     #[inline]
-    pub(crate) fn until_due(&self, now: Instant) -> Option<Duration> {
-        self.due.get().map(|due| due.saturating_duration_since(now))
+    pub(crate) fn until_due(&self, now: u64) -> Option<Duration> {
+        let due = self.due_ns.get();
+        (due != NEVER).then(|| Duration::from_nanos(due.saturating_sub(now)))
     }
 
     fn insert(&self) -> u32 {
@@ -205,7 +212,7 @@ impl Wheel {
                 state.next_due()
             })
         };
-        self.due.set(next.map(|(_, _, tick)| self.begin_of(tick)));
+        self.wants(next);
     }
 }
 
@@ -388,6 +395,9 @@ mod tests {
 
     use super::*;
 
+    /// Where the loop's clock stands when a wheel begins.
+    const BEGIN: u64 = 123_456_789;
+
     struct Count(AtomicU64);
 
     impl Wake for Count {
@@ -412,7 +422,8 @@ mod tests {
     fn check(steps: &[Step]) {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let wheel = Wheel::new(start);
+        let wheel = Wheel::new(start, BEGIN);
+        let ns = |ms: u64| BEGIN + ms * TICK_NS;
         let counts = [0, 1].map(|_| Arc::new(Count(AtomicU64::new(0))));
         for _ in &counts {
             wheel.insert();
@@ -431,14 +442,14 @@ mod tests {
                 To(ms, expect) => {
                     let before = [0, 1].map(|i: usize| counts[i].0.load(Ordering::Relaxed));
                     now = ms;
-                    while wheel.advance(at(ms)) {}
+                    while wheel.advance(ns(ms)) {}
                     for (i, before) in (0..).zip(before) {
                         let woken = counts[i as usize].0.load(Ordering::Relaxed) - before;
                         assert_eq!(woken, u64::from(expect.contains(&i)), "step {n}: timer {i} at {ms} ms");
                     }
                 }
                 Due(expect) => {
-                    let due = wheel.until_due(at(now)).map(|wait| now + wait.as_millis() as u64);
+                    let due = wheel.until_due(ns(now)).map(|wait| now + wait.as_millis() as u64);
                     let fits = match (due, expect) {
                         (Some(due), Some((first, last))) => (first..=last).contains(&due),
                         (due, expect) => due.is_none() && expect.is_none(),

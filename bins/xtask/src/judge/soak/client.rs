@@ -23,6 +23,8 @@ const STAY_MAX: usize = 40;
 const PIPELINE_MAX: usize = 6;
 /// Between two requests of a visit, at most, and between two visits.
 const THINK_MAX: usize = 90;
+/// A slow sender's pieces of one body, some milliseconds apart: well within [`REQUEST_MAX`].
+const SLOW_PIECES_MAX: usize = 2_000;
 /// How long a write waits before it looks whether an answer came instead.
 const WRITE_TURN: Duration = Duration::from_millis(50);
 
@@ -275,7 +277,9 @@ impl Visit<'_, '_> {
                 write(stream, &[byte], begun)?;
                 pause(Duration::from_millis(1));
             }
-            for piece in body.chunks(1 + self.chance.below(3_000)) {
+            // Large bodies in larger pieces: else one byte each 3 ms may take longer than any request may.
+            let piece_size = (1 + self.chance.below(3_000)).max(body.len() / SLOW_PIECES_MAX);
+            for piece in body.chunks(piece_size) {
                 match write(stream, piece, begun)? {
                     Sent::Whole => pause(Duration::from_millis(3)),
                     other => return Ok(other),
