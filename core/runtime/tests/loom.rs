@@ -166,9 +166,16 @@ fn receive(wake: &Wake, mut poll: impl FnMut(&Core, &mut Context<'_>) -> Poll<()
     }
 }
 
+/// All interleavings of these take minutes, three preemptions take seconds. LOOM_MAX_PREEMPTIONS sets another bound.
+fn check(run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(3));
+    model.check(run);
+}
+
 #[test]
 fn two_senders_and_a_core_that_sleeps() {
-    loom::model(|| {
+    check(|| {
         let wake = Wake::new().expect("a stand-in");
         let (sender, inbox) = mailbox::<u32>(2, &wake);
         let other = sender.clone();
@@ -186,7 +193,7 @@ fn two_senders_and_a_core_that_sleeps() {
 /// The core may wake up, and go to sleep again, between the two.
 #[test]
 fn two_messages_of_one_sender_stay_in_order() {
-    loom::model(|| {
+    check(|| {
         let wake = Wake::new().expect("a stand-in");
         let (sender, inbox) = mailbox::<u32>(2, &wake);
         let thread = thread::spawn(move || {
