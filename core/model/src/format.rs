@@ -190,7 +190,7 @@ mod tests {
         check("a %REQ(A?:Path):10% b", &[text("a "), Piece::Value(request("a", ":path"), Some(10)), text(" b")]);
         check("%REQ(?B)%", &[value(request("", "b"))]);
         check("%RESP(x-y)%", &[value(header(HeaderSource::Response, "x-y", ""))]);
-        check("on %HOSTNAME% in %ENVIRONMENT(HOME):3%!", &[text("on box in /ho!")]);
+        check("on %HOSTNAME% in %ENVIRONMENT(HOME):3%!", &[text("on box in /sr!")]);
         check("%ENVIRONMENT(NOPE)%", &[text("-")]);
         check("%START_TIME(a)b%Y)%", &[value(Operator::StartTime(TimeFormat::parse("a)b%Y").expect("a time format")))]);
         check("%START_TIME%", &[value(Operator::StartTime(TimeFormat::default()))]);

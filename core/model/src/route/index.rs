@@ -20,7 +20,12 @@ pub(super) struct PathIndex {
     folded: Paths,
     /// Routes that only trying can tell, in order.
     expressions: Vec<u32>,
+    /// How many routes there are.
+    count: u32,
 }
+
+/// Up to so many routes are tried one after the other, which costs less than the walks that would find the one.
+const TRIED_MAX: u32 = 4;
 
 /// No route: larger than every number of one.
 const NONE: u32 = u32::MAX;
@@ -61,8 +66,10 @@ impl PathIndex {
         let mut sensitive = Lists::default();
         let mut folded = Lists::default();
         let mut expressions = Vec::new();
+        let mut count = 0;
         for (position, rule) in matches.enumerate() {
             let route = u32::try_from(position).expect("a document has fewer nodes");
+            count = route + 1;
             let lists = if rule.ignore_case { &mut folded } else { &mut sensitive };
             let ends = rule.conditions.is_none();
             let mut add = |key: &str, exact: bool| {
@@ -88,7 +95,7 @@ impl PathIndex {
                 PathMatch::Regex(_) => expressions.push(route),
             }
         }
-        Self { sensitive: Paths::new(sensitive), folded: Paths::new(folded), expressions }
+        Self { sensitive: Paths::new(sensitive), folded: Paths::new(folded), expressions, count }
     }
 
     /// The first of `rules`, over which this was built, that matches. `path` comes without its query.
@@ -100,6 +107,12 @@ impl PathIndex {
         chance: u64,
         caches: &mut Caches,
     ) -> Option<u32> {
+        if self.count <= TRIED_MAX {
+            return (0..self.count).find(|&route| {
+                let rule = rules(route);
+                rule.takes_path(path, &mut caches.regexes) && holds(rule, request, chance, caches)
+            });
+        }
         let sensitive = self.sensitive.find(path, false);
         let folded = self.folded.find(path, true);
         let mut next = self.sensitive.first(sensitive).min(self.folded.first(folded));

@@ -2,7 +2,7 @@
 
 use super::header::HeaderMatcher;
 use super::query::QueryMatcher;
-use super::regex::Regex;
+use super::regex::{Regex, RegexCaches};
 use super::request::{Caches, RequestView};
 
 /// What a request must be for a route to take it. All of it must hold.
@@ -20,6 +20,23 @@ impl RouteMatch {
     /// A match of the path alone, in which case counts.
     pub fn of_path(path: PathMatch) -> Self {
         Self { path, ignore_case: false, conditions: None }
+    }
+
+    /// Whether the path, which comes without its query, is one for this route.
+    #[inline]
+    pub(super) fn takes_path(&self, path: &[u8], regexes: &mut RegexCaches) -> bool {
+        let same = |one: &[u8], other: &str| {
+            if self.ignore_case { one.eq_ignore_ascii_case(other.as_bytes()) } else { one == other.as_bytes() }
+        };
+        let begins = |prefix: &str| path.get(..prefix.len()).is_some_and(|start| same(start, prefix));
+        match &self.path {
+            PathMatch::Prefix(prefix) => begins(prefix),
+            PathMatch::Exact(exact) => same(path, exact),
+            PathMatch::SeparatedPrefix(prefix) => {
+                begins(prefix) && path.get(prefix.len()).is_none_or(|&byte| byte == b'/')
+            }
+            PathMatch::Regex(regex) => regex.matches(path, regexes),
+        }
     }
 }
 
