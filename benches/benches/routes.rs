@@ -40,6 +40,7 @@ fn table(count: usize, mut path: impl FnMut(usize) -> PathMatch) -> RouteConfigu
         name: String::new(),
         rule: RouteMatch::of_path(path(at)),
         action: Action::Direct(Arc::new(DirectResponse { status: 200, body: Vec::new() })),
+        headers: None,
     });
     let host = VirtualHost::new("v".into(), vec![Domain::Any], routes.collect());
     RouteConfiguration::new("r".into(), vec![host]).expect("one domain")

@@ -138,16 +138,15 @@ fn keep_listener(
 fn numbered(routes: &RouteConfiguration, ids: &[ClusterId]) -> RouteConfiguration {
     let mut routes = routes.clone();
     for action in routes.actions_mut() {
-        match action {
-            Action::Direct(_) => {}
-            Action::Forward(forward) => match &mut forward.target {
-                Target::Cluster(id) => *id = ids[id.0 as usize],
-                Target::Weighted { clusters, .. } => {
-                    for entry in clusters {
-                        entry.cluster = ids[entry.cluster.0 as usize];
-                    }
+        let Action::Forward(forward) = action else { continue };
+        match &mut forward.target {
+            Target::Cluster(id) => *id = ids[id.0 as usize],
+            Target::Weighted { clusters, .. } => {
+                for entry in clusters {
+                    entry.cluster = ids[entry.cluster.0 as usize];
                 }
-            },
+            }
+            Target::Header(_) => {}
         }
     }
     routes

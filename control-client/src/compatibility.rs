@@ -90,6 +90,8 @@ fn written(set: &Set) -> String {
 
 const NO_DNS: &str = "only matters where names are resolved; the cluster and resolver types that do are refused";
 const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
+const NO_FILTER: &str =
+    "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router is refused";
 const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
 const NO_READER: &str = "only read by filters, matchers and logs that are refused";
 
@@ -395,36 +397,51 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteConfiguration",
-        done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching",
+        done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching \
+               request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove \
+               most_specific_header_mutations_wins",
         only: &[],
-        ignored: &[
-            ("metadata", NO_READER),
-            ("most_specific_header_mutations_wins", "no header is changed: the fields that do are refused"),
-        ],
-        refused: "vhds internal_only_headers response_headers_to_add response_headers_to_remove request_headers_to_add \
-                  request_headers_to_remove cluster_specifier_plugins request_mirror_policies \
-                  vhost_header ignore_path_parameters_in_path_matching \
-                  typed_per_filter_config route_specifiers",
+        ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
+        refused: "vhds internal_only_headers cluster_specifier_plugins request_mirror_policies vhost_header \
+                  ignore_path_parameters_in_path_matching route_specifiers",
+    },
+    Covered {
+        message: "envoy.config.core.v3.HeaderValueOption",
+        done: "header append append_action keep_empty_value",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.HeaderValue",
+        done: "key value",
+        only: &[],
+        ignored: &[],
+        refused: "raw_value",
     },
     Covered {
         message: "envoy.config.route.v3.VirtualHost",
-        done: "name domains routes",
+        done: "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add \
+               response_headers_to_remove",
         only: &[],
-        ignored: &[("metadata", NO_READER)],
-        refused: "matcher require_tls virtual_clusters rate_limits request_headers_to_add request_headers_to_remove \
-                  response_headers_to_add response_headers_to_remove cors typed_per_filter_config \
-                  include_request_attempt_count include_attempt_count_in_response retry_policy \
-                  retry_policy_typed_config hedge_policy include_is_timeout_retry_header \
-                  per_request_buffer_limit_bytes request_body_buffer_limit request_mirror_policies route_specifiers",
+        ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
+        refused: "matcher require_tls virtual_clusters rate_limits cors include_request_attempt_count \
+                  include_attempt_count_in_response retry_policy retry_policy_typed_config hedge_policy \
+                  include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit \
+                  request_mirror_policies route_specifiers",
     },
     Covered {
         message: "envoy.config.route.v3.Route",
-        done: "name match route direct_response",
+        done: "name match route redirect direct_response request_headers_to_add request_headers_to_remove \
+               response_headers_to_add response_headers_to_remove",
         only: &[],
-        ignored: &[("metadata", NO_READER), ("decorator", "only names spans; tracing is refused")],
-        refused: "redirect filter_action non_forwarding_action typed_per_filter_config request_headers_to_add \
-                  request_headers_to_remove response_headers_to_add response_headers_to_remove tracing \
-                  per_request_buffer_limit_bytes stat_prefix request_body_buffer_limit route_specifiers",
+        ignored: &[
+            ("metadata", NO_READER),
+            ("decorator", "only names spans; tracing is refused"),
+            ("typed_per_filter_config", NO_FILTER),
+        ],
+        refused: "filter_action non_forwarding_action tracing per_request_buffer_limit_bytes stat_prefix \
+                  request_body_buffer_limit route_specifiers",
     },
     Covered {
         message: "envoy.config.route.v3.RouteMatch",
@@ -496,16 +513,38 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction",
-        done: "cluster weighted_clusters timeout",
-        only: &[("auto_host_rewrite", "false")],
+        done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
+               max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
+               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host",
+        only: &[],
         ignored: &[],
-        refused: "cluster_header cluster_specifier_plugin inline_cluster_specifier_plugin \
-                  cluster_not_found_response_code metadata_match prefix_rewrite regex_rewrite path_rewrite_policy \
-                  path_rewrite host_rewrite_literal host_rewrite_header host_rewrite_path_regex host_rewrite \
-                  append_x_forwarded_host idle_timeout flush_timeout early_data_policy retry_policy \
-                  retry_policy_typed_config request_mirror_policies priority rate_limits include_vh_rate_limits \
-                  hash_policy cors max_grpc_timeout grpc_timeout_offset upgrade_configs internal_redirect_policy \
-                  internal_redirect_action max_internal_redirects hedge_policy max_stream_duration",
+        refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
+                  path_rewrite host_rewrite flush_timeout early_data_policy retry_policy retry_policy_typed_config \
+                  request_mirror_policies priority rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
+                  grpc_timeout_offset upgrade_configs internal_redirect_policy internal_redirect_action \
+                  max_internal_redirects hedge_policy",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.MaxStreamDuration",
+        done: "max_stream_duration",
+        only: &[],
+        ignored: &[],
+        refused: "grpc_timeout_header_max grpc_timeout_header_offset",
+    },
+    Covered {
+        message: "envoy.type.matcher.v3.RegexMatchAndSubstitute",
+        done: "pattern substitution",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RedirectAction",
+        done: "https_redirect scheme_redirect host_redirect port_redirect path_redirect prefix_rewrite regex_rewrite \
+               response_code strip_query",
+        only: &[],
+        ignored: &[],
+        refused: "path_rewrite",
     },
     Covered {
         message: "envoy.config.route.v3.WeightedCluster",
@@ -513,17 +552,17 @@ pub(crate) static TABLE: &[Covered] = &[
         only: &[("use_hash_policy", "false")],
         ignored: &[
             ("total_weight", "Envoy does not read it either: the total is the sum of the weights"),
-            ("runtime_key_prefix", "there is no runtime that could override a weight: layered_runtime is refused"),
+            ("runtime_key_prefix", NO_RUNTIME),
         ],
         refused: "header_name",
     },
     Covered {
         message: "envoy.config.route.v3.WeightedCluster.ClusterWeight",
-        done: "name weight",
+        done: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add \
+               response_headers_to_remove host_rewrite_literal",
         only: &[],
-        ignored: &[],
-        refused: "cluster_header metadata_match request_headers_to_add request_headers_to_remove \
-                  response_headers_to_add response_headers_to_remove typed_per_filter_config host_rewrite_literal",
+        ignored: &[("typed_per_filter_config", NO_FILTER)],
+        refused: "cluster_header metadata_match",
     },
     Covered {
         message: "envoy.config.route.v3.DirectResponseAction",
@@ -614,10 +653,9 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.endpoint.v3.Endpoint",
-        done: "address",
+        done: "address hostname",
         only: &[],
         ignored: &[
-            ("hostname", "only read by health checks and host rewriting, which are refused"),
             ("observability_name", "statistics of single endpoints are filed under the address"),
             ("health_check_config", "only matters with health checks, which are refused"),
         ],

@@ -198,6 +198,12 @@ Stricter than Envoy, each because Envoy would drop something in silence:
 
 * a second document in the file;
 * a second listener of the same name (Envoy keeps the later), a second threshold of one priority (Envoy keeps the first);
+* a `prefix_rewrite` that does not begin with `/`, a `host_rewrite_literal` that is no host, a `port_redirect` above 65535 (Envoy writes
+  what is none);
+* a substitution that names a group that the expression does not have, or holds a backslash before a letter (Envoy finds out by
+  requests);
+* a header mutation of a name that is none, of `content-length`, `transfer-encoding` or a field of one hop (Envoy lets them be set, and
+  the message then is not what it says that it is);
 * a domain with a `*` in the middle (Envoy takes it for a host of that very name);
 * an HTTP connection manager without a router (Envoy answers 404 to everything).
 

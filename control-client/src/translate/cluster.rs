@@ -80,10 +80,13 @@ fn load_assignment(context: &mut Context<'_>, message: &Message) -> Option<Vec<E
             }
             let address = context.inside(message, "endpoint", |context, message| {
                 refuse_unsupported(message, context.report);
-                context.inside(message, "address", |context, message| Some(address(context, message)))
+                let hostname = message.text("hostname");
+                context.inside(message, "address", |context, message| Some((address(context, message), hostname)))
             });
             match address {
-                Some(address) => endpoints.extend(address.map(|address| Endpoint { address })),
+                Some((address, hostname)) => {
+                    endpoints.extend(address.map(|address| Endpoint { address, hostname: hostname.to_owned() }));
+                }
                 // Envoy: "Address must be set".
                 None => context.report.problem_in("endpoint.address", message.place, "value is required"),
             }

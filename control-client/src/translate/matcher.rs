@@ -16,7 +16,6 @@ pub(super) fn whole_regex(context: &mut Context<'_>, message: &Message) -> Optio
 }
 
 /// `envoy.type.matcher.v3.RegexMatcher`, which is looked for in a text.
-#[allow(dead_code)]
 pub(super) fn search_regex(context: &mut Context<'_>, message: &Message) -> Option<Regex> {
     let pattern = pattern(context, message);
     let compiled = context.regexes.search(pattern);

@@ -1,14 +1,11 @@
 //! The endpoint for a request, out of this core's view of its cluster.
 
-use std::rc::Rc;
-
 use ringway_model::LbPolicy;
 
-use crate::pool::EndpointPool;
 use crate::view::CoreCluster;
 
-/// The next endpoint by the cluster's policy; `None` when it has none.
-pub(crate) fn pick(cluster: &CoreCluster) -> Option<&Rc<EndpointPool>> {
+/// The position of the next endpoint by the cluster's policy; `None` when it has none.
+pub(crate) fn pick(cluster: &CoreCluster) -> Option<usize> {
     let count = cluster.endpoints.len();
     if count == 0 {
         return None;
@@ -19,7 +16,7 @@ pub(crate) fn pick(cluster: &CoreCluster) -> Option<&Rc<EndpointPool>> {
             let at = cluster.state.cursor.get();
             let at = if at < count { at } else { 0 };
             cluster.state.cursor.set(at + 1);
-            Some(&cluster.endpoints[at])
+            Some(at)
         }
     }
 }

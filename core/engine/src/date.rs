@@ -1,12 +1,12 @@
 //! The time of day for `Date` fields. It looks at no clock: time comes in.
 
 use std::cell::Cell;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The time of day as HTTP writes it (RFC 9110 §5.6.7), made anew at most once a second.
 pub(crate) struct Date {
     base: Instant,
-    base_seconds: u64,
+    base_wall: Duration,
     made_for: Cell<u64>,
     text: Cell<[u8; DATE_SIZE]>,
 }
@@ -18,12 +18,18 @@ impl Date {
     /// Counts from `now`, which is `wall` on the clock on the wall. The clock is looked at once: a day's drift of a
     /// second does not matter to a `Date` field.
     pub(crate) fn new(now: Instant, wall: SystemTime) -> Self {
-        let base_seconds = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { base: now, base_seconds, made_for: Cell::new(u64::MAX), text: Cell::new([0; DATE_SIZE]) }
+        let base_wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { base: now, base_wall, made_for: Cell::new(u64::MAX), text: Cell::new([0; DATE_SIZE]) }
+    }
+
+    /// Nanoseconds since 1970.
+    pub(crate) fn nanos(&self, now: Instant) -> u64 {
+        let since = self.base_wall + now.saturating_duration_since(self.base);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn text(&self, now: Instant) -> [u8; DATE_SIZE] {
-        let seconds = self.base_seconds + now.saturating_duration_since(self.base).as_secs();
+        let seconds = (self.base_wall + now.saturating_duration_since(self.base)).as_secs();
         if self.made_for.replace(seconds) != seconds {
             self.text.set(imf_fixdate(seconds));
         }

@@ -20,13 +20,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_model::format::Moment;
-use ringway_model::{Action, ClusterId};
 use ringway_observe::{HttpStats, ResponseFlag};
 use ringway_protocols::http1::{
-    BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_request,
-    encode_response, request_head_size, response_head_size,
+    BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_response,
+    response_head_size,
 };
-use ringway_protocols::{Error, Framing, Method, Out, Request, Rule, Version};
+use ringway_protocols::{Error, Framing, Method, Out, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
@@ -36,7 +35,8 @@ use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
-use crate::routing::Routed;
+use crate::response_edit::ResponseEdit;
+use crate::routing::{self, Answer, Forward};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
@@ -58,7 +58,7 @@ enum Then {
     /// A reply of our own, written already.
     Answer { response: Chunk, status: u16, complete: bool },
     /// To a cluster.
-    Forward { cluster: Rc<CoreCluster>, head: Chunk, timeout: Option<Duration> },
+    Forward(Forward),
 }
 
 /// Decides what is to be done with the request whose head begins `bytes`; `None` while the head is not complete.
@@ -84,32 +84,38 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
-    let (name, target) = route(worker, chain, &request, |id| view.cluster(id).map(Rc::clone));
+    let routed = routing::route(connection, &view, chain, &request);
     let mut record = chain.is_logged().then(|| {
+        let name = match &routed {
+            Ok(forward) => &chain.http.routes.at(forward.position).route.name,
+            Err(answer) => answer.route,
+        };
         let mut record = worker.log.record(connection.began.get());
         record.method = request.method();
         record.downstream_received = head_size as u64;
         record.route = (!name.is_empty()).then(|| worker.core.chunk(name.as_bytes()));
         record
     });
-    let then = match target {
-        Ok((cluster, timeout)) => {
+    let then = match routed {
+        Ok(forward) => {
             chain.stats.rq_total.add(1);
-            let head = write_head(worker, &request);
             if let Some(record) = &mut record {
-                record.request = Some(head.clone());
-                record.cluster = Some(Rc::clone(&cluster));
+                record.request = Some(forward.head.clone());
+                record.cluster = Some(Rc::clone(&forward.cluster));
                 record.attempts = 1;
             }
-            Then::Forward { cluster, head, timeout }
+            Then::Forward(forward)
         }
-        Err(local) => {
+        Err(Answer { local, edited, .. }) => {
             count_local(&chain.stats, &local);
             let close = !request.keep_alive() || !complete || worker.closes_after(connection.key);
             let head_only = request.method() == Method::Head;
-            let response = reply::write(worker, local, close, head_only);
+            let response = match edited {
+                true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
+                false => reply::write(worker, local, close, head_only),
+            };
             if let Some(record) = &mut record {
-                record.request = Some(write_head(worker, &request));
+                record.request = Some(routing::write_request(worker, &request, &HeadEdit::default()));
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&local, &response, worker.core.now());
             }
@@ -118,7 +124,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     };
     let consumed = match then {
         Then::Answer { .. } => head_size + body_size,
-        Then::Forward { .. } => head_size,
+        Then::Forward(_) => head_size,
     };
     Ok(Some(Decision {
         consumed,
@@ -130,14 +136,6 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         record,
         then,
     }))
-}
-
-/// The request's head for an upstream.
-fn write_head(worker: &Worker, request: &Request<'_>) -> Chunk {
-    let edit = HeadEdit::default();
-    let mut out = Outbox::new(&worker.core, request_head_size(request, &edit));
-    encode_request(request, request.framing(), &edit, &mut out);
-    out.finish()
 }
 
 /// Checks what came of the body together with its head: its size, and whether that is all of it.
@@ -152,33 +150,6 @@ fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize,
         }
     }
     Ok((at, true))
-}
-
-/// A cluster and the route's timeout, or an answer of our own.
-type Target<'c> = Result<(Rc<CoreCluster>, Option<Duration>), Local<'c>>;
-
-/// The route's name, and where a request goes: a cluster of this generation, or an answer of our own.
-fn route<'c>(
-    worker: &Worker,
-    chain: &'c CoreChain,
-    request: &Request<'_>,
-    cluster: impl Fn(ClusterId) -> Option<Rc<CoreCluster>>,
-) -> (&'c str, Target<'c>) {
-    // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
-    let tunnel = request.method() == Method::Connect;
-    let chance = worker.chance();
-    let caches = &mut chain.caches.borrow_mut();
-    let route = chain.http.routes.route(&Routed(*request), chance, caches).filter(|_| !tunnel);
-    let name = route.map_or("", |route| &route.name);
-    let target = match route.map(|route| &route.action) {
-        None => Err(Failure::NoRoute.local()),
-        Some(Action::Direct(direct)) => Err(Local { status: direct.status, flag: None, body: &direct.body }),
-        Some(Action::Forward(forward)) => match cluster(forward.target.pick(chance)) {
-            Some(cluster) => Ok((cluster, forward.timeout)),
-            None => Err(Failure::NoCluster.local()),
-        },
-    };
-    (name, target)
 }
 
 fn count_local(stats: &HttpStats, local: &Local<'_>) {
@@ -208,16 +179,21 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             }
             if complete { After::KeepAlive } else { After::Linger }
         }
-        Then::Forward { cluster, head, timeout } => {
+        Then::Forward(Forward {
+            cluster, head, endpoint, timeout, stream_idle: idle, max_duration, response, ..
+        }) => {
+            let stream_idle = idle.unwrap_or(stream_idle);
             cluster.state.breakers.stats.upstream_rq_total.add(1);
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
             let mut exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
+            exchange.ends = max_duration.map(|duration| exchange.active_at + duration);
+            exchange.edit = response;
             exchange.record = record;
             let after = if cluster.state.breakers.requests.try_acquire() {
                 let _permit = scopeguard(|| cluster.state.breakers.requests.release());
-                exchange.forward(head, &chain).await
+                exchange.forward(head, endpoint, &chain).await
             } else {
                 cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
                 exchange.answer(Failure::Overflow)
@@ -276,6 +252,9 @@ struct Exchange<'x> {
     stream_idle: Option<Duration>,
     /// When the route's timeout passes: it runs from the end of the request (Envoy, `RouteAction.timeout`).
     deadline: Option<Instant>,
+    /// When the route's `max_stream_duration` passes.
+    ends: Option<Instant>,
+    edit: Option<ResponseEdit>,
     /// When something last moved, and how much had moved until then.
     active_at: Instant,
     moved: u64,
@@ -324,6 +303,8 @@ impl<'x> Exchange<'x> {
             timeout: None,
             stream_idle,
             deadline: None,
+            ends: None,
+            edit: None,
             active_at: connection.worker.core.now(),
             moved: 0,
             watched: true,
@@ -344,10 +325,11 @@ impl<'x> Exchange<'x> {
         &self.connection.worker
     }
 
-    async fn forward(&mut self, head: Chunk, chain: &CoreChain) -> After {
+    async fn forward(&mut self, head: Chunk, endpoint: Option<Rc<EndpointPool>>, chain: &CoreChain) -> After {
         self.request_ended();
         self.arm();
-        let Some(pool) = balance::pick(self.cluster).map(Rc::clone) else {
+        let picked = endpoint.or_else(|| balance::pick(self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at])));
+        let Some(pool) = picked else {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
@@ -642,7 +624,12 @@ impl<'x> Exchange<'x> {
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
         let close =
             status >= 200 && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
-        let edit = HeadEdit::default();
+        let mut edit = HeadEdit::default();
+        let mut fields = worker.fields.borrow_mut();
+        if let Some(changes) = self.edit.as_ref().filter(|_| status >= 200) {
+            changes.apply(self.connection, self.cluster, Some(&response), false, &mut fields);
+            edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
+        }
         let rest = &bytes[consumed..];
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
@@ -712,13 +699,12 @@ impl<'x> Exchange<'x> {
         }
     }
 
-    /// Sets the connection's one timer to the earlier of the two timeouts.
+    /// Sets the connection's one timer to the earliest of the timeouts.
     fn arm(&self) {
         let idle = self.stream_idle.map(|timeout| self.active_at + timeout);
-        match (self.deadline, idle) {
-            (Some(deadline), Some(idle)) => self.connection.timer.set(deadline.min(idle)),
-            (Some(at), None) | (None, Some(at)) => self.connection.timer.set(at),
-            (None, None) => self.connection.timer.clear(),
+        match [self.deadline, idle, self.ends].into_iter().flatten().min() {
+            Some(at) => self.connection.timer.set(at),
+            None => self.connection.timer.clear(),
         }
     }
 
@@ -729,6 +715,12 @@ impl<'x> Exchange<'x> {
             if self.deadline.is_some_and(|deadline| now >= deadline) {
                 self.cluster.state.breakers.stats.upstream_rq_timeout.add(1);
                 return Poll::Ready(Failure::RouteTimeout);
+            }
+            if self.ends.is_some_and(|ends| now >= ends) {
+                return Poll::Ready(match self.upload.is_done() {
+                    true => Failure::StreamDuration,
+                    false => Failure::StreamDurationRequest,
+                });
             }
             if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
                 self.stats.downstream_rq_idle_timeout.add(1);
@@ -761,7 +753,15 @@ impl<'x> Exchange<'x> {
         self.stats.count_status(local.status);
         self.cluster.state.breakers.stats.count_status(local.status);
         self.stats.downstream_rq_completed.add(1);
-        let reply = reply::write(worker, local, close, self.method == Method::Head);
+        let head_only = self.method == Method::Head;
+        let reply = match &self.edit {
+            None => reply::write(worker, local, close, head_only),
+            Some(edit) => {
+                let fields = &mut worker.fields.borrow_mut();
+                edit.apply(self.connection, self.cluster, None, !local.body.is_empty(), fields);
+                reply::write_edited(worker, local, fields.lines(), close, head_only)
+            }
+        };
         self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
         self.note(|record, now| record.local(&local, &reply, now));
         self.connection.stream.send(reply);

@@ -52,6 +52,12 @@ pub(crate) enum Failure {
     StreamIdle,
     /// Nothing moved for `stream_idle_timeout`; the request was not complete.
     StreamIdleRequest,
+    /// What a route made of the path or the host is none.
+    Rewrite,
+    /// The route's `max_stream_duration` passed; the request was complete.
+    StreamDuration,
+    /// The route's `max_stream_duration` passed; the request was not complete.
+    StreamDurationRequest,
     /// The request's head took longer than `request_headers_timeout`.
     HeadTimeout,
 }
@@ -71,6 +77,9 @@ impl Failure {
             Failure::RouteTimeout => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::StreamIdle => (504, ResponseFlag::SI, &b"stream timeout"[..]),
             Failure::StreamIdleRequest => (408, ResponseFlag::SI, &b"stream timeout"[..]),
+            Failure::Rewrite => (400, ResponseFlag::DPE, &b"Bad Request"[..]),
+            Failure::StreamDuration => (504, ResponseFlag::DT, &b"downstream duration timeout"[..]),
+            Failure::StreamDurationRequest => (408, ResponseFlag::DT, &b"downstream duration timeout"[..]),
             Failure::HeadTimeout => (408, ResponseFlag::DT, &b"request timeout"[..]),
         };
         debug_assert!(!body.starts_with(RESET_PREFIX.as_bytes()) || status >= 502);
@@ -94,10 +103,26 @@ pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
 /// Writes an answer whole. `head_only` for a HEAD request: the length is said, the body is not sent.
 pub(crate) fn write(worker: &Worker, local: Local<'_>, close: bool, head_only: bool) -> Chunk {
     let content_type = if local.body.is_empty() { None } else { Some(&b"text/plain"[..]) };
+    write_with(worker, local, content_type, b"", close, head_only)
+}
+
+/// Writes an answer whose fields, `Content-Type` among them, are these lines.
+pub(crate) fn write_edited(worker: &Worker, local: Local<'_>, lines: &[u8], close: bool, head_only: bool) -> Chunk {
+    write_with(worker, local, None, lines, close, head_only)
+}
+
+fn write_with(
+    worker: &Worker,
+    local: Local<'_>,
+    content_type: Option<&[u8]>,
+    lines: &[u8],
+    close: bool,
+    head_only: bool,
+) -> Chunk {
     let date = worker.date.text(worker.core.now());
     let body_size = if head_only { 0 } else { local.body.len() };
-    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, &[], &date) + body_size);
-    encode_local_reply(local.status, content_type, local.body.len(), close, &[], &date, &mut out);
+    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, &[], &date) + lines.len() + body_size);
+    encode_local_reply(local.status, content_type, local.body.len(), close, &[], lines, &date, &mut out);
     if !head_only {
         out.put(local.body);
     }

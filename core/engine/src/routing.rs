@@ -1,9 +1,30 @@
-//! A received head as the routes of the configuration look at it.
+//! From a received head to where it goes: the look-up, what the route changes on the way up, and its answers.
 //!
-//! It never decides: the look-up is the model's.
+//! The look-up is the model's; what it found is carried out here, in one call without waiting.
 
-use ringway_model::RequestView;
-use ringway_protocols::{Known, Request};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
+use ringway_model::{
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, Position, RequestView, Target, WeightedCluster,
+    own_location, query_parameter, without_query,
+};
+use ringway_observe::format::Value;
+use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
+use ringway_protocols::{Known, Method, Request};
+use ringway_runtime::Chunk;
+
+use crate::balance;
+use crate::connection::Downstream;
+use crate::fields::{Facts, Fields};
+use crate::outbox::Outbox;
+use crate::pool::EndpointPool;
+use crate::reply::{Failure, Local};
+use crate::response_edit::ResponseEdit;
+use crate::view::{CoreChain, CoreCluster, View};
+use crate::worker::Worker;
 
 /// A decoded request, for the model's look-ups.
 #[derive(Clone, Copy)]
@@ -27,16 +48,367 @@ impl RequestView for Routed<'_> {
         let target = self.0.target();
         let begins =
             |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme.as_bytes()));
-        match self.0.field(Known::XForwardedProto) {
-            _ if begins("https://") => b"https",
-            _ if begins("http://") => b"http",
-            Some(b"https") => b"https",
-            _ => b"http",
-        }
+        if begins("https://") || !begins("http://") && is_from_https(self.0) { b"https" } else { b"http" }
     }
 
     fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let fields = self.0.fields();
         fields.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+    }
+}
+
+/// Whether a proxy before us says that the client used TLS. Several that say something say nothing.
+fn is_from_https(request: Request<'_>) -> bool {
+    request.field(Known::XForwardedProto) == Some(b"https")
+        && request.fields().filter(|field| field.known == Known::XForwardedProto).count() == 1
+}
+
+/// What of a route is needed until the response has ended.
+pub(crate) struct Forward {
+    /// Where the route stands in the chain's configuration.
+    pub(crate) position: Position,
+    pub(crate) cluster: Rc<CoreCluster>,
+    /// The request's head, for the upstream.
+    pub(crate) head: Chunk,
+    /// The endpoint, where the head depends on it; else it is picked when it is needed.
+    pub(crate) endpoint: Option<Rc<EndpointPool>>,
+    pub(crate) timeout: Option<Duration>,
+    /// In the place of the connection manager's.
+    pub(crate) stream_idle: Option<Option<Duration>>,
+    pub(crate) max_duration: Option<Duration>,
+    /// What is changed in the response's head.
+    pub(crate) response: Option<ResponseEdit>,
+}
+
+/// An answer of our own.
+pub(crate) struct Answer<'c> {
+    pub(crate) local: Local<'c>,
+    /// The worker's [`Fields`] hold its fields, `Content-Type` among them.
+    pub(crate) edited: bool,
+    /// The name of the route, if there is one.
+    pub(crate) route: &'c str,
+}
+
+impl<'c> From<Local<'c>> for Answer<'c> {
+    fn from(local: Local<'c>) -> Self {
+        Self { local, edited: false, route: "" }
+    }
+}
+
+/// Buffers of a worker for what is rewritten, kept from one head to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Rewritten {
+    path: Vec<u8>,
+    host: Vec<u8>,
+}
+
+/// Where a request goes: to a cluster of this generation, or to an answer of our own.
+pub(crate) fn route<'c>(
+    connection: &Downstream,
+    view: &View,
+    chain: &'c Rc<CoreChain>,
+    request: &Request<'_>,
+) -> Result<Forward, Answer<'c>> {
+    // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
+    if request.method() == Method::Connect {
+        return Err(Failure::NoRoute.local().into());
+    }
+    let chance = connection.worker.chance();
+    let caches = &mut *chain.caches.borrow_mut();
+    let Some(found) = chain.http.routes.route(&Routed(*request), chance, caches) else {
+        return Err(Failure::NoRoute.local().into());
+    };
+    let taken = Taken { connection, request, chain, found };
+    match &found.route.action {
+        Action::Forward(forward) => taken.forward(view, forward, chance, caches),
+        Action::Direct(direct) => {
+            let local = Local { status: direct.status, flag: None, body: &direct.body };
+            // Envoy says of a 201 or 3xx where it is, also where that is the request's own URL.
+            let says_where = matches!(direct.status, 201 | 301 | 302 | 303 | 307 | 308);
+            let location = |out: &mut Vec<u8>| own_location(&Routed(*request), out);
+            Err(taken.answer(local, None, says_where.then_some(location)))
+        }
+        Action::Redirect(redirect) => {
+            let local = Local { status: redirect.status, flag: None, body: b"" };
+            let matched = &found.route.rule.path;
+            let location = |out: &mut Vec<u8>| redirect.location(matched, &Routed(*request), caches, out);
+            Err(taken.answer(local, None, Some(location)))
+        }
+    }
+}
+
+/// A request and the route that it takes.
+struct Taken<'r, 'c> {
+    connection: &'r Downstream,
+    request: &'r Request<'r>,
+    chain: &'c Rc<CoreChain>,
+    found: Found<'c>,
+}
+
+impl<'c> Taken<'_, 'c> {
+    /// An answer of our own with what the route changes in it. `location` writes where the client is sent.
+    fn answer(
+        &self,
+        local: Local<'c>,
+        weighted: Option<&'c WeightedCluster>,
+        location: Option<impl FnOnce(&mut Vec<u8>)>,
+    ) -> Answer<'c> {
+        if location.is_none() && self.found.mutations(weighted).next().is_none() {
+            return Answer { local, edited: false, route: &self.found.route.name };
+        }
+        let worker = &*self.connection.worker;
+        let fields = &mut *worker.fields.borrow_mut();
+        fields.clear();
+        if let Some(write) = location {
+            let value = &mut worker.rewritten.borrow_mut().path;
+            value.clear();
+            write(value);
+            fields.add("location", value);
+        }
+        // Envoy evaluates before the answer has a status, and says 0.
+        let facts = RequestFacts::new(self.connection, self.request, &self.found, None, Some(0));
+        self.found.mutations(weighted).for_each(|level| fields.apply(&level.response, &facts));
+        fields.end_local(!local.body.is_empty());
+        Answer { local, edited: true, route: &self.found.route.name }
+    }
+
+    fn forward(
+        &self,
+        view: &View,
+        action: &'c ForwardAction,
+        chance: u64,
+        caches: &mut Caches,
+    ) -> Result<Forward, Answer<'c>> {
+        let (worker, request) = (&*self.connection.worker, self.request);
+        let picked = action.target.pick(chance);
+        let weighted = picked.map(|(_, weighted)| weighted);
+        let id = match (&action.target, weighted) {
+            (_, Some(weighted)) => Some(weighted.cluster),
+            (Target::Cluster(id), None) => Some(*id),
+            (Target::Header(name), None) => {
+                Routed(*request).values(name).next().and_then(|name| view.snapshot.clusters.id_of(name))
+            }
+            (Target::Weighted { .. }, None) => unreachable!("one of them is picked"),
+        };
+        let Some(cluster) = id.and_then(|id| view.cluster(id)).map(Rc::clone) else {
+            let local = Local { status: action.not_found_status, ..Failure::NoCluster.local() };
+            return Err(self.answer(local, weighted, None::<fn(&mut Vec<u8>)>));
+        };
+        let endpoint = match action.host {
+            Some(HostRewrite::Endpoint) => balance::pick(&cluster),
+            _ => None,
+        };
+        let changes = self.found.mutations(weighted).next().is_some()
+            || action.path.is_some()
+            || action.host.is_some()
+            || weighted.is_some_and(|weighted| weighted.host.is_some());
+        let head = if changes {
+            let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
+            self.rewrite(&cluster, weighted, action, hostname, caches)?
+        } else {
+            write_request(worker, request, &HeadEdit::default())
+        };
+        let weighted_at = picked.map(|(position, _)| position as u32);
+        let response =
+            changes && self.found.mutations(weighted).any(|level| level.response != HeaderMutation::default());
+        let response = response.then(|| ResponseEdit::new(self.chain, self.found.position, weighted_at, head.clone()));
+        Ok(Forward {
+            position: self.found.position,
+            endpoint: endpoint.map(|at| Rc::clone(&cluster.endpoints[at])),
+            cluster,
+            head,
+            timeout: action.timeout,
+            stream_idle: action.idle_timeout,
+            max_duration: action.max_stream_duration,
+            response,
+        })
+    }
+
+    /// The request's head with all that the route changes: fields, then the host, then the path (Envoy,
+    /// `finalizeRequestHeaders`).
+    fn rewrite(
+        &self,
+        cluster: &CoreCluster,
+        weighted: Option<&WeightedCluster>,
+        action: &ForwardAction,
+        hostname: Option<&str>,
+        caches: &mut Caches,
+    ) -> Result<Chunk, Answer<'static>> {
+        let (worker, request) = (&*self.connection.worker, self.request);
+        let facts = &RequestFacts::new(self.connection, request, &self.found, Some(cluster), None);
+        let regexes = &mut caches.regexes;
+        let fields = &mut *worker.fields.borrow_mut();
+        fields.clear();
+        self.found.mutations(weighted).for_each(|level| fields.apply(&level.request, facts));
+        let rewritten = &mut *worker.rewritten.borrow_mut();
+        rewritten.host.clear();
+        let mut edit = HeadEdit::default();
+        // A weighted cluster's host is what the route's own rewrite then finds as the host.
+        let inner = match weighted.and_then(|weighted| weighted.host.as_ref()) {
+            Some(HostRewrite::Literal(host)) => Some(host.as_bytes()),
+            _ => None,
+        };
+        let before = inner.unwrap_or(request.authority());
+        let first = |name: &str| fields.first(facts, name);
+        let host = action.host.as_ref();
+        if host.is_some_and(|host| host.apply(request.path(), first, hostname, regexes, &mut rewritten.host)) {
+            if action.append_x_forwarded_host {
+                forwarded_host(fields, request, before, &mut rewritten.path);
+            }
+            fields.set("x-envoy-original-host", before);
+            edit.authority = Some(&rewritten.host);
+        } else {
+            edit.authority = inner;
+        }
+        if let Some(path) = &action.path {
+            rewritten.path.clear();
+            path.apply(&self.found.route.rule.path, request.path(), regexes, &mut rewritten.path);
+            fields.set("x-envoy-original-path", request.path());
+            edit.path = Some(&rewritten.path);
+        }
+        // A client can have had a say in both.
+        if !edit.authority.is_none_or(is_authority) || !edit.path.is_none_or(is_path) {
+            return Err(Failure::Rewrite.local().into());
+        }
+        fields.write_lines();
+        let edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
+        Ok(write_request(worker, request, &edit))
+    }
+}
+
+/// The request's head for an upstream.
+pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>) -> Chunk {
+    let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
+    encode_request(request, request.framing(), edit, &mut out);
+    out.finish()
+}
+
+/// Keeps the received host in x-forwarded-host, unless it stands there last already.
+fn forwarded_host(fields: &mut Fields, request: &Request<'_>, host: &[u8], value: &mut Vec<u8>) {
+    const NAME: &str = "x-forwarded-host";
+    value.clear();
+    let received = request.fields().filter(|field| field.known == Known::XForwardedHost && !fields.is_removed(NAME));
+    for before in received.map(|field| field.value).chain(fields.added(NAME)).filter(|before| !before.is_empty()) {
+        value.extend_from_slice(before);
+        value.push(b',');
+    }
+    let last = value.strip_suffix(b",").and_then(|before| before.rsplit(|&byte| byte == b',').next());
+    if last != Some(host) {
+        value.extend_from_slice(host);
+        fields.set(NAME, value);
+    }
+}
+
+/// What is known of a request while its own head is changed, or that of an answer of our own.
+struct RequestFacts<'a> {
+    connection: &'a Downstream,
+    request: &'a Request<'a>,
+    route: &'a str,
+    cluster: Option<&'a CoreCluster>,
+    /// Of the answer that is written; `None`: the request's own head is.
+    status: Option<u16>,
+}
+
+impl<'a> RequestFacts<'a> {
+    fn new(
+        connection: &'a Downstream,
+        request: &'a Request<'a>,
+        found: &Found<'a>,
+        cluster: Option<&'a CoreCluster>,
+        status: Option<u16>,
+    ) -> Self {
+        Self { connection, request, route: &found.route.name, cluster, status }
+    }
+
+    /// A field of the request, or a pseudo-field, by its name in lower case.
+    fn of_request<'v>(&'v self, name: &str, fields: &'v Fields) -> Option<&'v [u8]> {
+        match name {
+            ":method" => Some(self.request.method_str()),
+            ":path" => Some(self.request.path()),
+            ":authority" | "host" => Some(self.request.authority()),
+            ":scheme" if is_from_https(*self.request) => Some(b"https"),
+            ":scheme" => Some(b"http"),
+            // The answer's fields stand in `fields`, not the request's.
+            name if self.status.is_some() => self.request.field_named(name.as_bytes()),
+            name => fields.first(self, name),
+        }
+    }
+}
+
+impl Facts for RequestFacts<'_> {
+    fn received(&self, name: &str) -> Option<&[u8]> {
+        match self.status {
+            Some(_) => None,
+            None => self.request.field_named(name.as_bytes()),
+        }
+    }
+
+    fn value<'v>(&'v self, operator: &Operator, fields: &'v Fields) -> Value<'v> {
+        let text = |text: Option<&'v [u8]>| text.map_or(Value::Absent, Value::Text);
+        match operator {
+            Operator::Header { of: HeaderSource::Request, name, otherwise } => {
+                text(self.of_request(name, fields).or_else(|| self.of_request(otherwise, fields)))
+            }
+            Operator::Header { of: HeaderSource::Response, name, otherwise } => {
+                text(fields.first(self, name).or_else(|| fields.first(self, otherwise)))
+            }
+            operator => {
+                let field = |name: &str| self.of_request(name, fields);
+                of_exchange(operator, self.connection, field, self.route, self.cluster, self.status)
+            }
+        }
+    }
+}
+
+/// What an operator says that asks for no header. `field` gives the request's fields and pseudo-fields.
+pub(crate) fn of_exchange<'v>(
+    operator: &Operator,
+    connection: &Downstream,
+    field: impl Fn(&str) -> Option<&'v [u8]>,
+    route: &'v str,
+    cluster: Option<&'v CoreCluster>,
+    status: Option<u16>,
+) -> Value<'v> {
+    let worker = &connection.worker;
+    let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
+    let bytes = |text: Option<&'v [u8]>| text.map_or(Value::Absent, Value::Text);
+    let text = |text: &'v str| if text.is_empty() { Value::Absent } else { Value::Text(text.as_bytes()) };
+    match operator {
+        Operator::Path { query, of } => {
+            let original = || field("x-envoy-original-path");
+            let path = match of {
+                PathSource::Original => original(),
+                PathSource::Path => field(":path"),
+                PathSource::Either => original().or_else(|| field(":path")),
+            };
+            bytes(if *query { path } else { path.map(without_query) })
+        }
+        Operator::QueryParameter(name) => bytes(field(":path").and_then(|path| query_parameter(path, name.as_bytes()))),
+        Operator::StartTime(_) => Value::Time(worker.date.nanos(connection.began.get())),
+        Operator::Fact(Fact::Protocol) => Value::Text(b"HTTP/1.1"),
+        Operator::Fact(Fact::RouteName) => text(route),
+        Operator::Fact(Fact::UpstreamCluster) => {
+            cluster.map_or(Value::Absent, |cluster| text(&cluster.config.stat_name))
+        }
+        Operator::Fact(Fact::UpstreamClusterRaw) => cluster.map_or(Value::Absent, |cluster| text(&cluster.config.name)),
+        Operator::Fact(Fact::ResponseCode) => status.map_or(Value::Absent, |status| Value::Number(u64::from(status))),
+        Operator::Fact(
+            Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
+        ) => {
+            // The last address that those before us tell of, without a port (Envoy, `use_remote_address` false).
+            let told = field("x-forwarded-for").and_then(|list| list.rsplit(|&byte| byte == b',').next());
+            let told = told.and_then(|last| std::str::from_utf8(last).ok()?.trim().parse::<IpAddr>().ok());
+            address(told.map(|ip| SocketAddr::new(ip, 0)).or_else(|| connection.addresses().1))
+        }
+        Operator::Fact(
+            Fact::DownstreamDirectRemoteAddress
+            | Fact::DownstreamDirectRemoteAddressWithoutPort
+            | Fact::DownstreamDirectRemotePort,
+        ) => address(connection.addresses().1),
+        Operator::Fact(
+            Fact::DownstreamLocalAddress | Fact::DownstreamLocalAddressWithoutPort | Fact::DownstreamLocalPort,
+        ) => address(connection.addresses().0),
+        // The translation has refused what else there is.
+        _ => Value::Absent,
     }
 }

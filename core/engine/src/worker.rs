@@ -19,10 +19,12 @@ use ringway_runtime::{BlockMut, Chunk, Core, Generation, Mailbox};
 use slab::Slab;
 
 use crate::date::Date;
+use crate::fields::Fields;
 use crate::handoff::{Siblings, SocketGroup};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
+use crate::routing::Rewritten;
 use crate::run::Run;
 use crate::view::View;
 
@@ -55,6 +57,9 @@ pub(crate) struct Worker {
     pub(crate) table: RefCell<HeadTable>,
     /// Where exchanges are told of.
     pub(crate) log: Log,
+    /// Where heads are changed, and what is rewritten in them: used up before anything else runs, too.
+    pub(crate) fields: RefCell<Fields>,
+    pub(crate) rewritten: RefCell<Rewritten>,
     pub(crate) shared: Arc<Shared>,
     index: usize,
     word: Generation,
@@ -101,6 +106,8 @@ impl Worker {
             codec_limits: ringway_protocols::Limits::default(),
             table: RefCell::new(HeadTable::new(headers_max)),
             log: Log::default(),
+            fields: RefCell::default(),
+            rewritten: RefCell::default(),
             shared: parts.shared,
             index: parts.index,
             word: parts.word,

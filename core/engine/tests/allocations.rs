@@ -15,9 +15,11 @@ use std::time::Duration;
 use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Action, ChainId, CircuitBreakers, Cluster, ClusterId, Domain, Endpoint, FilterChain, ForwardAction,
-    HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText, NetworkFilter, PathMatch, Route,
-    RouteConfiguration, RouteMatch, Snapshot, Target, VirtualHost,
+    AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, Domain, Endpoint,
+    FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest,
+    HostRewrite, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText, NetworkFilter,
+    PathMatch, PathRewrite, Regexes, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, Subject, Substitution,
+    Target, TextMatcher, TextPattern, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -114,15 +116,57 @@ impl Kept {
     }
 }
 
-fn snapshot(origin: SocketAddr, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
-    let route = Route {
+/// Straight to the cluster.
+fn plain_route() -> Route {
+    Route {
         name: String::new(),
         rule: RouteMatch::of_path(PathMatch::Prefix("/".into())),
-        action: Action::Forward(ForwardAction {
-            target: Target::Cluster(ClusterId(0)),
-            timeout: Some(Duration::from_secs(15)),
-        }),
+        action: Action::Forward(Box::new(ForwardAction::new(Target::Cluster(ClusterId(0))))),
+        headers: None,
+    }
+}
+
+/// The same with all that a route can change, and to the same path in the end.
+fn busy_route() -> Route {
+    let mut regexes = Regexes::default();
+    let format = |text: &str| Format::parse(text, &Surroundings::NONE).expect("a format");
+    let add = |name: &str, value: &str, action| HeaderAddition {
+        name: name.into(),
+        value: format(value),
+        action,
+        keep_empty: false,
     };
+    let headers = HeaderMutations {
+        request: HeaderMutation {
+            remove: vec!["user-agent".into()],
+            add: vec![
+                add("x-path", "%REQ(:path)% %REQ(x-none?host)% %PROTOCOL%", AppendAction::AppendIfExistsOrAdd),
+                add("x-client", "%DOWNSTREAM_REMOTE_ADDRESS%", AppendAction::OverwriteIfExistsOrAdd),
+                add("host-of", "%REQ(:authority)%", AppendAction::AddIfAbsent),
+            ],
+        },
+        response: HeaderMutation {
+            remove: vec!["server".into()],
+            add: vec![add("x-seen", "%REQ(x-path)% %RESPONSE_CODE%", AppendAction::OverwriteIfExistsOrAdd)],
+        },
+    };
+    let pattern = regexes.search("^/(.)$").expect("a pattern");
+    let substitution = Substitution::parse(r"/\1", &pattern).expect("a rewrite string");
+    let mut rule = RouteMatch::of_path(PathMatch::Regex(regexes.whole("/[a-z]+").expect("a pattern")));
+    let test = HeaderTest::Text(TextMatcher { pattern: TextPattern::Prefix("x".into()), ignore_case: true });
+    let host = HeaderMatcher { subject: Subject::Authority, test, invert: false, missing_is_empty: false };
+    rule.conditions = Some(Box::new(Conditions { headers: vec![host], ..Conditions::default() }));
+    let action = ForwardAction {
+        path: Some(PathRewrite::Regex(Rewrite { pattern, substitution })),
+        host: Some(HostRewrite::Literal("other.test".into())),
+        append_x_forwarded_host: true,
+        max_stream_duration: Some(Duration::from_secs(60)),
+        ..ForwardAction::new(Target::Cluster(ClusterId(0)))
+    };
+    Route { name: "busy".into(), rule, action: Action::Forward(Box::new(action)), headers: Some(Box::new(headers)) }
+}
+
+fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
     let host = VirtualHost::new("v".into(), vec![Domain::Any], vec![route]);
     let http = HttpConnectionManager {
         stat_prefix: "t".into(),
@@ -151,7 +195,7 @@ fn snapshot(origin: SocketAddr, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
         connect_timeout: Duration::from_secs(5),
         lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: CircuitBreakers::default(),
-        endpoints: vec![Endpoint { address: origin }],
+        endpoints: vec![Endpoint { address: origin, hostname: String::new() }],
         idle_timeout: Duration::from_secs(3600),
     }));
     Arc::new(snapshot)
@@ -221,7 +265,7 @@ fn play(client: &mut TcpStream, mix: &[Step], buffer: &mut [u8], rounds: usize) 
     }
 }
 
-fn check(io: IoChoice, access_logs: Vec<AccessLog>) {
+fn check(io: IoChoice, route: Route, access_logs: Vec<AccessLog>) {
     let (logs, log_count) = (Kept::default(), access_logs.len() as u64);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -243,7 +287,8 @@ fn check(io: IoChoice, access_logs: Vec<AccessLog>) {
         }
         Err(error) => panic!("{error}"),
     };
-    let staged = engine.stage(snapshot(address, access_logs)).unwrap_or_else(|problems| panic!("{}", problems[0]));
+    let snapshot = snapshot(address, route, access_logs);
+    let staged = engine.stage(snapshot).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
     let mut client = TcpStream::connect(engine.listeners()[0].1).expect("the proxy listens");
@@ -270,7 +315,8 @@ fn check(io: IoChoice, access_logs: Vec<AccessLog>) {
 #[test]
 fn a_warm_exchange_allocates_nothing_on_either_driver() {
     for io in [IoChoice::Poll, IoChoice::Ring] {
-        check(io, Vec::new());
-        check(io, access_logs());
+        check(io, plain_route(), Vec::new());
+        check(io, busy_route(), Vec::new());
+        check(io, busy_route(), access_logs());
     }
 }

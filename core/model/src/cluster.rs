@@ -57,4 +57,6 @@ impl Default for CircuitBreakers {
 pub struct Endpoint {
     /// `endpoint.address.socket_address`. Health and load state is keyed by it and survives changes of the cluster.
     pub address: SocketAddr,
+    /// `endpoint.hostname`: what `auto_host_rewrite` makes of the host. Empty where the file gives none.
+    pub hostname: String,
 }

@@ -21,8 +21,10 @@ pub use flags::{ResponseFlag, ResponseFlags};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use route::{
-    Action, Caches, Conditions, DirectResponse, Domain, ForwardAction, Fraction, HeaderMatcher, HeaderTest, PathMatch,
-    QueryMatcher, QueryTest, Regex, RegexCaches, Regexes, RequestView, Route, RouteConfiguration, RouteMatch, Subject,
-    Substitution, Target, TextMatcher, TextPattern, VirtualHost, WeightedCluster, without_query,
+    Action, AppendAction, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction, HeaderAddition,
+    HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, PathMatch, PathRewrite, Position,
+    QueryMatcher, QueryTest, Redirect, RedirectPath, Regex, RegexCaches, Regexes, RequestView, Rewrite, Route,
+    RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
+    WeightedCluster, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};

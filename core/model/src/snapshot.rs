@@ -1,5 +1,6 @@
 //! The whole configuration of one instant.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::{Cluster, ClusterId, Listener, ListenerId};
@@ -24,26 +25,35 @@ impl Snapshot {
 
 /// Clusters by the number of their name. Numbers of removed clusters leave holes until they are given out again.
 #[derive(Clone, Debug, Default)]
-pub struct ClusterTable(Vec<Option<Arc<Cluster>>>);
+pub struct ClusterTable {
+    clusters: Vec<Option<Arc<Cluster>>>,
+    by_name: HashMap<String, ClusterId>,
+}
 
 impl ClusterTable {
     /// The cluster of this number, if it exists in this generation.
     #[inline]
     pub fn get(&self, id: ClusterId) -> Option<&Arc<Cluster>> {
-        self.0.get(id.0 as usize)?.as_ref()
+        self.clusters.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The cluster of this name, as `cluster_header` asks for it.
+    pub fn id_of(&self, name: &[u8]) -> Option<ClusterId> {
+        self.by_name.get(std::str::from_utf8(name).ok()?).copied()
     }
 
     /// Puts a cluster at its own number.
     pub fn insert(&mut self, cluster: Arc<Cluster>) {
         let at = cluster.id.0 as usize;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, None);
+        if self.clusters.len() <= at {
+            self.clusters.resize(at + 1, None);
         }
-        self.0[at] = Some(cluster);
+        self.by_name.insert(cluster.name.clone(), cluster.id);
+        self.clusters[at] = Some(cluster);
     }
 
     /// All clusters, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.0.iter().flatten()
+        self.clusters.iter().flatten()
     }
 }

@@ -74,6 +74,21 @@ impl Config {
         self
     }
 
+    /// Adds a static cluster of one endpoint that has a name.
+    pub(crate) fn cluster_with_hostname(mut self, name: &str, endpoint: SocketAddr, hostname: &str) -> Config {
+        let (ip, port) = (endpoint.ip(), endpoint.port());
+        write!(
+            self.clusters,
+            r#"
+  - name: {name}
+    type: STATIC
+    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{{endpoint: {{
+      hostname: {hostname}, address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}]}}]}}"#
+        )
+        .expect("writing to a string");
+        self
+    }
+
     /// The file's text. The admin server is on a port that the kernel chooses.
     pub(crate) fn text(&self) -> String {
         format!(

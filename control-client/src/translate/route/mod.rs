@@ -1,22 +1,18 @@
 //! `envoy.config.route.v3.RouteConfiguration`: virtual hosts, routes and their actions.
 
+mod action;
 mod matcher;
+mod mutation;
+mod redirect;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use ringway_model::{
-    Action, DirectResponse, Domain, ForwardAction, Regexes, Route, RouteConfiguration, Target, VirtualHost,
-    WeightedCluster,
-};
+use ringway_model::{Action, DirectResponse, Domain, Regexes, Route, RouteConfiguration, VirtualHost};
 
 use super::Context;
-use super::timeout::unless_zero;
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
-/// `RouteAction.timeout` where the file says nothing.
-const TIMEOUT: Duration = Duration::from_secs(15);
 /// `RouteConfiguration.max_direct_response_body_size_bytes` where the file says nothing.
 const DIRECT_BODY_BYTES: u32 = 4096;
 
@@ -37,12 +33,16 @@ pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Opt
         validate_clusters: message.boolean("validate_clusters").unwrap_or(true),
         direct_body_bytes_max: body_max as usize,
     };
+    let headers = mutation::mutations(context, message);
+    per_filter(context, message);
     let hosts = context.each(message, "virtual_hosts", |context, host| virtual_host(context, host, scope));
     let complete = hosts.iter().all(Option::is_some);
     let hosts: Vec<VirtualHost> = hosts.into_iter().flatten().collect();
     match RouteConfiguration::new(message.text("name").to_owned(), hosts) {
         Ok(mut configuration) => {
             configuration.ignore_port = message.boolean("ignore_port_in_host_matching").unwrap_or(false);
+            configuration.most_specific_wins = message.boolean("most_specific_header_mutations_wins").unwrap_or(false);
+            configuration.headers = headers;
             Some(configuration)
         }
         Err((domain, position)) => {
@@ -83,77 +83,53 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
             }
         }
     }
+    let headers = mutation::mutations(context, message);
+    per_filter(context, message);
     let routes = context.each(message, "routes", |context, message| route(context, message, scope));
     let complete = domains.len() == message.items("domains").len() && routes.iter().all(Option::is_some);
-    complete.then(|| VirtualHost::new(message.text("name").to_owned(), domains, routes.into_iter().flatten().collect()))
+    complete.then(|| {
+        let routes = routes.into_iter().flatten().collect();
+        let mut host = VirtualHost::new(message.text("name").to_owned(), domains, routes);
+        host.headers = headers;
+        host
+    })
+}
+
+/// `typed_per_filter_config`. What is for a filter outside the chain has no effect, as in Envoy, and the chain is the router.
+pub(super) fn per_filter(context: &mut Context<'_>, message: &Message) {
+    const FIELD: &str = "typed_per_filter_config";
+    let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return };
+    for (name, item) in entries {
+        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
+        let kind = match any.value.as_deref() {
+            Some(Value::Message(config)) => config.kind.name(),
+            _ => "",
+        };
+        let rule = if kind == "envoy.extensions.filters.http.router.v3.Router" {
+            "the router has no configuration of its own for a route".to_owned()
+        } else if kind.starts_with("envoy.extensions.filters.http.") || kind == "envoy.config.route.v3.FilterConfig" {
+            continue;
+        } else {
+            // Envoy: "Didn't find a registered implementation".
+            format!("no implementation for {name:?} of type {kind:?}")
+        };
+        context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
+    }
 }
 
 fn route(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Route> {
     refuse_unsupported(message, context.report);
     let rule = context.inside(message, "match", matcher::route_match);
-    let forward = context.inside(message, "route", |context, message| forward(context, message, scope));
+    let headers = mutation::mutations(context, message);
+    per_filter(context, message);
+    let forward = context.inside(message, "route", |context, message| action::forward(context, message, scope));
+    let redirect = context.inside(message, "redirect", redirect::redirect);
     let direct = context.inside(message, "direct_response", |context, message| direct(context, message, scope));
-    let action = forward.map(Action::Forward).or(direct.map(|direct| Action::Direct(Arc::new(direct))));
-    Some(Route { name: message.text("name").to_owned(), rule: rule?, action: action? })
-}
-
-fn forward(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<ForwardAction> {
-    refuse_unsupported(message, context.report);
-    let timeout = unless_zero(message.duration("timeout").unwrap_or(TIMEOUT));
-    let target = match message.text("cluster") {
-        "" => context.inside(message, "weighted_clusters", |context, message| weighted(context, message, scope)),
-        name => {
-            check_known(context, message, "cluster", scope);
-            Some(Target::Cluster(context.names.id(name)))
-        }
-    };
-    Some(ForwardAction { target: target?, timeout })
-}
-
-/// Envoy: "route: unknown cluster".
-fn check_known(context: &mut Context<'_>, message: &Message, field: &str, scope: Scope) {
-    let name = message.text(field);
-    if scope.validate_clusters && !context.clusters.contains(name) {
-        context.problem(message, field, format!("unknown cluster {name:?}"));
-    }
-}
-
-fn weighted(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Target> {
-    refuse_unsupported(message, context.report);
-    let clusters = context.each(message, "clusters", |context, message| {
-        refuse_unsupported(message, context.report);
-        let weight = message.uint("weight");
-        if weight.is_none() {
-            context.problem(message, "weight", "value is required");
-        }
-        match message.text("name") {
-            // cluster_header has been refused.
-            "" if message.get("cluster_header").is_some() => None,
-            "" => {
-                context.problem(message, "name", "value is required");
-                None
-            }
-            name => {
-                check_known(context, message, "name", scope);
-                Some(WeightedCluster { cluster: context.names.id(name), weight: weight? })
-            }
-        }
-    });
-    let complete = clusters.iter().all(Option::is_some);
-    let clusters: Vec<WeightedCluster> = clusters.into_iter().flatten().collect();
-    let total: u64 = clusters.iter().map(|entry| u64::from(entry.weight)).sum();
-    match u32::try_from(total) {
-        _ if !complete => None,
-        Ok(0) => {
-            context.problem(message, "clusters", "the sum of the weights must be greater than 0");
-            None
-        }
-        Ok(total) => Some(Target::Weighted { clusters, total }),
-        Err(_) => {
-            context.problem(message, "clusters", format!("the sum of the weights must not exceed {}", u32::MAX));
-            None
-        }
-    }
+    let action = forward
+        .map(|forward| Action::Forward(Box::new(forward)))
+        .or(redirect.map(|redirect| Action::Redirect(Box::new(redirect))))
+        .or(direct.map(|direct| Action::Direct(Arc::new(direct))));
+    Some(Route { name: message.text("name").to_owned(), rule: rule?, action: action?, headers })
 }
 
 fn direct(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<DirectResponse> {

@@ -7,6 +7,7 @@
 //! Cost: the trie's walk, then a search by halving in the lists along the way for each route whose conditions failed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 use super::matcher::{PathMatch, RouteMatch};
@@ -14,7 +15,7 @@ use super::radix::Radix;
 use super::request::{Caches, RequestView};
 
 /// See the module. Routes have their position as number.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct PathIndex {
     sensitive: Paths,
     folded: Paths,
@@ -26,6 +27,13 @@ pub(super) struct PathIndex {
 
 /// Up to so many routes are tried one after the other, which costs less than the walks that would find the one.
 const TRIED_MAX: u32 = 4;
+
+/// What it says is all in the routes.
+impl fmt::Debug for PathIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PathIndex").finish_non_exhaustive()
+    }
+}
 
 /// No route: larger than every number of one.
 const NONE: u32 = u32::MAX;

@@ -94,9 +94,10 @@ impl Conditions {
 
 /// Envoy: `Grpc::Common::isGrpcRequestHeaders`.
 fn is_grpc(request: &impl RequestView) -> bool {
-    let content_type = request.values("content-type").next().unwrap_or_default();
-    let kind = content_type.strip_prefix(b"application/grpc");
-    kind.is_some_and(|kind| matches!(kind, [] | [b'+', ..]))
+    let mut values = request.values("content-type");
+    let Some(kind) = values.next().and_then(|value| value.strip_prefix(b"application/grpc")) else { return false };
+    // Several are one text, joined by commas.
+    matches!(kind, [b'+', ..]) || (kind.is_empty() && values.next().is_none())
 }
 
 #[cfg(test)]

@@ -9,19 +9,25 @@ mod domain;
 mod header;
 mod index;
 mod matcher;
+mod mutation;
 mod query;
 mod radix;
+mod redirect;
 mod regex;
 mod request;
+mod rewrite;
 mod text;
 
 pub use action::{Action, DirectResponse, ForwardAction, Target, WeightedCluster};
 pub use domain::Domain;
 pub use header::{HeaderMatcher, HeaderTest, Subject};
 pub use matcher::{Conditions, Fraction, PathMatch, RouteMatch};
-pub use query::{QueryMatcher, QueryTest};
+pub use mutation::{AppendAction, HeaderAddition, HeaderMutation, HeaderMutations};
+pub use query::{QueryMatcher, QueryTest, query_parameter};
+pub use redirect::{Redirect, RedirectPath, own_location};
 pub use regex::{Regex, RegexCaches, Regexes, Substitution};
 pub use request::{Caches, RequestView};
+pub use rewrite::{HostRewrite, PathRewrite, Rewrite};
 pub use text::{TextMatcher, TextPattern};
 
 use domain::DomainIndex;
@@ -34,6 +40,11 @@ pub struct RouteConfiguration {
     pub name: String,
     /// `ignore_port_in_host_matching`.
     pub ignore_port: bool,
+    /// `request_headers_to_*`, `response_headers_to_*`.
+    pub headers: Option<Box<HeaderMutations>>,
+    /// `most_specific_header_mutations_wins`: the route configuration's come first and the route's last. Otherwise the other
+    /// way round.
+    pub most_specific_wins: bool,
     virtual_hosts: Vec<VirtualHost>,
     index: DomainIndex,
 }
@@ -45,6 +56,8 @@ pub struct VirtualHost {
     pub name: String,
     /// `domains`.
     pub domains: Vec<Domain>,
+    /// `request_headers_to_*`, `response_headers_to_*`.
+    pub headers: Option<Box<HeaderMutations>>,
     routes: Vec<Route>,
     index: PathIndex,
 }
@@ -58,13 +71,50 @@ pub struct Route {
     pub rule: RouteMatch,
     /// What is done with a request that matches.
     pub action: Action,
+    /// `request_headers_to_*`, `response_headers_to_*`.
+    pub headers: Option<Box<HeaderMutations>>,
+}
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'c> {
+    configuration: &'c RouteConfiguration,
+    host: &'c VirtualHost,
+    /// The route.
+    pub route: &'c Route,
+    /// Where it stands, to be found again with [`RouteConfiguration::at`].
+    pub position: Position,
+}
+
+/// Where a route stands in a route configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    host: u32,
+    route: u32,
+}
+
+impl<'c> Found<'c> {
+    /// The header mutations for a request that takes this route, and of weighted clusters `weighted`, in the order in which
+    /// they are applied.
+    pub fn mutations(&self, weighted: Option<&'c WeightedCluster>) -> impl Iterator<Item = &'c HeaderMutations> {
+        let mut levels = [
+            weighted.and_then(|weighted| weighted.headers.as_deref()),
+            self.route.headers.as_deref(),
+            self.host.headers.as_deref(),
+            self.configuration.headers.as_deref(),
+        ];
+        if self.configuration.most_specific_wins {
+            levels.reverse();
+        }
+        levels.into_iter().flatten()
+    }
 }
 
 impl VirtualHost {
     /// Builds the index over `routes`, which are in the order of the file.
     pub fn new(name: String, domains: Vec<Domain>, routes: Vec<Route>) -> Self {
         let index = PathIndex::new(routes.iter().map(|route| &route.rule));
-        Self { name, domains, routes, index }
+        Self { name, domains, headers: None, routes, index }
     }
 
     /// `routes`, in the order of the file.
@@ -72,12 +122,10 @@ impl VirtualHost {
         &self.routes
     }
 
-    /// The first route that matches. `chance` is the request's random number.
-    pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<&Route> {
-        let path = without_query(request.path());
+    /// The position of the first route that matches. `chance` is the request's random number.
+    fn find(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<u32> {
         let rules = |route: u32| &self.routes[route as usize].rule;
-        let found = self.index.find(rules, path, request, chance, caches);
-        found.map(|route| &self.routes[route as usize])
+        self.index.find(rules, without_query(request.path()), request, chance, caches)
     }
 }
 
@@ -89,7 +137,7 @@ impl RouteConfiguration {
     /// Envoy refuses such a configuration.
     pub fn new(name: String, virtual_hosts: Vec<VirtualHost>) -> Result<Self, (Domain, usize)> {
         let index = DomainIndex::new(virtual_hosts.iter().map(|host| host.domains.as_slice()))?;
-        Ok(Self { name, ignore_port: false, virtual_hosts, index })
+        Ok(Self { name, ignore_port: false, headers: None, most_specific_wins: false, virtual_hosts, index })
     }
 
     /// `virtual_hosts`, in the order of the file.
@@ -102,15 +150,20 @@ impl RouteConfiguration {
         self.virtual_hosts.iter_mut().flat_map(|host| &mut host.routes).map(|route| &mut route.action)
     }
 
-    /// The virtual host for `host`, the authority as received.
-    pub fn virtual_host(&self, host: &[u8]) -> Option<&VirtualHost> {
-        let host = if self.ignore_port { domain::without_port(host) } else { host };
-        self.index.find(host).map(|position| &self.virtual_hosts[position])
+    /// The route for a request: the virtual host for its authority, then the first route that matches. `chance` is the
+    /// request's random number.
+    pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<Found<'_>> {
+        let authority = request.authority();
+        let authority = if self.ignore_port { domain::without_port(authority) } else { authority };
+        let host = self.index.find(authority)?;
+        let route = self.virtual_hosts[host].find(request, chance, caches)?;
+        Some(self.at(Position { host: host as u32, route }))
     }
 
-    /// The route for a request: its host, then the first route that matches. `chance` is the request's random number.
-    pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<&Route> {
-        self.virtual_host(request.authority())?.route(request, chance, caches)
+    /// What a look-up in this very configuration found.
+    pub fn at(&self, position: Position) -> Found<'_> {
+        let host = &self.virtual_hosts[position.host as usize];
+        Found { configuration: self, host, route: &host.routes[position.route as usize], position }
     }
 }
 

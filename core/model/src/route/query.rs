@@ -24,7 +24,7 @@ pub enum QueryTest {
 impl QueryMatcher {
     /// Whether the query of `path` passes. Of several parameters of the name the first counts. Nothing is decoded.
     pub fn matches(&self, path: &[u8], caches: &mut RegexCaches) -> bool {
-        let value = parameter(path, self.name.as_bytes());
+        let value = query_parameter(path, self.name.as_bytes());
         match &self.test {
             QueryTest::Present(present) => value.is_some() == *present,
             QueryTest::Text(matcher) => value.is_some_and(|value| matcher.matches(value, caches)),
@@ -32,8 +32,8 @@ impl QueryMatcher {
     }
 }
 
-/// The first parameter of this name; empty where it has no `=`.
-fn parameter<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+/// The first parameter of this name in the query of `path`; empty where it has no `=`.
+pub fn query_parameter<'p>(path: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
     let query = path.iter().position(|&byte| byte == b'?').map(|at| &path[at + 1..])?;
     query.split(|&byte| byte == b'&').find_map(|parameter| {
         let at = parameter.iter().position(|&byte| byte == b'=').unwrap_or(parameter.len());
@@ -60,7 +60,7 @@ mod tests {
             ("/a=1", None),
             ("/?&&a=%20", Some("%20")),
         ] {
-            let found = parameter(path.as_bytes(), b"a").map(String::from_utf8_lossy);
+            let found = query_parameter(path.as_bytes(), b"a").map(String::from_utf8_lossy);
             assert_eq!(found.as_deref(), expect, "{path}");
         }
     }

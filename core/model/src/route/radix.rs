@@ -19,6 +19,7 @@ pub(crate) struct Radix {
 
 #[derive(Clone, Debug, PartialEq)]
 struct Node {
+    /// What follows the first byte, which the way here has compared; all of it at the root.
     label: Range<u32>,
     children: Range<u32>,
     /// The key that ends here.
@@ -49,7 +50,7 @@ impl Radix {
             while at < below.end {
                 let byte = keys[at].as_ref()[depth];
                 let end = at + keys[at..below.end].partition_point(|key| key.as_ref()[depth] == byte);
-                waiting.push_back((radix.nodes.len(), at..end, depth));
+                waiting.push_back((radix.nodes.len(), at..end, depth + 1));
                 radix.push_node(byte);
                 at = end;
             }
@@ -76,27 +77,37 @@ impl Radix {
         let mut rest = text;
         let mut steps = 1;
         loop {
-            let label = &self.labels[node.label.start as usize..node.label.end as usize];
-            let Some((start, behind)) = rest.split_at_checked(label.len()) else { return steps };
-            let same = if fold { start.eq_ignore_ascii_case(label) } else { start == label };
-            if !same {
-                return steps;
+            if node.label.start < node.label.end {
+                let label = &self.labels[node.label.start as usize..node.label.end as usize];
+                let Some((start, behind)) = rest.split_at_checked(label.len()) else { return steps };
+                let same = if fold { start.eq_ignore_ascii_case(label) } else { start == label };
+                if !same {
+                    return steps;
+                }
+                rest = behind;
             }
-            rest = behind;
             if let Some(key) = node.key {
                 seen(key, rest.is_empty());
             }
-            let Some(&byte) = rest.first() else { return steps };
+            let Some((&byte, behind)) = rest.split_first() else { return steps };
             let byte = if fold { byte.to_ascii_lowercase() } else { byte };
-            let children = node.children.start as usize..node.children.end as usize;
-            let firsts = &self.firsts[children.clone()];
-            let child = if firsts.len() <= LINEAR_MAX {
-                firsts.iter().position(|&first| first == byte)
-            } else {
-                firsts.binary_search(&byte).ok()
+            let first = node.children.start as usize;
+            let firsts = &self.firsts[first..node.children.end as usize];
+            // Digits and letters often come all: then the place of one is known.
+            let guess = byte.wrapping_sub(firsts.first().copied().unwrap_or(0)) as usize;
+            let child = match firsts.get(guess) {
+                Some(&found) if found == byte => guess,
+                _ if firsts.len() <= LINEAR_MAX => match firsts.iter().position(|&found| found == byte) {
+                    Some(child) => child,
+                    None => return steps,
+                },
+                _ => match firsts.binary_search(&byte) {
+                    Ok(child) => child,
+                    Err(_) => return steps,
+                },
             };
-            let Some(child) = child else { return steps };
-            node = &self.nodes[children.start + child];
+            node = &self.nodes[first + child];
+            rest = behind;
             steps += 1;
         }
     }

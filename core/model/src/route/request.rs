@@ -21,8 +21,6 @@ pub trait RequestView {
 pub struct Caches {
     /// For expressions.
     pub regexes: RegexCaches,
-    /// Where values of one name are joined.
-    pub(super) joined: Vec<u8>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::*;
 
 fn route(name: String, rule: RouteMatch) -> Route {
     let action = Action::Direct(Arc::new(DirectResponse { status: 200, body: vec![] }));
-    Route { name, rule, action }
+    Route { name, rule, action, headers: None }
 }
 
 fn host(name: &str, domains: &[&str], paths: &[PathMatch]) -> VirtualHost {
@@ -39,10 +39,9 @@ fn table() -> RouteConfiguration {
 }
 
 fn find<'t>(table: &'t RouteConfiguration, authority: &str, path: &str) -> Option<&'t str> {
-    let found = table.virtual_host(authority.as_bytes())?;
-    let path: &'static str = Box::leak(path.to_owned().into_boxed_str());
-    let request = Sample { path, ..Sample::default() };
-    found.route(&request, 0, &mut Caches::default()).map(|route| route.name.as_str())
+    let [authority, path]: [&'static str; 2] = [authority, path].map(|text| &*text.to_owned().leak());
+    let request = Sample { authority, path, ..Sample::default() };
+    table.route(&request, 0, &mut Caches::default()).map(|found| found.route.name.as_str())
 }
 
 #[track_caller]
@@ -162,7 +161,7 @@ fn the_answer_is_that_of_trying_one_after_the_other() {
             let path: &'static str = Box::leak(chance.path().into_boxed_str());
             let number = chance.below(1000) as u64;
             let request = Sample { path, ..Sample::default() };
-            let found = host.route(&request, number, &mut caches).map(|route| route.name.clone());
+            let found = host.find(&request, number, &mut caches).map(|route| host.routes[route as usize].name.clone());
             let expect = rules.iter().position(|rule| naive(rule, path, number, &mut caches));
             matched += usize::from(expect.is_some());
             assert_eq!(found, expect.map(|at| at.to_string()), "table {table}, {path}, {number}: {rules:#?}");
@@ -182,4 +181,27 @@ fn ten_thousand_routes_cost_hardly_more_steps_than_ten() {
         assert!(steps(10_000, &path) <= steps(10, &path) + 1, "{path}");
     }
     assert!(steps(10_000, "/service9876/x") <= 6);
+}
+
+#[test]
+fn mutations_come_from_the_route_outwards_unless_the_most_specific_wins() {
+    let level = |name: &str| {
+        let mutation = HeaderMutation { remove: vec![name.into()], ..HeaderMutation::default() };
+        Some(Box::new(HeaderMutations { request: mutation, ..HeaderMutations::default() }))
+    };
+    let mut inner = host("h", &["*"], &[prefix("/")]);
+    inner.headers = level("host");
+    inner.routes[0].headers = level("route");
+    let mut table = RouteConfiguration::new("r".into(), vec![inner]).expect("one domain");
+    table.headers = level("configuration");
+    let weighted = WeightedCluster { headers: level("weighted"), ..WeightedCluster::new(crate::ClusterId(0), 1) };
+    let order = |table: &RouteConfiguration, weighted| {
+        let found = table.at(Position { host: 0, route: 0 });
+        let names = found.mutations(weighted).map(|level| level.request.remove[0].clone());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(order(&table, Some(&weighted)), "weighted route host configuration");
+    assert_eq!(order(&table, None), "route host configuration");
+    table.most_specific_wins = true;
+    assert_eq!(order(&table, Some(&weighted)), "configuration host route weighted");
 }

@@ -25,6 +25,10 @@ pub struct HeadEdit<'e> {
     pub remove: &'e [&'e [u8]],
     /// Fields that are added at the end. Never framing fields or Host.
     pub add: &'e [(&'e [u8], &'e [u8])],
+    /// More names (any case) of fields that are left out, each ended by a line feed: for who collects them in one buffer.
+    pub removed: &'e [u8],
+    /// More fields that are added, as whole lines written by [`put_field`].
+    pub lines: &'e [u8],
     /// What Host says instead of the received authority. Requests alone.
     pub authority: Option<&'e [u8]>,
     /// The path and query instead of the received ones. Requests alone.
@@ -34,11 +38,16 @@ pub struct HeadEdit<'e> {
 impl HeadEdit<'_> {
     fn size(&self) -> usize {
         let added: usize = self.add.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
-        added + self.authority.map_or(0, <[u8]>::len) + self.path.map_or(0, <[u8]>::len)
+        added + self.lines.len() + self.authority.map_or(0, <[u8]>::len) + self.path.map_or(0, <[u8]>::len)
+    }
+
+    fn removes_none(&self) -> bool {
+        self.remove.is_empty() && self.removed.is_empty()
     }
 
     fn removes(&self, name: &[u8]) -> bool {
         self.remove.iter().any(|removed| removed.eq_ignore_ascii_case(name))
+            || self.removed.split(|&byte| byte == b'\n').any(|removed| removed.eq_ignore_ascii_case(name))
     }
 }
 
@@ -155,7 +164,7 @@ fn put_kept_fields(
             Known::Trailer => framing == Framing::Chunked && !field.nominated,
             known => !known.is_of_the_hop() && !field.nominated,
         };
-        if kept && (edit.remove.is_empty() || !edit.removes(table.field_ref(bytes, field).name)) {
+        if kept && (edit.removes_none() || !edit.removes(table.field_ref(bytes, field).name)) {
             framed |= field.known == Known::ContentLength;
             if run.end != line_start {
                 put_run(bytes, run, out);
@@ -201,10 +210,12 @@ fn put_added_fields(edit: &HeadEdit<'_>, out: &mut impl Out) {
     for (name, value) in edit.add {
         put_field(name, value, out);
     }
+    out.put(edit.lines);
 }
 
-/// A field of ours. Asserted clean in release too: a wrong byte here would be a message of an attacker's making.
-fn put_field(name: &[u8], value: &[u8], out: &mut impl Out) {
+/// Writes a field line, for [`HeadEdit::lines`] and its like. Name and value must be clean ([`super::is_field`]): asserted in release
+/// too, since a wrong byte here would be a message of an attacker's making.
+pub fn put_field(name: &[u8], value: &[u8], out: &mut impl Out) {
     assert!(is_field(name, value), "unclean added field");
     debug_assert!(
         !matches!(Known::from_name(name), Known::Host | Known::ContentLength | Known::TransferEncoding),
@@ -224,14 +235,17 @@ pub fn local_reply_size(content_type: Option<&[u8]>, extra: &[(&[u8], &[u8])], d
 }
 
 /// Writes the head of a reply of the proxy's own: `status` is final (200 to 599); `body_len` bytes of content follow (unless
-/// the request was HEAD); `close` says that the connection ends with it; `extra` are clean fields (asserted); `date` is an
+/// the request was HEAD); `close` says that the connection ends with it; `extra` are clean fields (asserted), and `lines` more
+/// of them, written by [`put_field`] (their bytes come on top of [`local_reply_size`]); `date` is an
 /// IMF-fixdate (RFC 9110 §5.6.7), which comes in because the codec has no clock.
+#[expect(clippy::too_many_arguments, reason = "all that a reply is; it has one caller")]
 pub fn encode_local_reply(
     status: u16,
     content_type: Option<&[u8]>,
     body_len: usize,
     close: bool,
     extra: &[(&[u8], &[u8])],
+    lines: &[u8],
     date: &[u8],
     out: &mut impl Out,
 ) {
@@ -251,6 +265,7 @@ pub fn encode_local_reply(
     for (name, value) in extra {
         put_field(name, value, out);
     }
+    out.put(lines);
     if close {
         out.put(b"Connection: close\r\n");
     }

@@ -29,7 +29,7 @@ fn response(method: Method, received: &str, framing: Framing, close: bool, edit:
     assert!(out.len() <= response_head_size(&head, edit));
 }
 
-const PLAIN: HeadEdit<'_> = HeadEdit { remove: &[], add: &[], authority: None, path: None };
+const PLAIN: HeadEdit<'_> = HeadEdit { remove: &[], add: &[], removed: b"", lines: b"", authority: None, path: None };
 
 #[test]
 fn a_request_keeps_order_and_case_and_gets_its_host_first() {
@@ -131,12 +131,14 @@ fn edits() {
         add: &[(b"x-request-id", b"1"), (b"X-Empty", b"")],
         authority: Some(b"new.test"),
         path: Some(b"/new?q"),
+        removed: b"x-c\nX-D\n",
+        lines: b"x-line: 2\r\n",
     };
     request(
-        "GET /old HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nAccept: x\r\nX-B: 2\r\n\r\n",
+        "GET /old HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nX-C: c\r\nAccept: x\r\nX-B: 2\r\nx-d: d\r\n\r\n",
         Framing::None,
         &edit,
-        "GET /new?q HTTP/1.1\r\nHost: new.test\r\nX-B: 2\r\nx-request-id: 1\r\nX-Empty: \r\n\r\n",
+        "GET /new?q HTTP/1.1\r\nHost: new.test\r\nX-B: 2\r\nx-request-id: 1\r\nX-Empty: \r\nx-line: 2\r\n\r\n",
     );
     let edit = HeadEdit { remove: &[b"server"], add: &[(b"server", b"ringway")], ..PLAIN };
     response(
@@ -219,15 +221,15 @@ fn local_replies() {
     let content_type = Some(b"text/plain".as_slice());
     let extra: &[(&[u8], &[u8])] = &[(b"Retry-After", b"1")];
     let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
-    encode_local_reply(503, content_type, 19, true, extra, date, &mut out);
+    encode_local_reply(503, content_type, 19, true, extra, b"X-Line: 1\r\n", date, &mut out);
     assert_eq!(
         String::from_utf8_lossy(&out),
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 19\r\nContent-Type: text/plain\r\n\
-         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+         Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: 1\r\nX-Line: 1\r\nConnection: close\r\n\r\n"
     );
-    assert!(out.len() <= local_reply_size(content_type, extra, date));
+    assert!(out.len() <= local_reply_size(content_type, extra, date) + b"X-Line: 1\r\n".len());
     out.clear();
-    encode_local_reply(204, None, 0, false, &[], date, &mut out);
+    encode_local_reply(204, None, 0, false, &[], b"", date, &mut out);
     assert_eq!(String::from_utf8_lossy(&out), "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::routes;
 use crate::lab::chance::Chance;
 
 /// What is special about a script, so that a reviewed difference can be confined to it.
@@ -19,10 +20,10 @@ pub(super) enum Tag {
     Expect,
     /// Is answered by the proxy itself.
     Local,
+    /// Is a pipeline in which a request with a body is answered by the proxy itself.
+    Cut,
     /// Has a body and is answered by the proxy itself, which may not have read it.
     Unread,
-    /// Gets a 201 of the proxy's own.
-    Created,
 }
 
 /// One connection of a client.
@@ -37,6 +38,11 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// One request, sent in these pieces.
+    pub(super) fn new(pieces: Vec<Vec<u8>>, method: &'static str, tags: Vec<Tag>) -> Self {
+        Self { pieces, methods: vec![method], tags, odd: None }
+    }
+
     /// Whether it has this tag.
     pub(super) fn has(&self, tag: Tag) -> bool {
         self.tags.contains(&tag)
@@ -65,7 +71,7 @@ impl fmt::Display for Script {
 /// Scripts with `count` requests together, or a few more.
 pub(super) fn generate(chance: &mut Chance, count: usize) -> Vec<Script> {
     let mut scripts = Vec::new();
-    let (mut requests, mut odd) = (0, 0);
+    let (mut requests, mut odd, mut routed) = (0, 0, 0);
     while requests < count {
         let script = match chance.below(10) {
             0 | 1 => {
@@ -73,6 +79,10 @@ pub(super) fn generate(chance: &mut Chance, count: usize) -> Vec<Script> {
                 odd_request(odd - 1)
             }
             2 => pipeline(chance),
+            3..7 => {
+                routed += 1;
+                routes::script(chance, routed - 1)
+            }
             _ => one(chance),
         };
         requests += script.requests();
@@ -112,8 +122,8 @@ const PATHS: &[(&str, Option<Tag>)] = &[
     ("/timeout/quick", None),
     ("/dead/x", None),
     ("/nowhere", None),
-    ("/direct", Some(Tag::Created)),
-    ("/direct/more?and=query", Some(Tag::Created)),
+    ("/direct", None),
+    ("/direct/more?and=query", None),
     ("/empty", None),
     ("/weighted/x", Some(Tag::Weighted)),
     ("/a/%2e%2e/b/x", None),
@@ -179,6 +189,9 @@ fn pipeline(chance: &mut Chance) -> Script {
         bytes.extend(request(chance, &mut script));
     }
     script.pieces = vec![bytes];
+    if script.has(Tag::Local) && script.has(Tag::Unread) {
+        script.tags.push(Tag::Cut);
+    }
     script
 }
 
