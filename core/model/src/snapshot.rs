@@ -1,6 +1,6 @@
 //! The whole configuration of one instant.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{Cluster, ClusterId, Listener, ListenerId};
@@ -27,7 +27,7 @@ impl Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct ClusterTable {
     clusters: Vec<Option<Arc<Cluster>>>,
-    by_name: HashMap<String, ClusterId>,
+    by_name: BTreeMap<String, ClusterId>,
 }
 
 impl ClusterTable {
