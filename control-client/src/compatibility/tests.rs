@@ -171,6 +171,13 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | sets `x-forwarded-proto`, `x-envoy-expected-rq-timeout-ms` and other `x-envoy-*` headers towards the origin | not yet |
 | adds `x-envoy-upstream-service-time` to responses, and honours `x-envoy-*` headers of requests | not yet |
 | overwrites the `server` header (`server_header_transformation` is OVERWRITE) | passes it through |
+| answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
+| joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
+
+## Regular expressions
+
+`safe_regex` and its like mean what RE2 makes of them, over bytes: `\\w`, `\\d`, `\\s`, `\\b` are ASCII, `.` is one byte. `\\pL` and its like, letters beyond
+ASCII inside `[]`, `\\C` and `\\Q..\\E` are refused. A compiled expression may have 1 MiB; Envoy's bound counts RE2's instructions.
 
 ## How a text is read
 
