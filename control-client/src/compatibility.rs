@@ -235,29 +235,40 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         done: "stat_prefix route_config http_filters common_http_protocol_options max_request_headers_kb \
-               stream_idle_timeout request_headers_timeout delayed_close_timeout access_log",
+               stream_idle_timeout request_headers_timeout delayed_close_timeout access_log use_remote_address \
+               xff_num_trusted_hops skip_xff_append internal_address_config generate_request_id \
+               preserve_external_request_id always_set_request_id_in_response server_name \
+               server_header_transformation via",
         only: &[
             ("codec_type", "AUTO HTTP1"),
-            ("generate_request_id", "false"),
-            ("server_header_transformation", "PASS_THROUGH"),
-            ("use_remote_address", "false"),
             ("normalize_path", "false"),
             ("stream_error_on_invalid_http_message", "false"),
             ("add_user_agent", "false"),
         ],
         ignored: &[],
         refused: "rds scoped_routes tracing http1_safe_max_connection_duration http_protocol_options \
-                  http2_protocol_options http3_protocol_options server_name scheme_header_transformation \
+                  http2_protocol_options http3_protocol_options scheme_header_transformation \
                   stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter \
-                  access_log_flush_interval flush_access_log_on_new_request access_log_options xff_num_trusted_hops \
-                  original_ip_detection_extensions early_header_mutation_extensions internal_address_config \
-                  skip_xff_append via preserve_external_request_id always_set_request_id_in_response \
-                  forward_client_cert_details set_current_client_cert_details forward_client_cert_matcher \
+                  access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_details set_current_client_cert_details forward_client_cert_matcher \
                   proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs merge_slashes \
                   path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port \
                   strip_any_host_port path_normalization_options strip_trailing_host_dot proxy_status_config \
                   typed_header_validation_config append_x_forwarded_port append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
+        done: "cidr_ranges",
+        only: &[],
+        ignored: &[("unix_sockets", "no client comes over a unix socket yet")],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.CidrRange",
+        done: "address_prefix prefix_len",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.accesslog.v3.AccessLog",
@@ -388,10 +399,10 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.filters.http.router.v3.Router",
-        done: "",
+        done: "suppress_envoy_headers",
         only: &[],
         ignored: &[],
-        refused: "dynamic_stats start_child_span upstream_log upstream_log_options suppress_envoy_headers \
+        refused: "dynamic_stats start_child_span upstream_log upstream_log_options \
                   strict_check_headers respect_expected_rq_timeout suppress_grpc_request_failure_code_stats \
                   upstream_http_filters reject_connect_request_early_data",
     },

@@ -161,16 +161,15 @@ that `Cargo.lock` names.
 A message or an `@type` that is not on this page is refused where it is used. One that Envoy's API has is refused by its name,
 one that it does not have as unknown.
 
-## What Envoy does by default and Ringway does not yet
+## What Envoy does and Ringway does otherwise
 
 These need no field to be set in Envoy, so that no field is refused for them:
 
 | Envoy | Ringway |
 |---|---|
-| adds `x-request-id` (`generate_request_id` is true) | not yet; `false` is accepted, `true` is refused |
-| sets `x-forwarded-proto`, `x-envoy-expected-rq-timeout-ms` and other `x-envoy-*` headers towards the origin | not yet |
-| adds `x-envoy-upstream-service-time` to responses, and honours `x-envoy-*` headers of requests | not yet |
-| overwrites the `server` header (`server_header_transformation` is OVERWRITE) | passes it through |
+| acts on `x-envoy-retry-on`, `x-envoy-upstream-rq-timeout-ms` and their like where the client is internal | takes them off, as Envoy does, and does not act on them |
+| repeats `x-request-id` in the response to an internal request with `x-envoy-force-trace` | does not; `always_set_request_id_in_response` does |
+| appends its machine's own address to `x-forwarded-for` where the peer is the loopback address | appends the loopback address |
 | answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_model::{ChainId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter};
+use ringway_model::{
+    ChainId, Cidr, FilterChain, HeaderRules, HttpConnectionManager, Listener, ListenerId, NetworkFilter, ServerHeader,
+};
 
 use super::timeout::unless_zero;
 use super::{Context, access_log, address, route};
@@ -144,7 +146,8 @@ fn extension<T>(
 
 fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<NetworkFilter> {
     refuse_unsupported(message, context.report);
-    http_filters(context, message);
+    let suppress_envoy_headers = http_filters(context, message);
+    let headers = HeaderRules { suppress_envoy_headers, ..header_rules(context, message) };
     let common = context.inside(message, "common_http_protocol_options", |context, options| {
         refuse_unsupported(options, context.report);
         options.duration("idle_timeout")
@@ -162,17 +165,69 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         request_head_bytes_max: kilobytes as usize * 1024,
         delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
         access_logs,
+        headers,
     })))
 }
 
-/// `http_filters`: today the router alone.
-fn http_filters(context: &mut Context<'_>, message: &Message) {
+/// What the connection manager does to heads.
+fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
+    let defaults = HeaderRules::default();
+    let internal = context.inside(message, "internal_address_config", |context, config| {
+        refuse_unsupported(config, context.report);
+        Some(context.each(config, "cidr_ranges", cidr).into_iter().flatten().collect())
+    });
+    let mut text = |name: &str, default: String| match message.text(name) {
+        "" => default,
+        // RFC 9110 §5.5: what it is written into must stay one line.
+        text if text.chars().any(char::is_control) => {
+            context.problem(message, name, "a header's value holds no control characters");
+            default
+        }
+        text => text.to_owned(),
+    };
+    let (server_name, via) = (text("server_name", defaults.server_name), text("via", String::new()));
+    HeaderRules {
+        use_remote_address: message.boolean("use_remote_address").unwrap_or(false),
+        trusted_hops: message.uint("xff_num_trusted_hops").unwrap_or(0),
+        skip_xff_append: message.boolean("skip_xff_append").unwrap_or(false),
+        internal: internal.unwrap_or_default(),
+        generate_request_id: message.boolean("generate_request_id").unwrap_or(true),
+        preserve_external_request_id: message.boolean("preserve_external_request_id").unwrap_or(false),
+        always_set_request_id: message.boolean("always_set_request_id_in_response").unwrap_or(false),
+        server_name,
+        server: match message.get("server_header_transformation").map(|set| &set.value) {
+            Some(Value::Enum(1)) => ServerHeader::AppendIfAbsent,
+            Some(Value::Enum(2)) => ServerHeader::PassThrough,
+            _ => ServerHeader::Overwrite,
+        },
+        via,
+        suppress_envoy_headers: false,
+    }
+}
+
+/// `envoy.config.core.v3.CidrRange`.
+fn cidr(context: &mut Context<'_>, message: &Message) -> Option<Cidr> {
+    refuse_unsupported(message, context.report);
+    let text = message.text("address_prefix");
+    match text.parse() {
+        Ok(address) => Some(Cidr::new(address, message.uint("prefix_len").unwrap_or(0))),
+        Err(_) => {
+            context.problem(message, "address_prefix", format!("malformed IP address: {text}"));
+            None
+        }
+    }
+}
+
+/// `http_filters`: today the router alone. Whether it is to say nothing of its own in heads.
+fn http_filters(context: &mut Context<'_>, message: &Message) -> bool {
     let count = message.items("http_filters").len();
     let mut routers = 0;
+    let mut suppress = false;
     context.each(message, "http_filters", |context, filter| {
         refuse_unsupported(filter, context.report);
         let router = extension(context, filter, ROUTER, |context, router| {
             refuse_unsupported(router, context.report);
+            suppress |= router.boolean("suppress_envoy_headers").unwrap_or(false);
             Some(())
         });
         routers += usize::from(router.is_some());
@@ -181,4 +236,5 @@ fn http_filters(context: &mut Context<'_>, message: &Message) {
     if routers > 1 || count == 0 {
         context.problem(message, "http_filters", "must be the router, envoy.filters.http.router, once");
     }
+    suppress
 }

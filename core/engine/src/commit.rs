@@ -704,8 +704,8 @@ const QUIET: Duration = Duration::from_secs(1);
 /// How often the drain looks.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 
-/// A seed for a worker's choices: the clock's and the address space's chance is enough to share requests out.
-fn seed(index: usize) -> u64 {
+/// A seed for a worker's choices: the keys of a fresh `RandomState` are the system's chance.
+fn seed(index: usize) -> [u64; 2] {
     use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(index)
+    [RandomState::new().hash_one(index), RandomState::new().hash_one(index)]
 }

@@ -145,9 +145,10 @@ impl Downstream {
     fn refuse(&self, local: Local<'_>, received: usize) -> After {
         self.stats.downstream_rq_total.add(1);
         self.stats.count_status(local.status);
-        let reply = reply::write(&self.worker, local, true, false);
         let view = self.worker.view_for(self.key);
-        if let Some(chain) = view.chain(self.listener, self.chain).filter(|chain| chain.is_logged()) {
+        let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
+        let reply = reply::write(&self.worker, &chain.http.headers, None, local, true, false);
+        if chain.is_logged() {
             let mut record = self.worker.log.record(self.began.get());
             record.downstream_received = received as u64;
             record.local(&local, &reply, self.worker.core.now());

@@ -25,11 +25,12 @@ use ringway_protocols::http1::{
     BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_response,
     response_head_size,
 };
-use ringway_protocols::{Error, Framing, Method, Out, Rule, Version};
+use ringway_protocols::{Error, Framing, Known, Method, Out, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
 use crate::connection::{After, Downstream};
+use crate::hop::{RequestHop, ResponseHop};
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
@@ -51,6 +52,8 @@ pub(crate) struct Decision {
     stream_idle: Option<Duration>,
     /// What the access logs are told; `None` without one.
     record: Option<Box<Record>>,
+    /// The request's id, where the response is to tell it.
+    request_id: Option<Chunk>,
     then: Then,
 }
 
@@ -84,7 +87,10 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
-    let routed = routing::route(connection, &view, chain, &request);
+    let rules = &chain.http.headers;
+    let mut hop = RequestHop::new(connection, rules, &request);
+    let routed = routing::route(connection, &view, chain, &request, &mut hop);
+    let request_id = hop.told_id(worker, rules, &request);
     let mut record = chain.is_logged().then(|| {
         let name = match &routed {
             Ok(forward) => &chain.http.routes.at(forward.position).route.name,
@@ -112,10 +118,10 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             let head_only = request.method() == Method::Head;
             let response = match edited {
                 true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
-                false => reply::write(worker, local, close, head_only),
+                false => reply::write(worker, rules, request_id.as_ref(), local, close, head_only),
             };
             if let Some(record) = &mut record {
-                record.request = Some(routing::write_request(worker, &request, &HeadEdit::default()));
+                record.request = Some(hop.with(|edit| routing::write_request(worker, &request, edit)));
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&local, &response, worker.core.now());
             }
@@ -134,6 +140,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         chain: Rc::clone(chain),
         stream_idle: chain.http.stream_idle_timeout,
         record,
+        request_id,
         then,
     }))
 }
@@ -164,7 +171,7 @@ fn count_local(stats: &HttpStats, local: &Local<'_>) {
 
 /// Carries a decision out to the last byte of the response.
 pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
-    let Decision { method, framing, keep_alive, chain, stream_idle, record, then, .. } = decision;
+    let Decision { method, framing, keep_alive, chain, stream_idle, record, request_id, then, .. } = decision;
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| stats.downstream_rq_active.sub(1));
@@ -186,14 +193,15 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             cluster.state.breakers.stats.upstream_rq_total.add(1);
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
-            let mut exchange = Exchange::new(connection, &cluster, stats, method, framing, keep_alive, stream_idle);
+            let mut exchange = Exchange::new(connection, &cluster, &chain, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
             exchange.ends = max_duration.map(|duration| exchange.active_at + duration);
             exchange.edit = response;
             exchange.record = record;
+            exchange.request_id = request_id;
             let after = if cluster.state.breakers.requests.try_acquire() {
                 let _permit = scopeguard(|| cluster.state.breakers.requests.release());
-                exchange.forward(head, endpoint, &chain).await
+                exchange.forward(head, endpoint).await
             } else {
                 cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
                 exchange.answer(Failure::Overflow)
@@ -263,6 +271,11 @@ struct Exchange<'x> {
     /// Bytes came from the upstream of a head that is not complete.
     heard: bool,
     record: Option<Box<Record>>,
+    chain: &'x CoreChain,
+    /// The request's id, where the response is to tell it.
+    request_id: Option<Chunk>,
+    /// When the last byte of the request had come, if it has.
+    requested_at: Option<Instant>,
 }
 
 /// The head of a response, decoded and written for the client.
@@ -286,7 +299,7 @@ impl<'x> Exchange<'x> {
     fn new(
         connection: &'x Downstream,
         cluster: &'x Rc<CoreCluster>,
-        stats: &'x HttpStats,
+        chain: &'x CoreChain,
         method: Method,
         framing: Framing,
         keep_alive: bool,
@@ -295,7 +308,7 @@ impl<'x> Exchange<'x> {
         Self {
             connection,
             cluster,
-            stats,
+            stats: &chain.stats,
             method,
             keep_alive,
             upload: Relay::new(framing, framing),
@@ -310,6 +323,9 @@ impl<'x> Exchange<'x> {
             watched: true,
             heard: false,
             record: None,
+            chain,
+            request_id: None,
+            requested_at: None,
         }
     }
 
@@ -325,7 +341,7 @@ impl<'x> Exchange<'x> {
         &self.connection.worker
     }
 
-    async fn forward(&mut self, head: Chunk, endpoint: Option<Rc<EndpointPool>>, chain: &CoreChain) -> After {
+    async fn forward(&mut self, head: Chunk, endpoint: Option<Rc<EndpointPool>>) -> After {
         self.request_ended();
         self.arm();
         let picked = endpoint.or_else(|| balance::pick(self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at])));
@@ -347,7 +363,7 @@ impl<'x> Exchange<'x> {
                 },
             };
             upstream.stream.send(head.clone());
-            self.sent(&upstream, head.len(), chain);
+            self.sent(&upstream, head.len());
             self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
             match self.respond(&upstream).await {
                 Ok(reusable) => {
@@ -624,21 +640,30 @@ impl<'x> Exchange<'x> {
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
         let close =
             status >= 200 && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
-        let mut edit = HeadEdit::default();
+        let now = worker.core.now();
+        let service_time = self.requested_at.map(|since| now.saturating_duration_since(since));
+        let rules = &self.chain.http.headers;
+        let hop = ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, service_time);
         let mut fields = worker.fields.borrow_mut();
-        if let Some(changes) = self.edit.as_ref().filter(|_| status >= 200) {
-            changes.apply(self.connection, self.cluster, Some(&response), false, &mut fields);
-            edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
+        let changes = self.edit.as_ref().filter(|_| status >= 200);
+        if let Some(changes) = changes {
+            changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
         }
         let rest = &bytes[consumed..];
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
-        let mut out = Outbox::new(&worker.core, response_head_size(&response, &edit) + body.len());
-        encode_response(&response, framing_out, close, &edit, &mut out);
-        out.put(body);
+        let write = |edit: &HeadEdit<'_>| {
+            let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
+            encode_response(&response, framing_out, close, edit, &mut out);
+            out.put(body);
+            out.finish()
+        };
+        let out = match changes {
+            None => hop.with(response.has(Known::XEnvoy), write),
+            Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..HeadEdit::default() }),
+        };
         let consumed = consumed + body.len();
         let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
-        let out = out.finish();
         Ok(Some(ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole }))
     }
 
@@ -662,8 +687,8 @@ impl<'x> Exchange<'x> {
     }
 
     /// The request's head has gone to an upstream.
-    fn sent(&mut self, upstream: &Upstream, size: usize, chain: &CoreChain) {
-        let is_complete = self.upload.is_done();
+    fn sent(&mut self, upstream: &Upstream, size: usize) {
+        let (is_complete, chain) = (self.upload.is_done(), self.chain);
         self.note(|record, now| {
             record.upstream_sent += size as u64;
             record.mark(Moment::SendBegan, now);
@@ -691,7 +716,9 @@ impl<'x> Exchange<'x> {
 
     fn request_ended(&mut self) {
         if self.upload.is_done() {
-            self.deadline = self.timeout.map(|timeout| self.worker().core.now() + timeout);
+            let now = self.worker().core.now();
+            self.requested_at = Some(now);
+            self.deadline = self.timeout.map(|timeout| now + timeout);
             self.note(|record, now| {
                 record.mark(Moment::RequestEnded, now);
                 record.mark_sent(now);
@@ -754,11 +781,12 @@ impl<'x> Exchange<'x> {
         self.cluster.state.breakers.stats.count_status(local.status);
         self.stats.downstream_rq_completed.add(1);
         let head_only = self.method == Method::Head;
+        let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
         let reply = match &self.edit {
-            None => reply::write(worker, local, close, head_only),
+            None => reply::write(worker, rules, id, local, close, head_only),
             Some(edit) => {
                 let fields = &mut worker.fields.borrow_mut();
-                edit.apply(self.connection, self.cluster, None, !local.body.is_empty(), fields);
+                edit.apply_local(self.connection, self.cluster, !local.body.is_empty(), id, fields);
                 reply::write_edited(worker, local, fields.lines(), close, head_only)
             }
         };

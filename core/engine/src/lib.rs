@@ -11,6 +11,7 @@
 //! | `exchange` | one request and its response |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
+//! | `hop` | what this hop does to heads whatever their route |
 //! | `connection` | a client connection as its exchanges see it |
 //! | `worker` | one core: its view, its connections, its sockets |
 //! | `handoff` | a fresh connection on its way to a lighter worker |
@@ -40,6 +41,7 @@ mod downstream;
 mod exchange;
 mod fields;
 mod handoff;
+mod hop;
 mod lease;
 mod lighter;
 mod limits;

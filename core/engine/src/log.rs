@@ -144,6 +144,7 @@ impl State {
         let told = Told {
             record,
             request,
+            rules: &chain.http.headers,
             caches: &chain.caches,
             response,
             now,

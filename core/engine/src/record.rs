@@ -4,18 +4,19 @@
 //! left us (a reference to the very bytes that were sent) and are decoded again when a line is written.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
 use ringway_model::format::{Fact, HeaderSource, Moment, Operator, PathSource, Unit};
-use ringway_model::{Caches, HeaderMatcher};
+use ringway_model::{Caches, HeaderMatcher, HeaderRules};
 use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
 use ringway_protocols::{Method, Request, Response};
 use ringway_runtime::Chunk;
 
+use crate::hop::{Client, forwarded};
 use crate::reply::Local;
 use crate::routing::Routed;
 use crate::uuid::uuid_v4;
@@ -230,6 +231,7 @@ pub(crate) fn transport_failure(error: &std::io::Error) -> &'static str {
 pub(crate) struct Told<'t> {
     pub(crate) record: &'t Record,
     pub(crate) request: Option<Request<'t>>,
+    pub(crate) rules: &'t HeaderRules,
     /// Working memory for matchers.
     pub(crate) caches: &'t RefCell<Caches>,
     pub(crate) response: Option<Response<'t>>,
@@ -273,14 +275,14 @@ impl Told<'_> {
         }
     }
 
-    /// The client, as far as those before us tell of it: the last address of x-forwarded-for (Envoy, `use_remote_address`
-    /// false and no trusted hops), else the peer's. A told address has no port: 0.
+    /// The client, as far as those before us can be believed.
     fn remote(&self) -> Option<SocketAddr> {
-        let told = self.request_field("x-forwarded-for").and_then(|list| {
-            let last = list.rsplit(|&byte| byte == b',').next()?;
-            std::str::from_utf8(last).ok()?.trim().parse::<IpAddr>().ok()
-        });
-        told.map(|ip| SocketAddr::new(ip, 0)).or(self.downstream_remote)
+        let peer = || self.downstream_remote.map(|peer| peer.ip());
+        // The head is the one that we sent on: where we named the peer, it is the last, and no more to be believed than we are.
+        let rules = self.rules;
+        let own = usize::from(rules.use_remote_address && !rules.skip_xff_append);
+        let entries = self.request.iter().flat_map(forwarded).skip(own);
+        Client::of(rules, entries, peer).address(self.downstream_remote)
     }
 
     fn path(&self, of: PathSource) -> Option<&[u8]> {

@@ -2,11 +2,13 @@
 //!
 //! Statuses, texts and flags are Envoy's, so that what is built on them (alerts, clients that look at bodies) works on.
 
+use ringway_model::HeaderRules;
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
 use ringway_protocols::{Error, Out};
 use ringway_runtime::Chunk;
 
+use crate::hop;
 use crate::outbox::Outbox;
 use crate::worker::Worker;
 
@@ -101,28 +103,40 @@ pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
 }
 
 /// Writes an answer whole. `head_only` for a HEAD request: the length is said, the body is not sent.
-pub(crate) fn write(worker: &Worker, local: Local<'_>, close: bool, head_only: bool) -> Chunk {
+pub(crate) fn write(
+    worker: &Worker,
+    rules: &HeaderRules,
+    request_id: Option<&Chunk>,
+    local: Local<'_>,
+    close: bool,
+    head_only: bool,
+) -> Chunk {
+    let mut extra: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
+    let extra = hop::local_fields(rules, request_id, &mut extra);
     let content_type = if local.body.is_empty() { None } else { Some(&b"text/plain"[..]) };
-    write_with(worker, local, content_type, b"", close, head_only)
+    write_with(worker, local, (content_type, extra), b"", close, head_only)
 }
 
 /// Writes an answer whose fields, `Content-Type` among them, are these lines.
 pub(crate) fn write_edited(worker: &Worker, local: Local<'_>, lines: &[u8], close: bool, head_only: bool) -> Chunk {
-    write_with(worker, local, None, lines, close, head_only)
+    write_with(worker, local, (None, &[]), lines, close, head_only)
 }
+
+/// Name and value.
+type Pair<'p> = (&'p [u8], &'p [u8]);
 
 fn write_with(
     worker: &Worker,
     local: Local<'_>,
-    content_type: Option<&[u8]>,
+    (content_type, extra): (Option<&[u8]>, &[Pair<'_>]),
     lines: &[u8],
     close: bool,
     head_only: bool,
 ) -> Chunk {
     let date = worker.date.text(worker.core.now());
     let body_size = if head_only { 0 } else { local.body.len() };
-    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, &[], &date) + lines.len() + body_size);
-    encode_local_reply(local.status, content_type, local.body.len(), close, &[], lines, &date, &mut out);
+    let mut out = Outbox::new(&worker.core, local_reply_size(content_type, extra, &date) + lines.len() + body_size);
+    encode_local_reply(local.status, content_type, local.body.len(), close, extra, lines, &date, &mut out);
     if !head_only {
         out.put(local.body);
     }

@@ -10,6 +10,7 @@ use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::hop::{self, ResponseHop};
 use crate::routing::of_exchange;
 use crate::view::{CoreChain, CoreCluster};
 
@@ -28,14 +29,42 @@ impl ResponseEdit {
         Self { chain: Rc::clone(chain), position, weighted, head }
     }
 
-    /// Makes `fields` what is changed in `response`; `None`: all fields of an answer of our own in its place, which has a
-    /// body or not.
+    /// Makes `fields` what is changed in `response`: by the router, by the route, then by the connection manager.
     pub(crate) fn apply(
         &self,
         connection: &Downstream,
         cluster: &CoreCluster,
         response: Option<&Response<'_>>,
+        hop: &ResponseHop<'_>,
+        fields: &mut Fields,
+    ) {
+        fields.clear();
+        hop.before(fields);
+        self.mutate(connection, cluster, response, fields);
+        hop.after(fields);
+        fields.write_lines();
+    }
+
+    /// Makes `fields` all fields of an answer of our own in the response's place, which has a body or not.
+    pub(crate) fn apply_local(
+        &self,
+        connection: &Downstream,
+        cluster: &CoreCluster,
         has_body: bool,
+        request_id: Option<&Chunk>,
+        fields: &mut Fields,
+    ) {
+        fields.clear();
+        self.mutate(connection, cluster, None, fields);
+        hop::end_local(&self.chain.http.headers, request_id, fields);
+        fields.end_local(has_body);
+    }
+
+    fn mutate(
+        &self,
+        connection: &Downstream,
+        cluster: &CoreCluster,
+        response: Option<&Response<'_>>,
         fields: &mut Fields,
     ) {
         let found = self.chain.http.routes.at(self.position);
@@ -44,12 +73,7 @@ impl ResponseEdit {
             _ => None,
         };
         let facts = ResponseFacts { connection, response, head: Head(&self.head), route: &found.route.name, cluster };
-        fields.clear();
         found.mutations(weighted).for_each(|level| fields.apply(&level.response, &facts));
-        match response {
-            Some(_) => fields.write_lines(),
-            None => fields.end_local(has_body),
-        }
     }
 }
 

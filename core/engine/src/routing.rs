@@ -2,7 +2,7 @@
 //!
 //! The look-up is the model's; what it found is carried out here, in one call without waiting.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use ringway_runtime::Chunk;
 use crate::balance;
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::hop::{self, Client, RequestHop};
 use crate::outbox::Outbox;
 use crate::pool::EndpointPool;
 use crate::reply::{Failure, Local};
@@ -108,6 +109,7 @@ pub(crate) fn route<'c>(
     view: &View,
     chain: &'c Rc<CoreChain>,
     request: &Request<'_>,
+    hop: &mut RequestHop,
 ) -> Result<Forward, Answer<'c>> {
     // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
     if request.method() == Method::Connect {
@@ -120,19 +122,19 @@ pub(crate) fn route<'c>(
     };
     let taken = Taken { connection, request, chain, found };
     match &found.route.action {
-        Action::Forward(forward) => taken.forward(view, forward, chance, caches),
+        Action::Forward(forward) => taken.forward(view, forward, chance, caches, hop),
         Action::Direct(direct) => {
             let local = Local { status: direct.status, flag: None, body: &direct.body };
             // Envoy says of a 201 or 3xx where it is, also where that is the request's own URL.
             let says_where = matches!(direct.status, 201 | 301 | 302 | 303 | 307 | 308);
             let location = |out: &mut Vec<u8>| own_location(&Routed(*request), out);
-            Err(taken.answer(local, None, says_where.then_some(location)))
+            Err(taken.answer(local, None, says_where.then_some(location), hop))
         }
         Action::Redirect(redirect) => {
             let local = Local { status: redirect.status, flag: None, body: b"" };
             let matched = &found.route.rule.path;
             let location = |out: &mut Vec<u8>| redirect.location(matched, &Routed(*request), caches, out);
-            Err(taken.answer(local, None, Some(location)))
+            Err(taken.answer(local, None, Some(location), hop))
         }
     }
 }
@@ -152,6 +154,7 @@ impl<'c> Taken<'_, 'c> {
         local: Local<'c>,
         weighted: Option<&'c WeightedCluster>,
         location: Option<impl FnOnce(&mut Vec<u8>)>,
+        hop: &RequestHop,
     ) -> Answer<'c> {
         if location.is_none() && self.found.mutations(weighted).next().is_none() {
             return Answer { local, edited: false, route: &self.found.route.name };
@@ -168,6 +171,8 @@ impl<'c> Taken<'_, 'c> {
         // Envoy evaluates before the answer has a status, and says 0.
         let facts = RequestFacts::new(self.connection, self.request, &self.found, None, Some(0));
         self.found.mutations(weighted).for_each(|level| fields.apply(&level.response, &facts));
+        let rules = &self.chain.http.headers;
+        hop::end_local(rules, hop.told_id(worker, rules, self.request).as_ref(), fields);
         fields.end_local(!local.body.is_empty());
         Answer { local, edited: true, route: &self.found.route.name }
     }
@@ -178,6 +183,7 @@ impl<'c> Taken<'_, 'c> {
         action: &'c ForwardAction,
         chance: u64,
         caches: &mut Caches,
+        hop: &mut RequestHop,
     ) -> Result<Forward, Answer<'c>> {
         let (worker, request) = (&*self.connection.worker, self.request);
         let picked = action.target.pick(chance);
@@ -192,7 +198,7 @@ impl<'c> Taken<'_, 'c> {
         };
         let Some(cluster) = id.and_then(|id| view.cluster(id)).map(Rc::clone) else {
             let local = Local { status: action.not_found_status, ..Failure::NoCluster.local() };
-            return Err(self.answer(local, weighted, None::<fn(&mut Vec<u8>)>));
+            return Err(self.answer(local, weighted, None::<fn(&mut Vec<u8>)>, hop));
         };
         let endpoint = match action.host {
             Some(HostRewrite::Endpoint) => balance::pick(&cluster),
@@ -202,11 +208,12 @@ impl<'c> Taken<'_, 'c> {
             || action.path.is_some()
             || action.host.is_some()
             || weighted.is_some_and(|weighted| weighted.host.is_some());
+        hop.expect_within(worker, &self.chain.http.headers, action.timeout);
         let head = if changes {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
-            self.rewrite(&cluster, weighted, action, hostname, caches)?
+            self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
         } else {
-            write_request(worker, request, &HeadEdit::default())
+            hop.with(|edit| write_request(worker, request, edit))
         };
         let weighted_at = picked.map(|(position, _)| position as u32);
         let response =
@@ -230,15 +237,16 @@ impl<'c> Taken<'_, 'c> {
         &self,
         cluster: &CoreCluster,
         weighted: Option<&WeightedCluster>,
-        action: &ForwardAction,
-        hostname: Option<&str>,
+        (action, hostname): (&ForwardAction, Option<&str>),
         caches: &mut Caches,
+        hop: &RequestHop,
     ) -> Result<Chunk, Answer<'static>> {
         let (worker, request) = (&*self.connection.worker, self.request);
         let facts = &RequestFacts::new(self.connection, request, &self.found, Some(cluster), None);
         let regexes = &mut caches.regexes;
         let fields = &mut *worker.fields.borrow_mut();
         fields.clear();
+        hop.apply(fields);
         self.found.mutations(weighted).for_each(|level| fields.apply(&level.request, facts));
         let rewritten = &mut *worker.rewritten.borrow_mut();
         rewritten.host.clear();
@@ -395,10 +403,15 @@ pub(crate) fn of_exchange<'v>(
         Operator::Fact(
             Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
         ) => {
-            // The last address that those before us tell of, without a port (Envoy, `use_remote_address` false).
-            let told = field("x-forwarded-for").and_then(|list| list.rsplit(|&byte| byte == b',').next());
-            let told = told.and_then(|last| std::str::from_utf8(last).ok()?.trim().parse::<IpAddr>().ok());
-            address(told.map(|ip| SocketAddr::new(ip, 0)).or_else(|| connection.addresses().1))
+            // What the head says by now ends with the peer, where we have put it there.
+            let view = worker.view_for(connection.key);
+            let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
+            let rules = &chain.http.headers;
+            let own = usize::from(rules.use_remote_address && !rules.skip_xff_append);
+            let list = field("x-forwarded-for").map(|list| list.rsplit(|&byte| byte == b','));
+            let peer = || connection.addresses().1.map(|peer| peer.ip());
+            let client = Client::of(rules, list.into_iter().flatten().skip(own), peer);
+            address(client.address(connection.addresses().1))
         }
         Operator::Fact(
             Fact::DownstreamDirectRemoteAddress

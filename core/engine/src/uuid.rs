@@ -8,19 +8,27 @@ pub(crate) fn uuid_v4(high: u64, low: u64) -> [u8; UUID_SIZE] {
     let high = high & !0xf000 | 0x4000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
     let mut text = [b'-'; UUID_SIZE];
-    let mut put = |at: usize, value: u64, digits: usize| {
-        for digit in 0..digits {
-            let nibble = value >> (4 * (digits - 1 - digit)) & 15;
-            text[at + digit] = b"0123456789abcdef"[nibble as usize];
-        }
-    };
-    put(0, high >> 32, 8);
-    put(9, high >> 16, 4);
-    put(14, high, 4);
-    put(19, low >> 48, 4);
-    put(24, low, 12);
+    let mut at = 0;
+    for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+        // After 4, 6, 8 and 10 bytes.
+        at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+        text[at..at + 2].copy_from_slice(&PAIRS[usize::from(byte)]);
+        at += 2;
+    }
     text
 }
+
+/// Each byte as two digits.
+const PAIRS: [[u8; 2]; 256] = {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ringway_model::{ChainId, ListenerId};
 use ringway_protocols::HeadTable;
@@ -76,8 +76,10 @@ pub(crate) struct Worker {
     pub(crate) siblings: Siblings,
     draining: Cell<bool>,
     closing: Cell<bool>,
-    random: Cell<u64>,
+    random: Cell<[u64; 2]>,
     connections_counted: Cell<u64>,
+    /// A timeout in milliseconds, its digits and how many they are: what most requests say.
+    pub(crate) timeout_digits: Cell<(Duration, [u8; 20], u8)>,
 }
 
 /// More workers than any machine has: what a connection's number leaves room for.
@@ -92,8 +94,8 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
     pub(crate) siblings: Siblings,
-    /// Seeds the choice among weighted clusters.
-    pub(crate) seed: u64,
+    /// Seeds the choice among weighted clusters and the ids of requests.
+    pub(crate) seed: [u64; 2],
 }
 
 impl Worker {
@@ -123,8 +125,10 @@ impl Worker {
             siblings: parts.siblings,
             draining: Cell::new(false),
             closing: Cell::new(false),
-            random: Cell::new(parts.seed | 1),
+            // Any state but zero will do.
+            random: Cell::new([parts.seed[0] | 1, parts.seed[1]]),
             connections_counted: Cell::new(0),
+            timeout_digits: Cell::new((Duration::ZERO, *b"0                   ", 1)),
         })
     }
 
@@ -345,14 +349,15 @@ impl Worker {
         count * WORKERS_MAX + self.index as u64
     }
 
-    /// A number by chance (xorshift64): good enough to share requests out, not to keep secrets.
+    /// A number by chance: xoroshiro128++ (Blackman, Vigna 2019), seeded by the system. Good enough to share requests out and to tell
+    /// them apart, not to keep secrets.
+    #[inline]
     pub(crate) fn chance(&self) -> u64 {
-        let mut state = self.random.get();
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        self.random.set(state);
-        state
+        let [one, other] = self.random.get();
+        let number = one.wrapping_add(other).rotate_left(17).wrapping_add(one);
+        let mixed = one ^ other;
+        self.random.set([one.rotate_left(49) ^ mixed ^ (mixed << 21), mixed.rotate_left(28)]);
+        number
     }
 
     /// A copy in a right-sized block, for bytes that must wait.

@@ -16,10 +16,10 @@ use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
     AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, Domain, Endpoint,
-    FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest,
-    HostRewrite, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText, NetworkFilter,
-    PathMatch, PathRewrite, Regexes, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, Subject, Substitution,
-    Target, TextMatcher, TextPattern, VirtualHost,
+    FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderRules,
+    HeaderTest, HostRewrite, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText,
+    NetworkFilter, PathMatch, PathRewrite, Regexes, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, Subject,
+    Substitution, Target, TextMatcher, TextPattern, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -177,6 +177,7 @@ fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Ar
         request_head_bytes_max: 60 * 1024,
         delayed_close_timeout: Duration::from_secs(1),
         access_logs,
+        headers: HeaderRules::default(),
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };

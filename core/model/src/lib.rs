@@ -10,6 +10,7 @@ mod access_log;
 mod cluster;
 mod flags;
 pub mod format;
+mod header_rules;
 mod ids;
 mod listener;
 mod route;
@@ -18,6 +19,7 @@ mod snapshot;
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
 pub use flags::{ResponseFlag, ResponseFlags};
+pub use header_rules::{Cidr, HeaderRules, ServerHeader};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use route::{

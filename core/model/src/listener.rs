@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AccessLog, ChainId, ListenerId, RouteConfiguration};
+use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RouteConfiguration};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,4 +68,6 @@ pub struct HttpConnectionManager {
     pub delayed_close_timeout: Duration,
     /// `access_log`, in the order of the file.
     pub access_logs: Vec<AccessLog>,
+    /// What is done to heads on their way through.
+    pub headers: HeaderRules,
 }

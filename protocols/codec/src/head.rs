@@ -8,7 +8,7 @@
 mod names;
 
 use crate::limits::Limits;
-pub use names::Known;
+pub use names::{Known, KnownSet};
 pub(crate) use names::{is_for_all, is_for_heads_only};
 
 /// The request methods that the proxy tells apart (RFC 9110 §9, RFC 5789).
@@ -299,6 +299,20 @@ macro_rules! view {
             #[must_use]
             pub fn field(&self, known: Known) -> Option<&'a [u8]> {
                 self.table.find(self.bytes, known)
+            }
+
+            /// The values of all fields of this name, in order. Not for `Known::Other`.
+            pub fn fields_of(&self, known: Known) -> impl DoubleEndedIterator<Item = &'a [u8]> + Clone + use<'a> {
+                let (bytes, table) = (self.bytes, self.table);
+                let fields = table.fields.iter().filter(move |field| field.known == known);
+                fields.map(move |field| table.field_ref(bytes, field).value)
+            }
+
+            /// Whether there is a field of this name. Not for `Known::Other`.
+            #[inline]
+            #[must_use]
+            pub fn has(&self, known: Known) -> bool {
+                self.table.seen & known.bit() != 0
             }
 
             /// The value of the first field of this name, compared without case.

@@ -23,7 +23,7 @@ mod part;
 pub mod script;
 
 pub use error::{Error, Fault, Rule, Scope};
-pub use head::{Field, FieldRef, Framing, HeadTable, Known, Method, Request, Response, Version};
+pub use head::{Field, FieldRef, Framing, HeadTable, Known, KnownSet, Method, Request, Response, Version};
 pub use limits::Limits;
 pub use out::Out;
 pub use part::{Block, Head, Part, ResetReason};

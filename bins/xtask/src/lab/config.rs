@@ -30,7 +30,7 @@ impl Config {
       - name: envoy.filters.network.http_connection_manager
         typed_config: {{
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager,
-          stat_prefix: {name}, generate_request_id: false, {fields}
+          stat_prefix: {name}, {fields}
           route_config: {{name: routes, virtual_hosts: {hosts}}},
           http_filters: [{{name: envoy.filters.http.router, typed_config: {{
             "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]}}"#,

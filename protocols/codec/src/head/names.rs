@@ -44,6 +44,7 @@ known! {
     XForwardedHost = "x-forwarded-host",
     Traceparent = "traceparent",
     GrpcStatus = "grpc-status",
+    XEnvoy = "x-envoy-",
 }
 
 const _: () = assert!(Known::ALL.len() < 32, "the table's bit set has 32 bits");
@@ -53,7 +54,7 @@ impl Known {
         1 << self as u8
     }
 
-    /// The meaning of a name, compared without case. Length and first letter choose, so a name costs one compare or none.
+    /// The meaning of a name, compared without case. All names that begin with `x-envoy-` are one. Length and first letter choose, so a name costs one compare or none.
     #[must_use]
     pub fn from_name(name: &[u8]) -> Self {
         #[inline(always)]
@@ -69,6 +70,7 @@ impl Known {
         }
         let first = name.first().map_or(0, |b| b | 0x20);
         match (name.len(), first) {
+            (8.., b'x') if is(&name[..8], b"x-envoy-", Self::XEnvoy) == Self::XEnvoy => Self::XEnvoy,
             (2, b't') => is(name, b"te", Self::Te),
             (3, b'v') => is(name, b"via", Self::Via),
             (4, b'h') => is(name, b"host", Self::Host),
@@ -101,6 +103,29 @@ impl Known {
     #[must_use]
     pub const fn is_of_the_hop(self) -> bool {
         self.bit() & OF_THE_HOP != 0
+    }
+}
+
+/// A set of names that somebody acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KnownSet(u32);
+
+impl KnownSet {
+    /// No name.
+    pub const NONE: Self = Self(0);
+
+    /// With one more name. Not for [`Known::Other`], which is many (asserted).
+    #[must_use]
+    pub const fn with(self, known: Known) -> Self {
+        assert!(known as u8 != Known::Other as u8, "other names are removed by their bytes");
+        Self(self.0 | known.bit())
+    }
+
+    /// Whether this name is in it.
+    #[inline]
+    #[must_use]
+    pub const fn contains(self, known: Known) -> bool {
+        self.0 & known.bit() != 0
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
-use crate::head::{Field, Framing, HeadTable, Known, Path, Request, Response, Version};
+use crate::head::{Field, Framing, HeadTable, Known, KnownSet, Path, Request, Response, Version};
 use crate::out::Out;
 use std::ops::Range;
 
@@ -23,11 +23,13 @@ const ADDED_BYTES_MAX: usize = 192;
 pub struct HeadEdit<'e> {
     /// Names (any case) of fields that are left out.
     pub remove: &'e [&'e [u8]],
+    /// Known names of fields that are left out.
+    pub drop: KnownSet,
     /// Fields that are added at the end. Never framing fields or Host.
     pub add: &'e [(&'e [u8], &'e [u8])],
     /// More names (any case) of fields that are left out, each ended by a line feed: for who collects them in one buffer.
     pub removed: &'e [u8],
-    /// More fields that are added, as whole lines written by [`put_field`].
+    /// More fields that are added, as whole lines: written by [`put_field`], or ours to the last byte.
     pub lines: &'e [u8],
     /// What Host says instead of the received authority. Requests alone.
     pub authority: Option<&'e [u8]>,
@@ -164,7 +166,10 @@ fn put_kept_fields(
             Known::Trailer => framing == Framing::Chunked && !field.nominated,
             known => !known.is_of_the_hop() && !field.nominated,
         };
-        if kept && (edit.removes_none() || !edit.removes(table.field_ref(bytes, field).name)) {
+        if kept
+            && !edit.drop.contains(field.known)
+            && (edit.removes_none() || !edit.removes(table.field_ref(bytes, field).name))
+        {
             framed |= field.known == Known::ContentLength;
             if run.end != line_start {
                 put_run(bytes, run, out);
@@ -207,6 +212,7 @@ fn put_framing(framing: Framing, out: &mut impl Out) {
 }
 
 fn put_added_fields(edit: &HeadEdit<'_>, out: &mut impl Out) {
+    debug_assert!(edit.lines.is_empty() || edit.lines.ends_with(b"\r\n"), "whole lines");
     for (name, value) in edit.add {
         put_field(name, value, out);
     }

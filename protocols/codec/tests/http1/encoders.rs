@@ -4,7 +4,7 @@ use ringway_protocols::http1::{
     Decoded, HeadEdit, HeadScan, chunk_header, decode_request, decode_response, encode_local_reply, encode_request,
     encode_response, encode_trailers, local_reply_size, request_head_size, response_head_size,
 };
-use ringway_protocols::{Framing, HeadTable, Limits, Method};
+use ringway_protocols::{Framing, HeadTable, Known, KnownSet, Limits, Method};
 
 #[track_caller]
 fn request(received: &str, framing: Framing, edit: &HeadEdit<'_>, sent: &str) {
@@ -29,7 +29,8 @@ fn response(method: Method, received: &str, framing: Framing, close: bool, edit:
     assert!(out.len() <= response_head_size(&head, edit));
 }
 
-const PLAIN: HeadEdit<'_> = HeadEdit { remove: &[], add: &[], removed: b"", lines: b"", authority: None, path: None };
+const PLAIN: HeadEdit<'_> =
+    HeadEdit { remove: &[], drop: KnownSet::NONE, add: &[], removed: b"", lines: b"", authority: None, path: None };
 
 #[test]
 fn a_request_keeps_order_and_case_and_gets_its_host_first() {
@@ -133,12 +134,21 @@ fn edits() {
         path: Some(b"/new?q"),
         removed: b"x-c\nX-D\n",
         lines: b"x-line: 2\r\n",
+        ..PLAIN
     };
     request(
         "GET /old HTTP/1.1\r\nX-A: 1\r\nHost: a\r\nX-C: c\r\nAccept: x\r\nX-B: 2\r\nx-d: d\r\n\r\n",
         Framing::None,
         &edit,
         "GET /new?q HTTP/1.1\r\nHost: new.test\r\nX-B: 2\r\nx-request-id: 1\r\nX-Empty: \r\nx-line: 2\r\n\r\n",
+    );
+    let drop = KnownSet::NONE.with(Known::XRequestId).with(Known::XEnvoy);
+    let edit = HeadEdit { drop, lines: b"x-request-id: 2\r\nx-b: 3\r\n", add: &[(b"x-c", b"4")], ..PLAIN };
+    request(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: 1\r\nX-Envoy-Internal: true\r\nx-envoy: y\r\nx-envoys: z\r\n\r\n",
+        Framing::None,
+        &edit,
+        "GET / HTTP/1.1\r\nHost: a\r\nx-envoy: y\r\nx-envoys: z\r\nx-c: 4\r\nx-request-id: 2\r\nx-b: 3\r\n\r\n",
     );
     let edit = HeadEdit { remove: &[b"server"], add: &[(b"server", b"ringway")], ..PLAIN };
     response(

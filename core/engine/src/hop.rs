@@ -1,0 +1,517 @@
+//! What this hop does to heads whatever their route: who the client is, the request's id, and the fields that are ours
+//! (Envoy, "HTTP header manipulation").
+//!
+//! The fields are written as lines into a small buffer on the stack and handed to the encoder whole. Lists that a peer had a say in
+//! (x-forwarded-for, via) grow in a block and are looked at by the encoder.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ringway_model::{HeaderRules, ServerHeader};
+use ringway_protocols::http1::HeadEdit;
+use ringway_protocols::{Known, KnownSet, Request, Response};
+use ringway_runtime::{BlockMut, Chunk};
+
+use crate::connection::Downstream;
+use crate::fields::Fields;
+use crate::uuid::uuid_v4;
+use crate::worker::Worker;
+
+/// Fields of Envoy's that only a client of ours may send: the router acts on them, or says them itself.
+const STRIPPED: &[&[u8]] = &[
+    b"x-envoy-internal",
+    b"x-envoy-retry-on",
+    b"x-envoy-retry-grpc-on",
+    b"x-envoy-max-retries",
+    b"x-envoy-upstream-alt-stat-name",
+    b"x-envoy-upstream-rq-timeout-ms",
+    b"x-envoy-upstream-rq-per-try-timeout-ms",
+    b"x-envoy-upstream-rq-timeout-alt-response",
+    b"x-envoy-upstream-stream-duration-ms",
+    b"x-envoy-hedge-on-per-try-timeout",
+    b"x-envoy-retriable-status-codes",
+    b"x-envoy-retriable-header-names",
+    b"x-envoy-expected-rq-timeout-ms",
+    b"x-envoy-force-trace",
+    b"x-envoy-ip-tags",
+    // From here on only what comes from outside: see `EDGE`.
+    b"x-envoy-external-address",
+    b"x-envoy-decorator-operation",
+    b"x-envoy-downstream-service-cluster",
+    b"x-envoy-downstream-service-node",
+    b"x-envoy-original-path",
+    b"x-envoy-original-host",
+];
+/// How many of them go where the client is internal, where it is none of both, and where it is an outsider.
+const INTERNAL: usize = 13;
+const PLAIN: usize = 15;
+const EDGE: usize = STRIPPED.len();
+
+/// Lines of fields. The longest: an id of 36 bytes, an address of 39, two numbers and their names.
+struct Lines {
+    bytes: [u8; LINES_BYTES_MAX],
+    len: usize,
+}
+
+const LINES_BYTES_MAX: usize = 256;
+
+impl Lines {
+    fn new() -> Self {
+        Self { bytes: [0; LINES_BYTES_MAX], len: 0 }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn put_number(&mut self, mut number: u64) {
+        if let 0..=9 = number {
+            return self.put(&[b'0' + number as u8]);
+        }
+        let mut digits = [0; 20]; // u64::MAX has 20
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.put(&digits[at..]);
+    }
+
+    /// Gives name and value of each.
+    fn each(&self, mut take: impl FnMut(&str, &[u8])) {
+        for line in self.get().split(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r")) {
+            let name = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
+            if let Ok(text) = std::str::from_utf8(&line[..name]) {
+                take(text, line[name..].strip_prefix(b": ").unwrap_or_default());
+            }
+        }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Who the client is, as far as x-forwarded-for can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// `None`: the peer, or nobody knows.
+    told: Option<IpAddr>,
+    /// The one address on the way that is known is ours.
+    is_internal: bool,
+    /// It comes from outside, and we are the first of ours to see it.
+    is_edge: bool,
+}
+
+impl Client {
+    /// Nothing is told of it.
+    const UNKNOWN: Client = Client { told: None, is_internal: false, is_edge: false };
+
+    /// Reads the addresses of x-forwarded-for, the last one first. `peer` is asked for only where it counts.
+    pub(crate) fn of<'l>(
+        rules: &HeaderRules,
+        last_first: impl Iterator<Item = &'l [u8]>,
+        peer: impl FnOnce() -> Option<IpAddr>,
+    ) -> Self {
+        let mut last_first = last_first.peekable();
+        let is_forwarded = last_first.peek().is_some();
+        let hops = rules.trusted_hops as usize;
+        if !rules.use_remote_address {
+            let told = last_first.nth(hops).and_then(address);
+            let is_single = hops == 0 && last_first.next().is_none();
+            let is_internal = is_single && told.is_some_and(|ip| rules.is_internal(ip));
+            return Self { told, is_internal, is_edge: false };
+        }
+        let told = hops.checked_sub(1).and_then(|skipped| last_first.nth(skipped)).and_then(address);
+        let told = told.or_else(peer);
+        let is_internal = !is_forwarded && told.is_some_and(|ip| rules.is_internal(ip));
+        Self { told, is_internal, is_edge: !is_internal }
+    }
+
+    /// The address that logs call the client's; one that was told has no port.
+    pub(crate) fn address(self, peer: Option<SocketAddr>) -> Option<SocketAddr> {
+        match (self.told, peer) {
+            (Some(told), Some(peer)) if told == peer.ip() => Some(peer),
+            (Some(told), _) => Some(SocketAddr::new(told, 0)),
+            (None, peer) => peer,
+        }
+    }
+}
+
+fn address(text: &[u8]) -> Option<IpAddr> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+/// The addresses of all x-forwarded-for fields, the last one first.
+pub(crate) fn forwarded<'r>(request: &Request<'r>) -> impl Iterator<Item = &'r [u8]> + use<'r> {
+    request.fields_of(Known::XForwardedFor).rev().flat_map(|list| list.rsplit(|&byte| byte == b','))
+}
+
+/// What is done to a request's head.
+pub(crate) struct RequestHop {
+    lines: Lines,
+    drop: KnownSet,
+    strip: &'static [&'static [u8]],
+    forwarded_for: Option<BlockMut>,
+    via: Option<BlockMut>,
+    /// The id that we gave it.
+    id: Option<[u8; 36]>,
+}
+
+impl RequestHop {
+    pub(crate) fn new(connection: &Downstream, rules: &HeaderRules, request: &Request<'_>) -> Self {
+        let worker = &*connection.worker;
+        let peer = || connection.addresses().1.map(|peer| peer.ip());
+        let client = if !rules.use_remote_address && !request.has(Known::XForwardedFor) {
+            Client::UNKNOWN
+        } else {
+            Client::of(rules, forwarded(request), peer)
+        };
+        let mut edit =
+            Self { lines: Lines::new(), drop: KnownSet::NONE, strip: &[], forwarded_for: None, via: None, id: None };
+        if request.has(Known::XEnvoy) {
+            edit.strip = match client {
+                Client { is_internal: true, .. } => &STRIPPED[..INTERNAL],
+                Client { is_edge: true, .. } => &STRIPPED[..EDGE],
+                _ => &STRIPPED[..PLAIN],
+            };
+        }
+        if rules.use_remote_address && !rules.skip_xff_append {
+            edit.drop = edit.drop.with(Known::XForwardedFor);
+            edit.forwarded_for = Some(forwarded_for(worker, request, peer()));
+        }
+        // A trusted hop before us knows better than we do.
+        if !request.has(Known::XForwardedProto) || (rules.use_remote_address && rules.trusted_hops == 0) {
+            edit.drop = edit.drop.with(Known::XForwardedProto);
+            edit.lines.put(b"x-forwarded-proto: http\r\n");
+        }
+        if rules.generate_request_id
+            && (!request.has(Known::XRequestId) || (client.is_edge && !rules.preserve_external_request_id))
+        {
+            let id = uuid_v4(worker.chance(), worker.chance());
+            edit.drop = edit.drop.with(Known::XRequestId);
+            edit.lines.put(b"x-request-id: ");
+            edit.lines.put(&id);
+            edit.lines.put(b"\r\n");
+            edit.id = Some(id);
+        }
+        if client.is_internal {
+            edit.lines.put(b"x-envoy-internal: true\r\n");
+        }
+        if let (true, Some(address)) = (client.is_edge, client.told) {
+            edit.lines.put(b"x-envoy-external-address: ");
+            let mut text = [0; ADDRESS_TEXT_MAX];
+            edit.lines.put(address_text(address, &mut text));
+            edit.lines.put(b"\r\n");
+        }
+        if !rules.via.is_empty() {
+            edit.drop = edit.drop.with(Known::Via);
+            edit.via = Some(appended(worker, request.fields_of(Known::Via), b", ", rules.via.as_bytes()));
+        }
+        edit
+    }
+
+    /// Tells the upstream how long the route lets it take.
+    pub(crate) fn expect_within(&mut self, worker: &Worker, rules: &HeaderRules, timeout: Option<Duration>) {
+        if let (Some(timeout), false) = (timeout, rules.suppress_envoy_headers) {
+            self.lines.put(b"x-envoy-expected-rq-timeout-ms: ");
+            // Routes share timeouts: most requests have the one that the last had.
+            let (known, mut digits, mut size) = worker.timeout_digits.get();
+            if known != timeout {
+                let mut text = Lines::new();
+                text.put_number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+                size = text.len as u8;
+                digits[..text.len].copy_from_slice(text.get());
+                worker.timeout_digits.set((timeout, digits, size));
+            }
+            self.lines.put(&digits[..usize::from(size)]);
+            self.lines.put(b"\r\n");
+        }
+    }
+
+    /// Puts it into a head that the route changes, too: what it does comes first, and the route sees it.
+    pub(crate) fn apply(&self, fields: &mut Fields) {
+        self.strip.iter().filter_map(|name| std::str::from_utf8(name).ok()).for_each(|name| fields.remove(name));
+        self.lines.each(|name, value| fields.set(name, value));
+        for (name, value) in [("x-forwarded-for", &self.forwarded_for), ("via", &self.via)] {
+            if let Some(value) = value {
+                fields.set(name, value);
+            }
+        }
+    }
+
+    /// Gives the encoder's form of it to `then`.
+    pub(crate) fn with<R>(&self, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+        let mut add: [(&[u8], &[u8]); 2] = [(b"", b""); 2];
+        let mut count = 0;
+        for (name, value) in [(&b"x-forwarded-for"[..], &self.forwarded_for), (b"via", &self.via)] {
+            if let Some(value) = value {
+                add[count] = (name, value);
+                count += 1;
+            }
+        }
+        then(&HeadEdit {
+            remove: self.strip,
+            drop: self.drop,
+            lines: self.lines.get(),
+            add: &add[..count],
+            ..HeadEdit::default()
+        })
+    }
+
+    /// The request's id as the response is to tell it, where it is to.
+    pub(crate) fn told_id(&self, worker: &Worker, rules: &HeaderRules, request: &Request<'_>) -> Option<Chunk> {
+        if !rules.always_set_request_id {
+            return None;
+        }
+        let received = || request.field(Known::XRequestId);
+        self.id.as_ref().map(|id| &id[..]).or_else(received).map(|id| worker.core.chunk(id))
+    }
+}
+
+/// The longest text of an address: eight groups of four digits, and what separates them.
+const ADDRESS_TEXT_MAX: usize = 46;
+
+fn address_text(address: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut text[..];
+    // No address has a longer text.
+    let _never = write!(rest, "{address}");
+    let left = rest.len();
+    &text[..ADDRESS_TEXT_MAX - left]
+}
+
+/// All that was received, and the peer behind it.
+fn forwarded_for(worker: &Worker, request: &Request<'_>, peer: Option<IpAddr>) -> BlockMut {
+    let mut text = [0; ADDRESS_TEXT_MAX];
+    let peer: &[u8] = peer.map_or(b"", |peer| address_text(peer, &mut text));
+    appended(worker, request.fields_of(Known::XForwardedFor), b",", peer)
+}
+
+/// The values of one field as one list, with one more behind them. Envoy joins what it received by bare commas.
+fn appended<'v>(
+    worker: &Worker,
+    values: impl Iterator<Item = &'v [u8]> + Clone,
+    before_last: &[u8],
+    last: &[u8],
+) -> BlockMut {
+    let size: usize = values.clone().map(|value| value.len() + 1).sum();
+    let mut block = worker.core.block(size + before_last.len() + last.len());
+    for value in values {
+        if !block.is_empty() {
+            block.extend_from_slice(b",");
+        }
+        block.extend_from_slice(value);
+    }
+    if !block.is_empty() && !last.is_empty() {
+        block.extend_from_slice(before_last);
+    }
+    block.extend_from_slice(last);
+    block
+}
+
+/// A name of the server that finds room among the lines; it was looked at when the configuration was read. A longer one is a field
+/// like any other.
+const SERVER_BYTES_SHORT: usize = 64;
+
+/// What is done to a response's head.
+pub(crate) struct ResponseHop<'e> {
+    lines: Lines,
+    drop: KnownSet,
+    server: &'e [u8],
+    /// Another name of a server may stay.
+    server_gives_way: bool,
+    id: Option<&'e [u8]>,
+    via: Option<BlockMut>,
+}
+
+impl<'e> ResponseHop<'e> {
+    /// `service_time` is how long the upstream took, where the request was complete. An interim response is passed on as it is.
+    pub(crate) fn new(
+        worker: &Worker,
+        rules: &'e HeaderRules,
+        id: Option<&'e Chunk>,
+        response: &Response<'_>,
+        service_time: Option<Duration>,
+    ) -> Self {
+        let mut edit = Self {
+            lines: Lines::new(),
+            drop: KnownSet::NONE,
+            server: b"",
+            server_gives_way: rules.server != ServerHeader::Overwrite,
+            id: None,
+            via: None,
+        };
+        if response.is_interim() {
+            return edit;
+        }
+        if let (Some(time), false) = (service_time, rules.suppress_envoy_headers) {
+            edit.lines.put(b"x-envoy-upstream-service-time: ");
+            edit.lines.put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            edit.lines.put(b"\r\n");
+        }
+        if !response.has(Known::Date) {
+            edit.lines.put(b"date: ");
+            edit.lines.put(&worker.date.text(worker.core.now()));
+            edit.lines.put(b"\r\n");
+        }
+        let names_itself = match rules.server {
+            ServerHeader::Overwrite => true,
+            ServerHeader::AppendIfAbsent => !response.has(Known::Server),
+            ServerHeader::PassThrough => false,
+        };
+        if names_itself {
+            edit.drop = edit.drop.with(Known::Server);
+            if rules.server_name.len() <= SERVER_BYTES_SHORT {
+                edit.lines.put(b"server: ");
+                edit.lines.put(rules.server_name.as_bytes());
+                edit.lines.put(b"\r\n");
+            } else {
+                edit.server = rules.server_name.as_bytes();
+            }
+        }
+        if let Some(id) = id {
+            edit.drop = edit.drop.with(Known::XRequestId);
+            edit.id = Some(id);
+        }
+        if !rules.via.is_empty() {
+            edit.drop = edit.drop.with(Known::Via);
+            edit.via = Some(appended(worker, response.fields_of(Known::Via), b", ", rules.via.as_bytes()));
+        }
+        edit
+    }
+
+    /// Puts what the router says into a head that the route changes.
+    pub(crate) fn before(&self, fields: &mut Fields) {
+        self.lines.each(|name, value| {
+            if name == SERVICE_TIME {
+                fields.set(name, value);
+            }
+        });
+    }
+
+    /// Puts what the connection manager says over what the route has changed.
+    pub(crate) fn after(&self, fields: &mut Fields) {
+        self.lines.each(|name, value| {
+            let is_given = || fields.added(name).next().is_some();
+            if name != SERVICE_TIME && !((name == "date" || self.server_gives_way) && is_given()) {
+                fields.set(name, value);
+            }
+        });
+        let stays = self.server_gives_way && fields.added("server").next().is_some();
+        if !self.server.is_empty() && !stays {
+            fields.set("server", self.server);
+        }
+        if let Some(id) = self.id {
+            fields.set("x-request-id", id);
+        }
+        if let Some(via) = &self.via {
+            fields.set("via", via);
+        }
+    }
+
+    /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's.
+    pub(crate) fn with<R>(&self, has_envoy: bool, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+        let mut add: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
+        let mut count = 0;
+        let server = (!self.server.is_empty()).then_some(self.server);
+        for (name, value) in [(&b"server"[..], server), (b"x-request-id", self.id), (b"via", self.via.as_deref())] {
+            if let Some(value) = value {
+                add[count] = (name, value);
+                count += 1;
+            }
+        }
+        const OURS: &[&[u8]] = &[SERVICE_TIME.as_bytes()];
+        let says_time = self.lines.get().starts_with(b"x-envoy-");
+        then(&HeadEdit {
+            remove: if has_envoy && says_time { OURS } else { &[] },
+            drop: self.drop,
+            lines: self.lines.get(),
+            add: &add[..count],
+            ..HeadEdit::default()
+        })
+    }
+}
+
+/// Puts the fields of ours over what the route has changed in an answer of our own.
+pub(crate) fn end_local(rules: &HeaderRules, id: Option<&Chunk>, fields: &mut Fields) {
+    let mut ours: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
+    for (name, value) in local_fields(rules, id, &mut ours) {
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        if rules.server != ServerHeader::AppendIfAbsent || name != "server" || fields.added(name).next().is_none() {
+            fields.set(name, value);
+        }
+    }
+}
+
+/// What the router says of how long the upstream took.
+const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
+
+/// Fields of ours in an answer of our own; at most three.
+pub(crate) fn local_fields<'f>(
+    rules: &'f HeaderRules,
+    id: Option<&'f Chunk>,
+    fields: &'f mut [(&'f [u8], &'f [u8]); 3],
+) -> &'f [(&'f [u8], &'f [u8])] {
+    let mut count = 0;
+    let server = (rules.server != ServerHeader::PassThrough).then_some(rules.server_name.as_bytes());
+    let via = (!rules.via.is_empty()).then_some(rules.via.as_bytes());
+    for (name, value) in [(&b"server"[..], server), (b"x-request-id", id.map(|id| &id[..])), (b"via", via)] {
+        if let Some(value) = value {
+            fields[count] = (name, value);
+            count += 1;
+        }
+    }
+    &fields[..count]
+}
+
+#[cfg(test)]
+mod tests {
+    use ringway_model::Cidr;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(rules: &HeaderRules, forwarded: Option<&str>, told: Option<&str>, is_internal: bool, is_edge: bool) {
+        let peer = || Some("127.0.0.1".parse().expect("an address"));
+        let told = told.map(|text| text.parse().expect("an address"));
+        let entries = forwarded.map(|list| list.as_bytes().rsplit(|&byte| byte == b',')).into_iter().flatten();
+        let found = Client::of(rules, entries, peer);
+        assert_eq!(found, Client { told, is_internal, is_edge }, "{forwarded:?}");
+    }
+
+    /// Each as Envoy 1.40 decides.
+    #[test]
+    fn who_the_client_is() {
+        let internal = vec![
+            Cidr::new("10.0.0.0".parse().expect("an address"), 8),
+            Cidr::new("127.0.0.0".parse().expect("an address"), 8),
+        ];
+        let told = HeaderRules::default();
+        check(&told, None, None, false, false);
+        check(&told, Some("1.2.3.4, 10.0.0.1"), Some("10.0.0.1"), false, false);
+        check(&told, Some("10.0.0.1"), Some("10.0.0.1"), false, false);
+        check(&told, Some("bad"), None, false, false);
+        let told = HeaderRules { internal: internal.clone(), ..told };
+        check(&told, Some("10.0.0.1"), Some("10.0.0.1"), true, false);
+        check(&told, Some("1.1.1.1,10.0.0.1"), Some("10.0.0.1"), false, false);
+        check(&told, None, None, false, false);
+        let hops = HeaderRules { trusted_hops: 1, ..told };
+        check(&hops, Some("10.0.0.1"), None, false, false);
+        check(&hops, Some("10.0.0.1, 2.2.2.2"), Some("10.0.0.1"), false, false);
+        let remote = HeaderRules { use_remote_address: true, ..HeaderRules::default() };
+        check(&remote, None, Some("127.0.0.1"), false, true);
+        check(&remote, Some("10.0.0.1"), Some("127.0.0.1"), false, true);
+        let remote = HeaderRules { internal, ..remote };
+        check(&remote, None, Some("127.0.0.1"), true, false);
+        check(&remote, Some("10.0.0.1"), Some("127.0.0.1"), false, true);
+        let hops = HeaderRules { trusted_hops: 1, ..remote };
+        check(&hops, Some("1.2.3.4, 5.6.7.8"), Some("5.6.7.8"), false, true);
+        check(&hops, Some("bad"), Some("127.0.0.1"), false, true);
+    }
+}

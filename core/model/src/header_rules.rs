@@ -1,0 +1,127 @@
+//! What a connection manager does to the heads of requests and responses, whatever their route: who the client is, who may say so,
+//! and which fields are ours.
+
+use std::net::IpAddr;
+
+/// Fields of the connection manager about heads. The default is Envoy's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// `use_remote_address`: the peer is the client, or one of the trusted hops; nothing that it says of itself counts.
+    pub use_remote_address: bool,
+    /// `xff_num_trusted_hops`.
+    pub trusted_hops: u32,
+    /// `skip_xff_append`.
+    pub skip_xff_append: bool,
+    /// `internal_address_config.cidr_ranges`; none: no client is internal.
+    pub internal: Vec<Cidr>,
+    /// `generate_request_id`.
+    pub generate_request_id: bool,
+    /// `preserve_external_request_id`: an id that comes from outside stays.
+    pub preserve_external_request_id: bool,
+    /// `always_set_request_id_in_response`.
+    pub always_set_request_id: bool,
+    /// `server_name`.
+    pub server_name: String,
+    /// `server_header_transformation`.
+    pub server: ServerHeader,
+    /// `via`; empty: none.
+    pub via: String,
+    /// `Router.suppress_envoy_headers`.
+    pub suppress_envoy_headers: bool,
+}
+
+/// `ServerHeaderTransformation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// `OVERWRITE`
+    Overwrite,
+    /// `APPEND_IF_ABSENT`
+    AppendIfAbsent,
+    /// `PASS_THROUGH`
+    PassThrough,
+}
+
+impl Default for HeaderRules {
+    fn default() -> Self {
+        Self {
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_xff_append: false,
+            internal: Vec::new(),
+            generate_request_id: true,
+            preserve_external_request_id: false,
+            always_set_request_id: false,
+            server_name: "envoy".to_owned(),
+            server: ServerHeader::Overwrite,
+            via: String::new(),
+            suppress_envoy_headers: false,
+        }
+    }
+}
+
+impl HeaderRules {
+    /// Whether an address is one of ours.
+    pub fn is_internal(&self, address: IpAddr) -> bool {
+        self.internal.iter().any(|range| range.contains(address))
+    }
+}
+
+/// `envoy.config.core.v3.CidrRange`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// The addresses that have the first `prefix` bits of this one; a longer prefix than the address is the whole address, as in
+    /// Envoy.
+    pub fn new(address: IpAddr, prefix: u32) -> Self {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, prefix: prefix.min(bits) as u8 }
+    }
+
+    /// Whether an address is in the range. One of the other family never is.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(of), IpAddr::V4(is)) => {
+                let differ = u32::from(of) ^ u32::from(is);
+                differ.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(of), IpAddr::V6(is)) => {
+                let differ = u128::from(of) ^ u128::from(is);
+                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(range: (&str, u32), address: &str, expect: bool) {
+        let ip = |text: &str| text.parse().expect("an address");
+        assert_eq!(Cidr::new(ip(range.0), range.1).contains(ip(address)), expect, "{range:?} {address}");
+    }
+
+    #[test]
+    fn ranges_hold_what_has_their_prefix() {
+        for (range, address, expect) in [
+            (("10.0.0.0", 8), "10.255.1.2", true),
+            (("10.0.0.0", 8), "11.0.0.0", false),
+            (("10.1.2.3", 32), "10.1.2.3", true),
+            (("10.1.2.3", 99), "10.1.2.2", false),
+            (("10.1.2.3", 0), "200.1.1.1", true),
+            (("fd00::", 8), "fd12::1", true),
+            (("fd00::", 8), "fe80::1", false),
+            (("::", 0), "fe80::1", true),
+            (("::", 0), "1.2.3.4", false),
+            (("::1", 128), "::1", true),
+        ] {
+            check(range, address, expect);
+        }
+    }
+}
