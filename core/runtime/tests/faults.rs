@@ -6,7 +6,10 @@
 mod support;
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringway_runtime::{Core, IoChoice, Options, Stream};
@@ -15,6 +18,8 @@ use support::*;
 thread_local! {
     /// Operations on streams, so that a run can say how much it has tried.
     static STEPS: Cell<u64> = const { Cell::new(0) };
+    /// Streams that came off their core, likewise.
+    static DETACHED: Cell<u64> = const { Cell::new(0) };
 }
 
 fn step() {
@@ -50,8 +55,41 @@ fn tiny(chance: &mut Chance) -> Options {
     }
 }
 
-/// Sends a pattern with pauses; may vanish on the way. Says how much was queued and whether all was flushed.
-async fn write(core: &Core, stream: Stream, mut chance: Chance, total: usize) {
+/// Takes a stream off its core and puts it on again, at once or some turns later; or drops it on the way. Gives back what is left.
+async fn move_about(core: &Core, stream: Stream, chance: &mut Chance) -> Option<Stream> {
+    step();
+    let detached = match chance.below(4) {
+        // Given up, at once or while it waits: that closes the connection.
+        0 => {
+            let mut detach = pin!(stream.detach());
+            let polls = chance.below(3);
+            for _ in 0..polls {
+                let polled = poll_fn(|cx| Poll::Ready(detach.as_mut().poll(cx))).await;
+                if let Poll::Ready(result) = polled {
+                    return result.map_or_else(Some, |detached| Some(core.attach(detached)));
+                }
+                core.yield_now().await;
+            }
+            return None;
+        }
+        _ => match stream.detach().await {
+            Ok(detached) => detached,
+            Err(stream) => return Some(stream), // Bytes had come, or the end, or output waits.
+        },
+    };
+    DETACHED.set(DETACHED.get() + 1);
+    if chance.below(3) == 0 {
+        turns(core, chance.below(5) as usize).await;
+    }
+    if chance.below(10) == 0 {
+        return None;
+    }
+    step();
+    Some(core.attach(detached))
+}
+
+/// Sends a pattern with pauses; may vanish on the way.
+async fn write(core: &Core, mut stream: Stream, mut chance: Chance, total: usize) {
     let bytes = pattern(total);
     let mut sent = 0;
     while sent < total {
@@ -64,21 +102,28 @@ async fn write(core: &Core, stream: Stream, mut chance: Chance, total: usize) {
             1 => return stream.abort(),
             2 => core.yield_now().await,
             3 => {
+                step();
                 let _ = within(core, Duration::from_micros(chance.below(3)), stream.flushed()).await;
             }
+            4 => match move_about(core, stream, &mut chance).await {
+                Some(left) => stream = left,
+                None => return,
+            },
             _ => {}
         }
+        step();
         if stream.flushed().await.is_err() {
             return;
         }
     }
+    step();
     stream.shutdown_write();
     // The other side decides when this connection ends.
     let _ = recv_all(&stream).await;
 }
 
 /// Receives a prefix of the pattern, giving up waits and switching modes at random; may vanish on the way.
-async fn read(core: &Core, stream: Stream, mut chance: Chance, total: usize) {
+async fn read(core: &Core, mut stream: Stream, mut chance: Chance, total: usize) {
     let bytes = pattern(total);
     let mut got = 0;
     loop {
@@ -89,8 +134,13 @@ async fn read(core: &Core, stream: Stream, mut chance: Chance, total: usize) {
             2 => stream.set_bulk(true),
             3 => stream.set_bulk(false),
             4 => turns(core, 3).await,
+            5 | 6 => match move_about(core, stream, &mut chance).await {
+                Some(left) => stream = left,
+                None => return,
+            },
             _ => {}
         }
+        step();
         let received = if chance.below(3) == 0 {
             match within(core, Duration::from_micros(chance.below(5)), stream.recv()).await {
                 Some(received) => received,
@@ -104,6 +154,7 @@ async fn read(core: &Core, stream: Stream, mut chance: Chance, total: usize) {
                 if chance.below(5) == 0 && chunk.len() > 1 {
                     let n = chance.below(chunk.len() as u64) as usize;
                     let head = chunk.split_to(n);
+                    step();
                     stream.unread(chunk);
                     chunk = head;
                 }
@@ -126,6 +177,7 @@ async fn life(core: Core, seed: u64) {
         let (client, server) = both(connect(&core, address), listener.accept()).await;
         let server = server.expect("accept");
         step();
+        step();
         let (writer, reader) = if chance.below(2) == 0 { (client, server) } else { (server, client) };
         let total = chance.below(6000) as usize;
         let chances = (Chance(chance.below(u64::MAX)), Chance(chance.below(u64::MAX)));
@@ -137,6 +189,7 @@ async fn life(core: Core, seed: u64) {
         }
         if chance.below(4) == 0 {
             // Given up at once.
+            (0..3).for_each(|_| step());
             drop(core.connect(lost, core.now() + LONG));
             let _ = within(&core, Duration::ZERO, core.connect(lost, core.now() + LONG)).await;
             let _ = within(&core, Duration::ZERO, nobody.accept()).await;
@@ -186,17 +239,23 @@ fn chance_loses_nothing() {
     each_driver(|_| async {}); // Whatever is opened once is open now.
     let before = descriptors();
     let drivers = kernel_drivers();
+    let mut steps = [0; 3];
     for seed in seeds {
         let failed = Naming(seed);
         // Each life meets a simulated kernel of its own; not one that runs out of descriptors (3 modulo 4): `accept` may not fail here.
         let simulated = IoChoice::Fault(seed / 3 * 4 + seed % 3);
-        for io in drivers.iter().copied().chain([simulated]) {
+        for (io, steps) in drivers.iter().copied().chain([simulated]).zip(&mut steps) {
+            let at = STEPS.get();
             on_driver(io, &tiny(&mut Chance(seed)), &move |core: Core| life(core, seed));
+            *steps += STEPS.get() - at;
         }
         std::mem::forget(failed);
         assert_eq!(descriptors(), before, "seed {seed}: descriptors");
     }
-    let steps = STEPS.get();
-    assert!(steps > 0);
-    println!("{steps} steps on {} drivers", drivers.len() + 1);
+    for (io, steps) in drivers.iter().map(|io| format!("{io:?}")).chain(["Fault".to_string()]).zip(steps) {
+        println!("{io}: {steps} steps");
+        assert!(steps > 0, "{io}");
+    }
+    println!("{} streams came off their core", DETACHED.get());
+    assert!(DETACHED.get() > 0);
 }
