@@ -434,9 +434,9 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.VirtualHost",
         done: "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add \
                response_headers_to_remove",
-        only: &[],
+        only: &[("require_tls", "NONE ALL")],
         ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
-        refused: "matcher require_tls virtual_clusters rate_limits cors include_request_attempt_count \
+        refused: "matcher virtual_clusters rate_limits cors include_request_attempt_count \
                   include_attempt_count_in_response retry_policy retry_policy_typed_config hedge_policy \
                   include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit \
                   request_mirror_policies route_specifiers",

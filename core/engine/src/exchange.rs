@@ -87,6 +87,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
+    chain.stats.rq_total.add(1);
     let rules = &chain.http.headers;
     let mut hop = RequestHop::new(connection, rules, &request);
     let routed = routing::route(connection, &view, chain, &request, &mut hop);
@@ -104,7 +105,6 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     });
     let then = match routed {
         Ok(forward) => {
-            chain.stats.rq_total.add(1);
             if let Some(record) = &mut record {
                 record.request = Some(forward.head.clone());
                 record.cluster = Some(Rc::clone(&forward.cluster));
@@ -744,6 +744,7 @@ impl<'x> Exchange<'x> {
                 return Poll::Ready(Failure::RouteTimeout);
             }
             if self.ends.is_some_and(|ends| now >= ends) {
+                self.stats.downstream_rq_max_duration_reached.add(1);
                 return Poll::Ready(match self.upload.is_done() {
                     true => Failure::StreamDuration,
                     false => Failure::StreamDurationRequest,

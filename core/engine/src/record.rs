@@ -443,6 +443,6 @@ impl Values for Told<'_> {
     }
 
     fn request_matches(&self, matcher: &HeaderMatcher) -> bool {
-        self.request.is_some_and(|request| matcher.matches(&Routed(request), &mut self.caches.borrow_mut()))
+        self.request.is_some_and(|request| matcher.matches(&Routed::written(request), &mut self.caches.borrow_mut()))
     }
 }

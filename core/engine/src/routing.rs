@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, Position, RequestView, Target, WeightedCluster,
-    own_location, query_parameter, without_query,
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Target,
+    WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
@@ -29,39 +29,51 @@ use crate::worker::Worker;
 
 /// A decoded request, for the model's look-ups.
 #[derive(Clone, Copy)]
-pub(crate) struct Routed<'a>(pub(crate) Request<'a>);
+pub(crate) struct Routed<'a> {
+    request: Request<'a>,
+    /// x-forwarded-proto is another proxy's word. A client's at the edge counts for nothing: it would pass by `require_tls`.
+    is_proto_trusted: bool,
+}
+
+impl<'a> Routed<'a> {
+    /// A request as a client sent it.
+    fn received(request: &Request<'a>, chain: &CoreChain) -> Self {
+        let rules = &chain.http.headers;
+        Self { request: *request, is_proto_trusted: !rules.use_remote_address || rules.trusted_hops > 0 }
+    }
+
+    /// A request as we send it on.
+    pub(crate) fn written(request: Request<'a>) -> Self {
+        Self { request, is_proto_trusted: true }
+    }
+}
 
 impl RequestView for Routed<'_> {
     fn method(&self) -> &[u8] {
-        self.0.method_str()
+        self.request.method_str()
     }
 
     fn authority(&self) -> &[u8] {
-        self.0.authority()
+        self.request.authority()
     }
 
     fn path(&self) -> &[u8] {
-        self.0.path()
+        self.request.path()
     }
 
     /// The target's own; else what a proxy before us says; else that of the connection. (Envoy, `:scheme`.)
     fn scheme(&self) -> &[u8] {
-        let target = self.0.target();
+        let target = self.request.target();
         let begins =
             |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme.as_bytes()));
-        if begins("https://") || !begins("http://") && is_from_https(self.0) { b"https" } else { b"http" }
+        if begins("https://") || !begins("http://") && is_from_https(self) { b"https" } else { b"http" }
     }
 
     fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
-        let fields = self.0.fields();
+        let is_hidden = |known| known == Known::XForwardedProto && !self.is_proto_trusted;
+        let fields = self.request.fields().filter(move |field| !is_hidden(field.known));
         fields.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
     }
-}
-
-/// Whether a proxy before us says that the client used TLS. Several that say something say nothing.
-fn is_from_https(request: Request<'_>) -> bool {
-    request.field(Known::XForwardedProto) == Some(b"https")
-        && request.fields().filter(|field| field.known == Known::XForwardedProto).count() == 1
 }
 
 /// What of a route is needed until the response has ended.
@@ -117,8 +129,10 @@ pub(crate) fn route<'c>(
     }
     let chance = connection.worker.chance();
     let caches = &mut *chain.caches.borrow_mut();
-    let Some(found) = chain.http.routes.route(&Routed(*request), chance, caches) else {
-        return Err(Failure::NoRoute.local().into());
+    let found = match chain.http.routes.route(&Routed::received(request, chain), chance, caches) {
+        LookUp::Found(found) => found,
+        LookUp::RequiresTls => return Err(to_https(&connection.worker, request)),
+        LookUp::Nothing => return Err(Failure::NoRoute.local().into()),
     };
     let taken = Taken { connection, request, chain, found };
     match &found.route.action {
@@ -127,16 +141,31 @@ pub(crate) fn route<'c>(
             let local = Local { status: direct.status, flag: None, body: &direct.body };
             // Envoy says of a 201 or 3xx where it is, also where that is the request's own URL.
             let says_where = matches!(direct.status, 201 | 301 | 302 | 303 | 307 | 308);
-            let location = |out: &mut Vec<u8>| own_location(&Routed(*request), out);
+            let location = |out: &mut Vec<u8>| own_location(&Routed::received(request, chain), out);
             Err(taken.answer(local, None, says_where.then_some(location), hop))
         }
         Action::Redirect(redirect) => {
             let local = Local { status: redirect.status, flag: None, body: b"" };
             let matched = &found.route.rule.path;
-            let location = |out: &mut Vec<u8>| redirect.location(matched, &Routed(*request), caches, out);
+            let location =
+                |out: &mut Vec<u8>| redirect.location(matched, &Routed::received(request, chain), caches, out);
             Err(taken.answer(local, None, Some(location), hop))
         }
     }
+}
+
+/// Sends a client of a host that is for TLS alone to the same URL there (Envoy, `VirtualHost.require_tls`).
+fn to_https(worker: &Worker, request: &Request<'_>) -> Answer<'static> {
+    let value = &mut worker.rewritten.borrow_mut().path;
+    value.clear();
+    for part in [b"https://", request.authority(), request.path()] {
+        value.extend_from_slice(part);
+    }
+    let fields = &mut *worker.fields.borrow_mut();
+    fields.clear();
+    fields.add("location", value);
+    fields.end_local(false);
+    Answer { local: Local { status: 301, flag: None, body: b"" }, edited: true, route: "" }
 }
 
 /// A request and the route that it takes.
@@ -191,9 +220,10 @@ impl<'c> Taken<'_, 'c> {
         let id = match (&action.target, weighted) {
             (_, Some(weighted)) => Some(weighted.cluster),
             (Target::Cluster(id), None) => Some(*id),
-            (Target::Header(name), None) => {
-                Routed(*request).values(name).next().and_then(|name| view.snapshot.clusters.id_of(name))
-            }
+            (Target::Header(name), None) => Routed::received(request, self.chain)
+                .values(name)
+                .next()
+                .and_then(|name| view.snapshot.clusters.id_of(name)),
             (Target::Weighted { .. }, None) => unreachable!("one of them is picked"),
         };
         let Some(cluster) = id.and_then(|id| view.cluster(id)).map(Rc::clone) else {
@@ -334,7 +364,7 @@ impl<'a> RequestFacts<'a> {
             ":method" => Some(self.request.method_str()),
             ":path" => Some(self.request.path()),
             ":authority" | "host" => Some(self.request.authority()),
-            ":scheme" if is_from_https(*self.request) => Some(b"https"),
+            ":scheme" if self.of_request("x-forwarded-proto", fields) == Some(b"https") => Some(b"https"),
             ":scheme" => Some(b"http"),
             // The answer's fields stand in `fields`, not the request's.
             name if self.status.is_some() => self.request.field_named(name.as_bytes()),

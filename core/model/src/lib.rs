@@ -24,9 +24,9 @@ pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use route::{
     Action, AppendAction, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction, HeaderAddition,
-    HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, PathMatch, PathRewrite, Position,
+    HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, LookUp, PathMatch, PathRewrite, Position,
     QueryMatcher, QueryTest, Redirect, RedirectPath, Regex, RegexCaches, Regexes, RequestView, Rewrite, Route,
     RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
-    WeightedCluster, own_location, query_parameter, without_query,
+    WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};

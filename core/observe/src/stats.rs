@@ -147,6 +147,8 @@ block! {
         downstream_rq_header_timeout: Counter,
         /// Requests silent for longer than `stream_idle_timeout`.
         downstream_rq_idle_timeout: Counter,
+        /// Requests ended by the route's `max_stream_duration`.
+        downstream_rq_max_duration_reached: Counter,
         /// Requests that the client gave up.
         downstream_rq_rx_reset: Counter,
         /// Requests that we broke off.

@@ -91,6 +91,8 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
         let routes = routes.into_iter().flatten().collect();
         let mut host = VirtualHost::new(message.text("name").to_owned(), domains, routes);
         host.headers = headers;
+        // ALL; EXTERNAL_ONLY has been refused.
+        host.require_tls = message.number("require_tls") == 2;
         host
     })
 }

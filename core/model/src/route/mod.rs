@@ -58,6 +58,8 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// `request_headers_to_*`, `response_headers_to_*`.
     pub headers: Option<Box<HeaderMutations>>,
+    /// `require_tls: ALL`: who does not come by TLS is sent to `https`.
+    pub require_tls: bool,
     routes: Vec<Route>,
     index: PathIndex,
 }
@@ -75,7 +77,18 @@ pub struct Route {
     pub headers: Option<Box<HeaderMutations>>,
 }
 
-/// What a look-up found.
+/// What a look-up came to.
+#[derive(Clone, Copy, Debug)]
+pub enum LookUp<'c> {
+    /// A route.
+    Found(Found<'c>),
+    /// The virtual host is for TLS alone.
+    RequiresTls,
+    /// No virtual host, or none of its routes.
+    Nothing,
+}
+
+/// The route that a look-up found.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'c> {
     configuration: &'c RouteConfiguration,
@@ -114,7 +127,7 @@ impl VirtualHost {
     /// Builds the index over `routes`, which are in the order of the file.
     pub fn new(name: String, domains: Vec<Domain>, routes: Vec<Route>) -> Self {
         let index = PathIndex::new(routes.iter().map(|route| &route.rule));
-        Self { name, domains, headers: None, routes, index }
+        Self { name, domains, headers: None, require_tls: false, routes, index }
     }
 
     /// `routes`, in the order of the file.
@@ -152,12 +165,18 @@ impl RouteConfiguration {
 
     /// The route for a request: the virtual host for its authority, then the first route that matches. `chance` is the
     /// request's random number.
-    pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<Found<'_>> {
+    pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> LookUp<'_> {
         let authority = request.authority();
         let authority = if self.ignore_port { domain::without_port(authority) } else { authority };
-        let host = self.index.find(authority)?;
-        let route = self.virtual_hosts[host].find(request, chance, caches)?;
-        Some(self.at(Position { host: host as u32, route }))
+        let Some(at) = self.index.find(authority) else { return LookUp::Nothing };
+        let host = &self.virtual_hosts[at];
+        if host.require_tls && !is_from_https(request) {
+            return LookUp::RequiresTls;
+        }
+        match host.find(request, chance, caches) {
+            Some(route) => LookUp::Found(self.at(Position { host: at as u32, route })),
+            None => LookUp::Nothing,
+        }
     }
 
     /// What a look-up in this very configuration found.
@@ -165,6 +184,12 @@ impl RouteConfiguration {
         let host = &self.virtual_hosts[position.host as usize];
         Found { configuration: self, host, route: &host.routes[position.route as usize], position }
     }
+}
+
+/// Whether a proxy before us says that the client came by TLS. Several that say something say nothing.
+pub fn is_from_https(request: &impl RequestView) -> bool {
+    let mut said = request.values("x-forwarded-proto");
+    said.next() == Some(b"https") && said.next().is_none()
 }
 
 /// A path without its query.

@@ -41,7 +41,11 @@ fn table() -> RouteConfiguration {
 fn find<'t>(table: &'t RouteConfiguration, authority: &str, path: &str) -> Option<&'t str> {
     let [authority, path]: [&'static str; 2] = [authority, path].map(|text| &*text.to_owned().leak());
     let request = Sample { authority, path, ..Sample::default() };
-    table.route(&request, 0, &mut Caches::default()).map(|found| found.route.name.as_str())
+    match table.route(&request, 0, &mut Caches::default()) {
+        LookUp::Found(found) => Some(found.route.name.as_str()),
+        LookUp::RequiresTls => Some("https"),
+        LookUp::Nothing => None,
+    }
 }
 
 #[track_caller]
@@ -64,6 +68,17 @@ fn hosts_exact_before_longest_suffix_before_longest_prefix_before_any() {
     check("api.rest", "/", Some("pre0"));
     check("api.", "/", None);
     check("elsewhere", "/x", Some("any0"));
+}
+
+#[test]
+fn a_host_for_tls_alone_sends_elsewhere_whatever_the_path() {
+    let mut secure = host("s", &["s.test"], &[prefix("/x")]);
+    secure.require_tls = true;
+    let table = RouteConfiguration::new("r".into(), vec![secure]).expect("one domain");
+    assert_eq!(["/x", "/y"].map(|path| find(&table, "s.test", path)), [Some("https"); 2]);
+    let fields = &[("x-forwarded-proto", "https")];
+    let request = Sample { authority: "s.test", path: "/x", fields, ..Sample::default() };
+    assert!(matches!(table.route(&request, 0, &mut Caches::default()), LookUp::Found(_)));
 }
 
 #[test]

@@ -91,6 +91,8 @@ pub(super) const HOSTS: &str = r#"
     {match: {prefix: /fields}, redirect: {host_redirect: "f.test"}, response_headers_to_add: [
       {header: {key: x-from, value: "%REQ(:authority)%%REQ(:path)%"}}, {header: {key: cache-control, value: no-store}}]},
     {match: {path: /nothing}, redirect: {}}]},
+  {name: secure, domains: ["secure.test", "secure.test:80"], require_tls: ALL, routes: [{match: {prefix: /x}, route: {cluster: a}}],
+   response_headers_to_add: [{header: {key: x-added, value: "1"}}]},
   {name: local, domains: ["local.test"], routes: [
     {match: {prefix: /200}, direct_response: {status: 200, body: {inline_string: "a body"}}},
     {match: {prefix: /201}, direct_response: {status: 201}},
@@ -280,7 +282,14 @@ const CLASSES: &[Class] = &[
         is_local: false,
     },
     Class {
-        hosts: &["redirects.test", "redirects.test:80", "redirects.test:443", "redirects.test:8080"],
+        hosts: &[
+            "secure.test",
+            "secure.test:80",
+            "redirects.test",
+            "redirects.test:80",
+            "redirects.test:443",
+            "redirects.test:8080",
+        ],
         paths: &[
             "/host",
             "/host/x?y",
