@@ -13,7 +13,7 @@ use ringway_model::{Caches, HeaderMatcher, HeaderRules};
 use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
-use ringway_protocols::{Method, Request, Response};
+use ringway_protocols::{Known, Method, Request, Response};
 use ringway_runtime::Chunk;
 
 use crate::hop::{Client, forwarded};
@@ -34,7 +34,7 @@ pub(crate) struct Record {
     /// What the client was told; 0: nothing.
     pub(crate) status: u16,
     pub(crate) flags: ResponseFlags,
-    /// Envoy's words for how the response came about, with blanks.
+    /// Envoy's words for how the response came about.
     pub(crate) details: &'static str,
     /// Why the last connection could not be made.
     pub(crate) transport_failure: &'static str,
@@ -43,6 +43,8 @@ pub(crate) struct Record {
     pub(crate) request: Option<Chunk>,
     /// The response's head as it went to the client; its body may follow in the same bytes.
     pub(crate) response: Option<Chunk>,
+    /// The response is our own and has no body: to Envoy's logs it has no length either.
+    pub(crate) is_bare: bool,
     /// The route's name, if it has one.
     pub(crate) route: Option<Chunk>,
     pub(crate) cluster: Option<Rc<CoreCluster>>,
@@ -72,6 +74,7 @@ impl Record {
             method: Method::Other,
             request: None,
             response: None,
+            is_bare: false,
             route: None,
             cluster: None,
             upstream: None,
@@ -121,6 +124,7 @@ impl Record {
         self.body_sent = if self.method == Method::Head { 0 } else { local.body.len() as u64 };
         self.downstream_sent += written.len() as u64;
         self.response = Some(written.clone());
+        self.is_bare = local.body.is_empty();
         self.mark(Moment::AnswerBegan, now);
         self.mark(Moment::AnswerEnded, now);
     }
@@ -130,8 +134,8 @@ impl Record {
         self.details = match flag {
             Some(ResponseFlag::UT) => "response_timeout",
             Some(ResponseFlag::SI) => "stream_idle_timeout",
-            Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol error}",
-            _ => "upstream_reset_after_response_started{connection termination}",
+            Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol_error}",
+            _ => "upstream_reset_after_response_started{connection_termination}",
         };
         if let Some(flag) = flag {
             self.flags.insert(flag);
@@ -163,8 +167,8 @@ fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static
         Some(ResponseFlag::UH) => "no_healthy_upstream",
         Some(ResponseFlag::UO) => "upstream_reset_before_response_started{overflow}",
         Some(ResponseFlag::UF) => ConnectFailure::of(transport_failure).details,
-        Some(ResponseFlag::UC) => "upstream_reset_before_response_started{connection termination}",
-        Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol error}",
+        Some(ResponseFlag::UC) => "upstream_reset_before_response_started{connection_termination}",
+        Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol_error}",
         Some(ResponseFlag::UT) => "response_timeout",
         Some(ResponseFlag::SI) => "stream_idle_timeout",
         Some(ResponseFlag::DT) => "request_header_timeout",
@@ -190,23 +194,23 @@ macro_rules! connect_failures {
     ($($kind:ident = $text:literal,)*) => {
         const CONNECT_FAILURES: &[ConnectFailure] = &[$(ConnectFailure {
             error: std::io::ErrorKind::$kind,
-            reason: concat!("delayed connect error: ", $text),
+            reason: concat!("delayed_connect_error:_", $text),
             details: concat!(
-                "upstream_reset_before_response_started{remote connection failure|delayed connect error: ", $text, "}"
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_", $text, "}"
             ),
         },)*];
     };
 }
 
-// The texts of strerror(3), which Envoy prints.
+// The texts of strerror(3), which Envoy prints with its blanks replaced.
 connect_failures! {
-    ConnectionRefused = "Connection refused",
-    ConnectionReset = "Connection reset by peer",
-    HostUnreachable = "No route to host",
-    NetworkUnreachable = "Network is unreachable",
-    TimedOut = "Connection timed out",
-    PermissionDenied = "Permission denied",
-    AddrNotAvailable = "Cannot assign requested address",
+    ConnectionRefused = "Connection_refused",
+    ConnectionReset = "Connection_reset_by_peer",
+    HostUnreachable = "No_route_to_host",
+    NetworkUnreachable = "Network_is_unreachable",
+    TimedOut = "Connection_timed_out",
+    PermissionDenied = "Permission_denied",
+    AddrNotAvailable = "Cannot_assign_requested_address",
 }
 
 impl ConnectFailure {
@@ -215,7 +219,7 @@ impl ConnectFailure {
         const TIMEOUT: ConnectFailure = ConnectFailure {
             error: std::io::ErrorKind::TimedOut,
             reason: "",
-            details: "upstream_reset_before_response_started{connection timeout}",
+            details: "upstream_reset_before_response_started{connection_timeout}",
         };
         CONNECT_FAILURES.iter().find(|failure| failure.reason == reason).unwrap_or(&TIMEOUT)
     }
@@ -224,7 +228,7 @@ impl ConnectFailure {
 /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%` of what the system said to connect(2).
 pub(crate) fn transport_failure(error: &std::io::Error) -> &'static str {
     let failure = CONNECT_FAILURES.iter().find(|failure| failure.error == error.kind());
-    failure.map_or("delayed connect error: Input/output error", |failure| failure.reason)
+    failure.map_or("delayed_connect_error:_Input/output_error", |failure| failure.reason)
 }
 
 /// A record about to be written down, with what only then is known.
@@ -260,6 +264,8 @@ impl Told<'_> {
             ":method" => Some(request.method_str()),
             ":path" => Some(request.path()),
             ":authority" | "host" => Some(request.authority()),
+            // In the head that we sent, it is what we believe.
+            ":scheme" if request.field(Known::XForwardedProto) == Some(b"https") => Some(b"https"),
             ":scheme" => Some(b"http"),
             name if OF_THE_HOP.contains(&name) => None,
             name => request.field_named(name.as_bytes()),
@@ -270,6 +276,7 @@ impl Told<'_> {
         match name {
             "" => None,
             ":status" => (self.record.status > 0).then_some(&self.status_text[..]),
+            "content-length" if self.record.is_bare => None,
             name if OF_THE_HOP.contains(&name) => None,
             name => self.response.as_ref()?.field_named(name.as_bytes()),
         }

@@ -4,6 +4,7 @@
 //! Compared at the origin: which requests came, and of each method, target, framing, body and fields. Names without regard
 //! to case, values of one name in their order.
 
+mod log;
 mod origin;
 mod routes;
 mod script;
@@ -11,6 +12,7 @@ mod script;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Bench, verdict};
@@ -83,21 +85,29 @@ pub(super) fn run(bench: &Bench) -> Verdict {
 struct Side {
     proxy: Proxy,
     front: SocketAddr,
+    /// The same routes with access logs, and their file.
+    logged: SocketAddr,
+    log: PathBuf,
     recorder: Recorder,
 }
 
 fn side(bench: &Bench, kind: Kind, name: &str) -> Result<Side, String> {
     let recorder = Recorder::start()?;
     let file = bench.folder.join(format!("{name}.yaml"));
-    std::fs::write(&file, config(recorder.a(), recorder.b())).map_err(|e| format!("cannot write: {e}"))?;
-    let launch = Launch { kind, folder: &bench.folder, name, file: &file, concurrency: 1, arguments: &[] };
+    let log = bench.folder.join(format!("{name}.lines"));
+    let _of_an_earlier_run = std::fs::remove_file(&log);
+    let text = config(recorder.a(), recorder.b(), &log);
+    std::fs::write(&file, text).map_err(|e| format!("cannot write: {e}"))?;
+    let arguments = &["--file-flush-interval-msec", "50"];
+    let launch = Launch { kind, folder: &bench.folder, name, file: &file, concurrency: 1, arguments };
     let proxy = Proxy::start(&launch)?;
     let front = proxy.listener("front")?;
-    Ok(Side { proxy, front, recorder })
+    let logged = proxy.listener("logged")?;
+    Ok(Side { proxy, front, logged, log, recorder })
 }
 
 /// The file, but for the origins' ports.
-fn config(a: SocketAddr, b: SocketAddr) -> String {
+fn config(a: SocketAddr, b: SocketAddr, log: &Path) -> String {
     let own = r#"
             {name: second, domains: ["second.test", "*.second.test"], routes: [
               {match: {prefix: "/"}, route: {cluster: b, timeout: 0.4s}}]},
@@ -114,6 +124,7 @@ fn config(a: SocketAddr, b: SocketAddr) -> String {
     let hosts = format!("[{own}, {}]{}", routes::HOSTS, routes::CONFIGURATION).replace('\n', "\n            ");
     Config::default()
         .listener_with_hosts("front", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &hosts, "")
+        .listener_with_hosts("logged", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &hosts, &log::field(log))
         .cluster("a", &[a])
         .cluster("b", &[b])
         .cluster("dead", &[DEAD])
@@ -152,6 +163,12 @@ fn judge(bench: &Bench) -> Result<String, String> {
                 }
             }
         }
+    }
+    let [theirs, own] = [log::play(envoy.logged, &envoy.log)?, log::play(ours.logged, &ours.log)?];
+    println!("compared {} lines of access logs", theirs.len());
+    let lines = log::differences(&theirs, &own);
+    if !lines.is_empty() {
+        unexpected.insert("access log".to_owned(), lines);
     }
     for (row, uses) in EXPECTED.iter().zip(&uses) {
         println!("expected x{uses:<4} {:<32} {}", row.aspect, row.reason);
