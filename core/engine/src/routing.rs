@@ -131,7 +131,7 @@ pub(crate) fn route<'c>(
     let caches = &mut *chain.caches.borrow_mut();
     let found = match chain.http.routes.route(&Routed::received(request, chain), chance, caches) {
         LookUp::Found(found) => found,
-        LookUp::RequiresTls => return Err(to_https(&connection.worker, request)),
+        LookUp::RequiresTls => return Err(to_https(&connection.worker, chain, request, hop)),
         LookUp::Nothing => return Err(Failure::NoRoute.local().into()),
     };
     let taken = Taken { connection, request, chain, found };
@@ -155,7 +155,7 @@ pub(crate) fn route<'c>(
 }
 
 /// Sends a client of a host that is for TLS alone to the same URL there (Envoy, `VirtualHost.require_tls`).
-fn to_https(worker: &Worker, request: &Request<'_>) -> Answer<'static> {
+fn to_https(worker: &Worker, chain: &CoreChain, request: &Request<'_>, hop: &RequestHop) -> Answer<'static> {
     let value = &mut worker.rewritten.borrow_mut().path;
     value.clear();
     for part in [b"https://", request.authority(), request.path()] {
@@ -164,6 +164,8 @@ fn to_https(worker: &Worker, request: &Request<'_>) -> Answer<'static> {
     let fields = &mut *worker.fields.borrow_mut();
     fields.clear();
     fields.add("location", value);
+    let rules = &chain.http.headers;
+    hop::end_local(rules, hop.told_id(worker, rules, request).as_ref(), fields);
     fields.end_local(false);
     Answer { local: Local { status: 301, flag: None, body: b"" }, edited: true, route: "" }
 }
