@@ -52,8 +52,14 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
     })
     .await;
     loop {
-        let after = match connection.head().await {
-            Ok(decision) => worker.core.pooled(exchange::run(&connection, decision)).await,
+        // Made in a statement of its own: a decision that lived while the exchange is awaited would be a part of this task, and
+        // take 200 bytes of each idle connection.
+        let exchange = match connection.head().await {
+            Ok(decision) => Ok(worker.core.pooled(exchange::run(&connection, decision))),
+            Err(after) => Err(after),
+        };
+        let after = match exchange {
+            Ok(exchange) => exchange.await,
             Err(after) => after,
         };
         match after {
