@@ -7,6 +7,8 @@ use std::fmt;
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ringway_model::format::TimeFormat;
+
 /// How much a line matters. Envoy's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -100,20 +102,10 @@ fn line(now: SystemTime, level: Level, text: &str) -> String {
 
 /// `now` as RFC 3339 in UTC with milliseconds; a time before 1970 is shown as 1970.
 pub(crate) fn timestamp(now: SystemTime) -> String {
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    // Days to a civil date: eras of 400 years that begin in March, so that the leap day is the last day of a year
-    // (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", since.subsec_millis())
+    let nanos = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let mut text = Vec::with_capacity(24);
+    TimeFormat::default().write(u64::try_from(nanos).unwrap_or(u64::MAX), &mut text);
+    String::from_utf8(text).expect("digits and signs")
 }
 
 #[cfg(test)]

@@ -157,8 +157,6 @@ pub struct WorkerRow {
     pub kept_full: u64,
     /// Sockets that it accepts from or drains.
     pub listeners: usize,
-    /// The loop's own figures.
-    pub rows: Vec<(&'static str, u64)>,
 }
 
 struct WorkerHandle {
@@ -602,9 +600,8 @@ impl Engine {
     pub fn workers(&self) -> Vec<WorkerRow> {
         self.workers
             .iter()
-            .zip(&self.loop_stats)
             .enumerate()
-            .map(|(index, (worker, stats))| WorkerRow {
+            .map(|(index, worker)| WorkerRow {
                 index,
                 cpu: worker.cpu,
                 generation: worker.shared.generation.load(Ordering::Acquire),
@@ -613,7 +610,6 @@ impl Engine {
                 taken_over: worker.shared.taken_over.value(),
                 kept_full: worker.shared.kept_full.value(),
                 listeners: worker.shared.listeners.load(Ordering::Acquire),
-                rows: stats.rows(),
             })
             .collect()
     }

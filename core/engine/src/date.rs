@@ -1,7 +1,9 @@
 //! The time of day for `Date` fields. It looks at no clock: time comes in.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ringway_model::format::TimeFormat;
 
 /// The time of day as HTTP writes it (RFC 9110 §5.6.7), made anew at most once a second.
 pub(crate) struct Date {
@@ -9,6 +11,9 @@ pub(crate) struct Date {
     base_wall: Duration,
     made_for: Cell<u64>,
     text: Cell<[u8; DATE_SIZE]>,
+    format: TimeFormat,
+    /// Where the text is made: kept, so that a new second allocates nothing.
+    made: RefCell<Vec<u8>>,
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
@@ -19,7 +24,14 @@ impl Date {
     /// second does not matter to a `Date` field.
     pub(crate) fn new(now: Instant, wall: SystemTime) -> Self {
         let base_wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { base: now, base_wall, made_for: Cell::new(u64::MAX), text: Cell::new([0; DATE_SIZE]) }
+        Self {
+            base: now,
+            base_wall,
+            made_for: Cell::new(u64::MAX),
+            text: Cell::new([0; DATE_SIZE]),
+            format: TimeFormat::parse("%a, %d %b %Y %H:%M:%S GMT").expect("letters that are known"),
+            made: RefCell::new(Vec::with_capacity(DATE_SIZE)),
+        }
     }
 
     /// Nanoseconds since 1970.
@@ -29,40 +41,16 @@ impl Date {
     }
 
     pub(crate) fn text(&self, now: Instant) -> [u8; DATE_SIZE] {
-        let seconds = (self.base_wall + now.saturating_duration_since(self.base)).as_secs();
+        let nanos = self.nanos(now);
+        let seconds = nanos / 1_000_000_000;
         if self.made_for.replace(seconds) != seconds {
-            self.text.set(imf_fixdate(seconds));
+            let made = &mut *self.made.borrow_mut();
+            made.clear();
+            self.format.write(nanos, made);
+            self.text.set(made.as_slice().try_into().expect("four digits of a year"));
         }
         self.text.get()
     }
-}
-
-/// Seconds since 1970 as IMF-fixdate. Days to a date by the era arithmetic of the proleptic Gregorian calendar.
-fn imf_fixdate(seconds: u64) -> [u8; DATE_SIZE] {
-    const DAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-    const MONTHS: [&[u8; 3]; 12] =
-        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that the leap day is a year's last.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12;
-    let year = era * 400 + year_of_era + u64::from(month < 2);
-    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    let two = |value: u64| [b'0' + (value / 10 % 10) as u8, b'0' + (value % 10) as u8];
-    text[0..3].copy_from_slice(DAYS[(days % 7) as usize]);
-    text[5..7].copy_from_slice(&two(day));
-    text[8..11].copy_from_slice(MONTHS[month as usize]);
-    text[12..14].copy_from_slice(&two(year / 100));
-    text[14..16].copy_from_slice(&two(year % 100));
-    text[17..19].copy_from_slice(&two(second / 3_600));
-    text[20..22].copy_from_slice(&two(second / 60 % 60));
-    text[23..25].copy_from_slice(&two(second % 60));
-    text
 }
 
 #[cfg(test)]
@@ -78,7 +66,12 @@ mod tests {
             (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
             (4_102_444_800, "Fri, 01 Jan 2100 00:00:00 GMT"),
         ] {
-            assert_eq!(std::str::from_utf8(&imf_fixdate(seconds)), Ok(text));
+            let now = Instant::now();
+            let date = Date::new(now, UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(std::str::from_utf8(&date.text(now)), Ok(text));
+            let next = date.text(now + Duration::from_millis(999));
+            assert_eq!(std::str::from_utf8(&next), Ok(text), "the same second");
+            assert_ne!(date.text(now + Duration::from_secs(1)), next);
         }
     }
 }

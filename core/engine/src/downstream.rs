@@ -25,7 +25,8 @@ use ringway_protocols::http1::HeadScan;
 use ringway_runtime::{BlockMut, Chunk, Stream};
 
 use crate::connection::{After, Downstream};
-use crate::exchange::{self, Decision};
+use crate::decision::{self, Decision};
+use crate::exchange;
 use crate::reply::{self, Failure, Local};
 use crate::view::View;
 use crate::worker::Worker;
@@ -99,8 +100,8 @@ impl Downstream {
                 Some(block) => Ok(self.worker.append(block, &chunk)),
             };
             let decided = match &bytes {
-                Ok(block) => exchange::decide(self, block, &mut scan),
-                Err(chunk) => exchange::decide(self, chunk, &mut scan),
+                Ok(block) => decision::decide(self, block, &mut scan),
+                Err(chunk) => decision::decide(self, chunk, &mut scan),
             };
             match decided {
                 Ok(Some(decision)) => {

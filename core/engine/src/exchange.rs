@@ -9,9 +9,8 @@
 //!                                 again is safe (RFC 9110 §9.2.2)
 //! ```
 //!
-//! [`decide`] is the pure part: from the bytes of a head to what is to be done, under one generation of the
-//! configuration, in one call without waiting. [`run`] carries it out. While a request waits it holds no chunk: its
-//! head is one block, and what else the client sent lies with its socket.
+//! `decide` (see `decision.rs`) is the pure part; [`run`] carries out what it decided. While a request waits it holds no
+//! chunk: its head is one block, and what else the client sent lies with its socket.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,153 +20,23 @@ use std::time::{Duration, Instant};
 
 use ringway_model::format::Moment;
 use ringway_observe::{HttpStats, ResponseFlag};
-use ringway_protocols::http1::{
-    BodyDecoder, BodyPart, Decoded, HeadEdit, HeadScan, decode_request, decode_response, encode_response,
-    response_head_size,
-};
-use ringway_protocols::{Error, Framing, Known, Method, Out, Rule, Version};
+use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
+use ringway_protocols::{Error, Framing, Known, Method, Out, Rule};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
 use crate::connection::{After, Downstream};
-use crate::hop::{RequestHop, ResponseHop};
+use crate::decision::{Decision, Then};
+use crate::hop::ResponseHop;
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
 use crate::response_edit::ResponseEdit;
-use crate::routing::{self, Answer, Forward};
+use crate::routing::Forward;
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
-
-/// What a complete head leads to. Everything that the exchange needs of its generation is in here.
-pub(crate) struct Decision {
-    /// Bytes that are done with: the head, and for a reply of our own the body that came with it.
-    pub(crate) consumed: usize,
-    method: Method,
-    framing: Framing,
-    keep_alive: bool,
-    chain: Rc<CoreChain>,
-    stream_idle: Option<Duration>,
-    /// What the access logs are told; `None` without one.
-    record: Option<Box<Record>>,
-    /// The request's id, where the response is to tell it.
-    request_id: Option<Chunk>,
-    then: Then,
-}
-
-enum Then {
-    /// A reply of our own, written already.
-    Answer { response: Chunk, status: u16, complete: bool },
-    /// To a cluster.
-    Forward(Forward),
-}
-
-/// Decides what is to be done with the request whose head begins `bytes`; `None` while the head is not complete.
-///
-/// # Errors
-/// The rule of HTTP/1.1 that the head, or the part of the body that came with it, breaks.
-pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Decision>, Error> {
-    // From here to the end of the exchange one generation holds. A connection whose chain is gone finishes on the
-    // last generation that had it.
-    let view = connection.worker.view_for(connection.key);
-    let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
-    let worker = &*connection.worker;
-    let mut table = worker.table.borrow_mut();
-    let (request, head_size) = match decode_request(bytes, scan, &mut table, &chain.codec_limits)? {
-        Decoded::Partial => return Ok(None),
-        Decoded::Complete { head, consumed } => (head, consumed),
-    };
-    if request.version() == Version::Http10 {
-        // Envoy without accept_http_10.
-        return Err(Error { status: 426, ..Error::peer(Rule::Version) });
-    }
-    // A start of the body that is wrong is refused before an origin sees anything.
-    let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
-    chain.stats.downstream_rq_total.add(1);
-    chain.stats.downstream_rq_http1_total.add(1);
-    chain.stats.rq_total.add(1);
-    let rules = &chain.http.headers;
-    let mut hop = RequestHop::new(connection, rules, &request);
-    let routed = routing::route(connection, &view, chain, &request, &mut hop);
-    let request_id = hop.told_id(worker, rules, &request);
-    let mut record = chain.is_logged().then(|| {
-        let name = match &routed {
-            Ok(forward) => &chain.http.routes.at(forward.position).route.name,
-            Err(answer) => answer.route,
-        };
-        let mut record = worker.log.record(connection.began.get());
-        record.method = request.method();
-        record.downstream_received = head_size as u64;
-        record.route = (!name.is_empty()).then(|| worker.core.chunk(name.as_bytes()));
-        record
-    });
-    let then = match routed {
-        Ok(forward) => {
-            if let Some(record) = &mut record {
-                record.request = Some(forward.head.clone());
-                record.cluster = Some(Rc::clone(&forward.cluster));
-                record.attempts = 1;
-            }
-            Then::Forward(forward)
-        }
-        Err(Answer { local, edited, .. }) => {
-            count_local(&chain.stats, &local);
-            let close = !request.keep_alive() || !complete || worker.closes_after(connection.key);
-            let head_only = request.method() == Method::Head;
-            let response = match edited {
-                true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
-                false => reply::write(worker, rules, request_id.as_ref(), local, close, head_only),
-            };
-            if let Some(record) = &mut record {
-                record.request = Some(hop.with(|edit| routing::write_request(worker, &request, edit)));
-                record.mark(Moment::RequestEnded, worker.core.now());
-                record.local(&local, &response, worker.core.now());
-            }
-            Then::Answer { response, status: local.status, complete: !close }
-        }
-    };
-    let consumed = match then {
-        Then::Answer { .. } => head_size + body_size,
-        Then::Forward(_) => head_size,
-    };
-    Ok(Some(Decision {
-        consumed,
-        method: request.method(),
-        framing: request.framing(),
-        keep_alive: request.keep_alive(),
-        chain: Rc::clone(chain),
-        stream_idle: chain.http.stream_idle_timeout,
-        record,
-        request_id,
-        then,
-    }))
-}
-
-/// Checks what came of the body together with its head: its size, and whether that is all of it.
-fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize, bool), Error> {
-    let mut decoder = BodyDecoder::new(framing);
-    let mut at = 0;
-    while !decoder.is_done() {
-        let step = decoder.decode(&bytes[at..], &worker.codec_limits)?;
-        at += step.consumed;
-        if matches!(step.part, BodyPart::NeedMore) || (at == bytes.len() && !decoder.is_done()) {
-            return Ok((at, false));
-        }
-    }
-    Ok((at, true))
-}
-
-fn count_local(stats: &HttpStats, local: &Local<'_>) {
-    use ResponseFlag::{NC, NR};
-    match local.flag {
-        None => stats.rq_direct_response.add(1),
-        Some(NR) => stats.no_route.add(1),
-        Some(NC) => stats.no_cluster.add(1),
-        Some(_) => {}
-    }
-}
 
 /// Carries a decision out to the last byte of the response.
 pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {

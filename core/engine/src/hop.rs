@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ringway_model::{HeaderRules, ServerHeader};
-use ringway_protocols::http1::HeadEdit;
-use ringway_protocols::{Known, KnownSet, Request, Response};
+use ringway_protocols::http1::{HeadEdit, put_number};
+use ringway_protocols::{Known, KnownSet, Out, Request, Response};
 use ringway_runtime::{BlockMut, Chunk};
 
 use crate::connection::Downstream;
@@ -60,28 +60,6 @@ impl Lines {
         Self { bytes: [0; LINES_BYTES_MAX], len: 0 }
     }
 
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    fn put_number(&mut self, mut number: u64) {
-        if let 0..=9 = number {
-            return self.put(&[b'0' + number as u8]);
-        }
-        let mut digits = [0; 20]; // u64::MAX has 20
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                break;
-            }
-        }
-        self.put(&digits[at..]);
-    }
-
     /// Gives name and value of each.
     fn each(&self, mut take: impl FnMut(&str, &[u8])) {
         for line in self.get().split(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r")) {
@@ -94,6 +72,13 @@ impl Lines {
 
     fn get(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+impl Out for Lines {
+    fn put(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
     }
 }
 
@@ -224,7 +209,7 @@ impl RequestHop {
             let (known, mut digits, mut size) = worker.timeout_digits.get();
             if known != timeout {
                 let mut text = Lines::new();
-                text.put_number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+                put_number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), &mut text);
                 size = text.len as u8;
                 digits[..text.len].copy_from_slice(text.get());
                 worker.timeout_digits.set((timeout, digits, size));
@@ -352,7 +337,7 @@ impl<'e> ResponseHop<'e> {
         }
         if let (Some(time), false) = (service_time, rules.suppress_envoy_headers) {
             edit.lines.put(b"x-envoy-upstream-service-time: ");
-            edit.lines.put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &mut edit.lines);
             edit.lines.put(b"\r\n");
         }
         if !response.has(Known::Date) {

@@ -8,6 +8,7 @@
 //! | `mailbox` | a worker's main task: it does what the control side says |
 //! | `listen` | the accept loop of one socket |
 //! | `downstream` | one client connection's task: idle, in an exchange, lingering |
+//! | `decision` | what is to be done with a request, from its head, without waiting |
 //! | `exchange` | one request and its response |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
@@ -37,6 +38,7 @@ mod breakers;
 pub mod commit;
 mod connection;
 mod date;
+mod decision;
 mod downstream;
 mod exchange;
 mod fields;

@@ -188,18 +188,8 @@ fn put_decoded(text: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A number in decimal.
-pub(crate) fn put_number(mut number: u64, out: &mut Vec<u8>) {
-    let mut text = [0; 20]; // u64::MAX has 20
-    let mut at = text.len();
-    loop {
-        at -= 1;
-        text[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&text[at..]);
+pub(crate) fn put_number(number: u64, out: &mut Vec<u8>) {
+    ringway_model::format::put_number(number, 1, b'0', out);
 }
 
 /// The names of gRPC's statuses, by number (gRPC, "Status codes and their use in gRPC").

@@ -32,6 +32,7 @@ mod pooled;
 mod queue;
 pub mod refusal;
 mod report;
+#[cfg(feature = "fault")]
 pub mod seccomp;
 mod socket;
 mod spin;

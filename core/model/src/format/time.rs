@@ -211,8 +211,8 @@ fn put_fraction(nanos: u64, digits: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// A number of at least `digits` digits.
-pub(super) fn put_number(mut number: u64, digits: usize, pad: u8, out: &mut Vec<u8>) {
+/// A number of at least `digits` digits, with `pad` in front of shorter ones.
+pub fn put_number(mut number: u64, digits: usize, pad: u8, out: &mut Vec<u8>) {
     let mut text = [pad; 20]; // u64::MAX has 20
     let mut at = text.len();
     loop {

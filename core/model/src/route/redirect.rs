@@ -4,6 +4,7 @@ use super::matcher::PathMatch;
 use super::request::{Caches, RequestView};
 use super::rewrite::PathRewrite;
 use super::without_query;
+use crate::format::put_number;
 
 /// `RedirectAction`.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,8 +44,7 @@ impl Redirect {
         }
         if let Some(port) = self.port {
             out.push(b':');
-            let mut digits = [0; 5]; // 65535 has 5
-            out.extend_from_slice(decimal(port, &mut digits));
+            put_number(u64::from(port), 1, b'0', out);
         }
         let start = out.len();
         let path = request.path();
@@ -93,18 +93,6 @@ fn kept_host<'r>(request: &'r impl RequestView, scheme: &[u8], other_port: bool)
     };
     let is_default = matches!((came_by, &host[colon..]), (b"https", b":443") | (b"http", b":80"));
     if other_port || (scheme != came_by && is_default) { &host[..colon] } else { host }
-}
-
-fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
 }
 
 #[cfg(test)]

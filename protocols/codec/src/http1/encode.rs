@@ -294,7 +294,11 @@ pub fn chunk_header(len: usize, buf: &mut [u8; 18]) -> &[u8] {
     &buf[at..]
 }
 
-fn put_number(mut number: u64, out: &mut impl Out) {
+/// Puts a number in decimal.
+pub fn put_number(mut number: u64, out: &mut impl Out) {
+    if number < 10 {
+        return out.put(&[b'0' + number as u8]);
+    }
     let mut digits = [0u8; 20]; // u64::MAX has 20
     let mut at = digits.len();
     loop {
