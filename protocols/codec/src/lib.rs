@@ -7,7 +7,7 @@
 //! Invariant: bytes from a peer never panic. They become a part, a wish for more bytes, or an [`Error`] that names the rule
 //! broken. What an encoder writes has one reading only: [`audit`] says so of every test's output.
 //!
-//! Ground floor: `error`, `limits`, `chars`; above it `head` and `part`, the words that all versions share; above
+//! Ground floor: `error`, `limits`, `chars`, `lane`; above it `head` and `part`, the words that all versions share; above
 //! them one folder for each version ([`http1`]). A file imports only what is below it.
 #![forbid(unsafe_code)]
 
@@ -17,6 +17,7 @@ mod error;
 pub mod fuzz;
 mod head;
 pub mod http1;
+mod lane;
 mod limits;
 mod out;
 mod part;

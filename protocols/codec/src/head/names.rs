@@ -113,12 +113,24 @@ pub struct KnownSet(u32);
 impl KnownSet {
     /// No name.
     pub const NONE: Self = Self(0);
+    /// The names of which [`Known::is_of_the_hop`] is true.
+    pub(crate) const OF_THE_HOP: Self = Self(OF_THE_HOP);
 
     /// With one more name. Not for [`Known::Other`], which is many (asserted).
     #[must_use]
     pub const fn with(self, known: Known) -> Self {
         assert!(known as u8 != Known::Other as u8, "other names are removed by their bytes");
         Self(self.0 | known.bit())
+    }
+
+    /// Without a name.
+    pub(crate) const fn without(self, known: Known) -> Self {
+        Self(self.0 & !known.bit())
+    }
+
+    /// The names of both.
+    pub(crate) const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether this name is in it.

@@ -2,8 +2,7 @@
 //!
 //! It never resolves or compares hosts. An empty host, userinfo, a path or a port out of range is no authority.
 
-use super::lines::{not_common_in_hosts, run_len};
-use crate::chars::is_host;
+use super::lines::host_bytes;
 use std::net::Ipv6Addr;
 
 /// Whether `bytes` are a host that is not empty, and a port (which the grammar allows to be empty).
@@ -40,7 +39,7 @@ fn split(bytes: &[u8]) -> Option<Option<u16>> {
 fn host_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
-        at += run_len(&bytes[at..], not_common_in_hosts, is_host);
+        at += host_bytes(&bytes[at..]);
         // pct-encoded is "%" HEXDIG HEXDIG.
         match bytes[at..] {
             [b'%', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => at += 3,
@@ -53,10 +52,17 @@ fn parse_port(digits: &[u8]) -> Option<Option<u16>> {
     if digits.is_empty() {
         return Some(None);
     }
-    if digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.len() > 5 {
         return None;
     }
-    let port = digits.iter().fold(0u32, |port, digit| port * 10 + u32::from(digit - b'0'));
+    let mut port = 0;
+    for digit in digits {
+        let digit = u32::from(digit.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        port = port * 10 + digit;
+    }
     u16::try_from(port).ok().map(Some)
 }
 
