@@ -81,7 +81,7 @@ const RULES: &[Rule] = &[
     Rule {
         package: "ringway-protocols",
         ours: &[],
-        others: Some(&["httparse", "memchr"]),
+        others: Some(&["httparse", "memchr", "wide"]),
         words: &[NO_SOCKETS, NO_THREADS, NO_FILES, NO_CLOCK, NO_MUTEX],
     },
     Rule {
