@@ -80,7 +80,7 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
     out.put(b" HTTP/1.1\r\nHost: ");
     out.put(authority);
     out.put(b"\r\n");
-    let framed = put_kept_fields(bytes, table, 0, framing, edit, out);
+    let framed = put_kept_fields(bytes, table, false, framing, edit, out);
     if request.te_trailers() {
         // RFC 9110 §10.1.4: whoever sends TE nominates it.
         out.put(b"TE: trailers\r\nConnection: TE\r\n");
@@ -125,8 +125,7 @@ pub fn encode_response(
         out.put(response.reason());
         out.put(b"\r\n");
     }
-    let line_len = table.reason.end as usize + 2;
-    let framed = put_kept_fields(bytes, table, if is_as_received { line_len } else { 0 }, framing, edit, out);
+    let framed = put_kept_fields(bytes, table, is_as_received, framing, edit, out);
     if !framed {
         put_framing(framing, out);
     }
@@ -137,12 +136,12 @@ pub fn encode_response(
     out.put(b"\r\n");
 }
 
-/// Appends the first `line_len` bytes and the received fields that travel on, in runs. True when the framing field was among
-/// them: a Content-Length that says what is wanted, written as we would write it.
+/// Appends the received fields that travel on, in runs, and `with_line` the start line before them as it lies. True when the
+/// framing field was among them: a Content-Length that says what is wanted, written as we would write it.
 fn put_kept_fields(
     bytes: &[u8],
     table: &HeadTable,
-    line_len: usize,
+    with_line: bool,
     framing: Framing,
     edit: &HeadEdit<'_>,
     out: &mut impl Out,
@@ -165,26 +164,23 @@ fn put_kept_fields(
     }
     let removes_none = edit.removes_none();
     let mut framed = false;
-    let mut run = 0..line_len;
-    let mut fields = table.fields.iter().peekable();
-    while let Some(field) = fields.next() {
-        let line_start = field.name_start as usize;
-        let line_end = fields.peek().map_or(fields_end, |next| next.name_start as usize);
+    // What is kept lies in runs: only a field that is left out ends one.
+    let line_start = |at: usize| table.fields.get(at).map_or(fields_end, |field: &Field| field.name_start as usize);
+    let mut run_start = if with_line { 0 } else { line_start(0) };
+    for (at, field) in table.fields.iter().enumerate() {
         let mut kept = !left_out.contains(field.known) && !field.nominated;
         if field.known == Known::ContentLength {
-            kept = is_plain_length(bytes, field, line_end, table.content_length, framing)
+            kept = is_plain_length(bytes, field, line_start(at + 1), table.content_length, framing)
                 && !edit.drop.contains(Known::ContentLength);
         }
         if kept && (removes_none || !edit.removes(table.field_ref(bytes, field).name)) {
             framed |= field.known == Known::ContentLength;
-            if run.end != line_start {
-                put_run(bytes, run, out);
-                run = line_start..line_end;
-            }
-            run.end = line_end;
+            continue;
         }
+        put_run(bytes, run_start..field.name_start as usize, out);
+        run_start = line_start(at + 1);
     }
-    put_run(bytes, run, out);
+    put_run(bytes, run_start..fields_end, out);
     framed
 }
 
