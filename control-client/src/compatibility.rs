@@ -238,7 +238,7 @@ pub(crate) static TABLE: &[Covered] = &[
                stream_idle_timeout request_headers_timeout delayed_close_timeout access_log use_remote_address \
                xff_num_trusted_hops skip_xff_append internal_address_config generate_request_id \
                preserve_external_request_id always_set_request_id_in_response server_name \
-               server_header_transformation via",
+               server_header_transformation via upgrade_configs",
         only: &[
             ("codec_type", "AUTO HTTP1"),
             ("normalize_path", "false"),
@@ -250,11 +250,18 @@ pub(crate) static TABLE: &[Covered] = &[
                   http2_protocol_options http3_protocol_options scheme_header_transformation \
                   stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_details set_current_client_cert_details forward_client_cert_matcher \
-                  proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 upgrade_configs merge_slashes \
+                  proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 merge_slashes \
                   path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port \
                   strip_any_host_port path_normalization_options strip_trailing_host_dot proxy_status_config \
                   typed_header_validation_config append_x_forwarded_port append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",
+        done: "upgrade_type enabled",
+        only: &[],
+        ignored: &[],
+        refused: "filters",
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
@@ -456,10 +463,18 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteMatch",
-        done: "prefix path path_separated_prefix safe_regex case_sensitive headers query_parameters grpc runtime_fraction",
+        done: "prefix path path_separated_prefix safe_regex case_sensitive headers query_parameters grpc runtime_fraction \
+               connect_matcher",
         only: &[],
         ignored: &[],
-        refused: "connect_matcher path_match_policy cookies tls_context dynamic_metadata filter_state",
+        refused: "path_match_policy cookies tls_context dynamic_metadata filter_state",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteMatch.ConnectMatcher",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions",
@@ -526,14 +541,28 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.RouteAction",
         done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
-               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host",
+               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs",
         only: &[],
         ignored: &[],
         refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
                   path_rewrite host_rewrite flush_timeout early_data_policy retry_policy retry_policy_typed_config \
                   request_mirror_policies priority rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
-                  grpc_timeout_offset upgrade_configs internal_redirect_policy internal_redirect_action \
+                  grpc_timeout_offset internal_redirect_policy internal_redirect_action \
                   max_internal_redirects hedge_policy",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.UpgradeConfig",
+        done: "upgrade_type enabled connect_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig",
+        done: "",
+        only: &[("allow_post", "false")],
+        ignored: &[],
+        refused: "proxy_protocol_config",
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction.MaxStreamDuration",

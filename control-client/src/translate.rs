@@ -10,6 +10,7 @@ mod listener;
 mod matcher;
 mod route;
 mod timeout;
+mod upgrade;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};

@@ -173,6 +173,16 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
 
+Where Envoy's way with an Upgrade or a CONNECT would lose or mix up bytes, Ringway has another:
+
+| Envoy | Ringway |
+|---|---|
+| ends both sides of a tunnel with the first end | passes the end on; the other direction stays open until its own end, or `idle_timeout` |
+| sends the body of a request with Upgrade behind the 101, with its chunk lines | sends it first, framed; a 101 before its end is answered with 502 |
+| gives the refusal of an upgrade (any status but 101) without its body | with it; the connection ends in both |
+| drops a 101 that nobody asked for, and waits on | answers 502 |
+| sends `Content-Length` in a 2xx to CONNECT on | does not (RFC 9110 §9.3.6) |
+
 ## Regular expressions
 
 `safe_regex` and its like mean what RE2 makes of them, over bytes: `\\w`, `\\d`, `\\s`, `\\b` are ASCII, `.` is one byte. `\\pL` and its like, letters beyond

@@ -10,7 +10,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, route};
+use super::{Context, access_log, address, route, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -155,6 +155,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
     let routes = context.inside(message, "route_config", route::configuration);
     let access_logs = context.each(message, "access_log", access_log::access_log);
     let access_logs = access_logs.into_iter().flatten().collect();
+    let upgrades = upgrade::upgrades(context, message);
     let kilobytes = message.uint("max_request_headers_kb").unwrap_or(REQUEST_HEADERS_KB);
     Some(NetworkFilter::Http(Arc::new(HttpConnectionManager {
         stat_prefix: message.text("stat_prefix").to_owned(),
@@ -166,6 +167,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
         access_logs,
         headers,
+        upgrades,
     })))
 }
 

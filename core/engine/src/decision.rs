@@ -17,6 +17,7 @@ use crate::hop::RequestHop;
 use crate::record::Record;
 use crate::reply::{self, Local};
 use crate::routing::{self, Answer, Forward};
+use crate::tunnel::Tunnel;
 use crate::view::CoreChain;
 use crate::worker::Worker;
 
@@ -93,7 +94,9 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         }
         Err(Answer { local, edited, .. }) => {
             count_local(&chain.stats, &local);
-            let close = !request.keep_alive() || !complete || worker.closes_after(connection.key);
+            // What follows a refused CONNECT or Upgrade may be meant for a tunnel: it is no request of ours.
+            let is_tunnel = Tunnel::asked(&request).0 != Tunnel::Not;
+            let close = !request.keep_alive() || !complete || is_tunnel || worker.closes_after(connection.key);
             let head_only = request.method() == Method::Head;
             let response = match edited {
                 true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
@@ -141,9 +144,9 @@ fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize,
 fn count_local(stats: &HttpStats, local: &Local<'_>) {
     use ResponseFlag::{NC, NR};
     match local.flag {
-        None => stats.rq_direct_response.add(1),
+        None if local.details.is_empty() => stats.rq_direct_response.add(1),
         Some(NR) => stats.no_route.add(1),
         Some(NC) => stats.no_cluster.add(1),
-        Some(_) => {}
+        None | Some(_) => {}
     }
 }

@@ -17,7 +17,6 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
@@ -173,17 +172,31 @@ impl Downstream {
             let http = view.chain(self.listener, self.chain).map(|chain| chain.http.delayed_close_timeout);
             http.unwrap_or(std::time::Duration::from_secs(1))
         };
-        let deadline: Instant = self.worker.core.now() + timeout;
         self.stream.shutdown_write();
-        self.timer.set(deadline);
+        let mut unsent = usize::MAX;
         poll_fn(|context| {
+            // Who reads slowly has the time anew for each piece that it takes (Envoy, `delayed_close_timeout`).
+            let left = self.stream.unsent();
+            if left < unsent {
+                unsent = left;
+                self.timer.set(self.worker.core.now() + timeout);
+            }
             loop {
                 match self.stream.poll_recv(context) {
                     Poll::Ready(Ok(Some(_dropped))) => {}
-                    Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => return self.timer.poll_expired(context),
+                    // It has ended its side and may still read.
+                    Poll::Ready(Ok(None)) => match self.stream.poll_unsent_below(context, 0) {
+                        Poll::Ready(_) => return Poll::Ready(()),
+                        Poll::Pending => break,
+                    },
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => break,
                 }
             }
+            if left > 0 {
+                let _wakes = self.stream.poll_unsent_below(context, left - 1);
+            }
+            self.timer.poll_expired(context)
         })
         .await;
     }

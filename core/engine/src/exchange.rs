@@ -35,6 +35,7 @@ use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
 use crate::response_edit::ResponseEdit;
 use crate::routing::Forward;
+use crate::tunnel::{self, End, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
@@ -56,7 +57,15 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             if complete { After::KeepAlive } else { After::Linger }
         }
         Then::Forward(Forward {
-            cluster, head, endpoint, timeout, stream_idle: idle, max_duration, response, ..
+            cluster,
+            head,
+            endpoint,
+            timeout,
+            stream_idle: idle,
+            max_duration,
+            response,
+            tunnel,
+            ..
         }) => {
             let stream_idle = idle.unwrap_or(stream_idle);
             cluster.state.breakers.stats.upstream_rq_total.add(1);
@@ -68,6 +77,10 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             exchange.edit = response;
             exchange.record = record;
             exchange.request_id = request_id;
+            exchange.ask(tunnel);
+            if tunnel != Tunnel::Not {
+                stats.downstream_cx_upgrades_active.add(1);
+            }
             let after = if cluster.state.breakers.requests.try_acquire() {
                 let _permit = scopeguard(|| cluster.state.breakers.requests.release());
                 exchange.forward(head, endpoint).await
@@ -75,6 +88,9 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
                 cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
                 exchange.answer(Failure::Overflow)
             };
+            if tunnel != Tunnel::Not {
+                stats.downstream_cx_upgrades_active.sub(1);
+            }
             if let Some(mut record) = exchange.record.take() {
                 record.body_received = exchange.upload.moved;
                 record.downstream_received += exchange.upload.received;
@@ -145,6 +161,7 @@ struct Exchange<'x> {
     request_id: Option<Chunk>,
     /// When the last byte of the request had come, if it has.
     requested_at: Option<Instant>,
+    tunnel: Tunnel,
 }
 
 /// The head of a response, decoded and written for the client.
@@ -158,6 +175,8 @@ struct ResponseHead {
     close: bool,
     /// The body is in `out` too: it was short and there already.
     whole: bool,
+    /// What follows is a tunnel.
+    tunnels: bool,
 }
 
 /// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
@@ -195,6 +214,7 @@ impl<'x> Exchange<'x> {
             chain,
             request_id: None,
             requested_at: None,
+            tunnel: Tunnel::Not,
         }
     }
 
@@ -222,7 +242,7 @@ impl<'x> Exchange<'x> {
         let mut replays = 0;
         loop {
             // A replay never takes a second connection that may have died the same way.
-            let pooled = if replays == 0 { pool.take() } else { None };
+            let pooled = if replays == 0 && self.tunnel != Tunnel::Terminated { pool.take() } else { None };
             let reused = pooled.is_some();
             let mut upstream = match pooled {
                 Some(upstream) => upstream,
@@ -231,9 +251,14 @@ impl<'x> Exchange<'x> {
                     Err(failure) => return self.answer(failure),
                 },
             };
-            upstream.stream.send(head.clone());
-            self.sent(&upstream, head.len());
-            self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+            if self.tunnel == Tunnel::Terminated {
+                // A connection that is made is what the next proxy would say 200 to.
+                upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
+            } else {
+                upstream.stream.send(head.clone());
+                self.sent(&upstream, head.len());
+                self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+            }
             match self.respond(&upstream).await {
                 Ok(reusable) => {
                     if replays > 0 {
@@ -360,11 +385,14 @@ impl<'x> Exchange<'x> {
             };
             match decoded {
                 Ok(None) => held = Some(bytes.unwrap_or_else(|chunk| self.worker().copy(&chunk))),
-                Ok(Some(head)) => {
+                Ok(Some(mut head)) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
                     let rest = bytes.slice(head.consumed..bytes.len());
+                    if self.tunnel == Tunnel::Terminated {
+                        head.consumed = 0; // said by ourselves
+                    }
                     self.cluster.state.breakers.stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
-                    if head.status >= 200 {
+                    if head.status >= 200 || head.tunnels {
                         break (head, rest);
                     }
                     // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
@@ -388,7 +416,14 @@ impl<'x> Exchange<'x> {
         let framing = if head.whole { Framing::None } else { head.framing };
         let mut download = Relay::new(framing, head.framing_out);
         let mut whole = Ok(());
-        if !download.is_done() && !rest.is_empty() {
+        if head.tunnels {
+            upstream.stream.unread(rest);
+            self.upload.open_tunnel();
+            download = Relay::new(Framing::UntilClose, Framing::UntilClose);
+            self.deadline = None;
+            self.arm();
+            whole = poll_fn(|context| self.poll_tunnel(context, &mut download, &upstream.stream)).await;
+        } else if !download.is_done() && !rest.is_empty() {
             // Fed directly: it needs no second look at the socket.
             let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
             whole = fed.map_err(|error| self.cut(&error));
@@ -419,7 +454,7 @@ impl<'x> Exchange<'x> {
         if !head.upstream_keep_alive {
             stats.upstream_cx_close_notify.add(1);
         }
-        Ok(head.upstream_keep_alive && self.upload.is_done())
+        Ok(head.upstream_keep_alive && self.upload.is_done() && !head.tunnels)
     }
 
     /// Until the first bytes of a response: the request's body goes up, the timeouts run, the client is watched.
@@ -474,6 +509,44 @@ impl<'x> Exchange<'x> {
         self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
     }
 
+    /// The client asks for a tunnel: whatever it gets, its connection has no further request.
+    fn ask(&mut self, tunnel: Tunnel) {
+        self.tunnel = tunnel;
+        self.keep_alive &= tunnel == Tunnel::Not;
+    }
+
+    /// Until both sides of a tunnel have ended, or one broke off.
+    fn poll_tunnel(
+        &mut self,
+        context: &mut Context<'_>,
+        download: &mut Relay,
+        upstream: &Stream,
+    ) -> Poll<Result<(), Stop>> {
+        let (sides, relays) = ((&self.connection.stream, upstream), (&mut self.upload, &mut *download));
+        let mut first = None;
+        let polled = tunnel::poll(context, &self.connection.worker, relays, sides, |end| first = Some(end));
+        match first {
+            // Envoy, which ends both sides with the first, has it so in its logs.
+            Some(End::Client) => self.note(|record, _| record.client_gone()),
+            Some(End::Upstream) if self.tunnel != Tunnel::Terminated => {
+                self.note(|record, _| record.cut(Some(ResponseFlag::UC)));
+            }
+            _ => {}
+        }
+        if let Poll::Ready(result) = polled {
+            return Poll::Ready(result.map_err(|end| match end {
+                End::Client => Stop::Client(RelayError::Source),
+                End::Upstream => Stop::Fail(Failure::Reset),
+            }));
+        }
+        let moved = self.upload.moved + download.moved;
+        if moved != self.moved {
+            self.moved = moved;
+            self.active_at = self.worker().core.now();
+        }
+        self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
+    }
+
     /// Moves the request's body. An upstream that stops taking it may still answer: only the client's faults stop it.
     fn poll_upload(&mut self, context: &mut Context<'_>, upstream: &Stream) -> Option<Stop> {
         match self.upload.poll(context, self.worker(), &self.connection.stream, upstream) {
@@ -500,21 +573,24 @@ impl<'x> Exchange<'x> {
         let decoded = decode_response(bytes, scan, &mut table, &worker.codec_limits, self.method)?;
         let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
         let status = response.status();
-        if status == 101 {
-            // Nobody asked: we remove Upgrade from what goes up.
+        let tunnels = self.tunnel.begins(status, &response);
+        if status == 101 && !tunnels || tunnels && !self.upload.is_done() {
+            // Nobody asked, or not all of what was to come first has come (RFC 9110 §7.8).
             return Err(Error::peer(Rule::StatusLine));
         }
+        let is_final = status >= 200 || tunnels;
         let framing = response.framing();
         // A body that ends with the connection gets an end of its own.
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
-        let close =
-            status >= 200 && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
+        let close = status >= 200
+            && !tunnels
+            && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
         let now = worker.core.now();
-        let service_time = self.requested_at.map(|since| now.saturating_duration_since(since));
+        let service_time = self.requested_at.filter(|_| !tunnels).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
-        let hop = ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, service_time);
+        let hop = ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, is_final, service_time);
         let mut fields = worker.fields.borrow_mut();
-        let changes = self.edit.as_ref().filter(|_| status >= 200);
+        let changes = self.edit.as_ref().filter(|_| is_final);
         if let Some(changes) = changes {
             changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
         }
@@ -528,12 +604,27 @@ impl<'x> Exchange<'x> {
             out.finish()
         };
         let out = match changes {
-            None => hop.with(response.has(Known::XEnvoy), write),
-            Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..HeadEdit::default() }),
+            None => hop.with(response.has(Known::XEnvoy), self.tunnel == Tunnel::Upgrade, write),
+            Some(_) => write(&HeadEdit {
+                removed: fields.removed(),
+                lines: fields.lines(),
+                upgrade: self.tunnel == Tunnel::Upgrade,
+                ..HeadEdit::default()
+            }),
         };
         let consumed = consumed + body.len();
         let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
-        Ok(Some(ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole }))
+        Ok(Some(ResponseHead {
+            consumed,
+            status,
+            out,
+            framing,
+            framing_out,
+            upstream_keep_alive,
+            close,
+            whole,
+            tunnels,
+        }))
     }
 
     fn begin(&mut self, head: &ResponseHead) {
@@ -614,14 +705,14 @@ impl<'x> Exchange<'x> {
             }
             if self.ends.is_some_and(|ends| now >= ends) {
                 self.stats.downstream_rq_max_duration_reached.add(1);
-                return Poll::Ready(match self.upload.is_done() {
+                return Poll::Ready(match self.upload.is_done() && self.tunnel == Tunnel::Not {
                     true => Failure::StreamDuration,
                     false => Failure::StreamDurationRequest,
                 });
             }
             if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
                 self.stats.downstream_rq_idle_timeout.add(1);
-                return Poll::Ready(match self.upload.is_done() {
+                return Poll::Ready(match self.upload.is_done() && self.tunnel == Tunnel::Not {
                     true => Failure::StreamIdle,
                     false => Failure::StreamIdleRequest,
                 });

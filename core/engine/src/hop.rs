@@ -146,6 +146,8 @@ pub(crate) struct RequestHop {
     via: Option<BlockMut>,
     /// The id that we gave it.
     id: Option<[u8; 36]>,
+    /// The client may ask for another protocol, and does.
+    pub(crate) upgrade: bool,
 }
 
 impl RequestHop {
@@ -157,8 +159,15 @@ impl RequestHop {
         } else {
             Client::of(rules, forwarded(request), peer)
         };
-        let mut edit =
-            Self { lines: Lines::new(), drop: KnownSet::NONE, strip: &[], forwarded_for: None, via: None, id: None };
+        let mut edit = Self {
+            lines: Lines::new(),
+            drop: KnownSet::NONE,
+            strip: &[],
+            forwarded_for: None,
+            via: None,
+            id: None,
+            upgrade: false,
+        };
         if request.has(Known::XEnvoy) {
             edit.strip = match client {
                 Client { is_internal: true, .. } => &STRIPPED[..INTERNAL],
@@ -245,6 +254,7 @@ impl RequestHop {
             drop: self.drop,
             lines: self.lines.get(),
             add: &add[..count],
+            upgrade: self.upgrade,
             ..HeadEdit::default()
         })
     }
@@ -316,12 +326,13 @@ pub(crate) struct ResponseHop<'e> {
 }
 
 impl<'e> ResponseHop<'e> {
-    /// `service_time` is how long the upstream took, where the request was complete. An interim response is passed on as it is.
+    /// `service_time` is how long the upstream took, where the request was complete. A response that is not final is passed on as it is.
     pub(crate) fn new(
         worker: &Worker,
         rules: &'e HeaderRules,
         id: Option<&'e Chunk>,
         response: &Response<'_>,
+        is_final: bool,
         service_time: Option<Duration>,
     ) -> Self {
         let mut edit = Self {
@@ -332,7 +343,7 @@ impl<'e> ResponseHop<'e> {
             id: None,
             via: None,
         };
-        if response.is_interim() {
+        if !is_final {
             return edit;
         }
         if let (Some(time), false) = (service_time, rules.suppress_envoy_headers) {
@@ -400,8 +411,9 @@ impl<'e> ResponseHop<'e> {
         }
     }
 
-    /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's.
-    pub(crate) fn with<R>(&self, has_envoy: bool, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+    /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's; `upgrade`: it may name another
+    /// protocol.
+    pub(crate) fn with<R>(&self, has_envoy: bool, upgrade: bool, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
         let mut add: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
         let mut count = 0;
         let server = (!self.server.is_empty()).then_some(self.server);
@@ -418,6 +430,7 @@ impl<'e> ResponseHop<'e> {
             drop: self.drop,
             lines: self.lines.get(),
             add: &add[..count],
+            upgrade,
             ..HeadEdit::default()
         })
     }

@@ -60,6 +60,7 @@ mod reply;
 mod response_edit;
 mod routing;
 mod run;
+mod tunnel;
 mod uuid;
 mod view;
 mod worker;

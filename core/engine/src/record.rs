@@ -134,6 +134,7 @@ impl Record {
         self.details = match flag {
             Some(ResponseFlag::UT) => "response_timeout",
             Some(ResponseFlag::SI) => "stream_idle_timeout",
+            Some(ResponseFlag::DT) => "max_duration_timeout",
             Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol_error}",
             _ => "upstream_reset_after_response_started{connection_termination}",
         };
@@ -160,6 +161,9 @@ impl Record {
 
 /// Envoy's words (`StreamInfo::ResponseCodeDetails`) for an answer of our own.
 fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static str {
+    if !local.details.is_empty() {
+        return local.details;
+    }
     match local.flag {
         None => "direct_response",
         Some(ResponseFlag::NR) => "route_not_found",
@@ -262,7 +266,8 @@ impl Told<'_> {
         match name {
             "" => None,
             ":method" => Some(request.method_str()),
-            ":path" => Some(request.path()),
+            // A CONNECT has none.
+            ":path" => Some(request.path()).filter(|path| !path.is_empty()),
             ":authority" | "host" => Some(request.authority()),
             // In the head that we sent, it is what we believe.
             ":scheme" if request.field(Known::XForwardedProto) == Some(b"https") => Some(b"https"),

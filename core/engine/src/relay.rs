@@ -65,6 +65,19 @@ impl Relay {
         }
     }
 
+    /// From here on all that comes is moved, until the source's end.
+    pub(crate) fn open_tunnel(&mut self) {
+        assert!(self.done && self.carry.is_none(), "a tunnel begins behind the message");
+        self.decoder = BodyDecoder::new(Framing::UntilClose);
+        self.chunked_out = false;
+        self.done = false;
+    }
+
+    /// Moves no more: the sink is gone.
+    pub(crate) fn give_up(&mut self) {
+        self.done = true;
+    }
+
     /// Whether the last byte has been handed to the sink.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {

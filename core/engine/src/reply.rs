@@ -19,6 +19,8 @@ pub(crate) struct Local<'b> {
     /// Why, in Envoy's vocabulary. `None` for answers that the configuration asks for.
     pub(crate) flag: Option<ResponseFlag>,
     pub(crate) body: &'b [u8],
+    /// Envoy's words for it (`%RESPONSE_CODE_DETAILS%`), where the flag does not say them.
+    pub(crate) details: &'static str,
 }
 
 const RESET_PREFIX: &str = "upstream connect error or disconnect/reset before headers. reset reason: ";
@@ -85,9 +87,13 @@ impl Failure {
             Failure::HeadTimeout => (408, ResponseFlag::DT, &b"request timeout"[..]),
         };
         debug_assert!(!body.starts_with(RESET_PREFIX.as_bytes()) || status >= 502);
-        Local { status, flag: Some(flag), body }
+        Local { status, flag: Some(flag), body, details: "" }
     }
 }
+
+/// The answer to who asks for a protocol, or a tunnel, that nobody is to have.
+pub(crate) const UPGRADE_REFUSED: Local<'static> =
+    Local { status: 403, flag: None, body: b"", details: "upgrade_failed" };
 
 /// The answer to a client that broke the rules.
 pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
@@ -99,7 +105,7 @@ pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
         505 => b"HTTP Version Not Supported",
         _ => b"Bad Request",
     };
-    Local { status: error.status, flag: Some(ResponseFlag::DPE), body }
+    Local { status: error.status, flag: Some(ResponseFlag::DPE), body, details: "" }
 }
 
 /// Writes an answer whole. `head_only` for a HEAD request: the length is said, the body is not sent.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Target,
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Target, Upgrade,
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
-use ringway_protocols::{Known, Method, Request};
+use ringway_protocols::{Known, Request};
 use ringway_runtime::Chunk;
 
 use crate::balance;
@@ -22,8 +22,9 @@ use crate::fields::{Facts, Fields};
 use crate::hop::{self, Client, RequestHop};
 use crate::outbox::Outbox;
 use crate::pool::EndpointPool;
-use crate::reply::{Failure, Local};
+use crate::reply::{Failure, Local, UPGRADE_REFUSED};
 use crate::response_edit::ResponseEdit;
+use crate::tunnel::{self, Tunnel};
 use crate::view::{CoreChain, CoreCluster, View};
 use crate::worker::Worker;
 
@@ -91,6 +92,7 @@ pub(crate) struct Forward {
     pub(crate) max_duration: Option<Duration>,
     /// What is changed in the response's head.
     pub(crate) response: Option<ResponseEdit>,
+    pub(crate) tunnel: Tunnel,
 }
 
 /// An answer of our own.
@@ -123,10 +125,6 @@ pub(crate) fn route<'c>(
     request: &Request<'_>,
     hop: &mut RequestHop,
 ) -> Result<Forward, Answer<'c>> {
-    // A tunnel is for routes that ask for one (Envoy, `connect_matcher`), and none can yet.
-    if request.method() == Method::Connect {
-        return Err(Failure::NoRoute.local().into());
-    }
     let chance = connection.worker.chance();
     let caches = &mut *chain.caches.borrow_mut();
     let found = match chain.http.routes.route(&Routed::received(request, chain), chance, caches) {
@@ -134,18 +132,28 @@ pub(crate) fn route<'c>(
         LookUp::RequiresTls => return Err(to_https(&connection.worker, chain, request, hop)),
         LookUp::Nothing => return Err(Failure::NoRoute.local().into()),
     };
-    let taken = Taken { connection, request, chain, found };
+    let (mut tunnel, kind) = Tunnel::asked(request);
+    if tunnel != Tunnel::Not {
+        if !Upgrade::allows(&chain.http.upgrades, tunnel::upgrades(&found.route.action), kind) {
+            chain.stats.downstream_rq_ws_on_non_ws_route.add(1);
+            return Err(Answer { route: &found.route.name, ..UPGRADE_REFUSED.into() });
+        }
+        chain.stats.downstream_cx_upgrades_total.add(1);
+        hop.upgrade = tunnel == Tunnel::Upgrade;
+        tunnel = tunnel.on(&found.route.action);
+    }
+    let taken = Taken { connection, request, chain, found, tunnel };
     match &found.route.action {
         Action::Forward(forward) => taken.forward(view, forward, chance, caches, hop),
         Action::Direct(direct) => {
-            let local = Local { status: direct.status, flag: None, body: &direct.body };
+            let local = Local { status: direct.status, flag: None, body: &direct.body, details: "" };
             // Envoy says of a 201 or 3xx where it is, also where that is the request's own URL.
             let says_where = matches!(direct.status, 201 | 301 | 302 | 303 | 307 | 308);
             let location = |out: &mut Vec<u8>| own_location(&Routed::received(request, chain), out);
             Err(taken.answer(local, None, says_where.then_some(location), hop))
         }
         Action::Redirect(redirect) => {
-            let local = Local { status: redirect.status, flag: None, body: b"" };
+            let local = Local { status: redirect.status, flag: None, body: b"", details: "" };
             let matched = &found.route.rule.path;
             let location =
                 |out: &mut Vec<u8>| redirect.location(matched, &Routed::received(request, chain), caches, out);
@@ -167,7 +175,7 @@ fn to_https(worker: &Worker, chain: &CoreChain, request: &Request<'_>, hop: &Req
     let rules = &chain.http.headers;
     hop::end_local(rules, hop.told_id(worker, rules, request).as_ref(), fields);
     fields.end_local(false);
-    Answer { local: Local { status: 301, flag: None, body: b"" }, edited: true, route: "" }
+    Answer { local: Local { status: 301, flag: None, body: b"", details: "" }, edited: true, route: "" }
 }
 
 /// A request and the route that it takes.
@@ -176,6 +184,7 @@ struct Taken<'r, 'c> {
     request: &'r Request<'r>,
     chain: &'c Rc<CoreChain>,
     found: Found<'c>,
+    tunnel: Tunnel,
 }
 
 impl<'c> Taken<'_, 'c> {
@@ -260,6 +269,7 @@ impl<'c> Taken<'_, 'c> {
             stream_idle: action.idle_timeout,
             max_duration: action.max_stream_duration,
             response,
+            tunnel: self.tunnel,
         })
     }
 
@@ -282,7 +292,7 @@ impl<'c> Taken<'_, 'c> {
         self.found.mutations(weighted).for_each(|level| fields.apply(&level.request, facts));
         let rewritten = &mut *worker.rewritten.borrow_mut();
         rewritten.host.clear();
-        let mut edit = HeadEdit::default();
+        let mut edit = HeadEdit { upgrade: hop.upgrade, ..HeadEdit::default() };
         // A weighted cluster's host is what the route's own rewrite then finds as the host.
         let inner = match weighted.and_then(|weighted| weighted.host.as_ref()) {
             Some(HostRewrite::Literal(host)) => Some(host.as_bytes()),
@@ -300,7 +310,8 @@ impl<'c> Taken<'_, 'c> {
         } else {
             edit.authority = inner;
         }
-        if let Some(path) = &action.path {
+        // A CONNECT has none.
+        if let (Some(path), false) = (&action.path, request.path().is_empty()) {
             rewritten.path.clear();
             path.apply(&self.found.route.rule.path, request.path(), regexes, &mut rewritten.path);
             fields.set("x-envoy-original-path", request.path());
@@ -364,7 +375,7 @@ impl<'a> RequestFacts<'a> {
     fn of_request<'v>(&'v self, name: &str, fields: &'v Fields) -> Option<&'v [u8]> {
         match name {
             ":method" => Some(self.request.method_str()),
-            ":path" => Some(self.request.path()),
+            ":path" => Some(self.request.path()).filter(|path| !path.is_empty()),
             ":authority" | "host" => Some(self.request.authority()),
             ":scheme" if self.of_request("x-forwarded-proto", fields) == Some(b"https") => Some(b"https"),
             ":scheme" => Some(b"http"),

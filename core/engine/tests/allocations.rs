@@ -178,6 +178,7 @@ fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Ar
         delayed_close_timeout: Duration::from_secs(1),
         access_logs,
         headers: HeaderRules::default(),
+        upgrades: Vec::new(),
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };

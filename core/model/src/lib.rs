@@ -15,6 +15,7 @@ mod ids;
 mod listener;
 mod route;
 mod snapshot;
+mod upgrade;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
@@ -30,3 +31,4 @@ pub use route::{
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};
+pub use upgrade::Upgrade;

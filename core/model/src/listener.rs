@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RouteConfiguration};
+use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RouteConfiguration, Upgrade};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,4 +70,6 @@ pub struct HttpConnectionManager {
     pub access_logs: Vec<AccessLog>,
     /// What is done to heads on their way through.
     pub headers: HeaderRules,
+    /// `upgrade_configs`.
+    pub upgrades: Vec<Upgrade>,
 }

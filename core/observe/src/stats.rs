@@ -141,6 +141,12 @@ block! {
         downstream_cx_idle_timeout: Counter,
         /// Connections closed because the client broke the protocol.
         downstream_cx_protocol_error: Counter,
+        /// Requests whose wish for another protocol or a tunnel was granted.
+        downstream_cx_upgrades_total: Counter,
+        /// Those under way.
+        downstream_cx_upgrades_active: Gauge,
+        /// Requests that asked for another protocol or a tunnel and may not have it.
+        downstream_rq_ws_on_non_ws_route: Counter,
         /// Connections closed by a drain.
         downstream_cx_drain_close: Counter,
         /// Requests whose head took longer than `request_headers_timeout`.

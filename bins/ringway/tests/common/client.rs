@@ -81,6 +81,25 @@ impl Client {
         message.expect("the connection ended instead of a response")
     }
 
+    /// Reads so many bytes, whatever they are.
+    #[track_caller]
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        self.exactly(count).unwrap_or_else(|error| panic!("not {count} bytes: {error}"))
+    }
+
+    /// Reads what comes next; nothing at the end.
+    pub(crate) fn some(&mut self) -> io::Result<Vec<u8>> {
+        if self.unread.is_empty() {
+            self.more()?;
+        }
+        Ok(std::mem::take(&mut self.unread))
+    }
+
+    /// The same connection once more, for another thread.
+    pub(crate) fn again(&self) -> Client {
+        Client { stream: self.stream.try_clone().expect("a descriptor"), unread: vec![] }
+    }
+
     /// Whether the peer has ended the connection: nothing comes any more.
     pub(crate) fn ended(&mut self) -> bool {
         assert!(self.unread.is_empty(), "something is still unread: {:?}", String::from_utf8_lossy(&self.unread));

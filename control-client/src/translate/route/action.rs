@@ -3,7 +3,7 @@
 use ringway_model::{ForwardAction, HostRewrite, PathRewrite, Rewrite, Substitution, Target, WeightedCluster};
 
 use super::super::timeout::unless_zero;
-use super::super::{Context, matcher};
+use super::super::{Context, matcher, upgrade};
 use super::{Scope, mutation, per_filter};
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
@@ -17,6 +17,7 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         refuse_unsupported(duration, context.report);
         duration.duration("max_stream_duration")
     });
+    let upgrades = upgrade::upgrades(context, message);
     let mut action = ForwardAction {
         not_found_status: match message.number("cluster_not_found_response_code") {
             0 => 503,
@@ -28,6 +29,7 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         path,
         host,
         append_x_forwarded_host: message.boolean("append_x_forwarded_host").unwrap_or(false),
+        upgrades,
         ..ForwardAction::new(target?)
     };
     if let Some(timeout) = message.duration("timeout") {

@@ -33,6 +33,12 @@ pub(super) fn route_match(context: &mut Context<'_>, message: &Message) -> Optio
 }
 
 fn path(context: &mut Context<'_>, message: &Message) -> Option<PathMatch> {
+    if message.get("connect_matcher").is_some() {
+        return context.inside(message, "connect_matcher", |context, matcher| {
+            refuse_unsupported(matcher, context.report);
+            Some(PathMatch::Connect)
+        });
+    }
     let text = |name| message.get(name).map(|_| message.text(name).to_owned());
     if message.get("safe_regex").is_some() {
         return context.inside(message, "safe_regex", matcher::whole_regex).map(PathMatch::Regex);

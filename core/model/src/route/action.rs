@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::mutation::HeaderMutations;
 use super::redirect::Redirect;
 use super::rewrite::{HostRewrite, PathRewrite};
-use crate::ClusterId;
+use crate::{ClusterId, Upgrade};
 
 /// `Route.action`.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub struct ForwardAction {
     pub host: Option<HostRewrite>,
     /// `append_x_forwarded_host`: the host that is rewritten is kept there.
     pub append_x_forwarded_host: bool,
+    /// `upgrade_configs`: in the place of the connection manager's, kind by kind.
+    pub upgrades: Vec<Upgrade>,
 }
 
 /// `RouteAction.timeout` where the file says nothing.
@@ -55,6 +57,7 @@ impl ForwardAction {
             path: None,
             host: None,
             append_x_forwarded_host: false,
+            upgrades: Vec::new(),
         }
     }
 }

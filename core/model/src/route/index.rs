@@ -101,6 +101,8 @@ impl PathIndex {
                     add(&format!("{prefix}/"), false);
                 }
                 PathMatch::Regex(_) => expressions.push(route),
+                // Looked for by `VirtualHost::find_connect`.
+                PathMatch::Connect => {}
             }
         }
         Self { sensitive: Paths::new(sensitive), folded: Paths::new(folded), expressions, count }

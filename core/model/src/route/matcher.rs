@@ -36,6 +36,7 @@ impl RouteMatch {
                 begins(prefix) && path.get(prefix.len()).is_none_or(|&byte| byte == b'/')
             }
             PathMatch::Regex(regex) => regex.matches(path, regexes),
+            PathMatch::Connect => false,
         }
     }
 }
@@ -51,6 +52,8 @@ pub enum PathMatch {
     SeparatedPrefix(String),
     /// `safe_regex`: all of the path matches.
     Regex(Regex),
+    /// `connect_matcher`: a CONNECT, which has no path; no other specifier takes one.
+    Connect,
 }
 
 /// What a route asks of a request beside its path.

@@ -137,8 +137,21 @@ impl VirtualHost {
 
     /// The position of the first route that matches. `chance` is the request's random number.
     fn find(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<u32> {
+        if request.path().is_empty() {
+            return self.find_connect(request, chance, caches);
+        }
         let rules = |route: u32| &self.routes[route as usize].rule;
         self.index.find(rules, without_query(request.path()), request, chance, caches)
+    }
+
+    /// The position of the first route that takes this CONNECT, the one request without a path.
+    #[cold]
+    fn find_connect(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> Option<u32> {
+        let takes = |route: &Route| {
+            route.rule.path == PathMatch::Connect
+                && route.rule.conditions.as_ref().is_none_or(|conditions| conditions.hold(request, chance, caches))
+        };
+        self.routes.iter().position(takes).map(|at| at as u32)
     }
 }
 

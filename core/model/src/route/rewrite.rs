@@ -38,7 +38,7 @@ impl PathRewrite {
             PathRewrite::Prefix(prefix) => {
                 let replaced = match matched {
                     PathMatch::Prefix(text) | PathMatch::SeparatedPrefix(text) => text.len(),
-                    PathMatch::Exact(_) | PathMatch::Regex(_) => plain.len(),
+                    PathMatch::Exact(_) | PathMatch::Regex(_) | PathMatch::Connect => plain.len(),
                 };
                 out.extend_from_slice(prefix.as_bytes());
                 out.extend_from_slice(&plain[replaced..]);

@@ -157,6 +157,7 @@ fn naive(rule: &RouteMatch, path: &str, chance: u64, caches: &mut Caches) -> boo
         PathMatch::Exact(exact) => same(path, exact),
         PathMatch::SeparatedPrefix(prefix) => same(path, prefix) || begins(&format!("{prefix}/")),
         PathMatch::Regex(regex) => regex.matches(path.as_bytes(), &mut caches.regexes),
+        PathMatch::Connect => false,
     };
     matches && rule.conditions.as_ref().is_none_or(|conditions| conditions.fraction.expect("one").holds(chance))
 }

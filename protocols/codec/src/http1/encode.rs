@@ -35,6 +35,8 @@ pub struct HeadEdit<'e> {
     pub authority: Option<&'e [u8]>,
     /// The path and query instead of the received ones. Requests alone.
     pub path: Option<&'e [u8]>,
+    /// Whether `Upgrade` travels on, nominated by `Connection` as it must be (RFC 9110 §7.8).
+    pub upgrade: bool,
 }
 
 impl HeadEdit<'_> {
@@ -85,6 +87,9 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
         // RFC 9110 §10.1.4: whoever sends TE nominates it.
         out.put(b"TE: trailers\r\nConnection: TE\r\n");
     }
+    if edit.upgrade {
+        put_upgrade(request.upgrade(), out);
+    }
     if !framed {
         put_framing(framing, out);
     }
@@ -132,8 +137,20 @@ pub fn encode_response(
     if close {
         out.put(b"Connection: close\r\n");
     }
+    if edit.upgrade {
+        put_upgrade(response.upgrade(), out);
+    }
     put_added_fields(edit, out);
     out.put(b"\r\n");
+}
+
+#[cold]
+fn put_upgrade(protocols: Option<&[u8]>, out: &mut impl Out) {
+    if let Some(protocols) = protocols {
+        out.put(b"Connection: Upgrade\r\nUpgrade: ");
+        out.put(protocols);
+        out.put(b"\r\n");
+    }
 }
 
 /// Appends the received fields that travel on, in runs, and `with_line` the start line before them as it lies. True when the

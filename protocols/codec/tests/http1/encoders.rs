@@ -29,8 +29,16 @@ fn response(method: Method, received: &str, framing: Framing, close: bool, edit:
     assert!(out.len() <= response_head_size(&head, edit));
 }
 
-const PLAIN: HeadEdit<'_> =
-    HeadEdit { remove: &[], drop: KnownSet::NONE, add: &[], removed: b"", lines: b"", authority: None, path: None };
+const PLAIN: HeadEdit<'_> = HeadEdit {
+    remove: &[],
+    drop: KnownSet::NONE,
+    add: &[],
+    removed: b"",
+    lines: b"",
+    authority: None,
+    path: None,
+    upgrade: false,
+};
 
 #[test]
 fn a_request_keeps_order_and_case_and_gets_its_host_first() {

@@ -370,20 +370,15 @@ const ODD: &[Odd] = &[
     same("a relative target", "GET a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     other("a fragment", "GET /a/x#top HTTP/1.1\r\nHost: a\r\n\r\n", 400, 400, "only the text of the body is another"),
     same("options of the server", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
-    other(
-        "connect",
-        "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n",
-        404,
-        404,
-        "only the connection goes on",
-    ),
+    same("connect", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
     same("trace", "TRACE /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
-    other(
-        "an upgrade",
+    same(
+        "an upgrade that nobody granted",
         "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        403,
-        200,
-        "RFC 9110 §7.8: Upgrade may be ignored; upgrades come with their own issue",
+    ),
+    same(
+        "an upgrade to h2c",
+        "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
     ),
     other(
         "empty lines before",
