@@ -89,9 +89,9 @@ const JUDGES: &[Judge] = &[
     Judge {
         name: "differential",
         shows: "the same file and requests on a real Envoy: same answers, same bytes at the origin, but for a reviewed list",
-        unit: "requests",
-        sample: 100,
-        full: 1_000,
+        unit: "cases",
+        sample: 300,
+        full: 3_000,
         drivers: true,
         run: |bench, _| differential::run(bench),
     },

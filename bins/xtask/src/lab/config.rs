@@ -89,6 +89,12 @@ impl Config {
         self
     }
 
+    /// Adds clusters as they stand here: items of the YAML list, indented by two, each with a line end before it.
+    pub(crate) fn cluster_text(mut self, text: &str) -> Config {
+        self.clusters.push_str(text);
+        self
+    }
+
     /// The file's text. The admin server is on a port that the kernel chooses.
     pub(crate) fn text(&self) -> String {
         format!(

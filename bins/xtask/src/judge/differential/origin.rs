@@ -1,10 +1,15 @@
 //! The origins of the differential: two of them, which do what a path says and record each whole request.
+//!
+//! The last part of the path is a kind and a number (`length-70000`). A class may bring kinds of its own; the others are here.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::case::MARK;
+use super::classes::CLASSES;
 use crate::lab::http::{Head, read_body, write_chunk};
 use crate::lab::origin::Origin;
 
@@ -22,7 +27,37 @@ pub(super) struct Recorded {
 #[derive(Debug)]
 pub(super) struct Recorder {
     origins: [Origin; 2],
-    recorded: Arc<Mutex<Vec<Recorded>>>,
+    recorded: Arc<Mutex<Records>>,
+}
+
+/// By the number of the case that each request carries; those without one under none.
+type Records = HashMap<Option<u64>, Vec<Recorded>>;
+
+/// A request that an origin has read, for a class's own kinds of answers.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    /// `a` or `b`.
+    pub(super) origin: &'static str,
+    /// What its path's last part says before the `-`.
+    pub(super) kind: &'a str,
+    /// What it says after it; 0 if that is no number.
+    pub(super) number: usize,
+    pub(super) head: &'a Head,
+    /// How many requests of its case have come, this one included: 1 at the first attempt.
+    #[allow(dead_code, reason = "for the class of retries")]
+    pub(super) attempt: usize,
+}
+
+/// Whether the connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It does.
+    Keep,
+    /// It is closed.
+    Close,
+    /// The kind is not one of this class.
+    #[allow(dead_code, reason = "for classes with kinds of their own")]
+    Unknown,
 }
 
 impl Recorder {
@@ -46,13 +81,19 @@ impl Recorder {
         self.origins[1].address
     }
 
-    /// What came since the last call.
-    pub(super) fn take(&self) -> Vec<Recorded> {
-        std::mem::take(&mut self.recorded.lock().expect("no origin panicked"))
+    /// What came of the case with this number; of none: what came without one.
+    pub(super) fn take(&self, case: Option<u64>) -> Vec<Recorded> {
+        self.recorded.lock().expect("no origin panicked").remove(&case).unwrap_or_default()
+    }
+
+    /// What came since the last call, of whichever case.
+    pub(super) fn take_all(&self) -> Vec<Recorded> {
+        let all = std::mem::take(&mut *self.recorded.lock().expect("no origin panicked"));
+        all.into_values().flatten().collect()
     }
 }
 
-fn serve(name: &'static str, stream: TcpStream, recorded: &Mutex<Vec<Recorded>>) -> io::Result<()> {
+fn serve(name: &'static str, stream: TcpStream, recorded: &Mutex<Records>) -> io::Result<()> {
     let mut from = BufReader::new(stream.try_clone()?);
     while let Some(head) = Head::read(&mut from)? {
         let framing = head.request_framing()?;
@@ -60,30 +101,43 @@ fn serve(name: &'static str, stream: TcpStream, recorded: &Mutex<Vec<Recorded>>)
             (&stream).write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let (body, _) = read_body(&mut from, framing)?;
+        let request = Recorded { origin: name, head: head.clone(), framing: framing.class(), body };
+        let case = head.values(MARK).next().and_then(|number| u64::from_str_radix(number, 16).ok());
+        let attempt = {
+            let mut recorded = recorded.lock().expect("no origin panicked");
+            let of_case = recorded.entry(case).or_default();
+            of_case.push(request);
+            of_case.len()
+        };
         let target = head.line.split(' ').nth(1).unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
-        let wanted = path.rsplit('/').next().unwrap_or_default().to_owned();
-        let is_head = head.line.starts_with("HEAD ");
-        let request = Recorded { origin: name, head, framing: framing.class(), body };
-        recorded.lock().expect("no origin panicked").push(request);
-        if !answer(name, &stream, &wanted, is_head)? {
+        let wanted = path.rsplit('/').next().unwrap_or_default();
+        let (kind, number) = wanted.split_once('-').unwrap_or((wanted, ""));
+        let ask = Ask { origin: name, kind, number: number.parse().unwrap_or(0), head: &head, attempt };
+        if answer(&ask, &stream)? == Next::Close {
             return stream.shutdown(Shutdown::Both);
         }
     }
     Ok(())
 }
 
-/// Answers as the last part of the path says; whether the connection goes on.
-fn answer(name: &str, mut stream: &TcpStream, wanted: &str, is_head: bool) -> io::Result<bool> {
-    let (kind, number) = wanted.split_once('-').unwrap_or((wanted, ""));
-    let number: usize = number.parse().unwrap_or(0);
+/// Answers as the kind says.
+fn answer(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {
+    for class in CLASSES {
+        match (class.origin)(ask, stream)? {
+            Next::Unknown => {}
+            next => return Ok(next),
+        }
+    }
+    let Ask { origin: name, kind, number, .. } = *ask;
+    let is_head = ask.head.line.starts_with("HEAD ");
     let filler = |size: usize| (0..size).map(|index| b"abcdefghij\n"[index % 11]).collect::<Vec<u8>>();
     let status = if kind == "status" { number } else { 200 };
     let mut head = format!("HTTP/1.1 {status} As Asked\r\nX-Origin: {name}\r\n");
-    let (body, goes_on) = match kind {
+    let (body, next) = match kind {
         "close" => {
             head += "connection: close\r\n\r\n";
-            (filler(number), false)
+            (filler(number), Next::Close)
         }
         "chunked" | "trailers" => {
             head += "Transfer-Encoding: chunked\r\n";
@@ -93,48 +147,48 @@ fn answer(name: &str, mut stream: &TcpStream, wanted: &str, is_head: bool) -> io
                 write_chunk(&mut chunks, piece)?;
             }
             chunks.extend_from_slice(if kind == "trailers" { b"0\r\nx-sum: 5\r\n\r\n" } else { b"0\r\n\r\n" });
-            (chunks, true)
+            (chunks, Next::Keep)
         }
         "status" if number == 204 || number == 304 => {
             head += "\r\n";
-            (Vec::new(), true)
+            (Vec::new(), Next::Keep)
         }
         "many" => {
             head += "Set-Cookie: a=1\r\nset-cookie: b=2; Path=/\r\nX-Empty:\r\nX-Pad:   two  words  \r\nVary: a, b\r\nETag: \"x\"\r\nContent-Length: 4\r\n\r\n";
-            (b"many".to_vec(), true)
+            (b"many".to_vec(), Next::Keep)
         }
         "hop" => {
             head += "Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nContent-Length: 3\r\n\r\n";
-            (b"hop".to_vec(), true)
+            (b"hop".to_vec(), Next::Keep)
         }
         "nominated" => {
             head += "Connection: x-secret\r\nX-Secret: 1\r\nContent-Length: 3\r\n\r\n";
-            (b"hop".to_vec(), true)
+            (b"hop".to_vec(), Next::Keep)
         }
         "silent" => {
             // Until the proxy gives up: the end of the connection, or this much time.
             stream.set_read_timeout(Some(Duration::from_secs(3)))?;
             let mut byte = [0; 1];
             let _ended = io::Read::read(&mut stream, &mut byte);
-            return Ok(false);
+            return Ok(Next::Close);
         }
-        "reset" => return Ok(false),
+        "reset" => return Ok(Next::Close),
         "garbage" => {
             stream.write_all(b"HTTP/1.1 abc\r\nnot a field\r\n\r\n")?;
-            return Ok(false);
+            return Ok(Next::Close);
         }
         "cut" => {
             head += "Content-Length: 100\r\n\r\n";
-            (filler(10), false)
+            (filler(10), Next::Close)
         }
         "both" => {
             head += "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-            (Vec::new(), false)
+            (Vec::new(), Next::Close)
         }
         _ => {
             let size = if kind == "length" { number } else { 2 };
             head += &format!("Content-Type: text/plain\r\nContent-Length: {size}\r\n\r\n");
-            (filler(size), true)
+            (filler(size), Next::Keep)
         }
     };
     let mut message = head.into_bytes();
@@ -142,5 +196,5 @@ fn answer(name: &str, mut stream: &TcpStream, wanted: &str, is_head: bool) -> io
         message.extend_from_slice(&body);
     }
     stream.write_all(&message)?;
-    Ok(goes_on)
+    Ok(next)
 }
