@@ -196,5 +196,6 @@ fn answer(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {
         message.extend_from_slice(&body);
     }
     stream.write_all(&message)?;
-    Ok(next)
+    // Whole without its body: a connection that closed now would take another case's request with it.
+    Ok(if is_head && matches!(kind, "cut" | "both") { Next::Keep } else { next })
 }
