@@ -99,8 +99,6 @@ pub(super) const PENDING: &[Row] = &[
         &[("a lower-case method", &[400], &[200]), ("an unknown method", &[400], &[200])],
         "http1: allow_custom_methods",
     ),
-    cases(&[("connect", &[404], &[404])], "http1: CONNECT"),
-    cases(&[("an upgrade", &[403], &[200])], "http1: upgrades"),
     cases(&[("empty lines before", &[200], &[400])], "http1: RFC 9112 §2.2 asks for one at least"),
 ];
 

@@ -12,5 +12,13 @@ fn cases(chance: &mut Chance, _count: usize) -> Vec<Case> {
     ODD.iter().map(|(name, text)| Case::raw(chance, name, "GET", text)).collect()
 }
 
-const ODD: &[(&str, &str)] =
-    &[("an upgrade", "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")];
+const ODD: &[(&str, &str)] = &[
+    (
+        "an upgrade that nobody granted",
+        "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    (
+        "an upgrade to h2c",
+        "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n",
+    ),
+];
