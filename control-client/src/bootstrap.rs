@@ -5,11 +5,13 @@
 //!
 //! Invariant: a [`Bootstrap`] that exists can be built into a snapshot without further questions.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringway_model::{Cluster, Listener};
+use ringway_model::{Cluster, Endpoint, Listener};
 
+use crate::dns::DnsPlans;
 use crate::document;
 use crate::json;
 use crate::message::Message;
@@ -79,12 +81,28 @@ pub struct Resources {
     pub(crate) clusters: Vec<Cluster>,
     /// Every name that a cluster has or a route mentions.
     pub(crate) cluster_names: Vec<String>,
+    /// Of the clusters those whose endpoints are found by names; they have none here.
+    pub(crate) dns: DnsPlans,
 }
 
 impl Resources {
     /// How many listeners there are.
     pub fn listener_count(&self) -> usize {
         self.listeners.len()
+    }
+
+    /// The clusters whose endpoints are found by names.
+    pub fn dns(&self) -> &DnsPlans {
+        &self.dns
+    }
+
+    /// Gives clusters the endpoints that were found for them.
+    pub fn resolve(&mut self, mut endpoints: BTreeMap<String, Vec<Endpoint>>) {
+        for cluster in &mut self.clusters {
+            if let Some(found) = endpoints.remove(&cluster.name) {
+                cluster.endpoints = found;
+            }
+        }
     }
 
     /// How many clusters there are.

@@ -5,11 +5,11 @@
 //!
 //! Invariant: within all snapshots that somebody still holds, a number stands for one name.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use ringway_model::{
-    Action, Cluster, ClusterId, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter,
+    Action, Cluster, ClusterId, Endpoint, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter,
     RouteConfiguration, Snapshot, Target,
 };
 
@@ -33,8 +33,8 @@ impl Built {
     }
 }
 
-/// Builds one snapshot after the other, each from the whole of the resources.
-#[derive(Debug, Default)]
+/// Builds one snapshot after the other. A copy goes its own way: what it builds counts only where it takes the place of the original.
+#[derive(Clone, Debug, Default)]
 pub struct Builder {
     last: Option<Arc<Snapshot>>,
     clusters: Ids<Cluster>,
@@ -59,7 +59,31 @@ impl Builder {
         self.build_resources(&bootstrap.resources)
     }
 
-    fn build_resources(&mut self, resources: &Resources) -> Built {
+    /// Builds the next snapshot: the last one, but for these clusters' endpoints. Clusters that it does not have do not count.
+    pub fn with_endpoints(&mut self, endpoints: BTreeMap<String, Vec<Endpoint>>) -> Built {
+        let last = self.last.clone().unwrap_or_default();
+        let mut snapshot = Snapshot { generation: last.generation + 1, ..(*last).clone() };
+        let mut changed = false;
+        for (name, endpoints) in endpoints {
+            let id = last.clusters.id_of(name.as_bytes());
+            let Some(before) = id.and_then(|id| last.clusters.get(id)) else { continue };
+            if before.endpoints != endpoints {
+                changed = true;
+                snapshot.clusters.insert(Arc::new(Cluster { endpoints, ..(**before).clone() }));
+            }
+        }
+        if !changed { Built::Same(last) } else { self.keep_last(snapshot) }
+    }
+
+    fn keep_last(&mut self, snapshot: Snapshot) -> Built {
+        let snapshot = Arc::new(snapshot);
+        self.held.push((snapshot.generation, Arc::downgrade(&snapshot)));
+        self.last = Some(snapshot.clone());
+        Built::New(snapshot)
+    }
+
+    /// Builds the snapshot of these resources. It cannot fail: what can be wrong was refused when they were read.
+    pub fn build_resources(&mut self, resources: &Resources) -> Built {
         let generation = self.last.as_ref().map_or(0, |last| last.generation);
         self.held.retain(|(_, snapshot)| snapshot.strong_count() > 0);
         let oldest = self.held.first().map_or(u64::MAX, |(generation, _)| *generation);
@@ -89,10 +113,7 @@ impl Builder {
         {
             return Built::Same(last.clone());
         }
-        let snapshot = Arc::new(snapshot);
-        self.held.push((snapshot.generation, Arc::downgrade(&snapshot)));
-        self.last = Some(snapshot.clone());
-        Built::New(snapshot)
+        self.keep_last(snapshot)
     }
 }
 
@@ -170,6 +191,13 @@ struct Retired<T> {
     /// The last generation in which it had its meaning.
     generation: u64,
     thing: Weak<T>,
+}
+
+impl<T> Clone for Ids<T> {
+    fn clone(&self) -> Self {
+        let retired = self.retired.iter().map(|retired| Retired { thing: retired.thing.clone(), ..*retired });
+        Self { by_name: self.by_name.clone(), next: self.next, free: self.free.clone(), retired: retired.collect() }
+    }
 }
 
 impl<T> Default for Ids<T> {

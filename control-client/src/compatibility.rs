@@ -88,7 +88,6 @@ fn written(set: &Set) -> String {
     }
 }
 
-const NO_DNS: &str = "only matters where names are resolved; the cluster and resolver types that do are refused";
 const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
 const NO_FILTER: &str =
     "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router is refused";
@@ -99,14 +98,11 @@ const NO_READER: &str = "only read by filters, matchers and logs that are refuse
 pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap",
-        done: "node static_resources admin",
+        done: "node static_resources admin use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
         only: &[],
         ignored: &[
             ("node_context_params", NO_CONTROL_PLANE),
             ("stats_flush_interval", "there is no sink to flush to: stats_sinks is refused"),
-            ("use_tcp_for_dns_lookups", NO_DNS),
-            ("dns_resolution_config", NO_DNS),
-            ("typed_dns_resolver_config", NO_DNS),
         ],
         refused: "dynamic_resources cluster_manager hds_config flags_path stats_sinks deferred_stat_options stats_config \
                   stats_flush_on_admin stats_eviction_interval watchdog watchdogs tracing layered_runtime overload_manager \
@@ -205,8 +201,8 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.SocketAddress",
-        done: "address port_value",
-        only: &[("protocol", "TCP")],
+        done: "address port_value protocol",
+        only: &[],
         ignored: &[],
         refused: "named_port resolver_name ipv4_compat network_namespace_filepath",
     },
@@ -620,25 +616,17 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster",
-        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers",
-        only: &[("type", "STATIC"), ("lb_policy", "ROUND_ROBIN")],
+        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers cluster_type dns_refresh_rate dns_jitter \
+               dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
+               dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init",
+        only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS"), ("lb_policy", "ROUND_ROBIN")],
         ignored: &[
             ("metadata", NO_READER),
-            ("dns_refresh_rate", NO_DNS),
-            ("dns_jitter", NO_DNS),
-            ("dns_failure_refresh_rate", NO_DNS),
-            ("respect_dns_ttl", NO_DNS),
-            ("dns_lookup_family", NO_DNS),
-            ("dns_resolvers", NO_DNS),
-            ("use_tcp_for_dns_lookups", NO_DNS),
-            ("dns_resolution_config", NO_DNS),
-            ("typed_dns_resolver_config", NO_DNS),
-            ("wait_for_warm_on_init", "a static cluster is warm at once"),
             ("cleanup_interval", "only matters to ORIGINAL_DST clusters, which are refused"),
             ("ignore_health_on_host_removal", "only matters with health checks, which are refused"),
             ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
         ],
-        refused: "transport_socket_matches transport_socket_matcher stats_matcher cluster_type eds_cluster_config \
+        refused: "transport_socket_matches transport_socket_matcher stats_matcher eds_cluster_config \
                   per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout health_checks \
                   max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
                   http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
@@ -647,6 +635,79 @@ pub(crate) static TABLE: &[Covered] = &[
                   upstream_connection_options filters load_balancing_policy lrs_server lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.CustomClusterType",
+        done: "name typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.clusters.dns.v3.DnsCluster",
+        done: "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config \
+               dns_lookup_family all_addresses_in_single_endpoint dns_min_refresh_rate",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate",
+        done: "base_interval max_interval",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.RefreshRate",
+        done: "base_interval max_interval",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.TypedExtensionConfig",
+        done: "name typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+        done: "resolvers use_resolvers_as_fallback dns_resolver_options query_timeout_seconds query_tries \
+               rotate_nameservers edns0_max_payload_size",
+        only: &[("filter_unroutable_families", "false")],
+        ignored: &[
+            ("udp_max_queries", "each question has a socket of its own"),
+            ("max_udp_channel_duration", "each question has a socket of its own"),
+            (
+                "reinit_channel_on_timeout",
+                "each question has a socket of its own, and a changed /etc/resolv.conf is read at once",
+            ),
+            ("qcache_max_ttl", "nothing is cached: names are asked for at their refresh rate"),
+        ],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+        done: "num_retries",
+        only: &[],
+        ignored: &[("num_resolver_threads", "up to four threads ask, which are there only while they do")],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.DnsResolutionConfig",
+        done: "resolvers dns_resolver_options",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.DnsResolverOptions",
+        done: "use_tcp_for_dns_lookups no_default_search_domain",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers",

@@ -108,11 +108,20 @@ impl Message {
         }
     }
 
-    /// A uint32, bare or wrapped. All of Envoy's 64-bit numbers are refused so far.
+    /// A uint32, bare or wrapped.
     pub(crate) fn uint(&self, name: &str) -> Option<u32> {
         match self.get(name).map(|set| &set.value) {
             None => None,
             Some(Value::Uint(value)) => Some(u32::try_from(*value).expect("the reader has checked the range")),
+            Some(other) => panic!("{name} is no unsigned number: {other:?}"),
+        }
+    }
+
+    /// A uint64, bare or wrapped.
+    pub(crate) fn wide_uint(&self, name: &str) -> Option<u64> {
+        match self.get(name).map(|set| &set.value) {
+            None => None,
+            Some(Value::Uint(value)) => Some(*value),
             Some(other) => panic!("{name} is no unsigned number: {other:?}"),
         }
     }

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod cluster;
+mod dns;
 mod listener;
 mod matcher;
 mod route;
@@ -19,6 +20,8 @@ use ringway_model::{ClusterId, Regexes};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
+use crate::dns::DnsPlans;
+use crate::dns::plan::ResolverPlan;
 use crate::message::Message;
 use crate::problem::Report;
 
@@ -30,6 +33,10 @@ struct Context<'r> {
     clusters: HashSet<String>,
     /// The expressions of the route configuration at hand.
     regexes: Regexes,
+    /// Who is asked for names where a cluster does not say.
+    resolver: ResolverPlan,
+    /// The clusters whose endpoints are found by names.
+    dns: DnsPlans,
 }
 
 impl Context<'_> {
@@ -98,8 +105,15 @@ impl Names {
 /// Translates the whole file; what is given counts only if the report has no problem.
 pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources) {
     refuse_unsupported(message, report);
-    let mut context =
-        Context { report, names: Names::default(), clusters: HashSet::new(), regexes: Regexes::default() };
+    let mut context = Context {
+        report,
+        names: Names::default(),
+        clusters: HashSet::new(),
+        regexes: Regexes::default(),
+        resolver: ResolverPlan::default(),
+        dns: DnsPlans::new(),
+    };
+    context.resolver = dns::default_resolver(&mut context, message);
     let node = context.inside(message, "node", node).unwrap_or_default();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
@@ -147,20 +161,41 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Reso
         listeners,
         clusters: clusters.into_iter().flatten().collect(),
         cluster_names: std::mem::take(&mut context.names.names),
+        dns: std::mem::take(&mut context.dns),
     })
 }
 
 /// `envoy.config.core.v3.Address`: today a TCP address written as numbers.
 fn address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+    if let Some(socket) = message.message("socket_address")
+        && socket.number("protocol") == UDP
+    {
+        context.field("socket_address", |context| context.problem(socket, "protocol", "UDP is not supported yet"));
+    }
+    numeric_address(context, message)
+}
+
+/// `SocketAddress.Protocol`.
+const UDP: i32 = 1;
+
+/// The same for any protocol.
+fn numeric_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+    let (text, port, socket) = named_address(context, message)?;
+    let ip: Option<IpAddr> = text.parse().ok();
+    if ip.is_none() && !text.is_empty() {
+        context.field("socket_address", |context| {
+            context.problem(socket, "address", format!("malformed IP address: {text}"));
+        });
+    }
+    Some(SocketAddr::new(ip?, port))
+}
+
+/// A name or an address, its port, and where they stand.
+fn named_address<'m>(context: &mut Context<'_>, message: &'m Message) -> Option<(&'m str, u16, &'m Message)> {
     refuse_unsupported(message, context.report);
     context.inside(message, "socket_address", |context, message| {
         refuse_unsupported(message, context.report);
-        let text = message.text("address");
-        let ip: Option<IpAddr> = text.parse().ok();
-        if ip.is_none() && !text.is_empty() {
-            context.problem(message, "address", format!("malformed IP address: {text}"));
-        }
         let port = message.uint("port_value").and_then(|port| u16::try_from(port).ok());
-        Some(SocketAddr::new(ip?, port?))
+        Some((message.text("address"), port?, message))
     })
 }

@@ -15,6 +15,8 @@ pub(crate) enum Command {
     Stop,
     /// SIGUSR1: open the access logs anew.
     ReopenLogs,
+    /// Something came in for clusters of names.
+    Names,
     /// Something that is shown has changed.
     Show,
     /// `/workers`: each worker as JSON.

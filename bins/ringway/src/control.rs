@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
+use ringway_control_client::{Changes, Directory};
 use ringway_engine::{Engine, StageProblem};
 use ringway_observe::ServerState;
 
 use crate::access_log::LogThread;
 use crate::admin::{loop_json, worker_json};
 use crate::command::Command;
-use crate::load::{Loaded, Loader};
+use crate::load::{Candidate, Content, Loaded, Loader};
 use crate::log::Log;
 use crate::state::{Rejection, State};
 use crate::watch::Watch;
@@ -28,6 +29,14 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How often a leaving process looks whether it is empty.
 const LEAVING_TICK: Duration = Duration::from_millis(20);
+
+/// What came of a beginning.
+pub(crate) enum Began {
+    /// The configuration is in force.
+    Serving,
+    /// The process was told to end before that.
+    Ended,
+}
 
 enum Phase {
     Serving,
@@ -50,19 +59,30 @@ pub(crate) struct Control {
     pub(crate) watch: Watch,
     /// Who writes the access logs.
     pub(crate) logs: LogThread,
+    /// What is known of names.
+    pub(crate) directory: Directory,
+    /// What takes effect when its names are known.
+    pub(crate) warming: Option<Loaded>,
     /// How long [`Command::Terminate`] may take.
     pub(crate) drain_time: Duration,
 }
 
 impl Control {
-    /// Puts the first configuration in force.
+    /// Puts a configuration in force before anything else: waits until its names are known, and obeys meanwhile.
     ///
     /// # Errors
     /// What stands in the way, each problem a text. Nothing is in force then.
-    pub(crate) fn begin(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
-        self.commit(loaded)?;
+    pub(crate) fn begin(&mut self, loaded: Loaded, inbox: &Receiver<Command>) -> Result<Began, Vec<String>> {
+        self.accept(loaded)?;
+        while self.warming.is_some() {
+            match inbox.recv() {
+                Ok(Command::Terminate | Command::Stop) | Err(_) => return Ok(Began::Ended),
+                Ok(Command::Names) => self.learn()?,
+                Ok(command) => _ = self.obey(command, Phase::Serving),
+            }
+        }
         self.show();
-        Ok(())
+        Ok(Began::Serving)
     }
 
     /// Serves until told to end; then ends the workers.
@@ -129,6 +149,11 @@ impl Control {
             }
             Command::ReopenLogs => self.logs.reopen(),
             Command::Show => self.show(),
+            Command::Names => {
+                if let Err(problems) = self.learn() {
+                    self.refuse("names are known", problems);
+                }
+            }
             Command::Workers(reply) => {
                 let now = Instant::now();
                 let rows = self.engine.workers().into_iter().zip(self.engine.reports()).zip(self.engine.loop_stats());
@@ -145,10 +170,15 @@ impl Control {
 
     fn reload(&mut self, who: &str) {
         let refused = match self.loader.load() {
-            Ok(loaded) => self.commit(loaded).err(),
+            Ok(loaded) => self.accept(loaded).err(),
             Err(problems) => Some(problems),
         };
-        let Some(problems) = refused else { return };
+        if let Some(problems) = refused {
+            self.refuse(who, problems);
+        }
+    }
+
+    fn refuse(&mut self, who: &str, problems: Vec<String>) {
         self.state.registry.server.reload_failed.add(1);
         let rejection = Rejection { at: SystemTime::now(), problems: problems.clone() };
         self.state.change_view(|view| view.rejection = Some(rejection));
@@ -157,17 +187,72 @@ impl Control {
         problems.iter().for_each(|problem| self.log.error(problem));
     }
 
+    /// Takes a configuration in, in place of one that still waits for its names.
+    fn accept(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
+        self.directory.want(&loaded.dns).map_err(|error| vec![format!("no thread to look names up: {error}")])?;
+        self.warming = Some(loaded);
+        self.advance()?;
+        if let Some(waiting) = &self.warming {
+            self.log.info(format_args!("configuration: {} clusters wait for their names", waiting.dns.len()));
+        }
+        Ok(())
+    }
+
+    /// Puts in force what need not wait for names any more.
+    fn advance(&mut self) -> Result<(), Vec<String>> {
+        let warm = self.warming.take_if(|_| self.directory.is_warm() == Some(true));
+        let Some(mut loaded) = warm else { return Ok(()) };
+        if let Content::Named(mut resources) = loaded.content {
+            resources.resolve(self.directory.endpoints());
+            loaded.content = Content::Built(Box::new(self.loader.build(&resources)));
+        }
+        let committed = self.commit(loaded);
+        match committed {
+            Ok(()) => self.directory.adopt(),
+            Err(_) => self.directory.discard(),
+        }
+        committed
+    }
+
+    /// Takes in what is new of names: what is in force follows it, what waits for it may go on.
+    fn learn(&mut self) -> Result<(), Vec<String>> {
+        let Changes { endpoints, updates, failures } = self.directory.take();
+        failures.iter().for_each(|line| self.log.warning(line));
+        for (cluster, updates) in updates {
+            // Written by this thread alone, in the first worker's block.
+            let stats = &self.state.registry.cluster(&cluster)[0];
+            stats.update_attempt.add(updates.attempts);
+            stats.update_success.add(updates.successes);
+            stats.update_failure.add(updates.failures);
+            stats.update_no_rebuild.add(updates.no_rebuilds);
+        }
+        if let Some(candidate) = self.loader.with_endpoints(endpoints) {
+            let report = self.enforce(candidate)?;
+            let snapshot = self.engine.snapshot();
+            self.state.change_view(|view| view.snapshot = snapshot);
+            self.log.debug(format_args!("endpoints: {report}"));
+        }
+        self.advance()
+    }
+
+    /// Stages and commits.
+    fn enforce(&mut self, candidate: Candidate) -> Result<String, Vec<String>> {
+        let texts = |problems: Vec<StageProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let staged = self.engine.stage(candidate.snapshot.clone()).map_err(texts)?;
+        let report = self.engine.commit(staged).to_string();
+        self.loader.keep(candidate);
+        Ok(report)
+    }
+
     /// Stages and commits what was loaded, and shows it.
     fn commit(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
-        let Loaded { snapshot, dump, node, warnings, .. } = loaded;
+        let Loaded { content, dump, node, warnings, .. } = loaded;
+        let Content::Built(candidate) = content else { unreachable!("built when its names were known") };
         warnings.iter().for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
-        let report = if snapshot.generation > committed {
-            let texts = |problems: Vec<StageProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-            let staged = self.engine.stage(snapshot).map_err(texts)?;
-            self.engine.commit(staged).to_string()
-        } else {
-            "nothing changed".to_owned()
+        let report = match candidate.snapshot.generation > committed {
+            true => self.enforce(*candidate)?,
+            false => "nothing changed".to_owned(),
         };
         self.state.registry.server.reload_success.add(1);
         let (snapshot, listeners) = (self.engine.snapshot(), self.engine.listeners());

@@ -49,7 +49,7 @@ fn serve(options: &Demo) -> Result<ExitCode, Vec<String>> {
     let origins_only = loader.load()?;
     let Process { mut control, commands, inbox } =
         Process::start(&options.engine, Log(Level::Warning), loader, serde_json::json!({}))?;
-    control.begin(origins_only)?;
+    control.begin(origins_only, &inbox)?;
     let bound = |control: &crate::control::Control, name: &str| {
         let listeners = control.engine.listeners();
         listeners.into_iter().find(|listener| listener.0 == name).expect("committed under this name").1
@@ -58,7 +58,7 @@ fn serve(options: &Demo) -> Result<ExitCode, Vec<String>> {
     let yaml = origins(port(1), port(2)) + &proxy(port(0), blue, green);
     control.loader.replace(in_memory(yaml));
     let whole = control.loader.load()?;
-    control.begin(whole)?;
+    control.begin(whole, &inbox)?;
     let proxy = bound(&control, "proxy");
     serve_admin(&control, &commands, SocketAddr::from((Ipv4Addr::LOCALHOST, port(3))), None)?;
     forward(signals, &control.state, &commands).map_err(text)?;

@@ -1,5 +1,6 @@
 //! From the files named on the command line to a snapshot. Reads files; decides nothing about their content.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -7,8 +8,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use ringway_control_client::{Builder, Dump, Problem, ReadOptions, Source as ConfigSource, read_bootstrap};
-use ringway_model::Snapshot;
+use ringway_control_client::{
+    Builder, Built, DnsPlans, Dump, Problem, ReadOptions, Resources, Source as ConfigSource, read_bootstrap,
+};
+use ringway_model::{Endpoint, Snapshot};
 
 use crate::STACK_SIZE;
 use crate::args::Source;
@@ -25,7 +28,9 @@ pub(crate) struct Loader {
 /// A configuration without a known fault.
 pub(crate) struct Loaded {
     /// What is to be put in force.
-    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) content: Content,
+    /// The clusters whose endpoints are found by names.
+    pub(crate) dns: DnsPlans,
     /// Where the admin server is to be.
     pub(crate) admin: Option<SocketAddr>,
     /// `node.id` and `node.cluster`.
@@ -34,6 +39,20 @@ pub(crate) struct Loaded {
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
     pub(crate) warnings: Vec<String>,
+}
+
+/// How far a configuration has come.
+pub(crate) enum Content {
+    /// It can be committed.
+    Built(Box<Candidate>),
+    /// Its names are to be looked up first.
+    Named(Box<Resources>),
+}
+
+/// A snapshot, and the builder that made it: whoever commits the one keeps the other.
+pub(crate) struct Candidate {
+    pub(crate) snapshot: Arc<Snapshot>,
+    builder: Builder,
 }
 
 impl Loader {
@@ -57,7 +76,7 @@ impl Loader {
         self.source = source;
     }
 
-    /// Reads the configuration and builds a snapshot of it.
+    /// Reads the configuration and, where no name stands in the way, builds a snapshot of it.
     ///
     /// # Errors
     /// Every problem as a line.
@@ -70,15 +89,20 @@ impl Loader {
         };
         let options = ReadOptions { allow_unknown_static_fields: self.source.allow_unknown_static_fields };
         let text = file.as_deref().or(self.source.yaml.as_deref()).unwrap_or_default();
-        let builder = &mut self.builder;
+        let builder = &self.builder;
         // On a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is
         // gone, and reading needs many times what stays.
         let read = || -> Result<_, Vec<Problem>> {
-            let bootstrap = read_bootstrap(ConfigSource { name: &name, text }, &options)?;
-            let snapshot = builder.build(&bootstrap).snapshot().clone();
-            Ok((bootstrap, snapshot))
+            let mut bootstrap = read_bootstrap(ConfigSource { name: &name, text }, &options)?;
+            let dns = bootstrap.resources.dns().clone();
+            let resources = std::mem::take(&mut bootstrap.resources);
+            let content = match dns.is_empty() {
+                true => Content::Built(Box::new(candidate(builder, &resources))),
+                false => Content::Named(Box::new(resources)),
+            };
+            Ok((bootstrap, content, dns))
         };
-        let (bootstrap, snapshot) = thread::scope(|scope| {
+        let (bootstrap, content, dns) = thread::scope(|scope| {
             let load = thread::Builder::new().name("load".into()).stack_size(STACK_SIZE).spawn_scoped(scope, read);
             load.map_err(|error| vec![format!("{name}: no thread to read it: {error}")])?
                 .join()
@@ -86,13 +110,39 @@ impl Loader {
                 .map_err(texts)
         })?;
         Ok(Loaded {
-            snapshot,
+            content,
+            dns,
             admin: bootstrap.admin,
             node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
             warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
             dump: bootstrap.dump,
         })
     }
+
+    /// Builds a snapshot over the one in force.
+    pub(crate) fn build(&self, resources: &Resources) -> Candidate {
+        candidate(&self.builder, resources)
+    }
+
+    /// The snapshot in force but for these clusters' endpoints. `None`: nothing differs.
+    pub(crate) fn with_endpoints(&self, endpoints: BTreeMap<String, Vec<Endpoint>>) -> Option<Candidate> {
+        let mut builder = self.builder.clone();
+        match builder.with_endpoints(endpoints) {
+            Built::New(snapshot) => Some(Candidate { snapshot, builder }),
+            Built::Same(_) => None,
+        }
+    }
+
+    /// A candidate is in force: the next ones are built over it.
+    pub(crate) fn keep(&mut self, candidate: Candidate) {
+        self.builder = candidate.builder;
+    }
+}
+
+fn candidate(builder: &Builder, resources: &Resources) -> Candidate {
+    let mut builder = builder.clone();
+    let snapshot = builder.build_resources(resources).snapshot().clone();
+    Candidate { snapshot, builder }
 }
 
 /// Reads a whole file, if it is not larger than any configuration.

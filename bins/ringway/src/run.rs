@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 use std::{fs, io, thread};
 
-use ringway_control_client::FileWatch;
+use ringway_control_client::{Directory, FileWatch};
 use ringway_engine::{Balance, Engine, Limits};
 use ringway_observe::Registry;
 use ringway_runtime::IoReport;
@@ -19,7 +19,7 @@ use crate::access_log::LogThread;
 use crate::admin::{self, Context};
 use crate::args::{Run, Tuning};
 use crate::command::{COMMANDS_MAX, Command};
-use crate::control::Control;
+use crate::control::{Began, Control};
 use crate::load::Loader;
 use crate::log::Log;
 use crate::plan::Plan;
@@ -31,12 +31,20 @@ use crate::watch::Watch;
 pub(crate) fn run(options: Run) -> ExitCode {
     let log = Log(options.log_level);
     match start(&options, log) {
-        Ok((control, _)) if options.init_only => {
+        Ok((control, _, Began::Ended)) => {
+            log.info("exiting at once, as asked for");
+            control.end();
+            ExitCode::SUCCESS
+        }
+        Ok((control, ..)) if options.init_only => {
             log.info("configuration loaded: exiting, as --mode init_only asks");
             control.end();
             ExitCode::SUCCESS
         }
-        Ok((control, inbox)) => control.serve(&inbox),
+        Ok((control, inbox, Began::Serving)) => {
+            log.info("serving");
+            control.serve(&inbox)
+        }
         Err(problems) => {
             problems.iter().for_each(|problem| log.critical(problem));
             ExitCode::FAILURE
@@ -44,7 +52,7 @@ pub(crate) fn run(options: Run) -> ExitCode {
     }
 }
 
-fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>), Vec<String>> {
+fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began), Vec<String>> {
     for flag in &options.without_effect {
         log.debug(format_args!("--{flag} has no effect (see --help)"));
     }
@@ -65,17 +73,15 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>), Vec<St
         None => Ok(()),
     };
     let started = started
-        .and_then(|()| control.begin(loaded))
+        // Before the beginning, which may have to wait: who sends a signal meanwhile is heard.
         .and_then(|()| forward(signals, &control.state, &commands).map_err(|error| vec![format!("signals: {error}")]))
         .and_then(|()| match watch {
             Some(watch) => follow(watch, &commands, log).map_err(|error| vec![format!("watch: {error}")]),
             None => Ok(()),
-        });
+        })
+        .and_then(|()| control.begin(loaded, &inbox));
     match started {
-        Ok(()) => {
-            log.info("serving");
-            Ok((control, inbox))
-        }
+        Ok(began) => Ok((control, inbox, began)),
         Err(problems) => {
             control.end();
             Err(problems)
@@ -146,7 +152,11 @@ impl Process {
         let state = Arc::new(State::new(started, registry, reports, plan.topology, loop_stats, command_line));
         let (commands, inbox) = sync_channel(COMMANDS_MAX);
         let watch = Watch::new(engine.loop_stats().to_vec(), started);
-        let control = Control { log, engine, loader, state, watch, logs, drain_time: tuning.drain_time };
+        let ring = commands.clone();
+        // Waits for room among the commands; fails only when control has ended, and the process with it.
+        let directory = Directory::new(move || _ = ring.send(Command::Names));
+        let drain_time = tuning.drain_time;
+        let control = Control { log, engine, loader, state, watch, logs, directory, warming: None, drain_time };
         Ok(Process { control, commands, inbox })
     }
 }

@@ -7,7 +7,22 @@ use super::{Covered, Status, TABLE};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
 /// Fields of type Any that the translation opens, and what it opens them for.
-const OPENED: [(&str, &str, &str); 5] = [
+const OPENED: [(&str, &str, &str); 8] = [
+    (
+        "envoy.config.cluster.v3.Cluster.CustomClusterType",
+        "typed_config",
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
+    ),
     (
         "envoy.config.listener.v3.Filter",
         "typed_config",

@@ -1,12 +1,15 @@
 //! `envoy.config.cluster.v3.Cluster` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ringway_model::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
 
-use super::{Context, address};
+use super::Context;
+use super::dns::{self, Discovery};
 use crate::compatibility::refuse_unsupported;
-use crate::message::{Message, Set, Value};
+use crate::dns::plan::{DnsHosts, DnsName};
+use crate::message::Message;
 
 /// `Cluster.connect_timeout` where the file says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,16 +19,26 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cluster> {
     refuse_unsupported(message, context.report);
     let name = message.text("name");
-    // What an assignment may hold depends on the type; where the type is refused, that says enough.
-    let is_static = ["type", "cluster_type"].into_iter().filter_map(|name| message.get(name)).all(is_static);
-    let endpoints = match is_static {
-        true => context.inside(message, "load_assignment", load_assignment).unwrap_or_default(),
-        false => Vec::new(),
-    };
     let stat_name = match message.text("alt_stat_name") {
         "" => name,
         other => other,
     };
+    let mut endpoints = Vec::new();
+    let mut logical = false;
+    match dns::discovery(context, message) {
+        Discovery::Addresses => {
+            let read = |context: &mut Context<'_>, message: &Message| load_assignment(context, message, at_address);
+            endpoints = context.inside(message, "load_assignment", read).unwrap_or_default();
+        }
+        Discovery::Names(plan) => {
+            let read = |context: &mut Context<'_>, message: &Message| load_assignment(context, message, at_name);
+            let names = context.inside(message, "load_assignment", read).unwrap_or_default();
+            logical = plan.hosts == DnsHosts::One;
+            dns::note(context, message, *plan, stat_name, names);
+        }
+        // What an assignment may hold depends on the type; where the type is refused, that says enough.
+        Discovery::Other => {}
+    }
     Some(Cluster {
         id: context.names.id(name),
         name: name.to_owned(),
@@ -34,13 +47,9 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default(),
         endpoints,
+        logical,
         idle_timeout: IDLE_TIMEOUT,
     })
-}
-
-/// Whether a `type` is STATIC, number 0 of `Cluster.DiscoveryType`.
-fn is_static(set: &Set) -> bool {
-    matches!(set.value, Value::Enum(0))
 }
 
 fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<CircuitBreakers> {
@@ -68,7 +77,28 @@ fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<Circ
     Some(limits)
 }
 
-fn load_assignment(context: &mut Context<'_>, message: &Message) -> Option<Vec<Endpoint>> {
+/// The endpoint at an address.
+fn at_address(context: &mut Context<'_>, message: &Message, hostname: &str) -> Option<Endpoint> {
+    Some(Endpoint { address: super::address(context, message)?, hostname: hostname.to_owned() })
+}
+
+/// The endpoints at the addresses of a name. They go by that name where the file gives them no other.
+fn at_name(context: &mut Context<'_>, message: &Message, hostname: &str) -> Option<DnsName> {
+    let (name, port, socket) = super::named_address(context, message)?;
+    if socket.get("resolver_name").is_some() {
+        return None; // refused above
+    }
+    let hostname = if hostname.is_empty() { name } else { hostname };
+    let endpoint = Endpoint { address: (Ipv4Addr::UNSPECIFIED, port).into(), hostname: hostname.to_owned() };
+    Some(DnsName { name: name.to_owned(), port, endpoint })
+}
+
+/// What `read` makes of each endpoint's address and hostname, flattened in the order of the file.
+fn load_assignment<T>(
+    context: &mut Context<'_>,
+    message: &Message,
+    read: fn(&mut Context<'_>, &Message, &str) -> Option<T>,
+) -> Option<Vec<T>> {
     refuse_unsupported(message, context.report);
     let mut endpoints = Vec::new();
     context.each(message, "endpoints", |context, message| {
@@ -78,15 +108,13 @@ fn load_assignment(context: &mut Context<'_>, message: &Message) -> Option<Vec<E
             if message.get("endpoint_name").is_some() {
                 return; // refused above
             }
-            let address = context.inside(message, "endpoint", |context, message| {
+            let endpoint = context.inside(message, "endpoint", |context, message| {
                 refuse_unsupported(message, context.report);
                 let hostname = message.text("hostname");
-                context.inside(message, "address", |context, message| Some((address(context, message), hostname)))
+                context.inside(message, "address", |context, message| Some(read(context, message, hostname)))
             });
-            match address {
-                Some((address, hostname)) => {
-                    endpoints.extend(address.map(|address| Endpoint { address, hostname: hostname.to_owned() }));
-                }
+            match endpoint {
+                Some(endpoint) => endpoints.extend(endpoint),
                 // Envoy: "Address must be set".
                 None => context.report.problem_in("endpoint.address", message.place, "value is required"),
             }

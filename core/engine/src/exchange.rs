@@ -238,7 +238,7 @@ impl<'x> Exchange<'x> {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
-        self.note(|record, _| record.upstream = Some(pool.address));
+        self.note(|record, _| record.upstream = Some(pool.address.get()));
         let mut replays = 0;
         loop {
             // A replay never takes a second connection that may have died the same way.
@@ -336,7 +336,7 @@ impl<'x> Exchange<'x> {
         self.note(|record, now| record.mark(Moment::ConnectBegan, now));
         let core = &self.worker().core;
         let deadline = core.now() + self.cluster.config.connect_timeout;
-        match self.unless_expired(core.connect(pool.address, deadline)).await? {
+        match self.unless_expired(core.connect(pool.address.get(), deadline)).await? {
             Ok(stream) => {
                 self.note(|record, now| record.mark(Moment::ConnectEnded, now));
                 Ok(Upstream::new(stream, permit))

@@ -105,9 +105,10 @@ struct Idle {
     since: Instant,
 }
 
-/// One endpoint's connections on this core. Keyed by address: survives changes of its cluster.
+/// One endpoint's connections on this core. Keyed by address, or by being a name: survives changes of its cluster.
 pub(crate) struct EndpointPool {
-    pub(crate) address: SocketAddr,
+    /// Where new connections go.
+    pub(crate) address: Cell<SocketAddr>,
     idle_timeout: Duration,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
@@ -121,7 +122,7 @@ pub(crate) struct EndpointPool {
 impl EndpointPool {
     pub(crate) fn new(address: SocketAddr, idle_timeout: Duration) -> Self {
         Self {
-            address,
+            address: Cell::new(address),
             idle_timeout,
             idle: RefCell::default(),
             open: Cell::new(0),

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -28,6 +28,9 @@ pub(crate) struct ClusterState {
     pools: RefCell<HashMap<SocketAddr, Rc<EndpointPool>>>,
 }
 
+/// The key of a name's pool, which stays when the name's address changes.
+const LOGICAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 /// One version of a cluster on this core.
 pub(crate) struct CoreCluster {
     pub(crate) config: Arc<Cluster>,
@@ -44,7 +47,10 @@ impl CoreCluster {
             .iter()
             .map(|endpoint| {
                 let fresh = || Rc::new(EndpointPool::new(endpoint.address, config.idle_timeout));
-                Rc::clone(pools.entry(endpoint.address).or_insert_with(fresh))
+                let key = if config.logical { LOGICAL } else { endpoint.address };
+                let pool = Rc::clone(pools.entry(key).or_insert_with(fresh));
+                pool.address.set(endpoint.address);
+                pool
             })
             .collect();
         pools.retain(|_, pool| {

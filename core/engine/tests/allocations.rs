@@ -198,6 +198,7 @@ fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Ar
         lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: CircuitBreakers::default(),
         endpoints: vec![Endpoint { address: origin, hostname: String::new() }],
+        logical: false,
         idle_timeout: Duration::from_secs(3600),
     }));
     Arc::new(snapshot)

@@ -22,6 +22,8 @@ pub struct Cluster {
     pub circuit_breakers: CircuitBreakers,
     /// `load_assignment`, flattened in the order of the file.
     pub endpoints: Vec<Endpoint>,
+    /// LOGICAL_DNS: the endpoint is a name, and connections to addresses that it had before stay in use.
+    pub logical: bool,
     /// How long a pooled connection may stay unused. Envoy: `common_http_protocol_options.idle_timeout`, 1 h.
     pub idle_timeout: Duration,
 }

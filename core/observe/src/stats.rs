@@ -66,6 +66,14 @@ block! {
         upstream_rq_rx_reset: Counter,
         /// Requests that we ended before the response was complete.
         upstream_rq_tx_reset: Counter,
+        /// Look-ups of the cluster's names begun. This and the next three are the control thread's, in the first worker's block.
+        update_attempt: Counter,
+        /// Look-ups that brought an answer.
+        update_success: Counter,
+        /// Look-ups without an answer.
+        update_failure: Counter,
+        /// Answers that changed nothing.
+        update_no_rebuild: Counter,
     }
 }
 

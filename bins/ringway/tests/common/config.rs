@@ -46,6 +46,16 @@ impl Config {
         self
     }
 
+    /// Adds a cluster of one name, with fields of its own.
+    pub(crate) fn names(mut self, name: &str, host: &str, port: u16, fields: &str) -> Config {
+        let _ = write!(
+            self.clusters,
+            "  - name: {name}\n    {fields}\n    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: \
+             [{{endpoint: {{address: {{socket_address: {{address: {host}, port_value: {port}}}}}}}}}]}}]}}\n"
+        );
+        self
+    }
+
     /// Adds fields to the HTTP connection manager.
     pub(crate) fn manager(mut self, fields: &str) -> Config {
         let _ = writeln!(self.manager, "          {fields}");

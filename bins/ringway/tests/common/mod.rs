@@ -8,6 +8,7 @@
 
 pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod dns;
 pub(crate) mod origin;
 pub(crate) mod process;
 

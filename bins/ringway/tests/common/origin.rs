@@ -37,7 +37,27 @@ struct Shared {
 impl Origin {
     /// Starts an origin that answers `/name` with `name`.
     pub(crate) fn start(name: &str) -> Origin {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
+        Origin::on(TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice"), name)
+    }
+
+    /// Starts origins that answer `/name` with their address, all on one port of the kernel's choice.
+    pub(crate) fn on_one_port<const N: usize>(addresses: [&str; N]) -> [Origin; N] {
+        let listeners = wait_for("a port that is free at all these addresses", || {
+            let mut port = 0;
+            let mut listeners = vec![];
+            for address in addresses {
+                let ip: std::net::IpAddr = address.parse().expect("an address");
+                let listener = TcpListener::bind((ip, port)).ok()?;
+                port = listener.local_addr().expect("bound").port();
+                listeners.push(listener);
+            }
+            <[TcpListener; N]>::try_from(listeners).ok()
+        });
+        let mut at = addresses.into_iter();
+        listeners.map(|listener| Origin::on(listener, at.next().expect("as many")))
+    }
+
+    fn on(listener: TcpListener, name: &str) -> Origin {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared { name: name.into(), ..Shared::default() });
         let origin = Origin { address, shared: shared.clone() };

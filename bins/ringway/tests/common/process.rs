@@ -89,6 +89,14 @@ impl Proxy {
         Proxy::start_under(Command::new(BINARY), io, config, options, |mut command| command.spawn())
     }
 
+    /// Starts a proxy that may take long to serve, and waits for a line of its log. It has no addresses yet.
+    #[track_caller]
+    pub(crate) fn start_until(io: &str, config: &Config, options: &[&str], line: &str) -> Proxy {
+        let mut proxy = Proxy::spawn(Command::new(BINARY), io, config, options, |mut command| command.spawn());
+        proxy.line(line);
+        proxy
+    }
+
     /// Starts a proxy under a seccomp filter. Who starts it is not under it.
     #[track_caller]
     pub(crate) fn start_filtered(
@@ -116,6 +124,23 @@ impl Proxy {
 
     #[track_caller]
     fn start_under(
+        command: Command,
+        io: &str,
+        config: &Config,
+        options: &[&str],
+        spawn: impl FnOnce(Command) -> io::Result<Child>,
+    ) -> Proxy {
+        let mut proxy = Proxy::spawn(command, io, config, options, spawn);
+        proxy.line("[info] serving");
+        let admin = fs::read_to_string(proxy.dir.0.join("admin")).expect("--admin-address-path is written");
+        proxy.admin = admin.parse().expect("an address");
+        let listeners = proxy.admin("GET", "/listeners").text();
+        let main = listeners.lines().find_map(|line| line.strip_prefix("main::")).expect("the listener `main`");
+        proxy.address = main.parse().expect("an address");
+        proxy
+    }
+
+    fn spawn(
         mut command: Command,
         io: &str,
         config: &Config,
@@ -140,14 +165,7 @@ impl Proxy {
             }
         });
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut proxy = Proxy { child, lines, seen: vec![], dir, admin: nowhere, address: nowhere };
-        proxy.line("[info] serving");
-        let admin = fs::read_to_string(proxy.dir.0.join("admin")).expect("--admin-address-path is written");
-        proxy.admin = admin.parse().expect("an address");
-        let listeners = proxy.admin("GET", "/listeners").text();
-        let main = listeners.lines().find_map(|line| line.strip_prefix("main::")).expect("the listener `main`");
-        proxy.address = main.parse().expect("an address");
-        proxy
+        Proxy { child, lines, seen: vec![], dir, admin: nowhere, address: nowhere }
     }
 
     /// Waits for a line of the log that contains `text`; lines before it are gone.
