@@ -234,22 +234,20 @@ pub(crate) static TABLE: &[Covered] = &[
                stream_idle_timeout request_headers_timeout delayed_close_timeout access_log use_remote_address \
                xff_num_trusted_hops skip_xff_append internal_address_config generate_request_id \
                preserve_external_request_id always_set_request_id_in_response server_name \
-               server_header_transformation via upgrade_configs",
-        only: &[
-            ("codec_type", "AUTO HTTP1"),
-            ("normalize_path", "false"),
-            ("stream_error_on_invalid_http_message", "false"),
-            ("add_user_agent", "false"),
-        ],
-        ignored: &[],
+               server_header_transformation via normalize_path merge_slashes path_with_escaped_slashes_action \
+               strip_matching_host_port strip_any_host_port strip_trailing_host_dot \
+               stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
+               represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent \
+               upgrade_configs",
+        only: &[("codec_type", "AUTO HTTP1")],
+        ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
         refused: "rds scoped_routes tracing http1_safe_max_connection_duration http_protocol_options \
-                  http2_protocol_options http3_protocol_options scheme_header_transformation \
+                  http2_protocol_options http3_protocol_options \
                   stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter \
-                  access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_details set_current_client_cert_details forward_client_cert_matcher \
-                  proxy_100_continue represent_ipv4_remote_address_as_ipv4_mapped_ipv6 merge_slashes \
-                  path_with_escaped_slashes_action request_id_extension local_reply_config strip_matching_host_port \
-                  strip_any_host_port path_normalization_options strip_trailing_host_dot proxy_status_config \
-                  typed_header_validation_config append_x_forwarded_port append_local_overload \
+                  access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_matcher \
+                  proxy_100_continue request_id_extension local_reply_config \
+                  path_normalization_options proxy_status_config \
+                  typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
     },
     Covered {
@@ -264,6 +262,13 @@ pub(crate) static TABLE: &[Covered] = &[
         done: "cidr_ranges",
         only: &[],
         ignored: &[("unix_sockets", "no client comes over a unix socket yet")],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.SchemeHeaderTransformation",
+        done: "scheme_to_overwrite",
+        only: &[("match_upstream", "false")],
+        ignored: &[],
         refused: "",
     },
     Covered {
@@ -387,11 +392,11 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.HttpProtocolOptions",
-        done: "idle_timeout",
+        done: "idle_timeout max_headers_count headers_with_underscores_action",
         only: &[],
         ignored: &[],
-        refused: "max_connection_duration max_connection_duration_jitter max_headers_count max_response_headers_kb \
-                  max_stream_duration headers_with_underscores_action max_requests_per_connection",
+        refused: "max_connection_duration max_connection_duration_jitter max_response_headers_kb \
+                  max_stream_duration max_requests_per_connection",
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
@@ -413,10 +418,10 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.RouteConfiguration",
         done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching \
                request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove \
-               most_specific_header_mutations_wins",
+               most_specific_header_mutations_wins internal_only_headers",
         only: &[],
         ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
-        refused: "vhds internal_only_headers cluster_specifier_plugins request_mirror_policies vhost_header \
+        refused: "vhds cluster_specifier_plugins request_mirror_policies vhost_header \
                   ignore_path_parameters_in_path_matching route_specifiers",
     },
     Covered {
@@ -436,8 +441,8 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.route.v3.VirtualHost",
         done: "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add \
-               response_headers_to_remove",
-        only: &[("require_tls", "NONE ALL")],
+               response_headers_to_remove require_tls",
+        only: &[],
         ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
         refused: "matcher virtual_clusters rate_limits cors include_request_attempt_count \
                   include_attempt_count_in_response retry_policy retry_policy_typed_config hedge_policy \

@@ -9,6 +9,7 @@ mod cluster;
 mod dns;
 mod listener;
 mod matcher;
+mod request;
 mod route;
 mod timeout;
 mod upgrade;
@@ -37,6 +38,8 @@ struct Context<'r> {
     resolver: ResolverPlan,
     /// The clusters whose endpoints are found by names.
     dns: DnsPlans,
+    /// `node`.
+    node: Node,
 }
 
 impl Context<'_> {
@@ -112,9 +115,11 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
         regexes: Regexes::default(),
         resolver: ResolverPlan::default(),
         dns: DnsPlans::new(),
+        node: Node::default(),
     };
     context.resolver = dns::default_resolver(&mut context, message);
     let node = context.inside(message, "node", node).unwrap_or_default();
+    context.node = node.clone();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
         context.inside(admin, "address", address)

@@ -30,18 +30,18 @@ fn a_good_file_is_ok() {
 #[test]
 fn a_wrong_file_is_refused_with_every_place() {
     let dir = TempDir::new();
-    let yaml = Config::new().to("/x", "missing").top("wrong_field: 1").manager("strip_any_host_port: true").yaml();
+    let yaml = Config::new().to("/x", "missing").top("wrong_field: 1").manager("append_local_overload: true").yaml();
     let file = dir.rename_over("bad.yaml", &yaml).display().to_string();
     let line = |text: &str| {
         let at = yaml.lines().position(|line| line.contains(text)).expect("a line of the file") + 1;
         format!("{file}:{at}:")
     };
-    let places = [line("wrong_field"), line("strip_any_host_port")];
+    let places = [line("wrong_field"), line("append_local_overload")];
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
     check(&["check", "-c", &file], 1, "", &places);
     check(&["-c", &file], 1, "", &places);
     check(&["-c", &file, "--mode", "validate"], 1, "", &places);
-    let field = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.strip_any_host_port";
+    let field = "static_resources.listeners[0].filter_chains[0].filters[0].typed_config.append_local_overload";
     check(&["check", "-c", &file], 1, "", &["wrong_field", field]);
 }
 

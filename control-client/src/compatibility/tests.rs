@@ -236,6 +236,7 @@ Stricter than Envoy, each because Envoy would drop something in silence:
 * a header mutation of a name that is none, of `content-length`, `transfer-encoding` or a field of one hop (Envoy lets them be set, and
   the message then is not what it says that it is);
 * a domain with a `*` in the middle (Envoy takes it for a host of that very name);
+* `max_headers_count` above 512 (Envoy has no bound);
 * an HTTP connection manager without a router (Envoy answers 404 to everything).
 
 Limits: 64 MiB of text, nesting of 100, 8 million nodes once aliases are expanded.

@@ -10,7 +10,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, route, upgrade};
+use super::{Context, access_log, address, request, route, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -148,8 +148,11 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
     refuse_unsupported(message, context.report);
     let suppress_envoy_headers = http_filters(context, message);
     let headers = HeaderRules { suppress_envoy_headers, ..header_rules(context, message) };
+    let headers = request::forwarded(context, message, headers);
+    let mut request_fields_max = request::fields_max_default();
     let common = context.inside(message, "common_http_protocol_options", |context, options| {
         refuse_unsupported(options, context.report);
+        request_fields_max = request::fields_max(context, options);
         options.duration("idle_timeout")
     });
     let routes = context.inside(message, "route_config", route::configuration);
@@ -168,6 +171,9 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         access_logs,
         headers,
         upgrades,
+        requests: request::rules(message, message.message("common_http_protocol_options")),
+        request_fields_max,
+        keeps_after_400: message.boolean("stream_error_on_invalid_http_message").unwrap_or(false),
     })))
 }
 
@@ -187,7 +193,7 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
         }
         text => text.to_owned(),
     };
-    let (server_name, via) = (text("server_name", defaults.server_name), text("via", String::new()));
+    let (server_name, via) = (text("server_name", defaults.server_name.clone()), text("via", String::new()));
     HeaderRules {
         use_remote_address: message.boolean("use_remote_address").unwrap_or(false),
         trusted_hops: message.uint("xff_num_trusted_hops").unwrap_or(0),
@@ -203,7 +209,7 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
             _ => ServerHeader::Overwrite,
         },
         via,
-        suppress_envoy_headers: false,
+        ..defaults
     }
 }
 

@@ -14,6 +14,7 @@ use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::hop::RequestHop;
+use crate::prepare;
 use crate::record::Record;
 use crate::reply::{self, Local};
 use crate::routing::{self, Answer, Forward};
@@ -55,10 +56,18 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
     let worker = &*connection.worker;
     let mut table = worker.table.borrow_mut();
-    let (request, head_size) = match decode_request(bytes, scan, &mut table, &chain.codec_limits)? {
+    let head_size = match decode_request(bytes, scan, &mut table, &chain.codec_limits)? {
         Decoded::Partial => return Ok(None),
-        Decoded::Complete { head, consumed } => (head, consumed),
+        Decoded::Complete { consumed, .. } => consumed,
     };
+    let (http, rules) = (&*chain.http, &chain.http.headers);
+    if !http.requests.is_none() {
+        prepare::fields(&http.requests, &mut table, bytes, &chain.stats)?;
+    }
+    if !http.routes.internal_only.is_empty() {
+        prepare::internal_only(connection, http, &mut table, bytes);
+    }
+    let request = table.request(bytes);
     if request.version() == Version::Http10 {
         // Envoy without accept_http_10.
         return Err(Error { status: 426, ..Error::peer(Rule::Version) });
@@ -68,9 +77,22 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
     chain.stats.rq_total.add(1);
-    let rules = &chain.http.headers;
+    let mut buffers;
+    let (request, prepared) = if http.requests.is_none() {
+        (request, Ok(false))
+    } else {
+        buffers = worker.prepared_head.borrow_mut();
+        prepare::target(connection, &http.requests, request, &mut buffers, &chain.stats)
+    };
     let mut hop = RequestHop::new(connection, rules, &request);
-    let routed = routing::route(connection, &view, chain, &request, &mut hop);
+    let routed = match prepared {
+        Ok(false) => routing::route(connection, &view, chain, &request, &mut hop),
+        Ok(true) => {
+            let url = [request.path()];
+            Err(routing::sent_to(worker, chain, &request, &hop, reply::PATH_REDIRECTED, &url))
+        }
+        Err(local) => Err(local.into()),
+    };
     let request_id = hop.told_id(worker, rules, &request);
     let mut record = chain.is_logged().then(|| {
         let name = match &routed {
@@ -96,7 +118,10 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             count_local(&chain.stats, &local);
             // What follows a refused CONNECT or Upgrade may be meant for a tunnel: it is no request of ours.
             let is_tunnel = Tunnel::asked(&request).0 != Tunnel::Not;
-            let close = !request.keep_alive() || !complete || is_tunnel || worker.closes_after(connection.key);
+            // Envoy: a bad request that could be framed may be told apart from the next by nobody else.
+            let is_bad = local.status == 400 && !http.keeps_after_400;
+            let must_close = is_bad || is_tunnel || worker.closes_after(connection.key);
+            let close = must_close || !request.keep_alive() || !complete;
             let head_only = request.method() == Method::Head;
             let response = match edited {
                 true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),

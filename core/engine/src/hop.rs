@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ringway_model::{HeaderRules, ServerHeader};
+use ringway_model::{HeaderRules, Scheme, ServerHeader, UserAgent};
 use ringway_protocols::http1::{HeadEdit, put_number};
 use ringway_protocols::{Known, KnownSet, Out, Request, Response};
 use ringway_runtime::{BlockMut, Chunk};
@@ -42,18 +42,22 @@ const STRIPPED: &[&[u8]] = &[
     b"x-envoy-original-path",
     b"x-envoy-original-host",
 ];
+/// What we say of ourselves, where the configuration wants it.
+const DOWNSTREAM_CLUSTER: &str = "x-envoy-downstream-service-cluster";
+const DOWNSTREAM_NODE: &str = "x-envoy-downstream-service-node";
+
 /// How many of them go where the client is internal, where it is none of both, and where it is an outsider.
 const INTERNAL: usize = 13;
 const PLAIN: usize = 15;
 const EDGE: usize = STRIPPED.len();
 
-/// Lines of fields. The longest: an id of 36 bytes, an address of 39, two numbers and their names.
+/// Lines of fields. The longest: an id of 36 bytes, an address of 46, three numbers and their names.
 struct Lines {
     bytes: [u8; LINES_BYTES_MAX],
     len: usize,
 }
 
-const LINES_BYTES_MAX: usize = 256;
+const LINES_BYTES_MAX: usize = 320;
 
 impl Lines {
     fn new() -> Self {
@@ -88,7 +92,7 @@ pub(crate) struct Client {
     /// `None`: the peer, or nobody knows.
     told: Option<IpAddr>,
     /// The one address on the way that is known is ours.
-    is_internal: bool,
+    pub(crate) is_internal: bool,
     /// It comes from outside, and we are the first of ours to see it.
     is_edge: bool,
 }
@@ -138,7 +142,7 @@ pub(crate) fn forwarded<'r>(request: &Request<'r>) -> impl Iterator<Item = &'r [
 }
 
 /// What is done to a request's head.
-pub(crate) struct RequestHop {
+pub(crate) struct RequestHop<'r> {
     lines: Lines,
     drop: KnownSet,
     strip: &'static [&'static [u8]],
@@ -148,17 +152,25 @@ pub(crate) struct RequestHop {
     id: Option<[u8; 36]>,
     /// The client may ask for another protocol, and does.
     pub(crate) upgrade: bool,
+    /// The client is one of ours.
+    pub(crate) is_internal: bool,
+    /// Who we are, and whether that is the request's user agent, too.
+    agent: Option<(&'r UserAgent, bool)>,
 }
 
-impl RequestHop {
-    pub(crate) fn new(connection: &Downstream, rules: &HeaderRules, request: &Request<'_>) -> Self {
+/// Who the client of a request is.
+pub(crate) fn client(connection: &Downstream, rules: &HeaderRules, request: &Request<'_>) -> Client {
+    if !rules.use_remote_address && !request.has(Known::XForwardedFor) {
+        return Client::UNKNOWN;
+    }
+    Client::of(rules, forwarded(request), || connection.addresses().1.map(|peer| peer.ip()))
+}
+
+impl<'r> RequestHop<'r> {
+    pub(crate) fn new(connection: &Downstream, rules: &'r HeaderRules, request: &Request<'_>) -> Self {
         let worker = &*connection.worker;
         let peer = || connection.addresses().1.map(|peer| peer.ip());
-        let client = if !rules.use_remote_address && !request.has(Known::XForwardedFor) {
-            Client::UNKNOWN
-        } else {
-            Client::of(rules, forwarded(request), peer)
-        };
+        let client = client(connection, rules, request);
         let mut edit = Self {
             lines: Lines::new(),
             drop: KnownSet::NONE,
@@ -167,6 +179,8 @@ impl RequestHop {
             via: None,
             id: None,
             upgrade: false,
+            is_internal: client.is_internal,
+            agent: None,
         };
         if request.has(Known::XEnvoy) {
             edit.strip = match client {
@@ -177,12 +191,36 @@ impl RequestHop {
         }
         if rules.use_remote_address && !rules.skip_xff_append {
             edit.drop = edit.drop.with(Known::XForwardedFor);
-            edit.forwarded_for = Some(forwarded_for(worker, request, peer()));
+            let peer = peer().map(|peer| if rules.maps_ipv4 { mapped(peer) } else { peer });
+            edit.forwarded_for = Some(forwarded_for(worker, request, peer));
+        }
+        if !rules.keeps_client_cert {
+            edit.drop = edit.drop.with(Known::XForwardedClientCert);
         }
         // A trusted hop before us knows better than we do.
-        if !request.has(Known::XForwardedProto) || (rules.use_remote_address && rules.trusted_hops == 0) {
+        let is_first = rules.use_remote_address && rules.trusted_hops == 0;
+        if !request.has(Known::XForwardedProto) || is_first || rules.scheme.is_some() {
             edit.drop = edit.drop.with(Known::XForwardedProto);
-            edit.lines.put(b"x-forwarded-proto: http\r\n");
+            edit.lines.put(match rules.scheme {
+                Some(Scheme::Https) => b"x-forwarded-proto: https\r\n",
+                Some(Scheme::Http) | None => b"x-forwarded-proto: http\r\n",
+            });
+        }
+        if rules.append_forwarded_port
+            && (!request.has(Known::XForwardedPort) || is_first)
+            && let Some(local) = connection.addresses().0
+        {
+            edit.drop = edit.drop.with(Known::XForwardedPort);
+            edit.lines.put(b"x-forwarded-port: ");
+            put_number(u64::from(local.port()), &mut edit.lines);
+            edit.lines.put(b"\r\n");
+        }
+        if let Some(agent) = &rules.user_agent {
+            let is_named = request.fields_of(Known::UserAgent).next().is_some_and(|agent| !agent.is_empty());
+            if !is_named {
+                edit.drop = edit.drop.with(Known::UserAgent);
+            }
+            edit.agent = Some((agent, !is_named));
         }
         if rules.generate_request_id
             && (!request.has(Known::XRequestId) || (client.is_edge && !rules.preserve_external_request_id))
@@ -237,11 +275,26 @@ impl RequestHop {
                 fields.set(name, value);
             }
         }
+        for (name, value) in self.agent_fields() {
+            fields.set(name, value.as_bytes());
+        }
+    }
+
+    /// The fields that say who we are.
+    fn agent_fields(&self) -> impl Iterator<Item = (&'static str, &'r str)> {
+        let fields = self.agent.map(|(agent, is_agent)| {
+            [
+                (DOWNSTREAM_CLUSTER, Some(&*agent.cluster)),
+                ("user-agent", is_agent.then_some(&*agent.cluster)),
+                (DOWNSTREAM_NODE, Some(&*agent.node).filter(|node| !node.is_empty())),
+            ]
+        });
+        fields.into_iter().flatten().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// Gives the encoder's form of it to `then`.
     pub(crate) fn with<R>(&self, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
-        let mut add: [(&[u8], &[u8]); 2] = [(b"", b""); 2];
+        let mut add: [(&[u8], &[u8]); 5] = [(b"", b""); 5];
         let mut count = 0;
         for (name, value) in [(&b"x-forwarded-for"[..], &self.forwarded_for), (b"via", &self.via)] {
             if let Some(value) = value {
@@ -249,8 +302,17 @@ impl RequestHop {
                 count += 1;
             }
         }
+        for (name, value) in self.agent_fields() {
+            add[count] = (name.as_bytes(), value.as_bytes());
+            count += 1;
+        }
         then(&HeadEdit {
             remove: self.strip,
+            removed: match self.agent {
+                None => b"",
+                Some((agent, _)) if agent.node.is_empty() => DOWNSTREAM_CLUSTER.as_bytes(),
+                Some(_) => b"x-envoy-downstream-service-cluster\nx-envoy-downstream-service-node",
+            },
             drop: self.drop,
             lines: self.lines.get(),
             add: &add[..count],
@@ -266,6 +328,14 @@ impl RequestHop {
         }
         let received = || request.field(Known::XRequestId);
         self.id.as_ref().map(|id| &id[..]).or_else(received).map(|id| worker.core.chunk(id))
+    }
+}
+
+/// An IPv4 address as IPv6 writes it (RFC 4291 §2.5.5.2).
+fn mapped(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::V6(address.to_ipv6_mapped()),
+        IpAddr::V6(_) => address,
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `listen` | the accept loop of one socket |
 //! | `downstream` | one client connection's task: idle, in an exchange, lingering |
 //! | `decision` | what is to be done with a request, from its head, without waiting |
+//! | `prepare` | what is made of a request's head before anything looks at it |
 //! | `exchange` | one request and its response |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
@@ -54,6 +55,7 @@ mod mailbox;
 mod message;
 mod outbox;
 mod pool;
+mod prepare;
 mod record;
 mod relay;
 mod reply;

@@ -5,7 +5,7 @@
 use ringway_model::HeaderRules;
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
-use ringway_protocols::{Error, Out};
+use ringway_protocols::{Error, Out, Rule};
 use ringway_runtime::Chunk;
 
 use crate::hop;
@@ -105,8 +105,22 @@ pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
         505 => b"HTTP Version Not Supported",
         _ => b"Bad Request",
     };
-    Local { status: error.status, flag: Some(ResponseFlag::DPE), body, details: "" }
+    let details = match error.rule {
+        Rule::TooManyFields => "http1.too_many_headers",
+        Rule::Underscore => "http1.unexpected_underscore",
+        _ => "",
+    };
+    Local { status: error.status, flag: Some(ResponseFlag::DPE), body, details }
 }
+
+/// Envoy's words for what the rules of paths came to.
+const PATH: &str = "path_normalization_failed";
+
+/// The answer to a path that the rules refuse.
+pub(crate) const PATH_REFUSED: Local<'static> = Local { status: 400, flag: None, body: b"", details: PATH };
+
+/// The answer that sends a client to what the rules make of its path.
+pub(crate) const PATH_REDIRECTED: Local<'static> = Local { status: 307, flag: None, body: b"", details: PATH };
 
 /// Writes an answer whole. `head_only` for a HEAD request: the length is said, the body is not sent.
 pub(crate) fn write(

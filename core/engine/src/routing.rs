@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Target, Upgrade,
-    WeightedCluster, is_from_https, own_location, query_parameter, without_query,
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Scheme, Target,
+    Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
-use ringway_protocols::{Known, Request};
+use ringway_protocols::{Known, KnownSet, Request};
 use ringway_runtime::Chunk;
 
 use crate::balance;
@@ -32,20 +32,29 @@ use crate::worker::Worker;
 #[derive(Clone, Copy)]
 pub(crate) struct Routed<'a> {
     request: Request<'a>,
-    /// x-forwarded-proto is another proxy's word. A client's at the edge counts for nothing: it would pass by `require_tls`.
-    is_proto_trusted: bool,
+    /// Fields that are taken off whatever the route, so that none sees them. x-forwarded-proto is another proxy's word: a client's at the
+    /// edge counts for nothing, it would pass by `require_tls`.
+    hidden: KnownSet,
+    /// What we say of the scheme ourselves.
+    scheme: Option<Scheme>,
+    is_internal: bool,
 }
 
 impl<'a> Routed<'a> {
     /// A request as a client sent it.
-    fn received(request: &Request<'a>, chain: &CoreChain) -> Self {
+    fn received(request: &Request<'a>, chain: &CoreChain, hop: &RequestHop<'_>) -> Self {
         let rules = &chain.http.headers;
-        Self { request: *request, is_proto_trusted: !rules.use_remote_address || rules.trusted_hops > 0 }
+        let is_trusted = (!rules.use_remote_address || rules.trusted_hops > 0) && rules.scheme.is_none();
+        let mut hidden = if is_trusted { KnownSet::NONE } else { KnownSet::NONE.with(Known::XForwardedProto) };
+        if !rules.keeps_client_cert {
+            hidden = hidden.with(Known::XForwardedClientCert);
+        }
+        Self { request: *request, hidden, scheme: rules.scheme, is_internal: hop.is_internal }
     }
 
     /// A request as we send it on.
     pub(crate) fn written(request: Request<'a>) -> Self {
-        Self { request, is_proto_trusted: true }
+        Self { request, hidden: KnownSet::NONE, scheme: None, is_internal: false }
     }
 }
 
@@ -64,6 +73,9 @@ impl RequestView for Routed<'_> {
 
     /// The target's own; else what a proxy before us says; else that of the connection. (Envoy, `:scheme`.)
     fn scheme(&self) -> &[u8] {
+        if let Some(scheme) = self.scheme {
+            return scheme.as_str().as_bytes();
+        }
         let target = self.request.target();
         let begins =
             |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme.as_bytes()));
@@ -71,9 +83,14 @@ impl RequestView for Routed<'_> {
     }
 
     fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
-        let is_hidden = |known| known == Known::XForwardedProto && !self.is_proto_trusted;
-        let fields = self.request.fields().filter(move |field| !is_hidden(field.known));
-        fields.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes())).map(|field| field.value)
+        let ours = self.scheme.filter(|_| name == "x-forwarded-proto").map(|scheme| scheme.as_str().as_bytes());
+        let fields = self.request.fields().filter(|field| !self.hidden.contains(field.known));
+        let named = fields.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+        ours.into_iter().chain(named.map(|field| field.value))
+    }
+
+    fn is_internal(&self) -> bool {
+        self.is_internal
     }
 }
 
@@ -123,13 +140,17 @@ pub(crate) fn route<'c>(
     view: &View,
     chain: &'c Rc<CoreChain>,
     request: &Request<'_>,
-    hop: &mut RequestHop,
+    hop: &mut RequestHop<'_>,
 ) -> Result<Forward, Answer<'c>> {
     let chance = connection.worker.chance();
     let caches = &mut *chain.caches.borrow_mut();
-    let found = match chain.http.routes.route(&Routed::received(request, chain), chance, caches) {
+    let found = match chain.http.routes.route(&Routed::received(request, chain, hop), chance, caches) {
         LookUp::Found(found) => found,
-        LookUp::RequiresTls => return Err(to_https(&connection.worker, chain, request, hop)),
+        LookUp::RequiresTls => {
+            let local = Local { status: 301, flag: None, body: b"", details: "" };
+            let url = [b"https://", request.authority(), request.path()];
+            return Err(sent_to(&connection.worker, chain, request, hop, local, &url));
+        }
         LookUp::Nothing => return Err(Failure::NoRoute.local().into()),
     };
     let (mut tunnel, kind) = Tunnel::asked(request);
@@ -149,33 +170,38 @@ pub(crate) fn route<'c>(
             let local = Local { status: direct.status, flag: None, body: &direct.body, details: "" };
             // Envoy says of a 201 or 3xx where it is, also where that is the request's own URL.
             let says_where = matches!(direct.status, 201 | 301 | 302 | 303 | 307 | 308);
-            let location = |out: &mut Vec<u8>| own_location(&Routed::received(request, chain), out);
+            let location = |out: &mut Vec<u8>| own_location(&Routed::received(request, chain, hop), out);
             Err(taken.answer(local, None, says_where.then_some(location), hop))
         }
         Action::Redirect(redirect) => {
             let local = Local { status: redirect.status, flag: None, body: b"", details: "" };
             let matched = &found.route.rule.path;
             let location =
-                |out: &mut Vec<u8>| redirect.location(matched, &Routed::received(request, chain), caches, out);
+                |out: &mut Vec<u8>| redirect.location(matched, &Routed::received(request, chain, hop), caches, out);
             Err(taken.answer(local, None, Some(location), hop))
         }
     }
 }
 
-/// Sends a client of a host that is for TLS alone to the same URL there (Envoy, `VirtualHost.require_tls`).
-fn to_https(worker: &Worker, chain: &CoreChain, request: &Request<'_>, hop: &RequestHop) -> Answer<'static> {
+/// Sends a client elsewhere before any route is taken. `url` is written as one.
+pub(crate) fn sent_to(
+    worker: &Worker,
+    chain: &CoreChain,
+    request: &Request<'_>,
+    hop: &RequestHop<'_>,
+    local: Local<'static>,
+    url: &[&[u8]],
+) -> Answer<'static> {
     let value = &mut worker.rewritten.borrow_mut().path;
     value.clear();
-    for part in [b"https://", request.authority(), request.path()] {
-        value.extend_from_slice(part);
-    }
+    url.iter().for_each(|part| value.extend_from_slice(part));
     let fields = &mut *worker.fields.borrow_mut();
     fields.clear();
     fields.add("location", value);
     let rules = &chain.http.headers;
     hop::end_local(rules, hop.told_id(worker, rules, request).as_ref(), fields);
     fields.end_local(false);
-    Answer { local: Local { status: 301, flag: None, body: b"", details: "" }, edited: true, route: "" }
+    Answer { local, edited: true, route: "" }
 }
 
 /// A request and the route that it takes.
@@ -194,7 +220,7 @@ impl<'c> Taken<'_, 'c> {
         local: Local<'c>,
         weighted: Option<&'c WeightedCluster>,
         location: Option<impl FnOnce(&mut Vec<u8>)>,
-        hop: &RequestHop,
+        hop: &RequestHop<'_>,
     ) -> Answer<'c> {
         if location.is_none() && self.found.mutations(weighted).next().is_none() {
             return Answer { local, edited: false, route: &self.found.route.name };
@@ -223,7 +249,7 @@ impl<'c> Taken<'_, 'c> {
         action: &'c ForwardAction,
         chance: u64,
         caches: &mut Caches,
-        hop: &mut RequestHop,
+        hop: &mut RequestHop<'_>,
     ) -> Result<Forward, Answer<'c>> {
         let (worker, request) = (&*self.connection.worker, self.request);
         let picked = action.target.pick(chance);
@@ -231,7 +257,7 @@ impl<'c> Taken<'_, 'c> {
         let id = match (&action.target, weighted) {
             (_, Some(weighted)) => Some(weighted.cluster),
             (Target::Cluster(id), None) => Some(*id),
-            (Target::Header(name), None) => Routed::received(request, self.chain)
+            (Target::Header(name), None) => Routed::received(request, self.chain, hop)
                 .values(name)
                 .next()
                 .and_then(|name| view.snapshot.clusters.id_of(name)),
@@ -281,7 +307,7 @@ impl<'c> Taken<'_, 'c> {
         weighted: Option<&WeightedCluster>,
         (action, hostname): (&ForwardAction, Option<&str>),
         caches: &mut Caches,
-        hop: &RequestHop,
+        hop: &RequestHop<'_>,
     ) -> Result<Chunk, Answer<'static>> {
         let (worker, request) = (&*self.connection.worker, self.request);
         let facts = &RequestFacts::new(self.connection, request, &self.found, Some(cluster), None);

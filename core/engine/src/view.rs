@@ -142,6 +142,7 @@ impl View {
                 let stats = Arc::clone(http.get(&config.stat_prefix).expect("statistics come with the preparation"));
                 let codec_limits = ringway_protocols::Limits {
                     head_bytes_max: config.request_head_bytes_max,
+                    headers_max: config.request_fields_max,
                     ..ringway_protocols::Limits::default()
                 };
                 let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));

@@ -24,6 +24,7 @@ use crate::handoff::{Siblings, SocketGroup};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
+use crate::prepare::PreparedHead;
 use crate::routing::Rewritten;
 use crate::run::Run;
 use crate::view::View;
@@ -60,6 +61,8 @@ pub(crate) struct Worker {
     /// Where heads are changed, and what is rewritten in them: used up before anything else runs, too.
     pub(crate) fields: RefCell<Fields>,
     pub(crate) rewritten: RefCell<Rewritten>,
+    /// What the connection manager's rules make of a request's path and host.
+    pub(crate) prepared_head: RefCell<PreparedHead>,
     pub(crate) shared: Arc<Shared>,
     index: usize,
     word: Generation,
@@ -100,16 +103,16 @@ pub(crate) struct Parts {
 
 impl Worker {
     pub(crate) fn new(core: Core, parts: Parts) -> Rc<Self> {
-        let headers_max = ringway_protocols::Limits::default().headers_max;
         Rc::new(Self {
             date: Date::new(core.now(), SystemTime::now()),
             core,
             limits: parts.limits,
             codec_limits: ringway_protocols::Limits::default(),
-            table: RefCell::new(HeadTable::new(headers_max)),
+            table: RefCell::new(HeadTable::new(ringway_protocols::Limits::HEADERS_CAP)),
             log: Log::default(),
             fields: RefCell::default(),
             rewritten: RefCell::default(),
+            prepared_head: RefCell::default(),
             shared: parts.shared,
             index: parts.index,
             word: parts.word,

@@ -16,10 +16,11 @@ use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
     AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, Domain, Endpoint,
-    FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderRules,
-    HeaderTest, HostRewrite, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId, LogSink, LogText,
-    NetworkFilter, PathMatch, PathRewrite, Regexes, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, Subject,
-    Substitution, Target, TextMatcher, TextPattern, VirtualHost,
+    EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations,
+    HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId,
+    LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules, Rewrite, Route,
+    RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target, TextMatcher, TextPattern,
+    Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -38,29 +39,33 @@ struct Step {
 }
 
 /// Each step is played in turn on one connection; the path's letter names the answer.
-fn mix() -> Vec<Step> {
+/// `way` is what stands before it.
+fn mix(way: &str) -> Vec<Step> {
     let large = vec![b'x'; LARGE];
-    let get = |letter: &str| format!("GET /{letter} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let get = |letter: &str| format!("GET {way}{letter} HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\n\r\n").into_bytes();
     let step = |requests: Vec<u8>, answer: &[u8]| Step { requests, answers: vec![answer.to_vec()] };
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n";
     let mut steps = vec![
         step(get("a"), b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
         step(
-            b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n".to_vec(),
+            format!("POST {way}b HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n").into_bytes(),
             chunked,
         ),
         step(
-            b"PUT /c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody".to_vec(),
+            format!("PUT {way}c HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\nContent-Length: 4\r\n\r\nbody").into_bytes(),
             b"HTTP/1.1 204 No Content\r\n\r\n",
         ),
-        step(b"HEAD /d HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
+        step(format!("HEAD {way}d HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\n\r\n").into_bytes(), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"),
     ];
-    let mut upload = format!("PUT /e HTTP/1.1\r\nHost: x\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
+    let mut upload =
+        format!("PUT {way}e HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
     upload.extend_from_slice(&large);
     let mut download = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n").into_bytes();
     download.extend_from_slice(&large);
     steps.push(step(upload, &download));
-    let mut upload = b"POST /f HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n".to_vec();
+    let mut upload =
+        format!("POST {way}f HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n")
+            .into_bytes();
     upload.extend_from_slice(&large);
     upload.extend_from_slice(b"\r\n0\r\n\r\n");
     let mut download = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n".to_vec();
@@ -166,7 +171,16 @@ fn busy_route() -> Route {
     Route { name: "busy".into(), rule, action: Action::Forward(Box::new(action)), headers: Some(Box::new(headers)) }
 }
 
-fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
+/// All that is done to a request before anything looks at it.
+fn busy_rules() -> RequestRules {
+    RequestRules {
+        path: PathRules { normalize: true, merge_slashes: true, escaped_slashes: EscapedSlashes::Forward },
+        host: HostRules { strip_dot: true, strip_port: StripPort::Any },
+        underscores: Underscores::Drop,
+    }
+}
+
+fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
     let host = VirtualHost::new("v".into(), vec![Domain::Any], vec![route]);
     let http = HttpConnectionManager {
         stat_prefix: "t".into(),
@@ -179,6 +193,9 @@ fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Ar
         access_logs,
         headers: HeaderRules::default(),
         upgrades: Vec::new(),
+        requests,
+        request_fields_max: 100,
+        keeps_after_400: false,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
@@ -206,7 +223,7 @@ fn snapshot(origin: SocketAddr, route: Route, access_logs: Vec<AccessLog>) -> Ar
 
 /// Answers each request by the letter of its path.
 fn origin(listener: &TcpListener) {
-    let mix = mix();
+    let mix = mix("/");
     let (mut stream, _) = listener.accept().expect("the proxy connects");
     stream.set_nodelay(true).expect("a socket");
     let mut buffer = vec![0; 4 * LARGE];
@@ -272,7 +289,9 @@ fn play(client: &mut TcpStream, mix: &[Step], buffer: &mut [u8], rounds: usize) 
 /// give buffers back, and a pool may meet its deepest moment late; what an exchange allocates is in every window.
 const WINDOWS_MAX: usize = 8;
 
-fn check(io: IoChoice, route: Route, access_logs: Vec<AccessLog>) {
+fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) {
+    // What the rules make nothing of.
+    let way = if requests.is_none() { "/" } else { "//./x/..%2F" };
     let (logs, log_count) = (Kept::default(), access_logs.len() as u64);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -294,13 +313,13 @@ fn check(io: IoChoice, route: Route, access_logs: Vec<AccessLog>) {
         }
         Err(error) => panic!("{error}"),
     };
-    let snapshot = snapshot(address, route, access_logs);
+    let snapshot = snapshot(address, route, requests, access_logs);
     let staged = engine.stage(snapshot).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
     let mut client = TcpStream::connect(engine.listeners()[0].1).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
-    let (mix, mut buffer) = (mix(), vec![0; 4 * LARGE]);
+    let (mix, mut buffer) = (mix(way), vec![0; 4 * LARGE]);
     play(&mut client, &mix, &mut buffer, 200);
     // The last lines of a round may be on their way.
     let mut lines = logs.lines();
@@ -330,8 +349,9 @@ fn check(io: IoChoice, route: Route, access_logs: Vec<AccessLog>) {
 #[test]
 fn a_warm_exchange_allocates_nothing_on_either_driver() {
     for io in [IoChoice::Poll, IoChoice::Ring] {
-        check(io, plain_route(), Vec::new());
-        check(io, busy_route(), Vec::new());
-        check(io, busy_route(), access_logs());
+        let none = RequestRules::default();
+        check(io, plain_route(), none, Vec::new());
+        check(io, busy_route(), none, Vec::new());
+        check(io, busy_route(), busy_rules(), access_logs());
     }
 }

@@ -28,6 +28,45 @@ pub struct HeaderRules {
     pub via: String,
     /// `Router.suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
+    /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: x-forwarded-client-cert stays as it came. Otherwise it goes, since no client
+    /// has shown a certificate.
+    pub keeps_client_cert: bool,
+    /// `append_x_forwarded_port`.
+    pub append_forwarded_port: bool,
+    /// `represent_ipv4_remote_address_as_ipv4_mapped_ipv6`: what is added to x-forwarded-for.
+    pub maps_ipv4: bool,
+    /// `scheme_header_transformation.scheme_to_overwrite`.
+    pub scheme: Option<Scheme>,
+    /// `add_user_agent`.
+    pub user_agent: Option<UserAgent>,
+}
+
+/// `SchemeHeaderTransformation.scheme_to_overwrite`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// What a proxy says of itself to its upstreams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserAgent {
+    /// `node.cluster`; not empty.
+    pub cluster: String,
+    /// `node.id`; may be empty.
+    pub node: String,
 }
 
 /// `ServerHeaderTransformation`.
@@ -55,6 +94,11 @@ impl Default for HeaderRules {
             server: ServerHeader::Overwrite,
             via: String::new(),
             suppress_envoy_headers: false,
+            keeps_client_cert: false,
+            append_forwarded_port: false,
+            maps_ipv4: false,
+            scheme: None,
+            user_agent: None,
         }
     }
 }

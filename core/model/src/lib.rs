@@ -11,8 +11,11 @@ mod cluster;
 mod flags;
 pub mod format;
 mod header_rules;
+mod host;
 mod ids;
 mod listener;
+mod path;
+mod request_rules;
 mod route;
 mod snapshot;
 mod upgrade;
@@ -20,14 +23,17 @@ mod upgrade;
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
 pub use flags::{ResponseFlag, ResponseFlags};
-pub use header_rules::{Cidr, HeaderRules, ServerHeader};
+pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
+pub use host::{HostRules, StripPort};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
+pub use path::{EscapedSlashes, PathOutcome, PathRules};
+pub use request_rules::{RequestRules, Underscores};
 pub use route::{
     Action, AppendAction, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction, HeaderAddition,
     HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, LookUp, PathMatch, PathRewrite, Position,
-    QueryMatcher, QueryTest, Redirect, RedirectPath, Regex, RegexCaches, Regexes, RequestView, Rewrite, Route,
-    RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
+    QueryMatcher, QueryTest, Redirect, RedirectPath, Regex, RegexCaches, Regexes, RequestView, RequireTls, Rewrite,
+    Route, RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RouteConfiguration, Upgrade};
+use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RequestRules, RouteConfiguration, Upgrade};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,4 +72,10 @@ pub struct HttpConnectionManager {
     pub headers: HeaderRules,
     /// `upgrade_configs`.
     pub upgrades: Vec<Upgrade>,
+    /// What is made of a request's head before anything looks at it.
+    pub requests: RequestRules,
+    /// `common_http_protocol_options.max_headers_count`. Envoy: 100.
+    pub request_fields_max: usize,
+    /// `stream_error_on_invalid_http_message`: a 400 of our own does not end the connection, unless it cannot be read any further.
+    pub keeps_after_400: bool,
 }

@@ -34,11 +34,13 @@ pub fn write(registry: &Registry, out: &mut String, keep: &dyn Fn(&str, u64) -> 
             }
         }
     }
-    registry.server.rows(&mut |name, kind, value| {
+    let mut plain = |name: &str, kind, value| {
         if keep(name, value) {
             Family::new(out, format!("envoy_{}", sanitised(name)), kind).sample(&[], value);
         }
-    });
+    };
+    registry.codec_rows(&mut plain);
+    registry.server.rows(&mut |name, kind, value| plain(name, kind, value));
 }
 
 /// One family of samples; its `# TYPE` line is written before the first sample and not at all where there is none.

@@ -90,6 +90,7 @@ impl Registry {
         visit_scope("cluster", &self.clusters.entries(), visit, &|_, _, _| ());
         server_below("http.", visit);
         visit_scope("http", &self.https.entries(), visit, &|_, _, _| ());
+        self.codec_rows(visit);
         visit_scope("listener", &self.listeners.entries(), visit, &|scope, blocks, visit| {
             let mut name = String::new();
             for (worker, block) in blocks.iter().enumerate() {
@@ -104,6 +105,16 @@ impl Registry {
             }
         });
         server_below("~", visit);
+    }
+
+    /// What all connection managers count together of HTTP/1, by name.
+    pub(crate) fn codec_rows(&self, visit: &mut dyn FnMut(&str, Kind, u64)) {
+        let https = self.https.entries();
+        let total = |value: fn(&HttpStats) -> u64| https.iter().map(|(_, blocks)| sum(blocks, value)).sum();
+        let dropped = total(|block| block.dropped_headers_with_underscores.value());
+        visit("http1.dropped_headers_with_underscores", Kind::Counter, dropped);
+        let rejected = total(|block| block.requests_rejected_with_underscores_in_headers.value());
+        visit("http1.requests_rejected_with_underscores_in_headers", Kind::Counter, rejected);
     }
 
     pub(crate) fn clusters(&self) -> Vec<Entry<ClusterStats>> {

@@ -163,6 +163,14 @@ block! {
         downstream_rq_idle_timeout: Counter,
         /// Requests ended by the route's `max_stream_duration`.
         downstream_rq_max_duration_reached: Counter,
+        /// Requests refused for their path (`normalize_path`, `path_with_escaped_slashes_action`).
+        downstream_rq_failed_path_normalization: Counter,
+        /// Clients sent to what was made of their path (`path_with_escaped_slashes_action`).
+        downstream_rq_redirected_with_normalized_path: Counter,
+        /// Fields left out for their names (`headers_with_underscores_action`). The sum of all is Envoy's `http1.` of that name.
+        dropped_headers_with_underscores: Counter,
+        /// Requests refused for the name of a field. The sum of all is Envoy's `http1.` of that name.
+        requests_rejected_with_underscores_in_headers: Counter,
         /// Requests that the client gave up.
         downstream_rq_rx_reset: Counter,
         /// Requests that we broke off.

@@ -77,6 +77,7 @@ rules! {
     FieldValue = 400, "no control bytes in a field value (RFC 9110 §5.5)";
     HeadTooLarge = 431, "the head is within the limit (Limits::head_bytes_max)";
     TooManyFields = 431, "the fields are within the limit (Limits::headers_max)";
+    Underscore = 400, "no underscore in a field name, where the caller forbids it";
     TooManyConnectionOptions = 400, "Connection options are within the limit (Limits::connection_options_max)";
 
     // The target and the authority.

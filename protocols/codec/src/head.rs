@@ -254,7 +254,7 @@ impl HeadTable {
     #[must_use]
     pub fn request<'a>(&'a self, bytes: &'a [u8]) -> Request<'a> {
         assert!(self.kind == Kind::Request, "the table holds no request");
-        Request { bytes: &bytes[..self.end as usize], table: self }
+        Request { bytes: &bytes[..self.end as usize], table: self, path: None, authority: None }
     }
 
     /// A view of the decoded response over `bytes`; as [`HeadTable::request`].
@@ -262,6 +262,21 @@ impl HeadTable {
     pub fn response<'a>(&'a self, bytes: &'a [u8]) -> Response<'a> {
         assert!(self.kind == Kind::Response, "the table holds no response");
         Response { bytes: &bytes[..self.end as usize], table: self }
+    }
+
+    /// Hides the fields whose names `is` says: nobody finds them, and they are not sent on. How many there were. Not for fields that
+    /// frame the message, of which the table says more than the fields do.
+    pub fn hide(&mut self, bytes: &[u8], mut is: impl FnMut(&[u8]) -> bool) -> usize {
+        let mut count = 0;
+        for field in &mut self.fields {
+            let start = field.name_start as usize;
+            if field.name_len > 0 && is(&bytes[start..start + field.name_len as usize]) {
+                debug_assert!(!matches!(field.known, Known::Host | Known::ContentLength | Known::TransferEncoding));
+                (field.name_len, field.known, field.nominated) = (0, Known::Other, true);
+                count += 1;
+            }
+        }
+        count
     }
 
     pub(crate) fn field_ref<'a>(&'a self, bytes: &'a [u8], field: &Field) -> FieldRef<'a> {
@@ -380,6 +395,9 @@ macro_rules! view {
 pub struct Request<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) table: &'a HeadTable,
+    /// In the place of what was received.
+    pub(crate) path: Option<&'a [u8]>,
+    pub(crate) authority: Option<&'a [u8]>,
 }
 
 view!(Request);
@@ -407,6 +425,9 @@ impl<'a> Request<'a> {
     /// OPTIONS without a path (RFC 9112 §3.2.4); empty for CONNECT.
     #[must_use]
     pub fn path(&self) -> &'a [u8] {
+        if let Some(path) = self.path {
+            return path;
+        }
         match self.table.path {
             Path::Span(span) => span.of(self.bytes),
             Path::Root => b"/",
@@ -418,7 +439,19 @@ impl<'a> Request<'a> {
     /// request without either.
     #[must_use]
     pub fn authority(&self) -> &'a [u8] {
-        self.table.authority.of(self.bytes)
+        self.authority.unwrap_or_else(|| self.table.authority.of(self.bytes))
+    }
+
+    /// The same request for another path and query. It must be clean ([`crate::http1::is_path`]): asserted when it is sent on.
+    #[must_use]
+    pub fn with_path(self, path: &'a [u8]) -> Self {
+        Self { path: Some(path), ..self }
+    }
+
+    /// The same request for another host and port. They must be clean ([`crate::http1::is_authority`]): asserted when it is sent on.
+    #[must_use]
+    pub fn with_authority(self, authority: &'a [u8]) -> Self {
+        Self { authority: Some(authority), ..self }
     }
 
     /// Whether the client waits for `100 (Continue)`, RFC 9110 §10.1.1.

@@ -10,6 +10,8 @@ pub(crate) struct Config {
     clusters: String,
     extra: String,
     manager: String,
+    routes_also: String,
+    host: String,
     listener: String,
 }
 
@@ -62,6 +64,18 @@ impl Config {
         self
     }
 
+    /// Adds fields to the route configuration.
+    pub(crate) fn configuration(mut self, fields: &str) -> Config {
+        let _ = writeln!(self.routes_also, "            {fields}");
+        self
+    }
+
+    /// Adds fields to the virtual host.
+    pub(crate) fn host(mut self, fields: &str) -> Config {
+        let _ = writeln!(self.host, "              {fields}");
+        self
+    }
+
     /// Adds fields to the listener.
     pub(crate) fn listener(mut self, fields: &str) -> Config {
         let _ = writeln!(self.listener, "    {fields}");
@@ -76,7 +90,7 @@ impl Config {
 
     /// The file.
     pub(crate) fn yaml(&self) -> String {
-        let Config { routes, clusters, extra, manager, listener } = self;
+        let Config { routes, clusters, extra, manager, routes_also, host, listener } = self;
         format!(
             r#"{extra}node: {{id: node-1, cluster: tests}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
@@ -93,10 +107,10 @@ static_resources:
           generate_request_id: false
 {manager}          route_config:
             name: main
-            virtual_hosts:
+{routes_also}            virtual_hosts:
             - name: all
               domains: ["*"]
-              routes:
+{host}              routes:
               - match: {{path: /direct}}
                 direct_response: {{status: 200, body: {{inline_string: direct}}}}
 {routes}          http_filters:

@@ -7,7 +7,7 @@ mod redirect;
 
 use std::sync::Arc;
 
-use ringway_model::{Action, DirectResponse, Domain, Regexes, Route, RouteConfiguration, VirtualHost};
+use ringway_model::{Action, DirectResponse, Domain, Regexes, RequireTls, Route, RouteConfiguration, VirtualHost};
 
 use super::Context;
 use crate::compatibility::refuse_unsupported;
@@ -34,6 +34,7 @@ pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Opt
         direct_body_bytes_max: body_max as usize,
     };
     let headers = mutation::mutations(context, message);
+    let internal_only = mutation::removals(context, message, "internal_only_headers");
     per_filter(context, message);
     let hosts = context.each(message, "virtual_hosts", |context, host| virtual_host(context, host, scope));
     let complete = hosts.iter().all(Option::is_some);
@@ -43,6 +44,7 @@ pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Opt
             configuration.ignore_port = message.boolean("ignore_port_in_host_matching").unwrap_or(false);
             configuration.most_specific_wins = message.boolean("most_specific_header_mutations_wins").unwrap_or(false);
             configuration.headers = headers;
+            configuration.internal_only = internal_only;
             Some(configuration)
         }
         Err((domain, position)) => {
@@ -91,8 +93,11 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
         let routes = routes.into_iter().flatten().collect();
         let mut host = VirtualHost::new(message.text("name").to_owned(), domains, routes);
         host.headers = headers;
-        // ALL; EXTERNAL_ONLY has been refused.
-        host.require_tls = message.number("require_tls") == 2;
+        host.require_tls = match message.number("require_tls") {
+            1 => RequireTls::ExternalOnly,
+            2 => RequireTls::All,
+            _ => RequireTls::None,
+        };
         host
     })
 }

@@ -24,15 +24,20 @@ enum Head {
 
 fn mutation(context: &mut Context<'_>, message: &Message, add: &str, remove: &str, head: Head) -> HeaderMutation {
     let additions = context.each(message, add, |context, message| addition(context, message, head));
-    let mut removals = Vec::new();
-    for (index, item) in message.items(remove).iter().enumerate() {
+    HeaderMutation { remove: removals(context, message, remove), add: additions.into_iter().flatten().collect() }
+}
+
+/// The names of fields that go, in lower case.
+pub(super) fn removals(context: &mut Context<'_>, message: &Message, field: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (index, item) in message.items(field).iter().enumerate() {
         let Value::Text(name) = &item.value else { unreachable!("names are strings") };
         match fault_of_name(name, "removed") {
-            Some(rule) => context.report.problem_in(&format!("{remove}[{index}]"), item.place, rule),
-            None => removals.push(name.to_ascii_lowercase()),
+            Some(rule) => context.report.problem_in(&format!("{field}[{index}]"), item.place, rule),
+            None => names.push(name.to_ascii_lowercase()),
         }
     }
-    HeaderMutation { remove: removals, add: additions.into_iter().flatten().collect() }
+    names
 }
 
 /// Why a field of this name cannot be changed, if it cannot.

@@ -45,6 +45,8 @@ pub struct RouteConfiguration {
     /// `most_specific_header_mutations_wins`: the route configuration's come first and the route's last. Otherwise the other
     /// way round.
     pub most_specific_wins: bool,
+    /// `internal_only_headers`, in lower case: fields that only a client of ours may send.
+    pub internal_only: Vec<String>,
     virtual_hosts: Vec<VirtualHost>,
     index: DomainIndex,
 }
@@ -58,10 +60,22 @@ pub struct VirtualHost {
     pub domains: Vec<Domain>,
     /// `request_headers_to_*`, `response_headers_to_*`.
     pub headers: Option<Box<HeaderMutations>>,
-    /// `require_tls: ALL`: who does not come by TLS is sent to `https`.
-    pub require_tls: bool,
+    /// `require_tls`.
+    pub require_tls: RequireTls,
     routes: Vec<Route>,
     index: PathIndex,
+}
+
+/// `VirtualHost.require_tls`: who is sent to `https` where it does not come by TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequireTls {
+    /// `NONE`: nobody.
+    #[default]
+    None,
+    /// `EXTERNAL_ONLY`: who is none of ours.
+    ExternalOnly,
+    /// `ALL`
+    All,
 }
 
 /// `envoy.config.route.v3.Route`.
@@ -127,7 +141,7 @@ impl VirtualHost {
     /// Builds the index over `routes`, which are in the order of the file.
     pub fn new(name: String, domains: Vec<Domain>, routes: Vec<Route>) -> Self {
         let index = PathIndex::new(routes.iter().map(|route| &route.rule));
-        Self { name, domains, headers: None, require_tls: false, routes, index }
+        Self { name, domains, headers: None, require_tls: RequireTls::None, routes, index }
     }
 
     /// `routes`, in the order of the file.
@@ -163,7 +177,15 @@ impl RouteConfiguration {
     /// Envoy refuses such a configuration.
     pub fn new(name: String, virtual_hosts: Vec<VirtualHost>) -> Result<Self, (Domain, usize)> {
         let index = DomainIndex::new(virtual_hosts.iter().map(|host| host.domains.as_slice()))?;
-        Ok(Self { name, ignore_port: false, headers: None, most_specific_wins: false, virtual_hosts, index })
+        Ok(Self {
+            name,
+            ignore_port: false,
+            headers: None,
+            most_specific_wins: false,
+            internal_only: Vec::new(),
+            virtual_hosts,
+            index,
+        })
     }
 
     /// `virtual_hosts`, in the order of the file.
@@ -183,7 +205,12 @@ impl RouteConfiguration {
         let authority = if self.ignore_port { domain::without_port(authority) } else { authority };
         let Some(at) = self.index.find(authority) else { return LookUp::Nothing };
         let host = &self.virtual_hosts[at];
-        if host.require_tls && !is_from_https(request) {
+        let wants_tls = match host.require_tls {
+            RequireTls::None => false,
+            RequireTls::ExternalOnly => !request.is_internal(),
+            RequireTls::All => true,
+        };
+        if wants_tls && !is_from_https(request) {
             return LookUp::RequiresTls;
         }
         match host.find(request, chance, caches) {

@@ -12,6 +12,10 @@ pub trait RequestView {
     fn path(&self) -> &[u8];
     /// `http` or `https`.
     fn scheme(&self) -> &[u8];
+    /// Whether the client is one of ours (Envoy, `x-envoy-internal`).
+    fn is_internal(&self) -> bool {
+        false
+    }
     /// The values of the fields of this name (in lower case), in order.
     fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]>;
 }

@@ -73,7 +73,7 @@ fn hosts_exact_before_longest_suffix_before_longest_prefix_before_any() {
 #[test]
 fn a_host_for_tls_alone_sends_elsewhere_whatever_the_path() {
     let mut secure = host("s", &["s.test"], &[prefix("/x")]);
-    secure.require_tls = true;
+    secure.require_tls = RequireTls::All;
     let table = RouteConfiguration::new("r".into(), vec![secure]).expect("one domain");
     assert_eq!(["/x", "/y"].map(|path| find(&table, "s.test", path)), [Some("https"); 2]);
     let fields = &[("x-forwarded-proto", "https")];

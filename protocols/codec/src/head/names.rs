@@ -42,6 +42,8 @@ known! {
     XForwardedFor = "x-forwarded-for",
     XForwardedProto = "x-forwarded-proto",
     XForwardedHost = "x-forwarded-host",
+    XForwardedPort = "x-forwarded-port",
+    XForwardedClientCert = "x-forwarded-client-cert",
     Traceparent = "traceparent",
     GrpcStatus = "grpc-status",
     XEnvoy = "x-envoy-",
@@ -91,9 +93,13 @@ impl Known {
             (14, b'h') => is(name, b"http2-settings", Self::Http2Settings),
             (15, b'x') => is(name, b"x-forwarded-for", Self::XForwardedFor),
             (16, b'p') => is(name, b"proxy-connection", Self::ProxyConnection),
-            (16, b'x') => is(name, b"x-forwarded-host", Self::XForwardedHost),
+            (16, b'x') => match is(name, b"x-forwarded-host", Self::XForwardedHost) {
+                Self::Other => is(name, b"x-forwarded-port", Self::XForwardedPort),
+                host => host,
+            },
             (17, b't') => is(name, b"transfer-encoding", Self::TransferEncoding),
             (17, b'x') => is(name, b"x-forwarded-proto", Self::XForwardedProto),
+            (23, b'x') => is(name, b"x-forwarded-client-cert", Self::XForwardedClientCert),
             _ => Self::Other,
         }
     }

@@ -58,7 +58,8 @@ impl HeadEdit<'_> {
 /// Bytes that [`encode_request`] writes at most.
 #[must_use]
 pub fn request_head_size(request: &Request<'_>, edit: &HeadEdit<'_>) -> usize {
-    request.bytes.len() + edit.size() + ADDED_BYTES_MAX
+    let instead = request.path.map_or(0, <[u8]>::len) + request.authority.map_or(0, <[u8]>::len);
+    request.bytes.len() + instead + edit.size() + ADDED_BYTES_MAX
 }
 
 /// Writes a request head for an origin: origin-form target, Host first (RFC 9110 §7.2), HTTP/1.1. `framing` is that of the body
@@ -67,9 +68,10 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
     assert!(framing != Framing::UntilClose, "a request cannot last until close (RFC 9112 §6.3)");
     let path = edit.path.unwrap_or_else(|| request.path());
     let authority = edit.authority.unwrap_or_else(|| request.authority());
-    assert!(edit.path.is_none_or(is_path) && edit.authority.is_none_or(is_authority), "unclean override");
+    let instead = (edit.path.or(request.path), edit.authority.or(request.authority));
+    assert!(instead.0.is_none_or(is_path) && instead.1.is_none_or(is_authority), "unclean override");
     let (table, bytes) = (request.table, request.bytes);
-    let is_as_received = edit.path.is_none() && table.path == Path::Span(table.target);
+    let is_as_received = instead.0.is_none() && table.path == Path::Span(table.target);
     if is_as_received {
         // Method, space and path lie together.
         out.put(&bytes[table.method_span.start as usize..table.target.end as usize]);

@@ -1,0 +1,246 @@
+//! The HTTP connection manager's options, from the outside: what is made of a request before a route is looked for, and what is said of
+//! clients and of ourselves.
+
+mod common;
+
+use common::client::Message;
+use common::config::Config;
+use common::on_each_driver;
+use common::origin::Origin;
+use common::process::Proxy;
+
+/// One request on a connection of its own.
+fn ask(proxy: &Proxy, path: &str, host: &str, fields: &str) -> Message {
+    proxy.client().send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).response(false)
+}
+
+fn forwarding(origin: &Origin) -> Config {
+    Config::new().to("/", "origin").cluster("origin", origin.address)
+}
+
+/// Statuses and paths as Envoy 1.40 has them; the model's own tests have many more.
+#[test]
+fn paths_are_normalised_before_routes_see_them() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let config = Config::new()
+            .manager("normalize_path: true")
+            .manager("merge_slashes: true")
+            .manager("path_with_escaped_slashes_action: UNESCAPE_AND_FORWARD")
+            .route("prefix: /secret", "direct_response: {status: 403}")
+            .to("/", "origin")
+            .cluster("origin", origin.address);
+        let proxy = Proxy::start(io, &config);
+        for (path, expect) in [
+            ("/a/./b/../%63?q=/../x", "/a/c?q=/../x"),
+            ("/a%2f..\\b//c", "/b/c"),
+            ("/plain?q", "/plain?q"),
+            ("/a\"b|c", "/a%22b%7Cc"),
+        ] {
+            assert_eq!(ask(&proxy, path, "h.test", "").status(), 200, "{path}");
+            assert_eq!(origin.request().line, format!("GET {expect} HTTP/1.1"), "{path}");
+        }
+        for path in ["/x/../secret", "/%73ecret", "//secret", "/x%2f..%5csecret", "/..;a=b/secret"] {
+            assert_eq!(ask(&proxy, path, "h.test", "").status(), 403, "{path}");
+        }
+        let mut client = proxy.client();
+        assert_eq!(client.get("/a%00b").status(), 400);
+        assert!(client.ended());
+        assert_eq!(origin.requests(), 0);
+        assert_eq!(proxy.stat("http.main.downstream_rq_failed_path_normalization"), 1);
+    });
+}
+
+#[test]
+fn escaped_slashes_are_refused_or_redirected() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let action = |action: &str| forwarding(&origin).manager(&format!("path_with_escaped_slashes_action: {action}"));
+        let proxy = Proxy::start(io, &action("REJECT_REQUEST"));
+        assert_eq!(ask(&proxy, "/a%2Fb", "h.test", "").status(), 400);
+        assert_eq!(proxy.stat("http.main.downstream_rq_failed_path_normalization"), 1);
+        let proxy = Proxy::start(io, &action("UNESCAPE_AND_REDIRECT"));
+        let mut client = proxy.client();
+        let answer = client.get("/a%5cb%2fc?%2f");
+        assert_eq!((answer.status(), answer.header("location")), (307, Some("/a\\b/c?%2f")));
+        assert_eq!(client.get("/name").status(), 200);
+        // It would not follow.
+        assert_eq!(ask(&proxy, "/a%2fb", "h.test", "Content-Type: application/grpc\r\n").status(), 400);
+        assert_eq!(proxy.stat("http.main.downstream_rq_redirected_with_normalized_path"), 1);
+        assert_eq!(origin.requests(), 1);
+    });
+}
+
+#[test]
+fn a_bad_request_that_could_be_read_ends_the_connection_unless_it_is_to_go_on() {
+    on_each_driver(|io| {
+        let bad = Config::new().manager("normalize_path: true").route("prefix: /bad", "direct_response: {status: 400}");
+        let proxy = Proxy::start(io, &bad);
+        for path in ["/%00", "/bad"] {
+            let mut client = proxy.client();
+            let answer = client.get(path);
+            assert_eq!((answer.status(), answer.header("connection")), (400, Some("close")), "{path}");
+            assert!(client.ended(), "{path}");
+        }
+        let proxy = Proxy::start(io, &bad.manager("stream_error_on_invalid_http_message: true"));
+        let mut client = proxy.client();
+        for path in ["/%00", "/bad"] {
+            assert_eq!(client.get(path).status(), 400, "{path}");
+        }
+        assert_eq!(client.get("/direct").status(), 200);
+        // What cannot be framed ends it all the same.
+        client.send("GET /direct HTTP/1.1\r\nHost : a\r\n\r\n");
+        assert_eq!(client.response(false).status(), 400);
+        assert!(client.ended());
+    });
+}
+
+#[test]
+fn ports_and_dots_of_hosts_are_taken_off() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let check = |manager: &[&str], rows: &[(&str, &str)]| {
+            let config = manager.iter().fold(forwarding(&origin), |config, field| config.manager(field));
+            let proxy = Proxy::start(io, &config);
+            let own = proxy.address.port().to_string();
+            for (host, expect) in rows {
+                let [host, expect] = [host, expect].map(|text| text.replace("PORT", &own));
+                assert_eq!(ask(&proxy, "/name", &host, "").status(), 200, "{host}");
+                assert_eq!(origin.request().header("host"), Some(&*expect), "{manager:?} {host}");
+            }
+        };
+        check(&["strip_any_host_port: true"], &[("a:80", "a"), ("[::1]:80", "[::1]"), ("a", "a"), ("a.:1", "a.")]);
+        check(&["strip_matching_host_port: true"], &[("a:PORT", "a"), ("a:1", "a:1")]);
+        let both = ["strip_trailing_host_dot: true", "strip_matching_host_port: true"];
+        check(&both, &[("a.", "a"), ("a.:PORT", "a"), ("a.:1", "a:1")]);
+    });
+}
+
+#[test]
+fn names_with_underscores_are_refused_or_left_out() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let config = |action: &str| {
+            let options = format!("common_http_protocol_options: {{headers_with_underscores_action: {action}}}");
+            Config::new()
+                .manager(&options)
+                .route("prefix: /, headers: [{name: x_a, present_match: true}]", "direct_response: {status: 403}")
+                .to("/", "origin")
+                .cluster("origin", origin.address)
+        };
+        let fields = "X-A: 1\r\nX_A: 2\r\n_: 3\r\nX-B: 4\r\n";
+        assert_eq!(ask(&Proxy::start(io, &config("ALLOW")), "/name", "h", fields).status(), 403);
+        let proxy = Proxy::start(io, &config("REJECT_REQUEST"));
+        let mut client = proxy.client();
+        client.send(format!("GET /name HTTP/1.1\r\nHost: h\r\n{fields}\r\n"));
+        assert_eq!(client.response(false).status(), 400);
+        assert!(client.ended());
+        assert_eq!(proxy.stat("http1.requests_rejected_with_underscores_in_headers"), 1);
+        assert_eq!(proxy.stat("http.main.downstream_cx_protocol_error"), 1);
+        let proxy = Proxy::start(io, &config("DROP_HEADER"));
+        assert_eq!(ask(&proxy, "/name", "h", fields).status(), 200);
+        let request = origin.request();
+        for (name, value) in [("x-a", Some("1")), ("x_a", None), ("_", None), ("x-b", Some("4"))] {
+            assert_eq!(request.header(name), value, "{name}");
+        }
+        assert_eq!(proxy.stat("http1.dropped_headers_with_underscores"), 2);
+    });
+}
+
+#[test]
+fn a_request_has_so_many_fields_and_no_more() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        for (options, max) in [("", 100), ("max_headers_count: 5", 5), ("max_headers_count: 300", 300)] {
+            let proxy =
+                Proxy::start(io, &forwarding(&origin).manager(&format!("common_http_protocol_options: {{{options}}}")));
+            // Host is one.
+            for (count, status) in [(max - 1, 200), (max, 431)] {
+                assert_eq!(
+                    ask(&proxy, "/name", "h", &"X-A: 1\r\n".repeat(count)).status(),
+                    status,
+                    "{options} {count}"
+                );
+            }
+        }
+    });
+}
+
+#[test]
+fn fields_of_ours_come_from_ours_alone() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let fields = "X-Int: 1\r\nx-two: 2\r\nX-Forwarded-Client-Cert: forged\r\n";
+        let check = |config: Config, also: &str, status: u16, expect: [Option<&str>; 2]| {
+            let proxy = Proxy::start(io, &config.configuration("internal_only_headers: [x-int, X-Two]"));
+            assert_eq!(ask(&proxy, "/name", "h", &format!("{fields}{also}")).status(), status);
+            if status == 200 {
+                let request = origin.request();
+                let found = ["x-int", "x-forwarded-client-cert"].map(|name| request.header(name));
+                assert_eq!(found, expect);
+                assert_eq!(request.header("x-two").is_some(), expect[0].is_some());
+            }
+        };
+        let seen = |config: Config| {
+            config
+                .route("prefix: /, headers: [{name: x-int, present_match: true}]", "direct_response: {status: 403}")
+                .to("/", "origin")
+                .cluster("origin", origin.address)
+        };
+        let ours = "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}";
+        check(forwarding(&origin), "", 200, [None, None]);
+        check(seen(Config::new()), "", 200, [None, None]);
+        let inside = || Config::new().manager("use_remote_address: true").manager(ours);
+        check(seen(inside()), "", 403, [None, None]);
+        check(seen(inside()), "X-Forwarded-For: 1.2.3.4\r\n", 200, [None, None]);
+        let kept = forwarding(&origin).manager("forward_client_cert_details: ALWAYS_FORWARD_ONLY");
+        check(kept, "", 200, [None, Some("forged")]);
+        check(forwarding(&origin).manager("forward_client_cert_details: FORWARD_ONLY"), "", 200, [None, None]);
+    });
+}
+
+#[test]
+fn what_is_said_of_the_connection_and_of_ourselves() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let seen = |manager: &[&str], fields: &str| {
+            let config = manager.iter().fold(forwarding(&origin), |config, field| config.manager(field));
+            let proxy = Proxy::start(io, &config);
+            assert_eq!(ask(&proxy, "/name", "h", fields).status(), 200, "{manager:?}");
+            (origin.request(), proxy.address.port().to_string())
+        };
+        let (request, port) = seen(&["append_x_forwarded_port: true", "add_user_agent: true"], "User-Agent:\r\n");
+        assert_eq!(request.header("x-forwarded-port"), Some(&*port));
+        assert_eq!(request.header("user-agent"), Some("tests"));
+        assert_eq!(request.header("x-envoy-downstream-service-cluster"), Some("tests"));
+        assert_eq!(request.header("x-envoy-downstream-service-node"), Some("node-1"));
+        let told = "X-Forwarded-Port: 1\r\nUser-Agent: u\r\nX-Envoy-Downstream-Service-Node: forged\r\n";
+        let (request, _) = seen(&["append_x_forwarded_port: true", "add_user_agent: true"], told);
+        assert_eq!(request.header("x-forwarded-port"), Some("1"));
+        assert_eq!(request.header("user-agent"), Some("u"));
+        assert_eq!(request.header("x-envoy-downstream-service-node"), Some("node-1"));
+        let edge = ["append_x_forwarded_port: true", "use_remote_address: true"];
+        let (request, port) = seen(&edge, told);
+        assert_eq!(request.header("x-forwarded-port"), Some(&*port));
+        let mapped = ["represent_ipv4_remote_address_as_ipv4_mapped_ipv6: true", "use_remote_address: true"];
+        let (request, _) = seen(&mapped, "X-Forwarded-For: 1.2.3.4\r\n");
+        assert_eq!(request.header("x-forwarded-for"), Some("1.2.3.4,::ffff:127.0.0.1"));
+        let (request, _) =
+            seen(&["scheme_header_transformation: {scheme_to_overwrite: https}"], "X-Forwarded-Proto: http\r\n");
+        assert_eq!(request.header("x-forwarded-proto"), Some("https"));
+    });
+}
+
+#[test]
+fn who_comes_from_outside_is_sent_to_tls() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let ours = "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}";
+        let config =
+            forwarding(&origin).manager("use_remote_address: true").manager(ours).host("require_tls: EXTERNAL_ONLY");
+        let proxy = Proxy::start(io, &config);
+        assert_eq!(ask(&proxy, "/name", "h", "").status(), 200);
+        let answer = ask(&proxy, "/name", "h", "X-Forwarded-For: 1.2.3.4\r\n");
+        assert_eq!((answer.status(), answer.header("location")), (301, Some("https://h/name")));
+    });
+}
