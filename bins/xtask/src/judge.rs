@@ -2,6 +2,7 @@
 
 mod asan;
 mod check;
+mod configs;
 mod differential;
 mod flood;
 mod h1run;
@@ -94,6 +95,15 @@ const JUDGES: &[Judge] = &[
         full: 3_000,
         drivers: true,
         run: |bench, _| differential::run(bench),
+    },
+    Judge {
+        name: "configs",
+        shows: "66 Envoy configurations of others: served as Envoy does, or refused with the field's path",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: true,
+        run: |bench, _| configs::run(bench),
     },
     Judge {
         name: "reload",
