@@ -212,6 +212,9 @@ impl Writer {
             }
             self.collect();
             let is_due = flushed.elapsed() >= self.flush.interval;
+            if is_due && self.sinks.iter().any(|sink| !sink.buffer.is_empty()) {
+                self.registry.server.access_log_flushed.add(1);
+            }
             self.write(if is_due || end.is_some() { 0 } else { self.flush.bytes_min });
             if is_due {
                 flushed = Instant::now();
@@ -239,6 +242,7 @@ impl Writer {
                 }
                 sink.buffer.extend_from_slice(line);
                 sink.lines += 1;
+                self.registry.server.access_log_buffered_writes.add(1);
                 if sink.buffer.len() >= WRITE_BYTES && !sink.failing {
                     write_out(sink, &self.registry, self.log);
                 }

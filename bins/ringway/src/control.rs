@@ -81,6 +81,8 @@ impl Control {
                 Ok(command) => _ = self.obey(command, Phase::Serving),
             }
         }
+        let took = self.state.started.elapsed().as_millis();
+        self.state.registry.server.initialization_time_ms.record(u64::try_from(took).unwrap_or(u64::MAX));
         self.show();
         Ok(Began::Serving)
     }

@@ -103,6 +103,20 @@ impl State {
         }
     }
 
+    /// Brings the figures of the process's memory up to date: what only matters to who looks.
+    pub(crate) fn measure(&self) {
+        let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let row = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+        };
+        let server = &self.registry.server;
+        let own = row("RssAnon:").unwrap_or(0);
+        server.memory_allocated.set(own);
+        server.memory_heap_size.set(own);
+        server.memory_physical_size.set(row("VmRSS:").unwrap_or(0));
+    }
+
     /// The configuration in force.
     pub(crate) fn view(&self) -> Arc<View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -40,6 +40,11 @@ fn methods_and_paths_are_checked() {
         ("POST", "/drain_listeners?inboundonly&graceful", 400),
         ("GET", "/stats?filter=(", 400),
         ("GET", "/stats?type=Histogram", 400),
+        ("GET", "/stats?type=Histograms", 200),
+        ("GET", "/stats?histogram_buckets=none", 200),
+        ("GET", "/stats?histogram_buckets=x", 400),
+        ("GET", "/stats/prometheus?histogram_buckets=disjoint", 400),
+        ("GET", "/reset_counters", 405),
         ("GET", "/stats?format=html", 400),
     ] {
         assert_eq!(proxy.admin(method, path).status(), status, "{method} {path}");
@@ -89,19 +94,36 @@ fn stats_are_filtered_and_formatted() {
     assert_eq!(text("/stats?filter=%5Ehttp.main.rq_direct"), "http.main.rq_direct_response: 1\n");
     assert_eq!(text("/stats?filter=upstream_rq_total"), "cluster.origin.upstream_rq_total: 1\n");
     assert!(!text("/stats?usedonly").contains("upstream_rq_5xx"));
-    assert!(text("/stats").contains("cluster.origin.upstream_rq_5xx: 0\n"));
+    // Counts by status are there once there was one, as in Envoy; the others always.
+    assert!(!text("/stats").contains("upstream_rq_5xx"));
+    assert!(text("/stats").contains("cluster.origin.upstream_rq_timeout: 0\n"));
     assert!(!text("/stats?filter=cluster&invert_filter").contains("cluster"));
     let gauges = text("/stats?type=Gauges&filter=^cluster\\.");
-    assert!(gauges.lines().all(|line| line.contains("_active: ")), "{gauges}");
+    let is_gauge = |line: &str| line.contains("_active: ") || line.contains(".membership_");
+    assert!(gauges.lines().all(is_gauge), "{gauges}");
     assert_eq!(
         json(&proxy, "/stats?format=json&filter=origin.upstream_rq_2xx"),
-        serde_json::json!({"stats": [{"name": "cluster.origin.upstream_rq_2xx", "value": 1}]})
+        serde_json::json!({"stats": [
+            {"name": "cluster.origin.upstream_rq_2xx", "value": 1},
+        ]})
+    );
+    assert_eq!(
+        text("/stats?filter=^cluster.origin.*rq_2"),
+        "cluster.origin.external.upstream_rq_200: 1\ncluster.origin.external.upstream_rq_2xx: 1\n\
+         cluster.origin.upstream_rq_200: 1\ncluster.origin.upstream_rq_2xx: 1\n"
     );
     for path in ["/stats/prometheus", "/stats?format=prometheus"] {
         let metrics = text(path);
         for line in [
             "# TYPE envoy_cluster_upstream_rq_total counter",
             "envoy_cluster_upstream_rq_total{envoy_cluster_name=\"origin\"} 1",
+            "envoy_cluster_upstream_rq{envoy_response_code=\"200\",envoy_cluster_name=\"origin\"} 1",
+            "envoy_cluster_external_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"origin\"} 1",
+            "# TYPE envoy_http_downstream_rq_time histogram",
+            "envoy_http_downstream_rq_time_count{envoy_http_conn_manager_prefix=\"main\"} 2",
+            "envoy_http_downstream_rq_time_bucket{envoy_http_conn_manager_prefix=\"main\",le=\"3600000\"} 2",
+            "envoy_cluster_upstream_cx_connect_ms_count{envoy_cluster_name=\"origin\"} 1",
+            "envoy_cluster_upstream_rq_time_count{envoy_cluster_name=\"origin\"} 1",
             "envoy_cluster_upstream_rq_xx{envoy_response_code_class=\"2\",envoy_cluster_name=\"origin\"} 1",
             "envoy_http_rq_direct_response{envoy_http_conn_manager_prefix=\"main\"} 1",
             "envoy_server_live{} 1",
@@ -127,6 +149,76 @@ fn stats_are_filtered_and_formatted() {
     assert!(duration.starts_with("listener_manager.worker_0.dispatcher.loop_duration_us: P0(nan,"), "{duration}");
     let used = text("/stats/prometheus?usedonly&filter=^cluster");
     assert!(used.contains("envoy_cluster_upstream_rq_total") && !used.contains("upstream_rq_retry"), "{used}");
+}
+
+/// What is counted of a request, a connection, an upstream that is not there, and who closed what.
+#[test]
+fn an_exchange_is_in_the_histograms_and_counters() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let config = Config::new()
+            .to("/dead", "dead")
+            .cluster("dead", "127.0.0.1:1".parse().expect("an address"))
+            .to("/", "origin")
+            .cluster("origin", origin.address);
+        let proxy = Proxy::start_with(io, &config, &["--concurrency", "1"]);
+        let mut client = proxy.client();
+        for (path, status) in [("/one", 200), ("/two", 200), ("/dead", 503)] {
+            assert_eq!(client.get(path).status(), status);
+        }
+        client.send("nonsense\r\n\r\n");
+        assert_eq!(client.response(false).status(), 400);
+        drop(client);
+        drop(proxy.client());
+        proxy.wait_stat("http.main.downstream_cx_destroy", |count| count == 2);
+        let address = proxy.address.to_string().replace(':', "_");
+        for (name, expect) in [
+            ("http.main.downstream_rq_total".to_owned(), 4),
+            ("http.main.downstream_rq_completed".to_owned(), 4),
+            (format!("listener.{address}.http.main.downstream_rq_2xx"), 2),
+            (format!("listener.{address}.http.main.downstream_rq_completed"), 4),
+            ("http.main.downstream_cx_destroy_local".to_owned(), 1),
+            ("http.main.downstream_cx_destroy_remote".to_owned(), 1),
+            ("cluster.origin.external.upstream_rq_200".to_owned(), 2),
+            ("cluster.origin.upstream_rq_completed".to_owned(), 2),
+            ("cluster.origin.membership_healthy".to_owned(), 1),
+            ("cluster.dead.upstream_rq_503".to_owned(), 1),
+            ("cluster.dead.upstream_cx_destroy_remote".to_owned(), 1),
+            ("cluster.dead.upstream_rq_pending_failure_eject".to_owned(), 1),
+        ] {
+            assert_eq!(proxy.stat(&name), expect, "{name}");
+        }
+        let count = |family: &str, labels: &str| {
+            let text = proxy.admin("GET", "/stats/prometheus?filter=_ms$|_time$|rq_per_cx").text();
+            let start = format!("envoy_{family}_count{{{labels}}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)?.parse::<u64>().ok())
+        };
+        let (http, listener) =
+            ("envoy_http_conn_manager_prefix=\"main\"", format!("envoy_listener_address=\"{address}\""));
+        for (family, labels, expect) in [
+            ("http_downstream_rq_time", http, Some(4)),
+            ("http_downstream_cx_length_ms", http, Some(2)),
+            ("listener_downstream_cx_length_ms", &listener, Some(2)),
+            ("cluster_upstream_rq_time", "envoy_cluster_name=\"origin\"", Some(2)),
+            ("cluster_external_upstream_rq_time", "envoy_cluster_name=\"origin\"", Some(2)),
+            ("cluster_internal_upstream_rq_time", "envoy_cluster_name=\"origin\"", None),
+            ("cluster_upstream_cx_connect_ms", "envoy_cluster_name=\"origin\"", Some(1)),
+            ("cluster_upstream_cx_length_ms", "envoy_cluster_name=\"origin\"", Some(0)),
+            ("cluster_upstream_cx_length_ms", "envoy_cluster_name=\"dead\"", Some(1)),
+            ("cluster_upstream_rq_per_cx", "envoy_cluster_name=\"dead\"", Some(0)),
+            ("cluster_upstream_rq_time", "envoy_cluster_name=\"dead\"", None),
+            ("server_initialization_time_ms", "", Some(1)),
+        ] {
+            assert_eq!(count(family, labels), expect, "{family} {labels}");
+        }
+        assert_eq!(proxy.admin("POST", "/reset_counters").text(), "OK\n");
+        assert_eq!(proxy.stat("http.main.downstream_rq_total"), 0);
+        assert_eq!(proxy.stat("cluster.origin.upstream_rq_200"), 0);
+        assert_eq!(proxy.stat("cluster.origin.membership_total"), 1);
+        proxy.get("/again");
+        assert_eq!(proxy.stat("http.main.downstream_rq_total"), 1);
+        assert_eq!(count("http_downstream_rq_time", http), Some(5));
+    });
 }
 
 #[test]

@@ -32,6 +32,7 @@ use crate::limits::Limits;
 use crate::log::{LogSinks, Logs, access_logs};
 use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
+use crate::membership::count_members;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
 use crate::worker::Parts;
 
@@ -465,23 +466,24 @@ impl Engine {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
             }
         }
-        let mut https: Vec<HashMap<_, _>> = (0..count).map(|_| HashMap::new()).collect();
-        for chain in snapshot.listeners.iter().flat_map(|listener| &listener.chains) {
-            let NetworkFilter::Http(http) = &chain.filter;
-            for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix)) {
-                https.insert(http.stat_prefix.clone(), stats);
-            }
-        }
         let mut groups = HashMap::new();
         for (key, address, group) in sockets {
             self.sockets.insert(key.clone(), Bound { address });
             groups.insert(key, group);
         }
+        let mut https: Vec<HashMap<_, _>> = (0..count).map(|_| HashMap::new()).collect();
         let mut seeds_sockets: Vec<Vec<SocketSeed>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &snapshot.listeners {
             let key = SocketKey::of(listener);
             let address = self.sockets[&key].address;
             let sockets = groups.remove(&key).unwrap_or_default();
+            for chain in &listener.chains {
+                let NetworkFilter::Http(http) = &chain.filter;
+                for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix, &address.to_string()))
+                {
+                    https.insert((listener.id, http.stat_prefix.clone()), stats);
+                }
+            }
             let group = SocketGroup::new(count);
             let mut sockets = sockets.into_iter().map(|socket| (socket, Arc::clone(&group)));
             for (seeds, stats) in seeds_sockets.iter_mut().zip(self.registry.listener(&address.to_string())) {
@@ -553,6 +555,7 @@ impl Engine {
         let none = Snapshot::default();
         let old = self.current.as_deref().unwrap_or(&none);
         for cluster in snapshot.clusters.iter() {
+            count_members(&self.registry, old.clusters.get(cluster.id), cluster);
             match old.clusters.get(cluster.id) {
                 None => server.cluster_added.add(1),
                 Some(other) if !Arc::ptr_eq(other, cluster) => server.cluster_modified.add(1),

@@ -39,6 +39,10 @@ pub(crate) struct Downstream {
     pub(crate) id: u64,
     /// When the first byte of the last request was read.
     pub(crate) began: Cell<Instant>,
+    /// An exchange was broken off.
+    pub(crate) is_cut: Cell<bool>,
+    /// The client ended the connection.
+    pub(crate) is_peers: Cell<bool>,
     addresses: OnceCell<Box<Addresses>>,
 }
 
@@ -57,7 +61,8 @@ impl Downstream {
     ) -> Self {
         let (timer, began, id) = (worker.core.timer(), Cell::new(worker.core.now()), worker.connection_id());
         let addresses = OnceCell::new();
-        Self { worker, stream, timer, listener, chain, key, served: Cell::new(false), stats, id, began, addresses }
+        let [served, is_cut, is_peers] = [const { Cell::new(false) }; 3];
+        Self { worker, stream, timer, listener, chain, key, served, stats, id, began, is_cut, is_peers, addresses }
     }
 
     /// The addresses of both ends. The system is asked once: a peer that has gone is not known any more.

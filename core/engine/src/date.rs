@@ -1,4 +1,4 @@
-//! The time of day for `Date` fields. It looks at no clock: time comes in.
+//! The time of day for `Date` fields, and durations for statistics. It looks at no clock: time comes in.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -51,6 +51,13 @@ impl Date {
         }
         self.text.get()
     }
+}
+
+/// Whole milliseconds between two instants.
+#[inline]
+pub(crate) fn elapsed_ms(since: Instant, now: Instant) -> u64 {
+    let elapsed = now.saturating_duration_since(since);
+    elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
 }
 
 #[cfg(test)]

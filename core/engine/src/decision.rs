@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringway_model::format::Moment;
-use ringway_observe::{HttpStats, ResponseFlag};
+use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_request};
 use ringway_protocols::{Error, Framing, Method, Rule, Version};
 use ringway_runtime::Chunk;
@@ -35,6 +35,8 @@ pub(crate) struct Decision {
     pub(crate) record: Option<Box<Record>>,
     /// The request's id, where the response is to tell it.
     pub(crate) request_id: Option<Chunk>,
+    /// Where it came from, for the cluster's statistics.
+    pub(crate) origin: Origin,
     pub(crate) then: Then,
 }
 
@@ -94,6 +96,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         Err(local) => Err(local.into()),
     };
     let request_id = hop.told_id(worker, rules, &request);
+    let origin = if hop.is_internal { Origin::Internal } else { Origin::External };
     let mut record = chain.is_logged().then(|| {
         let name = match &routed {
             Ok(forward) => &chain.http.routes.at(forward.position).route.name,
@@ -148,6 +151,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         stream_idle: chain.http.stream_idle_timeout,
         record,
         request_id,
+        origin,
         then,
     }))
 }

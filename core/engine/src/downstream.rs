@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
@@ -24,6 +25,7 @@ use ringway_protocols::http1::HeadScan;
 use ringway_runtime::{BlockMut, Chunk, Stream};
 
 use crate::connection::{After, Downstream};
+use crate::date::elapsed_ms;
 use crate::decision::{self, Decision};
 use crate::exchange;
 use crate::reply::{self, Failure, Local};
@@ -68,6 +70,14 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
             After::Close => break,
         }
     }
+    let side = match connection.is_peers.get() {
+        true => &connection.stats.downstream_cx_destroy_remote,
+        false => &connection.stats.downstream_cx_destroy_local,
+    };
+    side.add(1);
+    if connection.is_cut.get() {
+        connection.stats.downstream_cx_destroy_active_rq.add(1);
+    }
 }
 
 impl Downstream {
@@ -79,7 +89,11 @@ impl Downstream {
         loop {
             let chunk = match poll_fn(|context| self.poll_event(context, held.is_none())).await {
                 Event::Bytes(chunk) => chunk,
-                Event::End | Event::Closing => return Err(After::Close),
+                Event::Closing => return Err(After::Close),
+                Event::End => {
+                    self.is_peers.set(true);
+                    return Err(After::Close);
+                }
                 Event::Expired if held.is_none() => {
                     self.stats.downstream_cx_idle_timeout.add(1);
                     return Err(After::Close);
@@ -150,7 +164,10 @@ impl Downstream {
     /// Answers a head that was not understood, of so many bytes, and ends the connection.
     fn refuse(&self, local: Local<'_>, received: usize) -> After {
         self.stats.downstream_rq_total.add(1);
+        self.stats.downstream_rq_http1_total.add(1);
         self.stats.count_status(local.status);
+        self.stats.downstream_rq_completed.add(1);
+        self.stats.downstream_rq_time.record(elapsed_ms(self.began.get(), self.worker.core.now()));
         let view = self.worker.view_for(self.key);
         let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
         let reply = reply::write(&self.worker, &chain.http.headers, None, local, true, false);
@@ -196,7 +213,11 @@ impl Downstream {
             if left > 0 {
                 let _wakes = self.stream.poll_unsent_below(context, left - 1);
             }
-            self.timer.poll_expired(context)
+            let expired = self.timer.poll_expired(context);
+            if expired.is_ready() {
+                self.stats.downstream_cx_delayed_close_timeout.add(1);
+            }
+            expired
         })
         .await;
     }
@@ -208,6 +229,7 @@ pub(crate) struct Registered {
     key: usize,
     stats: Arc<HttpStats>,
     listener_stats: Arc<ListenerStats>,
+    since: Instant,
     is_logged: bool,
 }
 
@@ -230,7 +252,7 @@ impl Registered {
         // Accepted from a socket whose listener is gone: it lives on the view that it was accepted under.
         let pinned = worker.view().chain(listener, chain).is_none().then_some(view);
         let key = worker.register(listener, chain, pinned);
-        Self { worker: Rc::clone(worker), key, stats, listener_stats, is_logged }
+        Self { worker: Rc::clone(worker), key, stats, listener_stats, since: worker.core.now(), is_logged }
     }
 }
 
@@ -242,5 +264,8 @@ impl Drop for Registered {
         self.stats.downstream_cx_destroy.add(1);
         self.listener_stats.downstream_cx_active.sub(1);
         self.listener_stats.downstream_cx_destroy.add(1);
+        let ms = elapsed_ms(self.since, self.worker.core.now());
+        self.stats.downstream_cx_length_ms.record(ms);
+        self.listener_stats.downstream_cx_length_ms.record(ms);
     }
 }

@@ -19,13 +19,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use ringway_model::format::Moment;
-use ringway_observe::{HttpStats, ResponseFlag};
+use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
 use ringway_protocols::{Error, Framing, Known, Method, Out, Rule};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 use crate::balance;
 use crate::connection::{After, Downstream};
+use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::hop::ResponseHop;
 use crate::outbox::Outbox;
@@ -41,10 +42,13 @@ use crate::worker::Worker;
 
 /// Carries a decision out to the last byte of the response.
 pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
-    let Decision { method, framing, keep_alive, chain, stream_idle, record, request_id, then, .. } = decision;
+    let Decision { method, framing, keep_alive, chain, stream_idle, record, request_id, origin, then, .. } = decision;
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
-    let _active = scopeguard(|| stats.downstream_rq_active.sub(1));
+    let _active = scopeguard(|| {
+        stats.downstream_rq_active.sub(1);
+        stats.downstream_rq_time.record(elapsed_ms(connection.began.get(), connection.worker.core.now()));
+    });
     match then {
         Then::Answer { response, status, complete } => {
             stats.count_status(status);
@@ -81,6 +85,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             if tunnel != Tunnel::Not {
                 stats.downstream_cx_upgrades_active.add(1);
             }
+            exchange.origin = origin;
             let after = if cluster.state.breakers.requests.try_acquire() {
                 let _permit = scopeguard(|| cluster.state.breakers.requests.release());
                 exchange.forward(head, endpoint).await
@@ -159,6 +164,8 @@ struct Exchange<'x> {
     chain: &'x CoreChain,
     /// The request's id, where the response is to tell it.
     request_id: Option<Chunk>,
+    /// Where the request came from.
+    origin: Origin,
     /// When the last byte of the request had come, if it has.
     requested_at: Option<Instant>,
     tunnel: Tunnel,
@@ -213,6 +220,7 @@ impl<'x> Exchange<'x> {
             record: None,
             chain,
             request_id: None,
+            origin: Origin::default(),
             requested_at: None,
             tunnel: Tunnel::Not,
         }
@@ -251,6 +259,7 @@ impl<'x> Exchange<'x> {
                     Err(failure) => return self.answer(failure),
                 },
             };
+            upstream.begin();
             if self.tunnel == Tunnel::Terminated {
                 // A connection that is made is what the next proxy would say 200 to.
                 upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
@@ -261,6 +270,7 @@ impl<'x> Exchange<'x> {
             }
             match self.respond(&upstream).await {
                 Ok(reusable) => {
+                    upstream.end();
                     if replays > 0 {
                         self.cluster.state.breakers.stats.upstream_rq_retry_success.add(1);
                     }
@@ -276,20 +286,26 @@ impl<'x> Exchange<'x> {
                         && self.method.is_idempotent()
                         && self.upload.is_untouched() =>
                 {
+                    upstream.died();
                     replays += 1;
                     self.cluster.state.breakers.stats.upstream_rq_retry.add(1);
                 }
                 Err(Stop::Died) => {
+                    upstream.died();
                     self.cluster.state.breakers.stats.upstream_rq_rx_reset.add(1);
                     return self.answer(Failure::Reset);
                 }
                 Err(Stop::Fail(failure)) => {
+                    if failure == Failure::Reset {
+                        upstream.died();
+                    }
                     self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
                     return self.answer(failure);
                 }
                 Err(Stop::Client(error)) => {
                     self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
                     self.stats.downstream_rq_rx_reset.add(1);
+                    self.connection.is_cut.set(true);
                     self.stats.downstream_cx_destroy_remote_active_rq.add(1);
                     return match (error, self.response) {
                         (RelayError::Malformed(error), Response::Awaited) => {
@@ -301,6 +317,7 @@ impl<'x> Exchange<'x> {
                             After::Linger
                         }
                         (_, Response::Awaited | Response::Begun) => {
+                            self.connection.is_peers.set(true);
                             self.note(|record, _| record.client_gone());
                             After::Close
                         }
@@ -324,31 +341,36 @@ impl<'x> Exchange<'x> {
             breakers.stats.upstream_rq_pending_active.sub(1);
         });
         let permit = loop {
-            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool) {
+            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core) {
                 break permit;
             }
             breakers.stats.upstream_cx_overflow.add(1);
-            self.unless_expired(pool.wait()).await?;
+            self.unless_expired(pool.wait()).await.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?;
             if let Some(upstream) = pool.take() {
                 return Ok(upstream);
             }
         };
         self.note(|record, now| record.mark(Moment::ConnectBegan, now));
         let core = &self.worker().core;
-        let deadline = core.now() + self.cluster.config.connect_timeout;
-        match self.unless_expired(core.connect(pool.address.get(), deadline)).await? {
+        let began = core.now();
+        let deadline = began + self.cluster.config.connect_timeout;
+        let connected = self.unless_expired(core.connect(pool.address.get(), deadline)).await;
+        match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
             Ok(stream) => {
+                breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));
                 self.note(|record, now| record.mark(Moment::ConnectEnded, now));
                 Ok(Upstream::new(stream, permit))
             }
             Err(error) => {
                 breakers.stats.upstream_cx_connect_fail.add(1);
+                breakers.stats.upstream_rq_pending_failure_eject.add(1);
                 Err(match error {
                     ConnectError::Timeout => {
                         breakers.stats.upstream_cx_connect_timeout.add(1);
                         Failure::ConnectTimeout
                     }
                     ConnectError::Io(error) => {
+                        permit.closed_by_peer();
                         self.note(|record, _| record.transport_failure = transport_failure(&error));
                         Failure::Connect
                     }
@@ -449,10 +471,8 @@ impl<'x> Exchange<'x> {
             }
         });
         whole?;
-        let stats = &self.cluster.state.breakers.stats;
-        stats.upstream_rq_completed.add(1);
         if !head.upstream_keep_alive {
-            stats.upstream_cx_close_notify.add(1);
+            self.cluster.state.breakers.stats.upstream_cx_close_notify.add(1);
         }
         Ok(head.upstream_keep_alive && self.upload.is_done() && !head.tunnels)
     }
@@ -631,7 +651,7 @@ impl<'x> Exchange<'x> {
         self.response = Response::Begun;
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);
-        self.cluster.state.breakers.stats.count_status(head.status);
+        self.cluster.state.breakers.stats.count_status(self.origin, head.status);
         self.active_at = self.worker().core.now();
         self.note(|record, now| {
             record.status = head.status;
@@ -729,7 +749,9 @@ impl<'x> Exchange<'x> {
     /// Ends the exchange with a reply of our own, if the response has not begun; else ends the response where it is.
     fn answer_local(&mut self, local: Local<'_>) -> After {
         if self.response == Response::Begun {
+            self.stats.rq_reset_after_downstream_response_started.add(1);
             self.stats.downstream_rq_tx_reset.add(1);
+            self.connection.is_cut.set(true);
             self.stats.downstream_cx_destroy_local_active_rq.add(1);
             self.note(|record, _| record.cut(local.flag));
             // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
@@ -739,7 +761,7 @@ impl<'x> Exchange<'x> {
         let complete = self.upload.is_done();
         let close = !self.keep_alive || !complete || worker.closes_after(self.connection.key);
         self.stats.count_status(local.status);
-        self.cluster.state.breakers.stats.count_status(local.status);
+        self.cluster.state.breakers.stats.count_status(self.origin, local.status);
         self.stats.downstream_rq_completed.add(1);
         let head_only = self.method == Method::Head;
         let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
@@ -762,6 +784,13 @@ impl<'x> Exchange<'x> {
             self.stats.downstream_cx_drain_close.add(1);
         }
         self.stats.downstream_rq_completed.add(1);
+        match self.requested_at {
+            Some(since) => {
+                let ms = elapsed_ms(since, self.worker().core.now());
+                self.cluster.state.breakers.stats.count_time(self.origin, ms);
+            }
+            None => self.stats.downstream_rq_response_before_rq_complete.add(1),
+        }
         if self.keep_alive { After::KeepAlive } else { After::Linger }
     }
 }

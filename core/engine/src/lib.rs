@@ -19,6 +19,7 @@
 //! | `handoff` | a fresh connection on its way to a lighter worker |
 //! | `lighter` | which worker that is |
 //! | `run` | one socket being accepted from |
+//! | `membership` | what a commit says of a cluster's endpoints in the statistics |
 //! | `message` | what the control side and a worker say to each other |
 //! | `view` | one generation of the configuration, as one core sees it |
 //! | `balance` | the endpoint for a request |
@@ -52,6 +53,7 @@ mod listen;
 mod log;
 mod log_ring;
 mod mailbox;
+mod membership;
 mod message;
 mod outbox;
 mod pool;

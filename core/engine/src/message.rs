@@ -40,7 +40,7 @@ pub(crate) struct Prepare {
     pub(crate) log: Option<LogTail>,
 }
 
-/// The HTTP statistics of this worker by `stat_prefix`.
+/// The HTTP statistics of this worker by listener and `stat_prefix`.
 pub(crate) struct WorkerHttp(pub(crate) HttpSeeds);
 
 /// One socket of a generation.

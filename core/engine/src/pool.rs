@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use ringway_runtime::{Core, Detached, Stream};
 
 use crate::breakers::Breakers;
+use crate::date::elapsed_ms;
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
 pub(crate) struct Upstream {
@@ -35,12 +36,18 @@ pub(crate) struct ConnectionPermit {
     breakers: Rc<Breakers>,
     pool: Rc<EndpointPool>,
     leased: bool,
+    core: Core,
+    since: Instant,
+    requests: Cell<u32>,
+    /// A request is under way.
+    is_busy: Cell<bool>,
+    is_peers: Cell<bool>,
 }
 
 impl ConnectionPermit {
     /// A place for one more connection. Envoy lets every pool have one whatever the limit says, so that a cluster at
     /// its limit still serves each core; so do we.
-    pub(crate) fn acquire(breakers: &Rc<Breakers>, pool: &Rc<EndpointPool>) -> Option<Self> {
+    pub(crate) fn acquire(breakers: &Rc<Breakers>, pool: &Rc<EndpointPool>, core: &Core) -> Option<Self> {
         let leased = breakers.connections.try_acquire();
         if !leased && pool.open.get() > 0 {
             return None;
@@ -49,7 +56,42 @@ impl ConnectionPermit {
         breakers.stats.upstream_cx_total.add(1);
         breakers.stats.upstream_cx_http1_total.add(1);
         breakers.stats.upstream_cx_active.add(1);
-        Some(Self { breakers: Rc::clone(breakers), pool: Rc::clone(pool), leased })
+        Some(Self {
+            breakers: Rc::clone(breakers),
+            pool: Rc::clone(pool),
+            leased,
+            since: core.now(),
+            core: core.clone(),
+            requests: Cell::new(0),
+            is_busy: Cell::new(false),
+            is_peers: Cell::new(false),
+        })
+    }
+}
+
+impl ConnectionPermit {
+    /// The peer closed the connection, or never opened it.
+    pub(crate) fn closed_by_peer(&self) {
+        self.is_peers.set(true);
+    }
+
+    fn count_end(&self) {
+        let stats = &self.breakers.stats;
+        stats.upstream_cx_active.sub(1);
+        stats.upstream_cx_destroy.add(1);
+        stats.upstream_cx_length_ms.record(elapsed_ms(self.since, self.core.now()));
+        if self.requests.get() > 0 {
+            stats.upstream_rq_per_cx.record(u64::from(self.requests.get()));
+        }
+        let (side, busy) = match self.is_peers.get() {
+            true => (&stats.upstream_cx_destroy_remote, &stats.upstream_cx_destroy_remote_with_active_rq),
+            false => (&stats.upstream_cx_destroy_local, &stats.upstream_cx_destroy_local_with_active_rq),
+        };
+        side.add(1);
+        if self.is_busy.get() {
+            stats.upstream_cx_destroy_with_active_rq.add(1);
+            busy.add(1);
+        }
     }
 }
 
@@ -59,8 +101,7 @@ impl Drop for ConnectionPermit {
             self.breakers.connections.release();
         }
         self.pool.open.set(self.pool.open.get() - 1);
-        self.breakers.stats.upstream_cx_active.sub(1);
-        self.breakers.stats.upstream_cx_destroy.add(1);
+        self.count_end();
         self.pool.wake_waiting();
     }
 }
@@ -68,6 +109,22 @@ impl Drop for ConnectionPermit {
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
         Self { stream, served: 0, permit }
+    }
+
+    /// A request goes to it.
+    pub(crate) fn begin(&self) {
+        self.permit.requests.set(self.permit.requests.get().saturating_add(1));
+        self.permit.is_busy.set(true);
+    }
+
+    /// The response is complete.
+    pub(crate) fn end(&self) {
+        self.permit.is_busy.set(false);
+    }
+
+    /// The peer closed it.
+    pub(crate) fn died(&self) {
+        self.permit.closed_by_peer();
     }
 }
 
@@ -140,13 +197,18 @@ impl EndpointPool {
             if idle.upstream.stream.is_quiet() {
                 return Some(idle.upstream);
             }
+            idle.upstream.died();
             // Dropped outside the borrow: closing wakes whoever waits for a place.
         }
     }
 
     /// Takes a connection back after a complete exchange. Closes it where it is not wanted any more.
     pub(crate) fn put(self: &Rc<Self>, core: &Core, upstream: Upstream, idle_max: usize) {
-        if self.retired.get() || !upstream.stream.is_quiet() {
+        let is_quiet = upstream.stream.is_quiet();
+        if !is_quiet {
+            upstream.died();
+        }
+        if self.retired.get() || !is_quiet {
             return;
         }
         if !self.caretaker_runs.replace(true) {
@@ -208,7 +270,11 @@ impl EndpointPool {
             if old {
                 idle[at].upstream.permit.breakers.stats.upstream_cx_idle_timeout.add(1);
             }
-            if old || !idle[at].upstream.stream.is_quiet() {
+            let is_quiet = idle[at].upstream.stream.is_quiet();
+            if !is_quiet {
+                idle[at].upstream.died();
+            }
+            if old || !is_quiet {
                 closed.push(idle.remove(at));
             } else {
                 at += 1;

@@ -19,7 +19,7 @@ use crate::log::LogSinks;
 use crate::pool::EndpointPool;
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
-pub(crate) type HttpSeeds = HashMap<String, Arc<HttpStats>>;
+pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
 
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
@@ -139,7 +139,8 @@ impl View {
             listeners.resize(listeners.len().max(at + 1), None);
             let chains = listener.chains.iter().map(|chain| {
                 let NetworkFilter::Http(config) = &chain.filter;
-                let stats = Arc::clone(http.get(&config.stat_prefix).expect("statistics come with the preparation"));
+                let key = (listener.id, config.stat_prefix.clone());
+                let stats = Arc::clone(http.get(&key).expect("statistics come with the preparation"));
                 let codec_limits = ringway_protocols::Limits {
                     head_bytes_max: config.request_head_bytes_max,
                     headers_max: config.request_fields_max,

@@ -1,4 +1,6 @@
-//! A block: the numbers of one thing on one worker, side by side, with a table of their names.
+//! A block: the numbers of one thing on one worker, side by side, with tables of their names.
+
+use crate::{Codes, Distribution};
 
 /// Whether a number only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,35 +22,66 @@ pub struct Row<B: 'static> {
     pub value: fn(&B) -> u64,
 }
 
+/// One histogram of a block.
+#[derive(Debug)]
+pub struct HistogramRow<B: 'static> {
+    /// Envoy's name of the statistic, after the prefix.
+    pub name: &'static str,
+    /// Adds what the block has of it.
+    pub add: fn(&B, &mut Distribution),
+    /// Whether it is shown before it has a value. Envoy makes the others when they are first written.
+    pub is_always: bool,
+}
+
+/// Counts by status of a block: `upstream_rq_completed`, `upstream_rq_2xx` and `upstream_rq_200` and so on, as far as there were any.
+#[derive(Debug)]
+pub struct CodesRow<B: 'static> {
+    /// What stands before `upstream_rq_`: nothing, or `external.`, `internal.` and `retry.`.
+    pub prefix: &'static str,
+    /// Shows the counts that together are this row.
+    pub of: fn(&B, VisitCodes<'_>),
+}
+
+/// Is shown counts by status.
+pub type VisitCodes<'v> = &'v mut dyn FnMut(&Codes);
+
 /// A struct of [`Counter`](crate::Counter)s and [`Gauge`](crate::Gauge)s that knows their names.
 pub trait Block: Default + 'static {
     /// Its numbers, sorted by name.
     fn table() -> &'static [Row<Self>];
+
+    /// Its histograms, sorted by name.
+    fn histograms() -> &'static [HistogramRow<Self>] {
+        &[]
+    }
+
+    /// Its counts by status.
+    fn codes() -> &'static [CodesRow<Self>] {
+        &[]
+    }
 }
 
-/// Declares a block: each field is a statistic of the same name.
+/// Declares a block: each field is a statistic of the same name, and each histogram, too. What it has beside them, it is read by
+/// functions of the block's own: `rows`, histograms and counts by status.
 ///
 /// Aligned to a cache line, so that two workers' blocks of one thing never share one.
 macro_rules! block {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $kind:ident,)* }) => {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $kind:ident,)* }
+     histograms { $($(#[$histogram_doc:meta])* $histogram:ident,)* }
+     beside { $($(#[$beside_doc:meta])* $beside:ident: $beside_type:ty,)* $(=> $more:ident, $codes:ident)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         #[repr(align(64))]
         pub struct $name {
             $($(#[$doc])* pub $field: $crate::$kind,)*
+            $($(#[$histogram_doc])* pub $histogram: $crate::Histogram,)*
+            $($(#[$beside_doc])* pub $beside: $beside_type,)*
         }
 
         impl $name {
             /// A block of zeros.
             pub fn new() -> std::sync::Arc<Self> {
                 std::sync::Arc::default()
-            }
-
-            /// Shows each number: its name after the prefix, its kind and its value, sorted by name.
-            pub fn rows(&self, visit: &mut dyn FnMut(&'static str, $crate::Kind, u64)) {
-                for row in <Self as $crate::Block>::table() {
-                    visit(row.name, row.kind, (row.value)(self));
-                }
             }
         }
 
@@ -65,6 +98,24 @@ macro_rules! block {
                 });
                 &TABLE
             }
+
+            fn histograms() -> &'static [$crate::HistogramRow<Self>] {
+                static TABLE: std::sync::LazyLock<Vec<$crate::HistogramRow<$name>>> = std::sync::LazyLock::new(|| {
+                    let mut rows: Vec<$crate::HistogramRow<$name>> = vec![$($crate::HistogramRow {
+                        name: stringify!($histogram),
+                        add: |block: &$name, to: &mut $crate::Distribution| to.add(&block.$histogram),
+                        is_always: true,
+                    },)*];
+                    $(rows.extend($more());)?
+                    rows.sort_by_key(|row| row.name);
+                    rows
+                });
+                &TABLE
+            }
+
+            $(fn codes() -> &'static [$crate::CodesRow<Self>] {
+                $codes()
+            })?
         }
     };
 }

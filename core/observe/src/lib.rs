@@ -9,16 +9,21 @@
 
 pub mod access_log;
 mod block;
+mod codes;
 pub mod format;
+mod histogram;
 mod number;
 pub mod prometheus;
 mod registry;
 mod server;
+pub mod show;
 mod stats;
 
-pub use block::{Block, Kind, Row};
+pub use block::{Block, CodesRow, HistogramRow, Kind, Row, VisitCodes};
+pub use codes::Codes;
+pub use histogram::{Bin, Distribution, Histogram};
 pub use number::{Counter, Gauge};
-pub use registry::{Registry, is_used};
+pub use registry::{Registry, Visit, VisitHistogram, is_used};
 pub use ringway_model::{ResponseFlag, ResponseFlags};
 pub use server::{Server, ServerState};
-pub use stats::{ClusterStats, HttpStats, ListenerStats};
+pub use stats::{ClusterStats, HttpStats, ListenerStats, MembershipStats, Origin};

@@ -4,48 +4,108 @@
 //! that a scrape of ten thousand clusters costs its own text and no more. Envoy finds its labels by regular
 //! expressions over the flat name and so cuts a cluster's name at its first dot; ours keeps the whole name.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
-use crate::registry::{Entry, sum};
-use crate::{Block, Kind, Registry};
+use crate::registry::{Entry, INITIALIZATION_TIME, classes, listener_http_rows, worker_rows};
+use crate::{Block, Distribution, Kind, Registry};
 
 /// The `content-type` of this text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes every number of `registry`. `keep` is asked with the flat name (`cluster.a.upstream_rq_total`) and the value;
-/// what it refuses is left out.
-pub fn write(registry: &Registry, out: &mut String, keep: &dyn Fn(&str, u64) -> bool) {
-    write_scope(out, "cluster", "envoy_cluster_name", &registry.clusters(), keep);
-    write_scope(out, "http", "envoy_http_conn_manager_prefix", &registry.https(), keep);
-    let listeners = registry.listeners();
-    write_scope(out, "listener", "envoy_listener_address", &listeners, keep);
-    for (row, kind) in [("downstream_cx_active", Kind::Gauge), ("downstream_cx_total", Kind::Counter)] {
-        let mut family = Family::new(out, format!("envoy_listener_worker_{row}"), kind);
-        for (address, blocks) in &listeners {
-            for (worker, block) in blocks.iter().enumerate() {
-                let value = match kind {
-                    Kind::Gauge => block.downstream_cx_active.value(),
-                    Kind::Counter => block.downstream_cx_total.value(),
-                };
-                if keep(&format!("listener.{address}.worker_{worker}.{row}"), value) {
-                    let worker = worker.to_string();
-                    family.sample(&[("envoy_worker_id", &worker), ("envoy_listener_address", address)], value);
+/// What is shown, and how.
+pub struct Show<'s> {
+    /// Asked with the flat name (`cluster.a.upstream_rq_total`) and the value (of a histogram: how many it has); what it refuses
+    /// is left out.
+    pub keep: &'s dyn Fn(&str, u64) -> bool,
+    /// The bounds that the histogram of this flat name is counted up to.
+    pub bounds: &'s dyn Fn(&str) -> &'s [f64],
+    /// Histograms as summaries, with quantiles in place of buckets.
+    pub summary: bool,
+}
+
+/// Names of labels, Envoy's.
+const CLUSTER: &str = "envoy_cluster_name";
+const HTTP: &str = "envoy_http_conn_manager_prefix";
+const LISTENER: &str = "envoy_listener_address";
+const WORKER: &str = "envoy_worker_id";
+const CODE: &str = "envoy_response_code";
+const CLASS: &str = "envoy_response_code_class";
+
+/// Writes every number and histogram of `registry`.
+///
+/// # Errors
+/// What `out` failed with.
+pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::Result {
+    let (clusters, https, listeners) = (registry.clusters(), registry.https(), registry.listeners());
+    write_scope(out, "cluster", CLUSTER, &clusters, show)?;
+    write_codes(out, "cluster", CLUSTER, &clusters, show)?;
+    write_scope(out, "cluster", CLUSTER, &registry.memberships(), show)?;
+    write_scope(out, "http", HTTP, &https, show)?;
+    write_scope(out, "listener", LISTENER, &listeners, show)?;
+    for (at, row) in worker_rows() {
+        let mut family = Family::new(out, format!("envoy_listener_worker_{}", row.name), row.kind);
+        for entry in &listeners {
+            for worker in 0..entry.blocks.len() {
+                let value = entry.value_of(worker, at);
+                if (show.keep)(&format!("listener.{}.worker_{worker}.{}", entry.name, row.name), value) {
+                    family.sample(&[(WORKER, &worker.to_string()), (LISTENER, &entry.name)], value)?;
                 }
             }
         }
     }
-    let mut plain = |name: &str, kind, value| {
-        if keep(name, value) {
-            Family::new(out, format!("envoy_{}", sanitised(name)), kind).sample(&[], value);
+    let parts = registry.listener_https();
+    let mut families = Families::default();
+    for (at, row) in listener_http_rows() {
+        let (stem, class) = status_class(row.name).map_or((row.name, None), |(stem, class)| (stem, Some(class)));
+        let family = match class {
+            Some(_) => format!("envoy_listener_http_{stem}_xx"),
+            None => format!("envoy_listener_http_{stem}"),
+        };
+        for (listener, part) in &parts {
+            let value = part.value(at);
+            if (show.keep)(&format!("listener.{listener}.http.{}.{}", part.name, row.name), value) {
+                let labels = [(CLASS, class.unwrap_or("")), (HTTP, &*part.name), (LISTENER, &**listener)];
+                let labels = if class.is_some() { &labels[..] } else { &labels[1..] };
+                families.of(out, &family, row.kind).sample(labels, value)?;
+            }
         }
-    };
-    registry.codec_rows(&mut plain);
-    registry.server.rows(&mut |name, kind, value| plain(name, kind, value));
+    }
+    let codec = registry.codec_rows().into_iter().map(|(name, value)| (name, Kind::Counter, value));
+    for (name, kind, value) in codec.chain(registry.server_rows()) {
+        if (show.keep)(name, value) {
+            Family::new(out, format!("envoy_{}", sanitised(name)), kind).sample(&[], value)?;
+        }
+    }
+    let mut distribution = Distribution::default();
+    write_scope_histograms(out, "cluster", CLUSTER, &clusters, &mut distribution, show)?;
+    write_scope_histograms(out, "http", HTTP, &https, &mut distribution, show)?;
+    write_scope_histograms(out, "listener", LISTENER, &listeners, &mut distribution, show)?;
+    distribution.clear();
+    distribution.add(&registry.server.initialization_time_ms);
+    if (show.keep)(INITIALIZATION_TIME, distribution.total()) {
+        let mut family = HistogramFamily::new(out, format!("envoy_{}", sanitised(INITIALIZATION_TIME)), show.summary);
+        family.distribution(&[], &distribution, (show.bounds)(INITIALIZATION_TIME))?;
+    }
+    Ok(())
+}
+
+/// The family that was opened last, so that rows which stand side by side share its `# TYPE` line.
+#[derive(Default)]
+struct Families(String);
+
+impl Families {
+    fn of<'o>(&mut self, out: &'o mut dyn Write, name: &str, kind: Kind) -> Family<'o> {
+        let opened = self.0 == name;
+        if !opened {
+            name.clone_into(&mut self.0);
+        }
+        Family { opened, ..Family::new(out, name.to_owned(), kind) }
+    }
 }
 
 /// One family of samples; its `# TYPE` line is written before the first sample and not at all where there is none.
 pub struct Family<'o> {
-    out: &'o mut String,
+    out: &'o mut dyn Write,
     name: String,
     kind: Kind,
     opened: bool,
@@ -53,70 +113,113 @@ pub struct Family<'o> {
 
 impl<'o> Family<'o> {
     /// A family that will be written to `out`. `name` must be a valid name: see [`sanitised`].
-    pub fn new(out: &'o mut String, name: String, kind: Kind) -> Self {
+    pub fn new(out: &'o mut dyn Write, name: String, kind: Kind) -> Self {
         debug_assert_eq!(name, sanitised(&name));
         Self { out, name, kind, opened: false }
     }
 
     /// Writes one sample. Label names must be valid; values may be any text.
-    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) {
+    ///
+    /// # Errors
+    /// What the text's writer failed with.
+    pub fn sample(&mut self, labels: &[(&str, &str)], value: u64) -> fmt::Result {
         if !self.opened {
             self.opened = true;
             let kind = match self.kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
             };
-            let _ = writeln!(self.out, "# TYPE {} {kind}", self.name);
+            writeln!(self.out, "# TYPE {} {kind}", self.name)?;
         }
-        self.out.push_str(&self.name);
-        self.out.push('{');
-        for (at, (label, text)) in labels.iter().enumerate() {
-            self.out.push_str(if at == 0 { "" } else { "," });
-            self.out.push_str(label);
-            self.out.push_str("=\"");
-            escape(text, self.out);
-            self.out.push('"');
-        }
-        let _ = writeln!(self.out, "}} {value}");
+        self.out.write_str(&self.name)?;
+        self.out.write_char('{')?;
+        write_labels(labels, self.out)?;
+        writeln!(self.out, "}} {value}")
     }
 }
 
-/// One histogram of a family: its labels, how many fell below each bound and not below the one before, and their sum.
-#[derive(Debug)]
-pub struct Series<'s> {
-    /// Label names must be valid; values may be any text.
-    pub labels: &'s [(&'s str, &'s str)],
-    /// Upper bounds, growing, and counts. What has no bound has `None`, at the end.
-    pub buckets: &'s [(Option<f64>, u64)],
-    /// The sum of all, in the bounds' unit.
-    pub sum: f64,
+fn write_labels(labels: &[(&str, &str)], out: &mut dyn Write) -> fmt::Result {
+    for (at, (label, text)) in labels.iter().enumerate() {
+        out.write_str(if at == 0 { "" } else { "," })?;
+        out.write_str(label)?;
+        out.write_str("=\"")?;
+        escape(text, out)?;
+        out.write_char('"')?;
+    }
+    Ok(())
 }
 
-/// Writes a family of histograms: `_bucket` rows with counts up to each bound, `_sum` and `_count`. `name` must be valid.
-pub fn write_histograms(out: &mut String, name: &str, series: &[Series<'_>]) {
-    debug_assert_eq!(name, sanitised(name));
-    if series.is_empty() {
-        return;
+/// A family of histograms, or of summaries of them.
+pub struct HistogramFamily<'o> {
+    out: &'o mut dyn Write,
+    name: String,
+    summary: bool,
+    opened: bool,
+    /// The labels of the row at hand.
+    labels: String,
+}
+
+impl<'o> HistogramFamily<'o> {
+    /// A family that will be written to `out`. `name` must be a valid name: see [`sanitised`].
+    pub fn new(out: &'o mut dyn Write, name: String, summary: bool) -> Self {
+        debug_assert_eq!(name, sanitised(&name));
+        Self { out, name, summary, opened: false, labels: String::new() }
     }
-    let _ = writeln!(out, "# TYPE {name} histogram");
-    for Series { labels, buckets, sum } in series {
-        let mut prefix = String::new();
-        for (label, text) in *labels {
-            prefix.push_str(label);
-            prefix.push_str("=\"");
-            escape(text, &mut prefix);
-            prefix.push_str("\",");
+
+    fn open(&mut self, labels: &[(&str, &str)]) -> fmt::Result {
+        if !self.opened {
+            self.opened = true;
+            writeln!(self.out, "# TYPE {} {}", self.name, if self.summary { "summary" } else { "histogram" })?;
         }
-        let mut count = 0;
-        for (bound, here) in *buckets {
-            count += here;
-            if let Some(bound) = bound {
-                let _ = writeln!(out, "{name}_bucket{{{prefix}le=\"{bound}\"}} {count}");
+        self.labels.clear();
+        write_labels(labels, &mut self.labels)
+    }
+
+    /// Writes one histogram: its labels, growing bounds with how many fell up to each, the sum and the count of all.
+    ///
+    /// # Errors
+    /// What the text's writer failed with.
+    pub fn buckets(
+        &mut self,
+        labels: &[(&str, &str)],
+        buckets: impl Iterator<Item = (f64, u64)>,
+        sum: f64,
+        count: u64,
+    ) -> fmt::Result {
+        self.open(labels)?;
+        let Self { out, name, labels, .. } = self;
+        let comma = if labels.is_empty() { "" } else { "," };
+        for (bound, count) in buckets {
+            writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}")?;
+        }
+        writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}")?;
+        writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}")
+    }
+
+    /// Writes one distribution, as the family is meant.
+    ///
+    /// # Errors
+    /// What the text's writer failed with.
+    pub fn distribution(
+        &mut self,
+        labels: &[(&str, &str)],
+        distribution: &Distribution,
+        bounds: &[f64],
+    ) -> fmt::Result {
+        if !self.summary {
+            return self.buckets(labels, distribution.below(bounds), distribution.sum(), distribution.total());
+        }
+        self.open(labels)?;
+        let Self { out, name, labels, .. } = self;
+        let comma = if labels.is_empty() { "" } else { "," };
+        for share in Distribution::QUANTILES {
+            match distribution.quantile(share) {
+                Some(value) => writeln!(out, "{name}{{{labels}{comma}quantile=\"{share}\"}} {value}")?,
+                None => writeln!(out, "{name}{{{labels}{comma}quantile=\"{share}\"}} nan")?,
             }
         }
-        let _ = writeln!(out, "{name}_bucket{{{prefix}le=\"+Inf\"}} {count}");
-        let labels = prefix.trim_end_matches(',');
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}");
+        let (sum, count) = (distribution.sum(), distribution.total());
+        writeln!(out, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}")
     }
 }
 
@@ -131,53 +234,124 @@ pub fn sanitised(name: &str) -> String {
 }
 
 /// A label's text: backslash, quote and line feed are escaped, nothing else is.
-fn escape(text: &str, out: &mut String) {
+fn escape(text: &str, out: &mut dyn Write) -> fmt::Result {
+    if !text.contains(['\\', '"', '\n']) {
+        return out.write_str(text);
+    }
     for c in text.chars() {
         match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
+            '\\' => out.write_str("\\\\")?,
+            '"' => out.write_str("\\\"")?,
+            '\n' => out.write_str("\\n")?,
+            c => out.write_char(c)?,
         }
     }
+    Ok(())
 }
 
 /// All families of one kind of block: for each statistic, one sample per entry. The five classes of a status are one
 /// family with a label, as in Envoy.
 fn write_scope<B: Block>(
-    out: &mut String,
+    out: &mut dyn Write,
     scope: &str,
     label: &str,
     entries: &[Entry<B>],
-    keep: &dyn Fn(&str, u64) -> bool,
-) {
+    show: &Show<'_>,
+) -> fmt::Result {
     let mut flat = String::new();
-    let mut row_sample = |family: &mut Family<'_>, class: Option<&str>, row: &crate::Row<B>| {
-        for (entry, blocks) in entries {
-            let value = sum(blocks, row.value);
+    let mut families = Families::default();
+    // The table is sorted, so that the classes of one statistic stand side by side.
+    for (at, row) in B::table().iter().enumerate() {
+        let class = status_class(row.name);
+        let name = match class {
+            Some((stem, _)) => format!("envoy_{scope}_{stem}_xx"),
+            None => format!("envoy_{scope}_{}", row.name),
+        };
+        let mut family = families.of(out, &name, row.kind);
+        for entry in entries {
+            let value = entry.value(at);
             flat.clear();
-            let _ = write!(flat, "{scope}.{entry}.{}", row.name);
-            if keep(&flat, value) {
+            write!(flat, "{scope}.{}.{}", entry.name, row.name)?;
+            if (show.keep)(&flat, value) {
                 match class {
-                    Some(class) => family.sample(&[("envoy_response_code_class", class), (label, entry)], value),
-                    None => family.sample(&[(label, entry)], value),
+                    Some((_, class)) => family.sample(&[(CLASS, class), (label, &entry.name)], value)?,
+                    None => family.sample(&[(label, &entry.name)], value)?,
                 }
             }
         }
-    };
-    let mut rows = B::table().iter().peekable();
-    while let Some(row) = rows.next() {
-        let Some((stem, class)) = status_class(row.name) else {
-            row_sample(&mut Family::new(out, format!("envoy_{scope}_{}", row.name), row.kind), None, row);
-            continue;
-        };
-        let mut family = Family::new(out, format!("envoy_{scope}_{stem}_xx"), row.kind);
-        row_sample(&mut family, Some(class), row);
-        // The table is sorted, so that the classes of one statistic stand side by side.
-        while let Some(row) = rows.next_if(|next| status_class(next.name).is_some_and(|(other, _)| other == stem)) {
-            row_sample(&mut family, status_class(row.name).map(|(_, class)| class), row);
+        if !family.opened {
+            families.0.clear();
         }
     }
+    Ok(())
+}
+
+/// The families of counts by status: each status, each class, and all of them.
+fn write_codes<B: Block>(
+    out: &mut dyn Write,
+    scope: &str,
+    label: &str,
+    entries: &[Entry<B>],
+    show: &Show<'_>,
+) -> fmt::Result {
+    /// One sample: its own label, the end of its flat name, and its value.
+    type Sample = (Option<(&'static str, u16)>, String, u64);
+    type End = (&'static str, fn(&[(u16, u64)]) -> Vec<Sample>);
+    const ENDS: [End; 3] = [
+        ("", |sums| sums.iter().map(|(code, count)| (Some((CODE, *code)), format!("_{code}"), *count)).collect()),
+        ("_xx", |sums| {
+            classes(sums).map(|(class, count)| (Some((CLASS, class)), format!("_{class}xx"), count)).collect()
+        }),
+        ("_completed", |sums| match sums.iter().map(|sum| sum.1).sum() {
+            0 => vec![],
+            completed => vec![(None, "_completed".to_owned(), completed)],
+        }),
+    ];
+    let mut sums = Vec::new();
+    for (at, row) in B::codes().iter().enumerate() {
+        let stem = sanitised(row.prefix);
+        for (end, samples) in ENDS {
+            let mut family = Family::new(out, format!("envoy_{scope}_{stem}upstream_rq{end}"), Kind::Counter);
+            for entry in entries {
+                entry.codes(at, &mut sums);
+                for (of, end, count) in samples(&sums) {
+                    if !(show.keep)(&format!("{scope}.{}.{}upstream_rq{end}", entry.name, row.prefix), count) {
+                        continue;
+                    }
+                    match of {
+                        Some((name, of)) => family.sample(&[(name, &of.to_string()), (label, &entry.name)], count)?,
+                        None => family.sample(&[(label, &entry.name)], count)?,
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_scope_histograms<B: Block>(
+    out: &mut dyn Write,
+    scope: &str,
+    label: &str,
+    entries: &[Entry<B>],
+    distribution: &mut Distribution,
+    show: &Show<'_>,
+) -> fmt::Result {
+    let mut flat = String::new();
+    for row in B::histograms() {
+        let mut family = HistogramFamily::new(out, format!("envoy_{scope}_{}", sanitised(row.name)), show.summary);
+        for entry in entries {
+            distribution.clear();
+            entry.blocks.iter().for_each(|block| (row.add)(block, distribution));
+            flat.clear();
+            write!(flat, "{scope}.{}.{}", entry.name, row.name)?;
+            let is_there = row.is_always || distribution.total() > 0;
+            if is_there && (show.keep)(&flat, distribution.total()) {
+                family.distribution(&[(label, &entry.name)], distribution, (show.bounds)(&flat))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `upstream_rq_5xx` -> `("upstream_rq", "5")`.
@@ -189,10 +363,12 @@ fn status_class(name: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Origin;
 
-    fn text(registry: &Registry, keep: &dyn Fn(&str, u64) -> bool) -> String {
+    fn text(registry: &Registry, summary: bool, keep: &dyn Fn(&str, u64) -> bool) -> String {
         let mut out = String::new();
-        write(registry, &mut out, keep);
+        let show = Show { keep, bounds: &|_| &[0.5, 10.0], summary };
+        write(registry, &mut out, &show).expect("a text takes all");
         out
     }
 
@@ -202,32 +378,59 @@ mod tests {
         for (name, worker) in [("a", 0), ("a", 1), ("b.\"x\"\\\n", 1)] {
             let stats = &registry.cluster(name)[worker];
             stats.upstream_rq_total.add(2);
-            stats.count_status(200);
-            stats.count_status(503);
+            stats.count_status(Origin::External, 200);
+            stats.count_status(Origin::Internal, 503);
+            stats.count_time(Origin::External, 7);
         }
-        registry.http("in")[0].no_route.add(1);
+        registry.http("in", "127.0.0.1:80")[0].no_route.add(1);
+        registry.http("in", "127.0.0.1:80")[0].count_status(404);
         registry.listener("127.0.0.1:80")[1].downstream_cx_active.add(1);
         registry.server.live.set(1);
-        let expect = r#"# TYPE envoy_cluster_upstream_rq_xx counter
-envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="a"} 2
-envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="b.\"x\"\\\n"} 1
-envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="a"} 2
-envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="b.\"x\"\\\n"} 1
-# TYPE envoy_cluster_upstream_rq_total counter
+        let expect = r#"# TYPE envoy_cluster_upstream_rq_total counter
 envoy_cluster_upstream_rq_total{envoy_cluster_name="a"} 4
 envoy_cluster_upstream_rq_total{envoy_cluster_name="b.\"x\"\\\n"} 2
+# TYPE envoy_cluster_upstream_rq counter
+envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="a"} 2
+envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="a"} 2
+envoy_cluster_upstream_rq{envoy_response_code="200",envoy_cluster_name="b.\"x\"\\\n"} 1
+envoy_cluster_upstream_rq{envoy_response_code="503",envoy_cluster_name="b.\"x\"\\\n"} 1
+# TYPE envoy_cluster_upstream_rq_xx counter
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="a"} 2
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="a"} 2
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="2",envoy_cluster_name="b.\"x\"\\\n"} 1
+envoy_cluster_upstream_rq_xx{envoy_response_code_class="5",envoy_cluster_name="b.\"x\"\\\n"} 1
+# TYPE envoy_cluster_upstream_rq_completed counter
+envoy_cluster_upstream_rq_completed{envoy_cluster_name="a"} 4
+envoy_cluster_upstream_rq_completed{envoy_cluster_name="b.\"x\"\\\n"} 2
+# TYPE envoy_http_downstream_rq_xx counter
+envoy_http_downstream_rq_xx{envoy_response_code_class="4",envoy_http_conn_manager_prefix="in"} 1
 # TYPE envoy_http_no_route counter
 envoy_http_no_route{envoy_http_conn_manager_prefix="in"} 1
 # TYPE envoy_listener_downstream_cx_active gauge
 envoy_listener_downstream_cx_active{envoy_listener_address="127.0.0.1_80"} 1
 # TYPE envoy_listener_worker_downstream_cx_active gauge
 envoy_listener_worker_downstream_cx_active{envoy_worker_id="1",envoy_listener_address="127.0.0.1_80"} 1
+# TYPE envoy_listener_http_downstream_rq_xx counter
+envoy_listener_http_downstream_rq_xx{envoy_response_code_class="4",envoy_http_conn_manager_prefix="in",envoy_listener_address="127.0.0.1_80"} 1
 # TYPE envoy_server_concurrency gauge
 envoy_server_concurrency{} 2
 # TYPE envoy_server_live gauge
 envoy_server_live{} 1
+# TYPE envoy_cluster_upstream_rq_time histogram
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="a",le="0.5"} 0
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="a",le="10"} 2
+envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="a",le="+Inf"} 2
+envoy_cluster_upstream_rq_time_sum{envoy_cluster_name="a"} 14.099290780141844
+envoy_cluster_upstream_rq_time_count{envoy_cluster_name="a"} 2
 "#;
-        assert_eq!(text(&registry, &|_, value| value != 0), expect);
+        let keep = |name: &str, value| {
+            value != 0
+                && !["external.", "internal.", "b.\"x\"\\\n.upstream_rq_time"].iter().any(|part| name.contains(part))
+        };
+        assert_eq!(text(&registry, false, &keep), expect);
+        let summary = text(&registry, true, &|name, _| name == "cluster.a.upstream_rq_time");
+        assert!(summary.starts_with("# TYPE envoy_cluster_upstream_rq_time summary\n"), "{summary}");
+        assert!(summary.contains("{envoy_cluster_name=\"a\",quantile=\"0.5\"} 7.0"), "{summary}");
     }
 
     #[test]
@@ -235,10 +438,12 @@ envoy_server_live{} 1
         let registry = Registry::new(1);
         for name in ["a", "b"] {
             registry.cluster(name);
-            registry.http(name);
+            registry.http(name, name);
+            registry.membership(name);
+            registry.cluster(name)[0].count_status(Origin::External, 200);
             registry.listener(name);
         }
-        let text = text(&registry, &|_, _| true);
+        let text = text(&registry, false, &|_, _| true);
         let mut seen = std::collections::HashSet::new();
         let mut family = "";
         for line in text.lines() {
@@ -247,18 +452,18 @@ envoy_server_live{} 1
                     family = rest.split(' ').next().expect("a name");
                     assert!(seen.insert(family), "{family} twice");
                 }
-                None => assert_eq!(line.split('{').next(), Some(family), "{line}"),
+                None => assert!(line.split('{').next().is_some_and(|name| name.starts_with(family)), "{line}"),
             }
         }
-        assert_eq!(text.lines().filter(|line| line.starts_with("envoy_cluster_upstream_rq_xx{")).count(), 10);
+        assert_eq!(text.lines().filter(|line| line.starts_with("envoy_cluster_upstream_rq_xx{")).count(), 2);
     }
 
     #[test]
     fn a_histogram_counts_up_to_each_bound() {
         let mut out = String::new();
-        let buckets = [(Some(1.024), 2), (Some(2.048), 0), (None, 1)];
-        let series = [Series { labels: &[("w", "a\"b")], buckets: &buckets, sum: 9.5 }];
-        write_histograms(&mut out, "h", &series);
+        let mut family = HistogramFamily::new(&mut out, "h".into(), false);
+        let buckets = [(1.024, 2), (2.048, 2)].into_iter();
+        family.buckets(&[("w", "a\"b")], buckets, 9.5, 3).expect("a text takes all");
         let expect = r#"# TYPE h histogram
 h_bucket{w="a\"b",le="1.024"} 2
 h_bucket{w="a\"b",le="2.048"} 2

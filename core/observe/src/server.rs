@@ -1,7 +1,7 @@
 //! The numbers of the whole process. Each has one writer: the control thread, or for those of access logs and their files the
 //! thread that writes them.
 
-use crate::{Counter, Gauge, Kind};
+use crate::{Counter, Gauge, Histogram, Kind};
 
 /// `server.state`, Envoy's `ServerInfo.State`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ macro_rules! server {
         #[derive(Debug, Default)]
         pub struct Server {
             $($(#[$doc])* pub $field: $kind,)*
+            /// `server.initialization_time_ms`: from the start to the first configuration in force.
+            pub initialization_time_ms: Histogram,
         }
 
         impl Server {
@@ -83,8 +85,12 @@ server! {
     reload_failed: Counter = "config.reload_failed",
     /// Reloads committed, the first load included. Ringway's own.
     reload_success: Counter = "config.reload_success",
+    /// Times that what was buffered was written because it was time.
+    access_log_flushed: Counter = "filesystem.flushed_by_timer",
     /// Times that a file could not be reopened.
     access_log_reopen_failed: Counter = "filesystem.reopen_failed",
+    /// Lines that were put into a buffer.
+    access_log_buffered_writes: Counter = "filesystem.write_buffered",
     /// Writes that a file took.
     access_log_writes: Counter = "filesystem.write_completed",
     /// Writes that a file refused.
@@ -111,6 +117,12 @@ server! {
     concurrency: Gauge = "server.concurrency",
     /// 1 while serving and not draining.
     live: Gauge = "server.live",
+    /// Bytes of memory that nothing but this process uses.
+    memory_allocated: Gauge = "server.memory_allocated",
+    /// The same: the allocator's own share of it is not told apart.
+    memory_heap_size: Gauge = "server.memory_heap_size",
+    /// Bytes of memory that are resident.
+    memory_physical_size: Gauge = "server.memory_physical_size",
     /// [`ServerState::number`].
     state: Gauge = "server.state",
     /// Connections open on all listeners.

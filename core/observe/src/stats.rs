@@ -4,6 +4,7 @@
 //! manager). A statistic that Ringway does not count is absent, never a zero that looks like a measurement.
 
 use crate::block::block;
+use crate::{Codes, CodesRow, Histogram, HistogramRow};
 
 block! {
     /// `cluster.<name>.`: what one worker did towards one cluster.
@@ -12,18 +13,6 @@ block! {
         upstream_rq_total: Counter,
         /// Requests under way.
         upstream_rq_active: Gauge,
-        /// Responses that came to their end.
-        upstream_rq_completed: Counter,
-        /// Responses of class 1xx.
-        upstream_rq_1xx: Counter,
-        /// Responses of class 2xx.
-        upstream_rq_2xx: Counter,
-        /// Responses of class 3xx.
-        upstream_rq_3xx: Counter,
-        /// Responses of class 4xx.
-        upstream_rq_4xx: Counter,
-        /// Responses of class 5xx, those that we made for the cluster included.
-        upstream_rq_5xx: Counter,
         /// Bytes received from the cluster's connections.
         upstream_cx_rx_bytes_total: Counter,
         /// Bytes sent on the cluster's connections.
@@ -42,6 +31,16 @@ block! {
         upstream_cx_overflow: Counter,
         /// Connections closed.
         upstream_cx_destroy: Counter,
+        /// Those of them that we closed.
+        upstream_cx_destroy_local: Counter,
+        /// Those that we closed while a request was under way.
+        upstream_cx_destroy_local_with_active_rq: Counter,
+        /// Those that the peer closed, connections that could not be opened included.
+        upstream_cx_destroy_remote: Counter,
+        /// Those that the peer closed while a request was under way.
+        upstream_cx_destroy_remote_with_active_rq: Counter,
+        /// Those closed while a request was under way.
+        upstream_cx_destroy_with_active_rq: Counter,
         /// Connections closed because they were idle for too long.
         upstream_cx_idle_timeout: Counter,
         /// Connections closed because the peer broke the protocol.
@@ -56,6 +55,10 @@ block! {
         upstream_rq_pending_active: Gauge,
         /// Requests refused by `max_pending_requests` or `max_requests`.
         upstream_rq_pending_overflow: Counter,
+        /// Requests given up while they waited for a connection.
+        upstream_rq_cancelled: Counter,
+        /// Requests that waited for a connection which then could not be opened.
+        upstream_rq_pending_failure_eject: Counter,
         /// Requests without a response in time.
         upstream_rq_timeout: Counter,
         /// Retries made.
@@ -75,6 +78,80 @@ block! {
         /// Answers that changed nothing.
         update_no_rebuild: Counter,
     }
+    histograms {
+        /// Milliseconds until a connection was open.
+        upstream_cx_connect_ms,
+        /// Milliseconds that a connection was there, one that could not be opened included.
+        upstream_cx_length_ms,
+        /// Requests that a connection carried.
+        upstream_rq_per_cx,
+    }
+    beside {
+        /// Milliseconds from the end of a request to the end of its response, by where the request came from.
+        rq_time: [Histogram; 2],
+        /// Responses by status, those that we made for the cluster included, by where the request came from.
+        codes: [Codes; 2],
+        /// Responses that were not passed on but asked for once more.
+        retry_codes: Codes,
+        => cluster_histograms, cluster_codes
+    }
+}
+
+/// Where a request came from, as `x-envoy-internal` says it: Envoy counts the two apart, and together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// From an internal client.
+    Internal,
+    /// From any other.
+    #[default]
+    External,
+}
+
+fn cluster_histograms() -> Vec<HistogramRow<ClusterStats>> {
+    vec![
+        HistogramRow {
+            name: "upstream_rq_time",
+            add: |block, to| block.rq_time.iter().for_each(|histogram| to.add(histogram)),
+            is_always: false,
+        },
+        HistogramRow {
+            name: "internal.upstream_rq_time",
+            add: |block, to| to.add(&block.rq_time[Origin::Internal as usize]),
+            is_always: false,
+        },
+        HistogramRow {
+            name: "external.upstream_rq_time",
+            add: |block, to| to.add(&block.rq_time[Origin::External as usize]),
+            is_always: false,
+        },
+    ]
+}
+
+fn cluster_codes() -> &'static [CodesRow<ClusterStats>] {
+    &[
+        CodesRow { prefix: "", of: |block, visit| block.codes.iter().for_each(visit) },
+        CodesRow { prefix: "external.", of: |block, visit| visit(&block.codes[Origin::External as usize]) },
+        CodesRow { prefix: "internal.", of: |block, visit| visit(&block.codes[Origin::Internal as usize]) },
+        CodesRow { prefix: "retry.", of: |block, visit| visit(&block.retry_codes) },
+    ]
+}
+
+block! {
+    /// `cluster.<name>.`: a cluster's endpoints. Written by the control thread.
+    MembershipStats {
+        /// Times that the endpoints changed.
+        membership_change: Counter,
+        /// Endpoints.
+        membership_total: Gauge,
+        /// Endpoints that requests are sent to.
+        membership_healthy: Gauge,
+        /// Endpoints that requests are sent to only where healthy ones are too few.
+        membership_degraded: Gauge,
+        /// Endpoints that count neither as healthy nor as unhealthy.
+        membership_excluded: Gauge,
+    }
+    histograms {}
+    beside {}
 }
 
 block! {
@@ -96,6 +173,11 @@ block! {
         /// Connections kept because the lighter worker's queue was full. Ringway's own.
         downstream_cx_kept_full: Counter,
     }
+    histograms {
+        /// Milliseconds that a connection was there.
+        downstream_cx_length_ms,
+    }
+    beside {}
 }
 
 block! {
@@ -141,6 +223,14 @@ block! {
         downstream_cx_http1_active: Gauge,
         /// Connections closed.
         downstream_cx_destroy: Counter,
+        /// Those of them that the client closed.
+        downstream_cx_destroy_remote: Counter,
+        /// Those that we closed.
+        downstream_cx_destroy_local: Counter,
+        /// Those closed while a request was under way.
+        downstream_cx_destroy_active_rq: Counter,
+        /// Connections that lingered until `delayed_close_timeout`.
+        downstream_cx_delayed_close_timeout: Counter,
         /// Connections that the client closed while a request was under way.
         downstream_cx_destroy_remote_active_rq: Counter,
         /// Connections that we closed while a request was under way.
@@ -175,21 +265,31 @@ block! {
         downstream_rq_rx_reset: Counter,
         /// Requests that we broke off.
         downstream_rq_tx_reset: Counter,
+        /// Requests answered to the end before they were complete.
+        downstream_rq_response_before_rq_complete: Counter,
+        /// Responses that broke off after their head went out.
+        rq_reset_after_downstream_response_started: Counter,
     }
+    histograms {
+        /// Milliseconds that a connection was there.
+        downstream_cx_length_ms,
+        /// Milliseconds from the first byte of a request to the end of its response.
+        downstream_rq_time,
+    }
+    beside {}
 }
 
 impl ClusterStats {
-    /// Counts a response of this status in its class. Statuses outside 100..=599 belong to none.
+    /// Counts a response to a request that came from there.
     #[inline]
-    pub fn count_status(&self, status: u16) {
-        match status / 100 {
-            2 => self.upstream_rq_2xx.add(1),
-            1 => self.upstream_rq_1xx.add(1),
-            3 => self.upstream_rq_3xx.add(1),
-            4 => self.upstream_rq_4xx.add(1),
-            5 => self.upstream_rq_5xx.add(1),
-            _ => {}
-        }
+    pub fn count_status(&self, origin: Origin, status: u16) {
+        self.codes[origin as usize].count(status);
+    }
+
+    /// Counts how long a response took, from the end of its request.
+    #[inline]
+    pub fn count_time(&self, origin: Origin, ms: u64) {
+        self.rq_time[origin as usize].record(ms);
     }
 }
 
@@ -213,18 +313,48 @@ mod tests {
     use super::*;
     use crate::Block;
 
-    fn classes<B: Block>(block: &B) -> Vec<u64> {
-        B::table().iter().filter(|row| row.name.ends_with("xx")).map(|row| (row.value)(block)).collect()
+    #[test]
+    fn statuses_are_counted_in_their_class() {
+        let http = HttpStats::new();
+        for status in [100, 200, 204, 301, 404, 500, 503, 599, 0, 99, 600, 65535] {
+            http.count_status(status);
+        }
+        let rows = HttpStats::table().iter().filter(|row| row.name.ends_with("xx"));
+        assert_eq!(rows.map(|row| (row.value)(&http)).collect::<Vec<_>>(), [1, 2, 1, 1, 3]);
     }
 
     #[test]
-    fn statuses_are_counted_in_their_class() {
-        let (cluster, http) = (ClusterStats::new(), HttpStats::new());
-        for status in [100, 200, 204, 301, 404, 500, 503, 599, 0, 99, 600, 65535] {
-            cluster.count_status(status);
-            http.count_status(status);
+    fn what_came_from_both_sides_is_read_together_and_apart() {
+        let cluster = ClusterStats::new();
+        for (origin, status, ms) in
+            [(Origin::Internal, 200, 5), (Origin::External, 200, 70), (Origin::External, 503, 7)]
+        {
+            cluster.count_status(origin, status);
+            cluster.count_time(origin, ms);
         }
-        assert_eq!(classes(&*cluster), [1, 2, 1, 1, 3]);
-        assert_eq!(classes(&*http), [1, 2, 1, 1, 3]);
+        cluster.retry_codes.count(503);
+        let codes = |row: &CodesRow<ClusterStats>| {
+            let mut sums = vec![];
+            (row.of)(&cluster, &mut |codes| codes.add_to(&mut sums));
+            (row.prefix, sums)
+        };
+        let codes: Vec<_> = ClusterStats::codes().iter().map(codes).collect();
+        let expect = [
+            ("", vec![(200, 2), (503, 1)]),
+            ("external.", vec![(200, 1), (503, 1)]),
+            ("internal.", vec![(200, 1)]),
+            ("retry.", vec![(503, 1)]),
+        ];
+        assert_eq!(codes, expect);
+        let totals = ClusterStats::histograms().iter().map(|row| {
+            let mut distribution = crate::Distribution::default();
+            (row.add)(&cluster, &mut distribution);
+            (row.name, distribution.total())
+        });
+        let totals: Vec<_> = totals.filter(|total| total.1 > 0).collect();
+        assert_eq!(
+            totals,
+            [("external.upstream_rq_time", 2), ("internal.upstream_rq_time", 1), ("upstream_rq_time", 3)]
+        );
     }
 }

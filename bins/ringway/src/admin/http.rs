@@ -3,6 +3,7 @@
 //! Not the proxy's codec: this is ordinary blocking code for a handful of trusted clients, and shares nothing with the
 //! workers. Everything is bounded: the head, a body that is read only to be thrown away, and the time for both.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// The target up to its query.
     pub(crate) path: String,
+    /// HTTP/1.1: the answer may come in chunks.
+    pub(crate) takes_chunks: bool,
     /// The query's parameters in order, decoded; a parameter without `=` has an empty value.
     pub(crate) query: Vec<(String, String)>,
 }
@@ -49,23 +52,57 @@ pub(crate) struct Response {
     /// `content-type`.
     pub(crate) content_type: &'static str,
     /// The body.
-    pub(crate) body: String,
+    pub(crate) body: Body,
     /// What is done once the answer is written: a process that ends first would leave its client without one.
     pub(crate) then: Option<Command>,
 }
 
+/// An answer's body.
+pub(crate) enum Body {
+    /// Whole, and short.
+    Text(String),
+    /// Written while it is sent, so that a long one takes no more memory than [`PIECE_BYTES`].
+    Stream(Stream),
+}
+
+/// What writes a long body.
+pub(crate) type Stream = Box<dyn FnOnce(&mut dyn fmt::Write) -> fmt::Result>;
+
+impl fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Body::Text(text) => text.fmt(formatter),
+            Body::Stream(_) => formatter.write_str("a stream"),
+        }
+    }
+}
+
+impl From<String> for Body {
+    fn from(text: String) -> Body {
+        Body::Text(text)
+    }
+}
+
 /// `content-type` of plain text, as Envoy writes it.
-const TEXT: &str = "text/plain; charset=UTF-8";
+pub(crate) const TEXT: &str = "text/plain; charset=UTF-8";
 
 impl Response {
     /// Plain text.
     pub(crate) fn text(status: u16, body: impl Into<String>) -> Response {
-        Response { status, content_type: TEXT, body: body.into(), then: None }
+        Response { status, content_type: TEXT, body: body.into().into(), then: None }
     }
 
     /// JSON, indented.
     pub(crate) fn json(value: &serde_json::Value) -> Response {
-        Response { status: 200, content_type: "application/json", body: format!("{value:#}\n"), then: None }
+        Response { status: 200, content_type: "application/json", body: format!("{value:#}\n").into(), then: None }
+    }
+
+    /// A long text that is written while it is sent.
+    pub(crate) fn stream(
+        content_type: &'static str,
+        write: impl FnOnce(&mut dyn fmt::Write) -> fmt::Result + 'static,
+    ) -> Response {
+        Response { status: 200, content_type, body: Body::Stream(Box::new(write)), then: None }
     }
 }
 
@@ -115,7 +152,7 @@ fn parse(head: &[u8]) -> Result<(Request, u64), &'static str> {
     let head = std::str::from_utf8(head).map_err(|_| "the request's head is not text")?;
     let mut lines = head.split("\r\n");
     let line = lines.next().unwrap_or_default();
-    let [method, target, "HTTP/1.1" | "HTTP/1.0"] = line.split(' ').collect::<Vec<_>>()[..] else {
+    let [method, target, version @ ("HTTP/1.1" | "HTTP/1.0")] = line.split(' ').collect::<Vec<_>>()[..] else {
         return Err("the request line is not METHOD TARGET HTTP/1.1");
     };
     if method.is_empty() || !target.starts_with('/') {
@@ -139,7 +176,8 @@ fn parse(head: &[u8]) -> Result<(Request, u64), &'static str> {
             (decoded(key), decoded(value))
         })
         .collect();
-    Ok((Request { method: method.into(), path: path.into(), query }, body))
+    let takes_chunks = version == "HTTP/1.1";
+    Ok((Request { method: method.into(), path: path.into(), takes_chunks, query }, body))
 }
 
 /// `%41` is `A`. `+` stays: it means something in the regular expressions that queries carry.
@@ -157,22 +195,88 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
+/// Bytes of a long body that are collected before they are sent.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What the client said of how it wants its answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taking {
+    /// Not for HEAD.
+    pub(crate) body: bool,
+    /// HTTP/1.1.
+    pub(crate) chunks: bool,
+}
+
 /// Writes the answer and ends the connection. A client that does not take it in time loses it.
-pub(crate) fn write(stream: &mut TcpStream, response: &Response, with_body: bool) -> io::Result<()> {
+pub(crate) fn write(stream: &mut TcpStream, response: Response, taking: Taking) -> io::Result<()> {
+    let Response { status, content_type, body, .. } = response;
+    let length = match (&body, taking.chunks) {
+        (Body::Text(text), _) => format!("content-length: {}\r\n", text.len()),
+        (Body::Stream(_), true) => "transfer-encoding: chunked\r\n".to_owned(),
+        // Its end is that of the connection.
+        (Body::Stream(_), false) => String::new(),
+    };
     let head = format!(
-        "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ncontent-length: {}\r\ncache-control: no-cache, max-age=0\r\n\
+        "HTTP/1.1 {status} {}\r\ncontent-type: {content_type}\r\n{length}cache-control: no-cache, max-age=0\r\n\
          x-content-type-options: nosniff\r\nserver: ringway\r\nconnection: close\r\n\r\n",
-        response.status,
-        reason(response.status),
-        response.content_type,
-        response.body.len(),
+        reason(status),
     );
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(head.as_bytes())?;
-    if with_body {
-        stream.write_all(response.body.as_bytes())?;
+    match body {
+        _ if !taking.body => {}
+        Body::Text(text) => stream.write_all(text.as_bytes())?,
+        Body::Stream(write) => {
+            let piece = String::with_capacity(PIECE_BYTES);
+            let mut pieces = Pieces { stream, piece, chunks: taking.chunks, result: Ok(()) };
+            // A failure is in `result`.
+            let _ = write(&mut pieces).and_then(|()| pieces.flush());
+            let Pieces { result, chunks, .. } = pieces;
+            result?;
+            if chunks {
+                stream.write_all(b"0\r\n\r\n")?;
+            }
+        }
     }
     stream.shutdown(Shutdown::Write)
+}
+
+/// A long body on its way, piece by piece.
+struct Pieces<'s> {
+    stream: &'s mut TcpStream,
+    piece: String,
+    chunks: bool,
+    result: io::Result<()>,
+}
+
+impl Pieces<'_> {
+    fn flush(&mut self) -> fmt::Result {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        self.result = send_piece(self.stream, &self.piece, self.chunks);
+        self.piece.clear();
+        self.result.as_ref().map(|_| ()).map_err(|_| fmt::Error)
+    }
+}
+
+fn send_piece(stream: &mut TcpStream, piece: &str, as_chunk: bool) -> io::Result<()> {
+    if !as_chunk {
+        return stream.write_all(piece.as_bytes());
+    }
+    stream.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+    stream.write_all(piece.as_bytes())?;
+    stream.write_all(b"\r\n")
+}
+
+impl fmt::Write for Pieces<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.piece.len() + text.len() > PIECE_BYTES {
+            self.flush()?;
+        }
+        self.piece.push_str(text);
+        Ok(())
+    }
 }
 
 fn reason(status: u16) -> &'static str {
@@ -200,7 +304,8 @@ mod tests {
         let found = parse(head.as_bytes());
         let expect = expect.map(|(method, path, query, body)| {
             let query = query.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-            (Request { method: method.into(), path: path.into(), query }, body)
+            let takes_chunks = head.contains(" HTTP/1.1");
+            (Request { method: method.into(), path: path.into(), takes_chunks, query }, body)
         });
         match (found, expect) {
             (Ok(found), Ok(expect)) => assert_eq!(found, expect),

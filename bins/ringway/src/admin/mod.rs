@@ -21,7 +21,7 @@ use crate::STACK_SIZE;
 use crate::command::Command;
 use crate::log::Log;
 use crate::state::State;
-use http::{PATIENCE, Request, Response};
+use http::{PATIENCE, Request, Response, Taking};
 
 pub(crate) use process::{loop_json, worker_json};
 
@@ -115,6 +115,13 @@ const ENDPOINTS: &[Endpoint] = &[
         answer: process::ready,
     },
     Endpoint {
+        path: "/reset_counters",
+        post: true,
+        help: "let all counters begin at zero",
+        parameters: &[],
+        answer: stats::reset_counters,
+    },
+    Endpoint {
         path: "/server_info",
         post: false,
         help: "version, state, uptime and options",
@@ -129,8 +136,9 @@ const ENDPOINTS: &[Endpoint] = &[
             ("filter", FILTER),
             ("invert_filter", "show what does not match instead"),
             ("usedonly", "only what was ever counted"),
-            ("type", "All, Counters or Gauges"),
+            ("type", "All, Counters, Gauges, Histograms or TextReadouts"),
             ("format", "text, json or prometheus"),
+            ("histogram_buckets", "summary, cumulative, disjoint or detailed"),
         ],
         answer: stats::stats,
     },
@@ -142,6 +150,8 @@ const ENDPOINTS: &[Endpoint] = &[
             ("filter", FILTER),
             ("invert_filter", "show what does not match instead"),
             ("usedonly", "only what was ever counted"),
+            ("text_readouts", "without effect: there are none"),
+            ("histogram_buckets", "cumulative or summary"),
         ],
         answer: stats::prometheus,
     },
@@ -220,13 +230,17 @@ impl Drop for Seat {
 
 fn serve(mut stream: TcpStream, context: &Context) {
     let deadline = Instant::now() + PATIENCE;
-    let (response, with_body) = match http::read(&mut stream, deadline) {
-        Ok(request) => (answer(context, &request), request.method != "HEAD"),
-        Err(Some(refusal)) => (refusal, true),
+    let (mut response, taking) = match http::read(&mut stream, deadline) {
+        Ok(request) => {
+            let taking = Taking { body: request.method != "HEAD", chunks: request.takes_chunks };
+            (answer(context, &request), taking)
+        }
+        Err(Some(refusal)) => (refusal, Taking { body: true, chunks: false }),
         Err(None) => return,
     };
-    let written = http::write(&mut stream, &response, with_body);
-    if let Some(command) = response.then {
+    let then = response.then.take();
+    let written = http::write(&mut stream, response, taking);
+    if let Some(command) = then {
         // Waits for its turn: this thread has nothing else to do. An error means that the control thread has ended.
         let _ = context.commands.send(command);
     }

@@ -1,24 +1,39 @@
-//! `/stats` and `/stats/prometheus`.
+//! `/stats`, `/stats/prometheus` and `/reset_counters`.
+//!
+//! Numbers are written while they are sent: a scrape of ten thousand clusters takes the memory of one piece of its text.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
+use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
-use ringway_observe::prometheus::{self as exposition, Family, Series};
+use ringway_observe::prometheus::{self as exposition, Family, HistogramFamily};
+use ringway_observe::show::{Buckets, DEFAULT_BUCKETS, HistogramsJson, histogram_text, json_text};
 use ringway_observe::{Kind, is_used};
 use ringway_runtime::{Histogram, LoopStats};
 
 use super::Context;
-use super::http::{Request, Response};
+use super::http::{Request, Response, TEXT};
+use crate::state::State;
 
 /// The largest compiled filter: room for a few hundred alternatives, and no request can ask for more memory.
 const FILTER_BYTES_MAX: usize = 1 << 20;
+
+/// `type=`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    All,
+    Numbers(Kind),
+    Histograms,
+    /// Texts, of which there are none.
+    Texts,
+}
 
 /// Which numbers are shown.
 pub(crate) struct Filter {
     pattern: Option<Regex>,
     inverted: bool,
     used_only: bool,
-    kind: Option<Kind>,
+    kind: Type,
 }
 
 impl Filter {
@@ -37,10 +52,12 @@ impl Filter {
             ),
         };
         let kind = match request.parameter("type").map(str::to_ascii_lowercase).as_deref() {
-            None | Some("all" | "") => None,
-            Some("counters") => Some(Kind::Counter),
-            Some("gauges") => Some(Kind::Gauge),
-            Some(_) => return Err(Response::text(400, "usage: /stats?type=(All|Counters|Gauges)\n")),
+            None | Some("all" | "") => Type::All,
+            Some("counters") => Type::Numbers(Kind::Counter),
+            Some("gauges") => Type::Numbers(Kind::Gauge),
+            Some("histograms") => Type::Histograms,
+            Some("textreadouts") => Type::Texts,
+            Some(_) => return Err(Response::text(400, "invalid &type= param\n")),
         };
         let (inverted, used_only) = (request.switch("invert_filter"), request.switch("usedonly"));
         Ok(Filter { pattern, inverted, used_only, kind })
@@ -54,62 +71,127 @@ impl Filter {
     fn keeps(&self, name: &str, value: u64) -> bool {
         (!self.used_only || is_used(name, value)) && self.keeps_name(name)
     }
+
+    fn keeps_number(&self, name: &str, kind: Kind, value: u64) -> bool {
+        [Type::All, Type::Numbers(kind)].contains(&self.kind) && self.keeps(name, value)
+    }
+
+    /// Whether a histogram with so many values passes.
+    fn keeps_histogram(&self, name: &str, count: u64) -> bool {
+        matches!(self.kind, Type::All | Type::Histograms) && (!self.used_only || count > 0) && self.keeps_name(name)
+    }
+}
+
+/// `histogram_buckets=`.
+fn buckets(request: &Request) -> Result<Option<Buckets>, Response> {
+    Ok(Some(match request.parameter("histogram_buckets") {
+        None => return Ok(None),
+        Some("summary" | "none" | "") => Buckets::Summary,
+        Some("cumulative") => Buckets::Cumulative,
+        Some("disjoint") => Buckets::Disjoint,
+        Some("detailed") => Buckets::Detailed,
+        Some(_) => {
+            let usage = "usage: /stats?histogram_buckets=(cumulative|disjoint|detailed|summary)\n";
+            return Err(Response::text(400, usage));
+        }
+    }))
 }
 
 /// `/stats`: `name: value`, or the same as JSON.
 pub(crate) fn stats(context: &Context, request: &Request) -> Response {
-    let filter = match Filter::read(request) {
-        Ok(filter) => filter,
-        Err(refusal) => return refusal,
-    };
-    let mut body = String::new();
-    let mut visit = |show: &mut dyn FnMut(&mut String, &str, u64)| {
-        let mut visit = |name: &str, kind: Kind, value: u64| {
-            if filter.kind.is_none_or(|wanted| wanted == kind) && filter.keeps(name, value) {
-                show(&mut body, name, value);
-            }
-        };
-        context.state.registry.visit(&mut visit);
-        for (worker, stats) in context.state.loop_stats.iter().enumerate() {
-            for (row, value) in stats.rows() {
-                visit(&format!("worker_{worker}.loop.{row}"), row_kind(row), value);
-            }
-        }
-    };
-    match request.parameter("format").unwrap_or("text") {
-        "text" | "" => {
-            visit(&mut |body, name, value| {
-                let _ = writeln!(body, "{name}: {value}");
-            });
-            if filter.kind.is_none() {
-                histograms_text(context, &filter, &mut body);
-            }
-            Response::text(200, body)
-        }
-        "json" => {
-            visit(&mut |body, name, value| {
-                body.push_str(if body.is_empty() { "" } else { "," });
-                let name = serde_json::Value::from(name);
-                let _ = write!(body, "{{\"name\":{name},\"value\":{value}}}");
-            });
-            let body = format!("{{\"stats\":[{body}]}}");
-            Response { status: 200, content_type: "application/json", body, then: None }
-        }
+    stats_or(context, request).unwrap_or_else(|refusal| refusal)
+}
+
+fn stats_or(context: &Context, request: &Request) -> Result<Response, Response> {
+    let (filter, buckets) = (Filter::read(request)?, buckets(request)?.unwrap_or_default());
+    let state = context.state.clone();
+    Ok(match request.parameter("format").unwrap_or("text") {
+        "text" | "" => Response::stream(TEXT, move |out| text(&state, &filter, buckets, out)),
+        "json" => Response::stream("application/json", move |out| json(&state, &filter, buckets, out)),
         "prometheus" => prometheus(context, request),
-        _ => Response::text(400, "usage: /stats?format=(text|json|prometheus)\n"),
+        _ => Response::text(400, "usage: /stats?format=(json|prometheus|text)\n"),
+    })
+}
+
+/// `/reset_counters`.
+pub(crate) fn reset_counters(context: &Context, _: &Request) -> Response {
+    context.state.registry.reset_counters();
+    Response::text(200, "OK\n")
+}
+
+/// Shows the numbers that pass: the registry's, then those of the loops.
+fn numbers(state: &State, filter: &Filter, show: &mut dyn FnMut(&str, u64) -> fmt::Result) -> fmt::Result {
+    let mut visit = |name: &str, kind: Kind, value: u64| match filter.keeps_number(name, kind, value) {
+        true => show(name, value),
+        false => Ok(()),
+    };
+    state.registry.visit(&mut visit)?;
+    for (worker, stats) in state.loop_stats.iter().enumerate() {
+        for (row, value) in stats.rows() {
+            visit(&format!("worker_{worker}.loop.{row}"), row_kind(row), value)?;
+        }
     }
+    Ok(())
+}
+
+fn text(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -> fmt::Result {
+    state.measure();
+    numbers(state, filter, &mut |name, value| writeln!(out, "{name}: {value}"))?;
+    state.registry.visit_histograms(
+        &mut |name, distribution| match filter.keeps_histogram(name, distribution.total()) {
+            true => histogram_text(out, name, distribution, buckets, &DEFAULT_BUCKETS),
+            false => Ok(()),
+        },
+    )?;
+    loops_text(state, filter, out)
+}
+
+fn json(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -> fmt::Result {
+    state.measure();
+    let mut is_first = true;
+    out.write_str("{\"stats\":[")?;
+    numbers(state, filter, &mut |name, value| {
+        out.write_str(if std::mem::take(&mut is_first) { "{\"name\":" } else { ",{\"name\":" })?;
+        json_text(name, out)?;
+        write!(out, ",\"value\":{value}}}")
+    })?;
+    let mut histograms = HistogramsJson::new(buckets);
+    state.registry.visit_histograms(
+        &mut |name, distribution| match filter.keeps_histogram(name, distribution.total()) {
+            true => histograms.write(out, is_first, name, distribution, &DEFAULT_BUCKETS),
+            false => Ok(()),
+        },
+    )?;
+    histograms.finish(out)?;
+    out.write_str("]}")
 }
 
 /// `/stats/prometheus`: the registry, then what Envoy has no name for: each worker's io level and loop.
 pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
-    let filter = match Filter::read(request) {
-        Ok(filter) => filter,
-        Err(refusal) => return refusal,
+    prometheus_or(context, request).unwrap_or_else(|refusal| refusal)
+}
+
+fn prometheus_or(context: &Context, request: &Request) -> Result<Response, Response> {
+    let filter = Filter::read(request)?;
+    let summary = match buckets(request)? {
+        None | Some(Buckets::Cumulative) => false,
+        Some(Buckets::Summary) => true,
+        Some(_) => {
+            let usage = "usage: /stats/prometheus?histogram_buckets=(cumulative|summary)\n";
+            return Err(Response::text(400, usage));
+        }
     };
-    let mut body = String::new();
-    exposition::write(&context.state.registry, &mut body, &|name, value| filter.keeps(name, value));
-    let mut io = Family::new(&mut body, "ringway_io_info".into(), Kind::Gauge);
-    for (worker, report) in context.state.reports.iter().enumerate() {
+    let state = context.state.clone();
+    Ok(Response::stream(exposition::CONTENT_TYPE, move |out| metrics(&state, &filter, summary, out)))
+}
+
+fn metrics(state: &Arc<State>, filter: &Filter, summary: bool, out: &mut dyn Write) -> fmt::Result {
+    state.measure();
+    let show =
+        exposition::Show { keep: &|name, value| filter.keeps(name, value), bounds: &|_| &DEFAULT_BUCKETS, summary };
+    exposition::write(&state.registry, out, &show)?;
+    let mut io = Family::new(out, "ringway_io_info".into(), Kind::Gauge);
+    for (worker, report) in state.reports.iter().enumerate() {
         if filter.keeps("ringway_io_info", 1) {
             let worker = worker.to_string();
             let labels = [
@@ -118,22 +200,21 @@ pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
                 ("features", &report.features),
                 ("reason", &report.reason),
             ];
-            io.sample(&labels, 1);
+            io.sample(&labels, 1)?;
         }
     }
-    let workers: Vec<_> = context.state.loop_stats.iter().map(|stats| stats.rows()).collect();
+    let workers: Vec<_> = state.loop_stats.iter().map(|stats| stats.rows()).collect();
     for (at, (row, _)) in workers.first().into_iter().flatten().enumerate() {
         let name = format!("ringway_loop_{row}");
-        let mut family = Family::new(&mut body, name.clone(), row_kind(row));
+        let mut family = Family::new(out, name.clone(), row_kind(row));
         for (worker, rows) in workers.iter().enumerate() {
             let value = rows[at].1;
             if filter.keeps(&name, value) {
-                family.sample(&[("worker", &worker.to_string())], value);
+                family.sample(&[("worker", &worker.to_string())], value)?;
             }
         }
     }
-    histograms_prometheus(context, &filter, &mut body);
-    Response { status: 200, content_type: exposition::CONTENT_TYPE, body, then: None }
+    loops_prometheus(state, filter, out)
 }
 
 fn row_kind(row: &str) -> Kind {
@@ -149,46 +230,51 @@ const HISTOGRAMS: [Shown; 2] =
     [("loop_duration_us", |stats| &stats.turn_time), ("poll_delay_us", |stats| &stats.wake_delay)];
 
 /// Each worker's histograms that pass the filter, with the worker's name and the flat name.
-fn each_histogram<'c>(context: &'c Context, filter: &Filter, (row, of): Shown) -> Vec<(String, String, &'c Histogram)> {
-    let workers = context.state.loop_stats.iter().enumerate().map(|(worker, stats)| {
+fn each_histogram<'s>(state: &'s State, filter: &Filter, (row, of): Shown) -> Vec<(String, String, &'s Histogram)> {
+    let workers = state.loop_stats.iter().enumerate().map(|(worker, stats)| {
         let worker = format!("worker_{worker}");
         (format!("listener_manager.{worker}.dispatcher.{row}"), worker, of(stats))
     });
-    let kept = workers.filter(|(name, _, histogram)| filter.keeps(name, histogram.count()));
+    let kept = workers.filter(|(name, _, histogram)| filter.keeps_histogram(name, histogram.count()));
     kept.map(|(name, worker, histogram)| (worker, name, histogram)).collect()
 }
 
 /// In Envoy's form: for each quantile the value of the last interval (of which there is none here), and of all time.
-fn histograms_text(context: &Context, filter: &Filter, body: &mut String) {
+fn loops_text(state: &State, filter: &Filter, out: &mut dyn Write) -> fmt::Result {
     for shown in HISTOGRAMS {
-        for (_, name, histogram) in each_histogram(context, filter, shown) {
-            let _ = write!(body, "{name}:");
+        for (_, name, histogram) in each_histogram(state, filter, shown) {
+            write!(out, "{name}:")?;
             for percent in [0u32, 25, 50, 75, 90, 95, 99, 100] {
                 match histogram.quantile_ns(f64::from(percent) / 100.0) {
-                    u64::MAX => _ = write!(body, " P{percent}(nan,inf)"),
-                    ns => _ = write!(body, " P{percent}(nan,{})", ns as f64 / 1000.0),
+                    u64::MAX => write!(out, " P{percent}(nan,inf)")?,
+                    ns => write!(out, " P{percent}(nan,{})", ns as f64 / 1000.0)?,
                 }
             }
-            body.push('\n');
+            out.write_char('\n')?;
         }
     }
+    Ok(())
 }
 
-fn histograms_prometheus(context: &Context, filter: &Filter, body: &mut String) {
+fn loops_prometheus(state: &State, filter: &Filter, out: &mut dyn Write) -> fmt::Result {
     for shown in HISTOGRAMS {
-        let kept = each_histogram(context, filter, shown);
-        let labelled = kept.iter().map(|(worker, _, histogram)| {
-            (buckets_us(histogram), [("envoy_worker_id", worker.as_str())], histogram.sum_ns() as f64 / 1000.0)
-        });
-        let labelled: Vec<_> = labelled.collect();
-        let series = labelled.iter().map(|(buckets, labels, sum)| Series { labels, buckets, sum: *sum });
-        let series: Vec<_> = series.collect();
-        exposition::write_histograms(body, &format!("envoy_listener_manager_dispatcher_{}", shown.0), &series);
+        let name = format!("envoy_listener_manager_dispatcher_{}", shown.0);
+        let mut family = HistogramFamily::new(out, name, false);
+        for (worker, _, histogram) in each_histogram(state, filter, shown) {
+            let labels = [("envoy_worker_id", worker.as_str())];
+            let sum = histogram.sum_ns() as f64 / 1000.0;
+            family.buckets(&labels, buckets_us(histogram), sum, histogram.count())?;
+        }
     }
+    Ok(())
 }
 
 /// Bounds in microseconds, and how many fell below each.
-fn buckets_us(histogram: &Histogram) -> Vec<(Option<f64>, u64)> {
-    let bounds = (0..).map(|index| Histogram::bound_ns(index).map(|ns| ns as f64 / 1000.0));
-    bounds.zip(histogram.buckets()).collect()
+fn buckets_us(histogram: &Histogram) -> impl Iterator<Item = (f64, u64)> {
+    let bounds = (0..).map_while(|index| Histogram::bound_ns(index).map(|ns| ns as f64 / 1000.0));
+    let below = histogram.buckets().scan(0, |count, here| {
+        *count += here;
+        Some(*count)
+    });
+    bounds.zip(below)
 }
