@@ -407,11 +407,10 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.filters.http.router.v3.Router",
-        done: "suppress_envoy_headers",
+        done: "suppress_envoy_headers respect_expected_rq_timeout",
         only: &[],
-        ignored: &[],
-        refused: "dynamic_stats start_child_span upstream_log upstream_log_options \
-                  strict_check_headers respect_expected_rq_timeout suppress_grpc_request_failure_code_stats \
+        ignored: &[("start_child_span", "only matters to tracing, which is refused")],
+        refused: "dynamic_stats upstream_log upstream_log_options strict_check_headers suppress_grpc_request_failure_code_stats \
                   upstream_http_filters reject_connect_request_early_data",
     },
     Covered {
@@ -441,26 +440,26 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.route.v3.VirtualHost",
         done: "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add \
-               response_headers_to_remove require_tls",
+               response_headers_to_remove require_tls retry_policy include_request_attempt_count \
+               include_attempt_count_in_response include_is_timeout_retry_header per_request_buffer_limit_bytes \
+               request_body_buffer_limit",
         only: &[],
         ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
-        refused: "matcher virtual_clusters rate_limits cors include_request_attempt_count \
-                  include_attempt_count_in_response retry_policy retry_policy_typed_config hedge_policy \
-                  include_is_timeout_retry_header per_request_buffer_limit_bytes request_body_buffer_limit \
+        refused: "matcher virtual_clusters rate_limits cors retry_policy_typed_config hedge_policy \
                   request_mirror_policies route_specifiers",
     },
     Covered {
         message: "envoy.config.route.v3.Route",
         done: "name match route redirect direct_response request_headers_to_add request_headers_to_remove \
-               response_headers_to_add response_headers_to_remove",
+               response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes \
+               request_body_buffer_limit",
         only: &[],
         ignored: &[
             ("metadata", NO_READER),
             ("decorator", "only names spans; tracing is refused"),
             ("typed_per_filter_config", NO_FILTER),
         ],
-        refused: "filter_action non_forwarding_action tracing per_request_buffer_limit_bytes stat_prefix \
-                  request_body_buffer_limit route_specifiers",
+        refused: "filter_action non_forwarding_action tracing stat_prefix route_specifiers",
     },
     Covered {
         message: "envoy.config.route.v3.RouteMatch",
@@ -542,11 +541,11 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.RouteAction",
         done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
-               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs",
+               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs retry_policy",
         only: &[],
         ignored: &[],
         refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
-                  path_rewrite host_rewrite flush_timeout early_data_policy retry_policy retry_policy_typed_config \
+                  path_rewrite host_rewrite flush_timeout early_data_policy retry_policy_typed_config \
                   request_mirror_policies priority rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
                   grpc_timeout_offset internal_redirect_policy internal_redirect_action \
                   max_internal_redirects hedge_policy",
@@ -559,11 +558,62 @@ pub(crate) static TABLE: &[Covered] = &[
         refused: "",
     },
     Covered {
+        message: "envoy.config.route.v3.RetryPolicy",
+        done: "retry_on num_retries per_try_timeout per_try_idle_timeout retry_host_predicate \
+               host_selection_retry_max_attempts retriable_status_codes retry_back_off rate_limited_retry_back_off \
+               retriable_headers retriable_request_headers",
+        only: &[],
+        ignored: &[],
+        refused: "retry_priority retry_options_predicates refresh_cluster_on_retry",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
+        done: "name typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
         message: "envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig",
         done: "",
         only: &[("allow_post", "false")],
         ignored: &[],
         refused: "proxy_protocol_config",
+    },
+    Covered {
+        message: "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RetryPolicy.RetryBackOff",
+        done: "base_interval max_interval",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff",
+        done: "reset_headers max_interval",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RetryPolicy.ResetHeader",
+        done: "name format",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction.MaxStreamDuration",
@@ -723,14 +773,19 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
-        done: "max_connections max_pending_requests max_requests",
+        done: "max_connections max_pending_requests max_requests max_retries retry_budget",
         only: &[("priority", "DEFAULT")],
-        ignored: &[(
-            "max_retries",
-            "it bounds the retries of a retry_policy, which is refused: there are none. One replay over a dead reused connection is no retry",
-        )],
-        refused: "retry_budget track_remaining max_connection_pools",
+        ignored: &[],
+        refused: "track_remaining max_connection_pools",
     },
+    Covered {
+        message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget",
+        done: "budget_percent min_retry_concurrency",
+        only: &[],
+        ignored: &[],
+        refused: "budget_interval",
+    },
+    Covered { message: "envoy.type.v3.Percent", done: "value", only: &[], ignored: &[], refused: "" },
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment",
         done: "cluster_name endpoints",

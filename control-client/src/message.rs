@@ -135,6 +135,15 @@ impl Message {
         }
     }
 
+    /// A double, bare or wrapped.
+    pub(crate) fn double(&self, name: &str) -> Option<f64> {
+        match self.get(name).map(|set| &set.value) {
+            None => None,
+            Some(Value::Double(value)) => Some(*value),
+            Some(other) => panic!("{name} is no double: {other:?}"),
+        }
+    }
+
     /// The number of an enum's value; 0 where unset.
     pub(crate) fn number(&self, name: &str) -> i32 {
         match self.get(name).map(|set| &set.value) {

@@ -7,7 +7,7 @@ use super::{Covered, Status, TABLE};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
 /// Fields of type Any that the translation opens, and what it opens them for.
-const OPENED: [(&str, &str, &str); 8] = [
+const OPENED: [(&str, &str, &str); 10] = [
     (
         "envoy.config.cluster.v3.Cluster.CustomClusterType",
         "typed_config",
@@ -43,6 +43,16 @@ const OPENED: [(&str, &str, &str); 8] = [
         "envoy.config.accesslog.v3.AccessLog",
         "typed_config",
         "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+    ),
+    (
+        "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
+        "typed_config",
+        "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    ),
+    (
+        "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
+        "typed_config",
+        "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
     ),
 ];
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use ringway_model::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
+use ringway_model::{CircuitBreakers, Cluster, Endpoint, LbPolicy, RetryBudget};
 
 use super::Context;
 use super::dns::{self, Discovery};
@@ -13,6 +13,9 @@ use crate::message::Message;
 
 /// `Cluster.connect_timeout` where the file says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// `RetryBudget.budget_percent` and `min_retry_concurrency` where the file says nothing.
+const RETRY_BUDGET_PERCENT: f64 = 20.0;
+const RETRY_CONCURRENCY_MIN: u32 = 3;
 /// `HttpProtocolOptions.idle_timeout` where the file says nothing.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -72,9 +75,22 @@ fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<Circ
             pending_requests_max: limit("max_pending_requests", limits.pending_requests_max),
             requests_max: limit("max_requests", limits.requests_max),
             retries_max: limit("max_retries", limits.retries_max),
+            retry_budget: context.inside(message, "retry_budget", retry_budget),
         };
     });
     Some(limits)
+}
+
+fn retry_budget(context: &mut Context<'_>, message: &Message) -> Option<RetryBudget> {
+    refuse_unsupported(message, context.report);
+    let percent = context.inside(message, "budget_percent", |context, message| {
+        refuse_unsupported(message, context.report);
+        Some(message.double("value").unwrap_or(0.0))
+    });
+    Some(RetryBudget {
+        percent: percent.unwrap_or(RETRY_BUDGET_PERCENT),
+        retries_min: message.uint("min_retry_concurrency").unwrap_or(RETRY_CONCURRENCY_MIN),
+    })
 }
 
 /// The endpoint at an address.

@@ -146,8 +146,12 @@ fn extension<T>(
 
 fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<NetworkFilter> {
     refuse_unsupported(message, context.report);
-    let suppress_envoy_headers = http_filters(context, message);
-    let headers = HeaderRules { suppress_envoy_headers, ..header_rules(context, message) };
+    let router = http_filters(context, message);
+    let headers = HeaderRules {
+        suppress_envoy_headers: router.suppress_envoy_headers,
+        respect_expected_timeout: router.respect_expected_timeout,
+        ..header_rules(context, message)
+    };
     let headers = request::forwarded(context, message, headers);
     let mut request_fields_max = request::fields_max_default();
     let common = context.inside(message, "common_http_protocol_options", |context, options| {
@@ -226,16 +230,27 @@ fn cidr(context: &mut Context<'_>, message: &Message) -> Option<Cidr> {
     }
 }
 
-/// `http_filters`: today the router alone. Whether it is to say nothing of its own in heads.
-fn http_filters(context: &mut Context<'_>, message: &Message) -> bool {
+/// What the router's own configuration says.
+#[derive(Default)]
+struct RouterOptions {
+    suppress_envoy_headers: bool,
+    respect_expected_timeout: bool,
+}
+
+/// `http_filters`: today the router alone.
+fn http_filters(context: &mut Context<'_>, message: &Message) -> RouterOptions {
     let count = message.items("http_filters").len();
     let mut routers = 0;
-    let mut suppress = false;
+    let mut options = RouterOptions::default();
     context.each(message, "http_filters", |context, filter| {
         refuse_unsupported(filter, context.report);
         let router = extension(context, filter, ROUTER, |context, router| {
             refuse_unsupported(router, context.report);
-            suppress |= router.boolean("suppress_envoy_headers").unwrap_or(false);
+            let is_set = |name| router.boolean(name).unwrap_or(false);
+            options = RouterOptions {
+                suppress_envoy_headers: is_set("suppress_envoy_headers"),
+                respect_expected_timeout: is_set("respect_expected_rq_timeout"),
+            };
             Some(())
         });
         routers += usize::from(router.is_some());
@@ -244,5 +259,5 @@ fn http_filters(context: &mut Context<'_>, message: &Message) -> bool {
     if routers > 1 || count == 0 {
         context.problem(message, "http_filters", "must be the router, envoy.filters.http.router, once");
     }
-    suppress
+    options
 }

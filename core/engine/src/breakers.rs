@@ -9,6 +9,7 @@ use ringway_model::ClusterId;
 use ringway_observe::ClusterStats;
 
 use crate::lease::{Lease, SharedLimit};
+use crate::retry_limit::RetryLimit;
 
 /// The limits of one cluster over all cores, shared by every generation of it.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(crate) struct ClusterLimits {
     pub(crate) connections: Arc<SharedLimit>,
     pub(crate) pending: Arc<SharedLimit>,
     pub(crate) requests: Arc<SharedLimit>,
+    pub(crate) retries: Arc<RetryLimit>,
 }
 
 /// What the control side gives a worker for one cluster that is new to it.
@@ -32,6 +34,7 @@ pub(crate) struct Breakers {
     pub(crate) connections: Lease,
     pub(crate) pending: Lease,
     pub(crate) requests: Lease,
+    pub(crate) retries: Arc<RetryLimit>,
 }
 
 impl Breakers {
@@ -41,6 +44,7 @@ impl Breakers {
             connections: Lease::new(Arc::clone(&seed.limits.connections)),
             pending: Lease::new(Arc::clone(&seed.limits.pending)),
             requests: Lease::new(Arc::clone(&seed.limits.requests)),
+            retries: Arc::clone(&seed.limits.retries),
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
 use crate::membership::count_members;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
+use crate::retry_limit::RetryLimit;
 use crate::worker::Parts;
 
 /// How the engine is started.
@@ -454,15 +455,18 @@ impl Engine {
                 limits.connections.set_max(breakers.connections_max);
                 limits.pending.set_max(breakers.pending_requests_max);
                 limits.requests.set_max(breakers.requests_max);
+                limits.retries.set(breakers);
                 continue;
             }
+            let stats = self.registry.cluster(&cluster.stat_name);
             let limits = Arc::new(ClusterLimits {
                 connections: SharedLimit::new(breakers.connections_max, count),
                 pending: SharedLimit::new(breakers.pending_requests_max, count),
                 requests: SharedLimit::new(breakers.requests_max, count),
+                retries: Arc::new(RetryLimit::new(breakers, stats.clone())),
             });
             self.cluster_limits.insert(cluster.id, (names(cluster), Arc::clone(&limits)));
-            for (seeds, stats) in seeds.iter_mut().zip(self.registry.cluster(&cluster.stat_name)) {
+            for (seeds, stats) in seeds.iter_mut().zip(stats) {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
             }
         }

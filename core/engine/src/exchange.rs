@@ -9,6 +9,8 @@
 //!                                 again is safe (RFC 9110 §9.2.2)
 //! ```
 //!
+//! Where the route has a policy, `again` leads back to Acquire from each of them, too: `again.rs`.
+//!
 //! `decide` (see `decision.rs`) is the pure part; [`run`] carries out what it decided. While a request waits it holds no
 //! chunk: its head is one block, and what else the client sent lies with its socket.
 
@@ -18,23 +20,28 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use ringway_model::Position;
 use ringway_model::format::Moment;
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
 use ringway_protocols::{Error, Framing, Known, Method, Out, Rule};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
+mod again;
+mod expiry;
+
 use crate::balance;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
-use crate::hop::ResponseHop;
+use crate::hop::{ResponseHop, RouterFields};
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure, Local};
 use crate::response_edit::ResponseEdit;
+use crate::retry::Retry;
 use crate::routing::Forward;
 use crate::tunnel::{self, End, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
@@ -61,6 +68,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             if complete { After::KeepAlive } else { After::Linger }
         }
         Then::Forward(Forward {
+            position,
             cluster,
             head,
             endpoint,
@@ -69,16 +77,18 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             max_duration,
             response,
             tunnel,
-            ..
+            retry,
         }) => {
             let stream_idle = idle.unwrap_or(stream_idle);
             cluster.state.breakers.stats.upstream_rq_total.add(1);
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
-            let mut exchange = Exchange::new(connection, &cluster, &chain, method, framing, keep_alive, stream_idle);
+            let mut exchange =
+                Exchange::new(connection, (&cluster, position), &chain, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
             exchange.ends = max_duration.map(|duration| exchange.active_at + duration);
             exchange.edit = response;
+            exchange.begin_tries(retry);
             exchange.record = record;
             exchange.request_id = request_id;
             exchange.ask(tunnel);
@@ -95,6 +105,9 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             };
             if tunnel != Tunnel::Not {
                 stats.downstream_cx_upgrades_active.sub(1);
+            }
+            if exchange.retry.is_some() {
+                exchange.end_tries();
             }
             if let Some(mut record) = exchange.record.take() {
                 record.body_received = exchange.upload.moved;
@@ -135,6 +148,16 @@ enum Stop {
     Client(RelayError),
     /// The upstream connection died before a byte of the response.
     Died,
+    /// The response is one after which another try is made; whether its connection may be reused.
+    Refused { reusable: bool },
+}
+
+/// What the head of a response leads to.
+enum Seen {
+    /// It is passed on.
+    Head(ResponseHead),
+    /// Another try is made.
+    Refused { reusable: bool },
 }
 
 struct Exchange<'x> {
@@ -169,6 +192,10 @@ struct Exchange<'x> {
     /// When the last byte of the request had come, if it has.
     requested_at: Option<Instant>,
     tunnel: Tunnel,
+    /// Where the request's route stands in the chain's configuration.
+    position: Position,
+    /// Where there are rules for tries.
+    retry: Option<Box<Retry>>,
 }
 
 /// The head of a response, decoded and written for the client.
@@ -193,7 +220,7 @@ const BODY_COPIED_MAX: usize = 2048;
 impl<'x> Exchange<'x> {
     fn new(
         connection: &'x Downstream,
-        cluster: &'x Rc<CoreCluster>,
+        (cluster, position): (&'x Rc<CoreCluster>, Position),
         chain: &'x CoreChain,
         method: Method,
         framing: Framing,
@@ -223,6 +250,8 @@ impl<'x> Exchange<'x> {
             origin: Origin::default(),
             requested_at: None,
             tunnel: Tunnel::Not,
+            position,
+            retry: None,
         }
     }
 
@@ -242,87 +271,115 @@ impl<'x> Exchange<'x> {
         self.request_ended();
         self.arm();
         let picked = endpoint.or_else(|| balance::pick(self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at])));
-        let Some(pool) = picked else {
+        let Some(mut pool) = picked else {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
         self.note(|record, _| record.upstream = Some(pool.address.get()));
+        let mut head = head;
         let mut replays = 0;
-        loop {
-            // A replay never takes a second connection that may have died the same way.
-            let pooled = if replays == 0 && self.tunnel != Tunnel::Terminated { pool.take() } else { None };
-            let reused = pooled.is_some();
-            let mut upstream = match pooled {
-                Some(upstream) => upstream,
-                None => match self.connect(&pool).await {
-                    Ok(upstream) => upstream,
-                    Err(failure) => return self.answer(failure),
-                },
-            };
-            upstream.begin();
-            if self.tunnel == Tunnel::Terminated {
-                // A connection that is made is what the next proxy would say 200 to.
-                upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
-            } else {
-                upstream.stream.send(head.clone());
-                self.sent(&upstream, head.len());
-                self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
-            }
-            match self.respond(&upstream).await {
-                Ok(reusable) => {
-                    upstream.end();
-                    if replays > 0 {
-                        self.cluster.state.breakers.stats.upstream_rq_retry_success.add(1);
+        'tries: loop {
+            let stop = 'attempt: {
+                // A replay never takes a second connection that may have died the same way.
+                let pooled = if replays == 0 && self.tunnel != Tunnel::Terminated { pool.take() } else { None };
+                let reused = pooled.is_some();
+                let upstream = match pooled {
+                    Some(upstream) => upstream,
+                    None => match self.connect(&pool).await {
+                        Ok(upstream) => upstream,
+                        Err(failure) => break 'attempt Stop::Fail(failure),
+                    },
+                };
+                upstream.begin();
+                if self.tunnel == Tunnel::Terminated {
+                    // A connection that is made is what the next proxy would say 200 to.
+                    upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
+                } else {
+                    upstream.stream.send(head.clone());
+                    self.sent(&upstream, head.len());
+                    self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+                }
+                let stop = match self.respond(&upstream).await {
+                    Ok(reusable) => {
+                        upstream.end();
+                        if replays > 0 {
+                            self.cluster.state.breakers.stats.upstream_rq_retry_success.add(1);
+                        }
+                        if reusable {
+                            self.put_back(&pool, upstream);
+                        }
+                        return self.finish();
                     }
-                    if reusable {
-                        upstream.served += 1;
-                        pool.put(&self.worker().core, upstream, self.worker().limits.idle_per_endpoint_max);
-                    }
-                    return self.finish();
-                }
-                Err(Stop::Died)
-                    if reused
-                        && replays < self.worker().limits.replays_max
-                        && self.method.is_idempotent()
-                        && self.upload.is_untouched() =>
-                {
-                    upstream.died();
-                    replays += 1;
-                    self.cluster.state.breakers.stats.upstream_rq_retry.add(1);
-                }
-                Err(Stop::Died) => {
-                    upstream.died();
-                    self.cluster.state.breakers.stats.upstream_rq_rx_reset.add(1);
-                    return self.answer(Failure::Reset);
-                }
-                Err(Stop::Fail(failure)) => {
-                    if failure == Failure::Reset {
+                    Err(stop) => stop,
+                };
+                match stop {
+                    Stop::Died
+                        if reused
+                            && replays < self.worker().limits.replays_max
+                            && self.method.is_idempotent()
+                            && self.upload.is_untouched() =>
+                    {
                         upstream.died();
+                        replays += 1;
+                        self.cluster.state.breakers.stats.upstream_rq_retry.add(1);
+                        continue 'tries;
                     }
-                    self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
-                    return self.answer(failure);
+                    Stop::Died => {
+                        upstream.died();
+                        self.cluster.state.breakers.stats.upstream_rq_rx_reset.add(1);
+                    }
+                    Stop::Refused { reusable: true } => {
+                        upstream.end();
+                        self.put_back(&pool, upstream);
+                    }
+                    _ => {
+                        if matches!(stop, Stop::Fail(Failure::Reset)) {
+                            upstream.died();
+                        }
+                        self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
+                    }
                 }
-                Err(Stop::Client(error)) => {
-                    self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
-                    self.stats.downstream_rq_rx_reset.add(1);
-                    self.connection.is_cut.set(true);
-                    self.stats.downstream_cx_destroy_remote_active_rq.add(1);
-                    return match (error, self.response) {
-                        (RelayError::Malformed(error), Response::Awaited) => {
-                            self.stats.downstream_cx_protocol_error.add(1);
-                            self.answer_local(reply::protocol_error(&error))
-                        }
-                        (RelayError::Malformed(_), Response::Begun) => {
-                            self.note(|record, _| record.flags.insert(ResponseFlag::DPE));
-                            After::Linger
-                        }
-                        (_, Response::Awaited | Response::Begun) => {
-                            self.connection.is_peers.set(true);
-                            self.note(|record, _| record.client_gone());
-                            After::Close
-                        }
-                    };
-                }
+                stop
+            };
+            if self.retry.is_none() {
+                return self.stopped(stop);
+            }
+            match self.again(stop, &pool, &head).await {
+                Ok(next) => (pool, head) = next,
+                Err(stop) => return self.stopped(stop),
+            }
+        }
+    }
+
+    fn put_back(&self, pool: &Rc<EndpointPool>, mut upstream: Upstream) {
+        upstream.served += 1;
+        pool.put(&self.worker().core, upstream, self.worker().limits.idle_per_endpoint_max);
+    }
+
+    /// Ends the exchange for what stopped its last try.
+    fn stopped(&mut self, stop: Stop) -> After {
+        let error = match stop {
+            Stop::Died => return self.answer(Failure::Reset),
+            Stop::Fail(failure) => return self.answer(failure),
+            Stop::Refused { .. } => unreachable!("another try is made, or what came is passed on"),
+            Stop::Client(error) => error,
+        };
+        self.stats.downstream_rq_rx_reset.add(1);
+        self.connection.is_cut.set(true);
+        self.stats.downstream_cx_destroy_remote_active_rq.add(1);
+        match (error, self.response) {
+            (RelayError::Malformed(error), Response::Awaited) => {
+                self.stats.downstream_cx_protocol_error.add(1);
+                self.answer_local(reply::protocol_error(&error), false)
+            }
+            (RelayError::Malformed(_), Response::Begun) => {
+                self.note(|record, _| record.flags.insert(ResponseFlag::DPE));
+                After::Linger
+            }
+            (_, Response::Awaited | Response::Begun) => {
+                self.connection.is_peers.set(true);
+                self.note(|record, _| record.client_gone());
+                After::Close
             }
         }
     }
@@ -393,6 +450,7 @@ impl<'x> Exchange<'x> {
     async fn respond(&mut self, upstream: &Upstream) -> Result<bool, Stop> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
+        self.heard = false;
         let head = loop {
             let chunk = poll_fn(|context| self.poll_awaiting(context, &upstream.stream)).await?;
             self.heard = true;
@@ -407,7 +465,8 @@ impl<'x> Exchange<'x> {
             };
             match decoded {
                 Ok(None) => held = Some(bytes.unwrap_or_else(|chunk| self.worker().copy(&chunk))),
-                Ok(Some(mut head)) => {
+                Ok(Some(Seen::Refused { reusable })) => return Err(Stop::Refused { reusable }),
+                Ok(Some(Seen::Head(mut head))) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
                     let rest = bytes.slice(head.consumed..bytes.len());
                     if self.tunnel == Tunnel::Terminated {
@@ -492,16 +551,8 @@ impl<'x> Exchange<'x> {
             Poll::Ready(Ok(None) | Err(_)) => return Poll::Ready(Err(Stop::Died)),
             Poll::Pending => {}
         }
-        if self.watched && self.upload.is_done() && self.connection.stream.poll_watch(context).is_ready() {
-            self.watched = false;
-            match self.connection.stream.try_recv() {
-                // The next request, early: it waits with the socket.
-                Some(Ok(Some(chunk))) => self.connection.stream.unread(chunk),
-                // The client has no more to say; it may still listen.
-                Some(Ok(None)) => self.keep_alive = false,
-                Some(Err(_)) => return Poll::Ready(Err(Stop::Client(RelayError::Source))),
-                None => self.watched = true,
-            }
+        if let Some(error) = self.poll_client(context) {
+            return Poll::Ready(Err(Stop::Client(error)));
         }
         self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
     }
@@ -587,7 +638,7 @@ impl<'x> Exchange<'x> {
     }
 
     /// Decodes a response's head and writes it for the client.
-    fn decode(&self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<ResponseHead>, Error> {
+    fn decode(&mut self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
         let worker = self.worker();
         let mut table = worker.table.borrow_mut();
         let decoded = decode_response(bytes, scan, &mut table, &worker.codec_limits, self.method)?;
@@ -600,6 +651,12 @@ impl<'x> Exchange<'x> {
         }
         let is_final = status >= 200 || tunnels;
         let framing = response.framing();
+        let rest = &bytes[consumed..];
+        if self.retry.is_some() && status >= 200 && self.refuses(&response) {
+            let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
+            let reusable = is_whole && response.keep_alive() && self.upload.is_done();
+            return Ok(Some(Seen::Refused { reusable }));
+        }
         // A body that ends with the connection gets an end of its own.
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
         let close = status >= 200
@@ -608,13 +665,14 @@ impl<'x> Exchange<'x> {
         let now = worker.core.now();
         let service_time = self.requested_at.filter(|_| !tunnels).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
-        let hop = ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, is_final, service_time);
+        let attempts = self.attempts_told();
+        let hop =
+            ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, is_final, service_time, attempts);
         let mut fields = worker.fields.borrow_mut();
         let changes = self.edit.as_ref().filter(|_| is_final);
         if let Some(changes) = changes {
             changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
         }
-        let rest = &bytes[consumed..];
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
         let write = |edit: &HeadEdit<'_>| {
@@ -634,21 +692,16 @@ impl<'x> Exchange<'x> {
         };
         let consumed = consumed + body.len();
         let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
-        Ok(Some(ResponseHead {
-            consumed,
-            status,
-            out,
-            framing,
-            framing_out,
-            upstream_keep_alive,
-            close,
-            whole,
-            tunnels,
-        }))
+        let head =
+            ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
+        Ok(Some(Seen::Head(head)))
     }
 
     fn begin(&mut self, head: &ResponseHead) {
         self.response = Response::Begun;
+        if self.retry.is_some() {
+            self.begin_response();
+        }
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);
         self.cluster.state.breakers.stats.count_status(self.origin, head.status);
@@ -668,6 +721,9 @@ impl<'x> Exchange<'x> {
 
     /// The request's head has gone to an upstream.
     fn sent(&mut self, upstream: &Upstream, size: usize) {
+        if self.retry.is_some() {
+            self.sent_try(&upstream.stream);
+        }
         let (is_complete, chain) = (self.upload.is_done(), self.chain);
         self.note(|record, now| {
             record.upstream_sent += size as u64;
@@ -694,60 +750,15 @@ impl<'x> Exchange<'x> {
         }
     }
 
-    fn request_ended(&mut self) {
-        if self.upload.is_done() {
-            let now = self.worker().core.now();
-            self.requested_at = Some(now);
-            self.deadline = self.timeout.map(|timeout| now + timeout);
-            self.note(|record, now| {
-                record.mark(Moment::RequestEnded, now);
-                record.mark_sent(now);
-            });
-        }
-    }
-
-    /// Sets the connection's one timer to the earliest of the timeouts.
-    fn arm(&self) {
-        let idle = self.stream_idle.map(|timeout| self.active_at + timeout);
-        match [self.deadline, idle, self.ends].into_iter().flatten().min() {
-            Some(at) => self.connection.timer.set(at),
-            None => self.connection.timer.clear(),
-        }
-    }
-
-    /// Which timeout passed, if one did. The idle timer is only looked at when it fires: what moved meanwhile cost nothing.
-    fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
-        while self.connection.timer.poll_expired(context).is_ready() {
-            let now = self.worker().core.now();
-            if self.deadline.is_some_and(|deadline| now >= deadline) {
-                self.cluster.state.breakers.stats.upstream_rq_timeout.add(1);
-                return Poll::Ready(Failure::RouteTimeout);
-            }
-            if self.ends.is_some_and(|ends| now >= ends) {
-                self.stats.downstream_rq_max_duration_reached.add(1);
-                return Poll::Ready(match self.upload.is_done() && self.tunnel == Tunnel::Not {
-                    true => Failure::StreamDuration,
-                    false => Failure::StreamDurationRequest,
-                });
-            }
-            if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
-                self.stats.downstream_rq_idle_timeout.add(1);
-                return Poll::Ready(match self.upload.is_done() && self.tunnel == Tunnel::Not {
-                    true => Failure::StreamIdle,
-                    false => Failure::StreamIdleRequest,
-                });
-            }
-            self.arm();
-        }
-        Poll::Pending
-    }
-
     fn answer(&mut self, failure: Failure) -> After {
-        self.answer_local(failure.local())
+        if self.retry.is_some() {
+            return self.answer_tries(failure);
+        }
+        self.answer_local(failure.local(), failure == Failure::Overflow)
     }
 
     /// Ends the exchange with a reply of our own, if the response has not begun; else ends the response where it is.
-    fn answer_local(&mut self, local: Local<'_>) -> After {
+    fn answer_local(&mut self, local: Local<'_>, is_overloaded: bool) -> After {
         if self.response == Response::Begun {
             self.stats.rq_reset_after_downstream_response_started.add(1);
             self.stats.downstream_rq_tx_reset.add(1);
@@ -765,11 +776,12 @@ impl<'x> Exchange<'x> {
         self.stats.downstream_rq_completed.add(1);
         let head_only = self.method == Method::Head;
         let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
+        let routers = RouterFields::new(is_overloaded && !rules.suppress_envoy_headers, self.attempts_told());
         let reply = match &self.edit {
-            None => reply::write(worker, rules, id, local, close, head_only),
+            None => reply::write_lines(worker, rules, id, local, routers.lines(), close, head_only),
             Some(edit) => {
                 let fields = &mut worker.fields.borrow_mut();
-                edit.apply_local(self.connection, self.cluster, !local.body.is_empty(), id, fields);
+                edit.apply_local(self.connection, self.cluster, !local.body.is_empty(), id, &routers, fields);
                 reply::write_edited(worker, local, fields.lines(), close, head_only)
             }
         };

@@ -51,13 +51,13 @@ const INTERNAL: usize = 13;
 const PLAIN: usize = 15;
 const EDGE: usize = STRIPPED.len();
 
-/// Lines of fields. The longest: an id of 36 bytes, an address of 46, three numbers and their names.
+/// Lines of fields. The longest: an id of 36 bytes, an address of 46, four numbers and their names.
 struct Lines {
     bytes: [u8; LINES_BYTES_MAX],
     len: usize,
 }
 
-const LINES_BYTES_MAX: usize = 320;
+const LINES_BYTES_MAX: usize = 352;
 
 impl Lines {
     fn new() -> Self {
@@ -156,6 +156,10 @@ pub(crate) struct RequestHop<'r> {
     pub(crate) is_internal: bool,
     /// Who we are, and whether that is the request's user agent, too.
     agent: Option<(&'r UserAgent, bool)>,
+    /// A client of ours, which has fields that the router acts on.
+    pub(crate) has_orders: bool,
+    /// The router says which try it is.
+    counts: bool,
 }
 
 /// Who the client of a request is.
@@ -181,8 +185,11 @@ impl<'r> RequestHop<'r> {
             upgrade: false,
             is_internal: client.is_internal,
             agent: None,
+            has_orders: false,
+            counts: false,
         };
         if request.has(Known::XEnvoy) {
+            edit.has_orders = client.is_internal;
             edit.strip = match client {
                 Client { is_internal: true, .. } => &STRIPPED[..INTERNAL],
                 Client { is_edge: true, .. } => &STRIPPED[..EDGE],
@@ -266,6 +273,12 @@ impl<'r> RequestHop<'r> {
         }
     }
 
+    /// Tells the upstream that this is the first try (Envoy, `include_request_attempt_count`).
+    pub(crate) fn count_first(&mut self) {
+        self.counts = true;
+        self.lines.put(b"x-envoy-attempt-count: 1\r\n");
+    }
+
     /// Puts it into a head that the route changes, too: what it does comes first, and the route sees it.
     pub(crate) fn apply(&self, fields: &mut Fields) {
         self.strip.iter().filter_map(|name| std::str::from_utf8(name).ok()).for_each(|name| fields.remove(name));
@@ -306,8 +319,15 @@ impl<'r> RequestHop<'r> {
             add[count] = (name.as_bytes(), value.as_bytes());
             count += 1;
         }
+        let mut counted: [&[u8]; EDGE + 1] = [ATTEMPT_COUNT.as_bytes(); EDGE + 1];
+        let remove = if self.counts {
+            counted[..self.strip.len()].copy_from_slice(self.strip);
+            &counted[..=self.strip.len()]
+        } else {
+            self.strip
+        };
         then(&HeadEdit {
-            remove: self.strip,
+            remove,
             removed: match self.agent {
                 None => b"",
                 Some((agent, _)) if agent.node.is_empty() => DOWNSTREAM_CLUSTER.as_bytes(),
@@ -391,12 +411,15 @@ pub(crate) struct ResponseHop<'e> {
     server: &'e [u8],
     /// Another name of a server may stay.
     server_gives_way: bool,
+    /// What the router says itself, first of the lines.
+    ours: &'static [&'static [u8]],
     id: Option<&'e [u8]>,
     via: Option<BlockMut>,
 }
 
 impl<'e> ResponseHop<'e> {
-    /// `service_time` is how long the upstream took, where the request was complete. A response that is not final is passed on as it is.
+    /// `service_time` is how long the upstream took, where the request was complete; `attempts` is told where it is to be. A
+    /// response that is not final is passed on as it is.
     pub(crate) fn new(
         worker: &Worker,
         rules: &'e HeaderRules,
@@ -404,12 +427,14 @@ impl<'e> ResponseHop<'e> {
         response: &Response<'_>,
         is_final: bool,
         service_time: Option<Duration>,
+        attempts: Option<u32>,
     ) -> Self {
         let mut edit = Self {
             lines: Lines::new(),
             drop: KnownSet::NONE,
             server: b"",
             server_gives_way: rules.server != ServerHeader::Overwrite,
+            ours: &[],
             id: None,
             via: None,
         };
@@ -420,6 +445,11 @@ impl<'e> ResponseHop<'e> {
             edit.lines.put(b"x-envoy-upstream-service-time: ");
             put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &mut edit.lines);
             edit.lines.put(b"\r\n");
+            edit.ours = &ROUTERS[..1];
+        }
+        if let Some(attempts) = attempts {
+            put_attempts(attempts, &mut edit.lines);
+            edit.ours = if edit.ours.is_empty() { &ROUTERS[1..] } else { ROUTERS };
         }
         if !response.has(Known::Date) {
             edit.lines.put(b"date: ");
@@ -455,7 +485,7 @@ impl<'e> ResponseHop<'e> {
     /// Puts what the router says into a head that the route changes.
     pub(crate) fn before(&self, fields: &mut Fields) {
         self.lines.each(|name, value| {
-            if name == SERVICE_TIME {
+            if is_routers(name) {
                 fields.set(name, value);
             }
         });
@@ -465,7 +495,7 @@ impl<'e> ResponseHop<'e> {
     pub(crate) fn after(&self, fields: &mut Fields) {
         self.lines.each(|name, value| {
             let is_given = || fields.added(name).next().is_some();
-            if name != SERVICE_TIME && !((name == "date" || self.server_gives_way) && is_given()) {
+            if !is_routers(name) && !((name == "date" || self.server_gives_way) && is_given()) {
                 fields.set(name, value);
             }
         });
@@ -493,10 +523,8 @@ impl<'e> ResponseHop<'e> {
                 count += 1;
             }
         }
-        const OURS: &[&[u8]] = &[SERVICE_TIME.as_bytes()];
-        let says_time = self.lines.get().starts_with(b"x-envoy-");
         then(&HeadEdit {
-            remove: if has_envoy && says_time { OURS } else { &[] },
+            remove: if has_envoy { self.ours } else { &[] },
             drop: self.drop,
             lines: self.lines.get(),
             add: &add[..count],
@@ -519,6 +547,47 @@ pub(crate) fn end_local(rules: &HeaderRules, id: Option<&Chunk>, fields: &mut Fi
 
 /// What the router says of how long the upstream took.
 const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
+/// What the router says of how often the request was sent.
+const ATTEMPT_COUNT: &str = "x-envoy-attempt-count";
+
+const ROUTERS: &[&[u8]] = &[SERVICE_TIME.as_bytes(), ATTEMPT_COUNT.as_bytes()];
+
+fn is_routers(name: &str) -> bool {
+    name == SERVICE_TIME || name == ATTEMPT_COUNT
+}
+
+/// What the router says in an answer of our own in a response's place.
+pub(crate) struct RouterFields(Lines);
+
+impl RouterFields {
+    /// `is_overloaded`: a circuit breaker is open. `attempts` is told where it is to be.
+    pub(crate) fn new(is_overloaded: bool, attempts: Option<u32>) -> Self {
+        let mut lines = Lines::new();
+        if is_overloaded {
+            lines.put(b"x-envoy-overloaded: true\r\n");
+        }
+        if let Some(attempts) = attempts {
+            put_attempts(attempts, &mut lines);
+        }
+        Self(lines)
+    }
+
+    pub(crate) fn lines(&self) -> &[u8] {
+        self.0.get()
+    }
+
+    /// Puts it into an answer that the route changes.
+    pub(crate) fn apply(&self, fields: &mut Fields) {
+        self.0.each(|name, value| fields.set(name, value));
+    }
+}
+
+/// Writes the line that tells how often the request was sent.
+pub(crate) fn put_attempts(attempts: u32, out: &mut impl Out) {
+    out.put(b"x-envoy-attempt-count: ");
+    put_number(u64::from(attempts), out);
+    out.put(b"\r\n");
+}
 
 /// Fields of ours in an answer of our own; at most three.
 pub(crate) fn local_fields<'f>(

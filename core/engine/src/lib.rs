@@ -11,6 +11,9 @@
 //! | `decision` | what is to be done with a request, from its head, without waiting |
 //! | `prepare` | what is made of a request's head before anything looks at it |
 //! | `exchange` | one request and its response |
+//! | `retry` | what one exchange knows of its tries |
+//! | `retry_limit` | how many retries the process may have under way towards a cluster |
+//! | `kept` | the part of a body that may have to be sent again |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
 //! | `hop` | what this hop does to heads whatever their route |
@@ -46,6 +49,7 @@ mod exchange;
 mod fields;
 mod handoff;
 mod hop;
+mod kept;
 mod lease;
 mod lighter;
 mod limits;
@@ -62,6 +66,8 @@ mod record;
 mod relay;
 mod reply;
 mod response_edit;
+mod retry;
+mod retry_limit;
 mod routing;
 mod run;
 mod tunnel;

@@ -18,6 +18,9 @@ pub struct Limits {
     pub bulk_body_min: u64,
     /// Fresh connections tried for one idempotent request whose reused connection died before a response byte.
     pub replays_max: u32,
+    /// Bytes of requests' bodies that one worker keeps for another try, over all its requests; beyond it a request is not
+    /// retried. Worst case that much memory: what 64 requests keep of a mebibyte each.
+    pub kept_bytes_max: usize,
     /// Idle connections kept per endpoint and core. Beyond it the oldest is closed. About 0.5 KiB each.
     pub idle_per_endpoint_max: usize,
     /// How long the control thread waits for a worker to adopt before it reports it late.
@@ -40,6 +43,7 @@ impl Default for Limits {
             relay_bytes_per_poll: 512 * 1024,
             bulk_body_min: 64 * 1024,
             replays_max: 1,
+            kept_bytes_max: 64 << 20,
             idle_per_endpoint_max: 4096,
             adoption_wait: Duration::from_millis(100),
             mailbox_capacity: 64,

@@ -143,6 +143,18 @@ impl Record {
         }
     }
 
+    /// Notes that the request is sent once more, to this endpoint: what is told of the upstream is told of the last try.
+    pub(crate) fn tried_again(&mut self, attempts: u32, upstream: SocketAddr) {
+        self.attempts = attempts;
+        self.upstream = Some(upstream);
+        self.transport_failure = "";
+        for moment in
+            [Moment::ConnectBegan, Moment::ConnectEnded, Moment::SendBegan, Moment::SendEnded, Moment::ResponseBegan]
+        {
+            self.moments[moment as usize] = 0;
+        }
+    }
+
     /// Notes that the client went away before it had its answer.
     pub(crate) fn client_gone(&mut self) {
         self.flags.insert(ResponseFlag::DC);

@@ -10,6 +10,7 @@ use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, e
 use ringway_protocols::{Error, Framing, Out};
 use ringway_runtime::{BlockMut, Chunk, Stream};
 
+use crate::kept::Kept;
 use crate::outbox::Outbox;
 use crate::worker::Worker;
 
@@ -44,6 +45,8 @@ pub(crate) struct Relay {
     pub(crate) sent: u64,
     /// A trailer section that has not arrived whole.
     carry: Option<BlockMut>,
+    /// What went to the sink, where it may have to go to another one.
+    pub(crate) kept: Option<Box<Kept>>,
 }
 
 impl Relay {
@@ -62,6 +65,7 @@ impl Relay {
             received: 0,
             sent: 0,
             carry: None,
+            kept: None,
         }
     }
 
@@ -87,6 +91,24 @@ impl Relay {
     /// Whether not one byte of the body has been read: the request can be sent once more.
     pub(crate) fn is_untouched(&self) -> bool {
         !self.read
+    }
+
+    /// Sends what went to a sink before to this one; the rest will follow.
+    pub(crate) fn send_again(&mut self, worker: &Worker, to: &Stream) {
+        let Some(kept) = &mut self.kept else { return };
+        assert!(!kept.is_overflowed(), "what was let go cannot be sent");
+        let mut is_open = false;
+        for chunk in kept.chunks() {
+            if self.chunked_out {
+                to.send(chunk_line(worker, is_open, chunk.len()));
+                is_open = true;
+            }
+            to.send(chunk.clone());
+        }
+        debug_assert_eq!(is_open, self.chunk_open, "what follows goes on from here");
+        if let Some(end) = &kept.end {
+            to.send(end.clone());
+        }
     }
 
     /// Moves what can be moved now. Ready when the body is complete or cannot be completed.
@@ -184,14 +206,11 @@ impl Relay {
     #[inline]
     fn data(&mut self, worker: &Worker, data: Chunk, to: &Stream) {
         self.moved += data.len() as u64;
+        if let Some(kept) = &mut self.kept {
+            kept.push(&worker.core, &data);
+        }
         if self.chunked_out {
-            let mut line = Outbox::new(&worker.core, CHUNK_LINE_MAX);
-            if self.chunk_open {
-                line.put(CHUNK_END);
-            }
-            let mut size = [0; 18];
-            line.put(chunk_header(data.len(), &mut size));
-            self.send(line.finish(), to);
+            self.send(chunk_line(worker, self.chunk_open, data.len()), to);
             self.chunk_open = true;
         }
         self.send(data, to);
@@ -212,7 +231,22 @@ impl Relay {
                 end.put(CHUNK_END);
             }
             encode_trailers(trailers, std::iter::empty(), &mut end);
-            self.send(end.finish(), to);
+            let end = end.finish();
+            if let Some(kept) = &mut self.kept {
+                kept.end = Some(end.clone());
+            }
+            self.send(end, to);
         }
     }
+}
+
+/// What stands before the data of a chunk: the end of the one before, if there is one, and its size.
+fn chunk_line(worker: &Worker, ends_another: bool, size: usize) -> Chunk {
+    let mut line = Outbox::new(&worker.core, CHUNK_LINE_MAX);
+    if ends_another {
+        line.put(CHUNK_END);
+    }
+    let mut digits = [0; 18];
+    line.put(chunk_header(size, &mut digits));
+    line.finish()
 }

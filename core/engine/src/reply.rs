@@ -31,6 +31,16 @@ macro_rules! upstream_failure {
     };
 }
 
+macro_rules! retried_failure {
+    ($reason:literal) => {
+        concat!(
+            "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: ",
+            $reason
+        )
+        .as_bytes()
+    };
+}
+
 /// Why a request could not be answered by its upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -52,6 +62,10 @@ pub(crate) enum Failure {
     UpstreamProtocol,
     /// The route's timeout passed.
     RouteTimeout,
+    /// The time for one try passed.
+    TryTimeout,
+    /// Nothing moved for too long in one try.
+    TryIdle,
     /// Nothing moved for `stream_idle_timeout`; the request was complete.
     StreamIdle,
     /// Nothing moved for `stream_idle_timeout`; the request was not complete.
@@ -79,6 +93,7 @@ impl Failure {
             Failure::Reset => (503, ResponseFlag::UC, upstream_failure!("connection termination")),
             Failure::UpstreamProtocol => (502, ResponseFlag::UPE, upstream_failure!("protocol error")),
             Failure::RouteTimeout => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
+            Failure::TryTimeout | Failure::TryIdle => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::StreamIdle => (504, ResponseFlag::SI, &b"stream timeout"[..]),
             Failure::StreamIdleRequest => (408, ResponseFlag::SI, &b"stream timeout"[..]),
             Failure::Rewrite => (400, ResponseFlag::DPE, &b"Bad Request"[..]),
@@ -88,6 +103,20 @@ impl Failure {
         };
         debug_assert!(!body.starts_with(RESET_PREFIX.as_bytes()) || status >= 502);
         Local { status, flag: Some(flag), body, details: "" }
+    }
+
+    /// The answer after more than one try, which says so.
+    pub(crate) fn local_retried(self) -> Local<'static> {
+        let local = self.local();
+        let body = match self {
+            Failure::Overflow => retried_failure!("overflow"),
+            Failure::Connect => retried_failure!("remote connection failure"),
+            Failure::ConnectTimeout => retried_failure!("connection timeout"),
+            Failure::Reset => retried_failure!("connection termination"),
+            Failure::UpstreamProtocol => retried_failure!("protocol error"),
+            _ => local.body,
+        };
+        Local { body, ..local }
     }
 }
 
@@ -131,10 +160,23 @@ pub(crate) fn write(
     close: bool,
     head_only: bool,
 ) -> Chunk {
+    write_lines(worker, rules, request_id, local, b"", close, head_only)
+}
+
+/// The same with lines of the router's own.
+pub(crate) fn write_lines(
+    worker: &Worker,
+    rules: &HeaderRules,
+    request_id: Option<&Chunk>,
+    local: Local<'_>,
+    lines: &[u8],
+    close: bool,
+    head_only: bool,
+) -> Chunk {
     let mut extra: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
     let extra = hop::local_fields(rules, request_id, &mut extra);
     let content_type = if local.body.is_empty() { None } else { Some(&b"text/plain"[..]) };
-    write_with(worker, local, (content_type, extra), b"", close, head_only)
+    write_with(worker, local, (content_type, extra), lines, close, head_only)
 }
 
 /// Writes an answer whose fields, `Content-Type` among them, are these lines.

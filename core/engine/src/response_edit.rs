@@ -10,7 +10,7 @@ use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
-use crate::hop::{self, ResponseHop};
+use crate::hop::{self, ResponseHop, RouterFields};
 use crate::routing::of_exchange;
 use crate::view::{CoreChain, CoreCluster};
 
@@ -52,9 +52,11 @@ impl ResponseEdit {
         cluster: &CoreCluster,
         has_body: bool,
         request_id: Option<&Chunk>,
+        routers: &RouterFields,
         fields: &mut Fields,
     ) {
         fields.clear();
+        routers.apply(fields);
         self.mutate(connection, cluster, None, fields);
         hop::end_local(&self.chain.http.headers, request_id, fields);
         fields.end_local(has_body);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, Scheme, Target,
-    Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, RetryRules,
+    Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
@@ -24,6 +24,7 @@ use crate::outbox::Outbox;
 use crate::pool::EndpointPool;
 use crate::reply::{Failure, Local, UPGRADE_REFUSED};
 use crate::response_edit::ResponseEdit;
+use crate::retry::{DEFAULT_RULES, Retry};
 use crate::tunnel::{self, Tunnel};
 use crate::view::{CoreChain, CoreCluster, View};
 use crate::worker::Worker;
@@ -110,6 +111,8 @@ pub(crate) struct Forward {
     /// What is changed in the response's head.
     pub(crate) response: Option<ResponseEdit>,
     pub(crate) tunnel: Tunnel,
+    /// Where there are rules for tries.
+    pub(crate) retry: Option<Box<Retry>>,
 }
 
 /// An answer of our own.
@@ -275,7 +278,16 @@ impl<'c> Taken<'_, 'c> {
             || action.path.is_some()
             || action.host.is_some()
             || weighted.is_some_and(|weighted| weighted.host.is_some());
-        hop.expect_within(worker, &self.chain.http.headers, action.timeout);
+        let (retry, timeout) = match &action.retry {
+            None if !hop.has_orders => {
+                hop.expect_within(worker, &self.chain.http.headers, action.timeout);
+                (None, action.timeout)
+            }
+            rules => {
+                let rules = rules.as_deref().unwrap_or(&DEFAULT_RULES);
+                self.plan(rules, action.timeout, caches, hop)
+            }
+        };
         let head = if changes {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
@@ -291,12 +303,33 @@ impl<'c> Taken<'_, 'c> {
             endpoint: endpoint.map(|at| Rc::clone(&cluster.endpoints[at])),
             cluster,
             head,
-            timeout: action.timeout,
+            timeout,
             stream_idle: action.idle_timeout,
             max_duration: action.max_stream_duration,
             response,
             tunnel: self.tunnel,
+            retry,
         })
+    }
+
+    /// What the route and the client say of tries, and how long the whole may take.
+    #[inline(never)]
+    fn plan(
+        &self,
+        rules: &RetryRules,
+        timeout: Option<Duration>,
+        caches: &mut Caches,
+        hop: &mut RequestHop,
+    ) -> (Option<Box<Retry>>, Option<Duration>) {
+        let (worker, headers) = (&*self.connection.worker, &self.chain.http.headers);
+        let request = Routed::received(self.request, self.chain, hop);
+        let orders = (hop.has_orders, headers.respect_expected_timeout);
+        let (retry, timeout) = Retry::plan((&worker.retries, &worker.core), rules, timeout, &request, orders, caches);
+        hop.expect_within(worker, headers, retry.expected(timeout, Duration::ZERO));
+        if rules.counts_in_request {
+            hop.count_first();
+        }
+        (Some(retry), timeout)
     }
 
     /// The request's head with all that the route changes: fields, then the host, then the path (Envoy,

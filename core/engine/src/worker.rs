@@ -25,6 +25,7 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
 use crate::prepare::PreparedHead;
+use crate::retry::Retries;
 use crate::routing::Rewritten;
 use crate::run::Run;
 use crate::view::View;
@@ -63,6 +64,8 @@ pub(crate) struct Worker {
     pub(crate) rewritten: RefCell<Rewritten>,
     /// What the connection manager's rules make of a request's path and host.
     pub(crate) prepared_head: RefCell<PreparedHead>,
+    /// The states of requests that may be sent again.
+    pub(crate) retries: Retries,
     pub(crate) shared: Arc<Shared>,
     index: usize,
     word: Generation,
@@ -106,6 +109,7 @@ impl Worker {
         Rc::new(Self {
             date: Date::new(core.now(), SystemTime::now()),
             core,
+            retries: Retries::new(parts.limits.kept_bytes_max),
             limits: parts.limits,
             codec_limits: ringway_protocols::Limits::default(),
             table: RefCell::new(HeadTable::new(ringway_protocols::Limits::HEADERS_CAP)),

@@ -18,9 +18,9 @@ use ringway_model::{
     AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, Domain, Endpoint,
     EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations,
     HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId,
-    LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules, Rewrite, Route,
-    RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target, TextMatcher, TextPattern,
-    Underscores, VirtualHost,
+    LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules, RetryOn, RetryPolicy,
+    RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target,
+    TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -129,6 +129,18 @@ fn plain_route() -> Route {
         action: Action::Forward(Box::new(ForwardAction::new(Target::Cluster(ClusterId(0))))),
         headers: None,
     }
+}
+
+/// The same with a policy for tries: bodies are kept until the response begins.
+fn patient_route() -> Route {
+    let policy = RetryPolicy {
+        on: RetryOn::STATUS_5XX | RetryOn::RESET,
+        per_try_timeout: Some(Duration::from_secs(10)),
+        ..RetryRules::DEFAULT.policy
+    };
+    let rules = RetryRules { policy, counts_in_request: true, counts_in_response: true, ..RetryRules::DEFAULT };
+    let action = ForwardAction { retry: Some(Arc::new(rules)), ..ForwardAction::new(Target::Cluster(ClusterId(0))) };
+    Route { action: Action::Forward(Box::new(action)), ..plain_route() }
 }
 
 /// The same with all that a route can change, and to the same path in the end.
@@ -352,6 +364,7 @@ fn a_warm_exchange_allocates_nothing_on_either_driver() {
         let none = RequestRules::default();
         check(io, plain_route(), none, Vec::new());
         check(io, busy_route(), none, Vec::new());
+        check(io, patient_route(), none, Vec::new());
         check(io, busy_route(), busy_rules(), access_logs());
     }
 }

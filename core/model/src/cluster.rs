@@ -36,7 +36,7 @@ pub enum LbPolicy {
 }
 
 /// `CircuitBreakers.Thresholds`: what the whole process, not each core, may have open towards a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CircuitBreakers {
     /// `max_connections`: connections, idle ones included. Default 1,024.
     pub connections_max: u32,
@@ -44,13 +44,30 @@ pub struct CircuitBreakers {
     pub pending_requests_max: u32,
     /// `max_requests`: requests under way. Default 1,024.
     pub requests_max: u32,
-    /// `max_retries`: retries under way. Default 3. Shown, and not yet acted on: no route can ask for retries.
+    /// `max_retries`: retries under way. Default 3.
     pub retries_max: u32,
+    /// `retry_budget`: in the place of `max_retries`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// `CircuitBreakers.Thresholds.RetryBudget`: retries in proportion to the requests under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryBudget {
+    /// `budget_percent`: 0 to 100. Envoy: 20.
+    pub percent: f64,
+    /// `min_retry_concurrency`: so many are always allowed. Envoy: 3.
+    pub retries_min: u32,
 }
 
 impl Default for CircuitBreakers {
     fn default() -> Self {
-        Self { connections_max: 1024, pending_requests_max: 1024, requests_max: 1024, retries_max: 3 }
+        Self {
+            connections_max: 1024,
+            pending_requests_max: 1024,
+            requests_max: 1024,
+            retries_max: 3,
+            retry_budget: None,
+        }
     }
 }
 

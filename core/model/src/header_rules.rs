@@ -28,6 +28,8 @@ pub struct HeaderRules {
     pub via: String,
     /// `Router.suppress_envoy_headers`.
     pub suppress_envoy_headers: bool,
+    /// `respect_expected_rq_timeout` of the router: a client of ours may say so how long it waits.
+    pub respect_expected_timeout: bool,
     /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: x-forwarded-client-cert stays as it came. Otherwise it goes, since no client
     /// has shown a certificate.
     pub keeps_client_cert: bool,
@@ -99,6 +101,7 @@ impl Default for HeaderRules {
             maps_ipv4: false,
             scheme: None,
             user_agent: None,
+            respect_expected_timeout: false,
         }
     }
 }

@@ -21,7 +21,7 @@ mod snapshot;
 mod upgrade;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
-pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy};
+pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy, RetryBudget};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
@@ -30,10 +30,11 @@ pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{
-    Action, AppendAction, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction, HeaderAddition,
-    HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, LookUp, PathMatch, PathRewrite, Position,
-    QueryMatcher, QueryTest, Redirect, RedirectPath, Regex, RegexCaches, Regexes, RequestView, RequireTls, Rewrite,
-    Route, RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
+    Action, AppendAction, BackOff, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction,
+    HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, LookUp, PathMatch,
+    PathRewrite, Position, QueryMatcher, QueryTest, RateLimitedBackOff, Redirect, RedirectPath, Regex, RegexCaches,
+    Regexes, RequestView, RequireTls, Reset, ResetHeader, RetryOn, RetryPolicy, RetryRules, Rewrite, Route,
+    RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};

@@ -65,6 +65,20 @@ block! {
         upstream_rq_retry: Counter,
         /// Retries that brought a response.
         upstream_rq_retry_success: Counter,
+        /// Retries not made because `max_retries` or the retry budget stood in the way.
+        upstream_rq_retry_overflow: Counter,
+        /// Retries not made because the request had had as many as it may have.
+        upstream_rq_retry_limit_exceeded: Counter,
+        /// Retries after a wait of the exponential back-off.
+        upstream_rq_retry_backoff_exponential: Counter,
+        /// Retries after the wait that the upstream asked for.
+        upstream_rq_retry_backoff_ratelimited: Counter,
+        /// Tries without a response in `per_try_timeout`.
+        upstream_rq_per_try_timeout: Counter,
+        /// Tries in which nothing moved for `per_try_idle_timeout`.
+        upstream_rq_per_try_idle_timeout: Counter,
+        /// Requests that could not be retried because their bodies were too large to keep.
+        retry_or_shadow_abandoned: Counter,
         /// Requests that the peer ended before its response was complete.
         upstream_rq_rx_reset: Counter,
         /// Requests that we ended before the response was complete.

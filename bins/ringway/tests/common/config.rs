@@ -38,12 +38,21 @@ impl Config {
     }
 
     /// Adds a cluster with fields of its own.
-    pub(crate) fn cluster_with(mut self, name: &str, endpoint: SocketAddr, fields: &str) -> Config {
-        let (ip, port) = (endpoint.ip(), endpoint.port());
+    pub(crate) fn cluster_with(self, name: &str, endpoint: SocketAddr, fields: &str) -> Config {
+        self.cluster_of(name, &[endpoint], fields)
+    }
+
+    /// Adds a cluster of several endpoints.
+    pub(crate) fn cluster_of(mut self, name: &str, endpoints: &[SocketAddr], fields: &str) -> Config {
+        let endpoint = |endpoint: &SocketAddr| {
+            let (ip, port) = (endpoint.ip(), endpoint.port());
+            format!("{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}")
+        };
+        let endpoints = endpoints.iter().map(endpoint).collect::<Vec<_>>().join(", ");
         let _ = write!(
             self.clusters,
             "  - name: {name}\n    {fields}\n    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: \
-             [{{endpoint: {{address: {{socket_address: {{address: {ip}, port_value: {port}}}}}}}}}]}}]}}\n"
+             [{endpoints}]}}]}}\n"
         );
         self
     }

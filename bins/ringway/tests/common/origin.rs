@@ -8,9 +8,11 @@
 //! | `/until-close` | a body that ends with the connection |
 //! | `/silent` | takes the request and never answers |
 //! | `/die-if-reused` | answers the first request of a connection; at a later one it closes without a byte |
+//! | `/script/a,b,c` | the first request with this very target is served as `a` says, the next one as `b`, ...: a status (`503`), `reset`,
+//! | | `silent`, `cut` (a head without its body), `broken` (no HTTP), or a status and a field (`200:name=value`); the last one stays |
 //! | `/slow` | answers as soon as [`Origin::release`] was called |
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
@@ -31,6 +33,7 @@ struct Shared {
     name: String,
     requests: Mutex<VecDeque<Message>>,
     released: Mutex<usize>,
+    scripts: Mutex<HashMap<String, usize>>,
     release: Condvar,
 }
 
@@ -103,6 +106,18 @@ fn serve(mut connection: Client, shared: &Shared) -> io::Result<()> {
                 connection.read(false, false)?;
                 return Ok(());
             }
+            script if script.starts_with("/script/") => {
+                let target = request.line.split(' ').nth(1).unwrap_or_default().to_owned();
+                let mut scripts = shared.scripts.lock().expect("no panic");
+                let turn = scripts.entry(target).or_default();
+                let steps: Vec<&str> = script["/script/".len()..].split(',').collect();
+                let step = steps[(*turn).min(steps.len() - 1)];
+                *turn += 1;
+                drop(scripts);
+                if !play(&mut connection, step, &request.body, head_only)? {
+                    return Ok(());
+                }
+            }
             "/die-if-reused" if served > 1 => return Ok(()),
             "/slow" => {
                 let mut released = shared.released.lock().expect("no panic");
@@ -129,6 +144,33 @@ fn serve(mut connection: Client, shared: &Shared) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// One step of a script; whether the connection goes on.
+fn play(connection: &mut Client, step: &str, body: &[u8], head_only: bool) -> io::Result<bool> {
+    match step {
+        "reset" => return Ok(false),
+        "silent" => {
+            connection.read(false, false)?;
+            return Ok(false);
+        }
+        "broken" => {
+            connection.send("HTTP/1.1 abc\r\nno field\r\n\r\n");
+            return Ok(false);
+        }
+        "cut" => {
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart");
+            return Ok(false);
+        }
+        _ => {}
+    }
+    let (status, field) = step.split_once(':').unwrap_or((step, ""));
+    let field = field.split_once('=').map(|(name, value)| format!("{name}: {value}\r\n")).unwrap_or_default();
+    connection.send(format!("HTTP/1.1 {status} As Asked\r\n{field}Content-Length: {}\r\n\r\n", body.len()));
+    if !head_only {
+        connection.send(body);
+    }
+    Ok(true)
 }
 
 fn answer(connection: &mut Client, body: &[u8], head_only: bool) {

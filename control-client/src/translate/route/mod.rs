@@ -4,10 +4,13 @@ mod action;
 mod matcher;
 mod mutation;
 mod redirect;
+mod retry;
 
 use std::sync::Arc;
 
-use ringway_model::{Action, DirectResponse, Domain, Regexes, RequireTls, Route, RouteConfiguration, VirtualHost};
+use ringway_model::{
+    Action, DirectResponse, Domain, ForwardAction, Regexes, RequireTls, Route, RouteConfiguration, VirtualHost,
+};
 
 use super::Context;
 use crate::compatibility::refuse_unsupported;
@@ -87,7 +90,8 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
     }
     let headers = mutation::mutations(context, message);
     per_filter(context, message);
-    let routes = context.each(message, "routes", |context, message| route(context, message, scope));
+    let tries = retry::host(context, message);
+    let routes = context.each(message, "routes", |context, message| route(context, message, scope, &tries));
     let complete = domains.len() == message.items("domains").len() && routes.iter().all(Option::is_some);
     complete.then(|| {
         let routes = routes.into_iter().flatten().collect();
@@ -124,16 +128,17 @@ pub(super) fn per_filter(context: &mut Context<'_>, message: &Message) {
     }
 }
 
-fn route(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Route> {
+fn route(context: &mut Context<'_>, message: &Message, scope: Scope, tries: &retry::HostRules) -> Option<Route> {
     refuse_unsupported(message, context.report);
     let rule = context.inside(message, "match", matcher::route_match);
     let headers = mutation::mutations(context, message);
     per_filter(context, message);
     let forward = context.inside(message, "route", |context, message| action::forward(context, message, scope));
+    let tries = retry::route(context, message, tries);
     let redirect = context.inside(message, "redirect", redirect::redirect);
     let direct = context.inside(message, "direct_response", |context, message| direct(context, message, scope));
     let action = forward
-        .map(|forward| Action::Forward(Box::new(forward)))
+        .map(|forward| Action::Forward(Box::new(ForwardAction { retry: tries, ..forward })))
         .or(redirect.map(|redirect| Action::Redirect(Box::new(redirect))))
         .or(direct.map(|direct| Action::Direct(Arc::new(direct))));
     Some(Route { name: message.text("name").to_owned(), rule: rule?, action: action?, headers })

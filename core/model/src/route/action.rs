@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::mutation::HeaderMutations;
 use super::redirect::Redirect;
+use super::retry::RetryRules;
 use super::rewrite::{HostRewrite, PathRewrite};
 use crate::{ClusterId, Upgrade};
 
@@ -40,6 +41,8 @@ pub struct ForwardAction {
     pub append_x_forwarded_host: bool,
     /// `upgrade_configs`: in the place of the connection manager's, kind by kind.
     pub upgrades: Vec<Upgrade>,
+    /// `retry_policy` and what goes with it; `None`: [`RetryRules::DEFAULT`].
+    pub retry: Option<Arc<RetryRules>>,
 }
 
 /// `RouteAction.timeout` where the file says nothing.
@@ -58,6 +61,7 @@ impl ForwardAction {
             host: None,
             append_x_forwarded_host: false,
             upgrades: Vec::new(),
+            retry: None,
         }
     }
 }

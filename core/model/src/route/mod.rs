@@ -15,6 +15,7 @@ mod radix;
 mod redirect;
 mod regex;
 mod request;
+mod retry;
 mod rewrite;
 mod text;
 
@@ -27,6 +28,7 @@ pub use query::{QueryMatcher, QueryTest, query_parameter};
 pub use redirect::{Redirect, RedirectPath, own_location};
 pub use regex::{Regex, RegexCaches, Regexes, Substitution};
 pub use request::{Caches, RequestView};
+pub use retry::{BackOff, RateLimitedBackOff, Reset, ResetHeader, RetryOn, RetryPolicy, RetryRules};
 pub use rewrite::{HostRewrite, PathRewrite, Rewrite};
 pub use text::{TextMatcher, TextPattern};
 

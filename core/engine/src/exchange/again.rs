@@ -1,0 +1,332 @@
+//! More than one try: what a route's retry policy does with a try that failed. Reached only where an exchange has a [`Retry`].
+//!
+//! Invariant: once a byte of the response's head was sent to the client, no other try is made.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_model::{Action, HostRewrite, Reset, RetryRules};
+use ringway_observe::ResponseFlag;
+use ringway_protocols::http1::put_number;
+use ringway_protocols::{Out, Response as ResponseHead};
+use ringway_runtime::{Chunk, Stream};
+
+use super::expiry::Expired;
+use super::{Exchange, Response, Stop};
+use crate::balance;
+use crate::connection::After;
+use crate::hop;
+use crate::outbox::Outbox;
+use crate::pool::EndpointPool;
+use crate::relay::RelayError;
+use crate::reply::Failure;
+use crate::retry::{DEFAULT_RULES, Retry, Verdict, Wake};
+
+impl<'x> Exchange<'x> {
+    fn rules(&self) -> &'x RetryRules {
+        match &self.chain.http.routes.at(self.position).route.action {
+            Action::Forward(action) => action.retry.as_deref().unwrap_or(&DEFAULT_RULES),
+            _ => unreachable!("the request is forwarded"),
+        }
+    }
+
+    fn retry(&mut self) -> &mut Retry {
+        self.retry.as_mut().expect("only where there are rules for tries")
+    }
+
+    /// Takes the rules for tries, before the first one. The request's body is kept from its first byte.
+    pub(super) fn begin_tries(&mut self, retry: Option<Box<Retry>>) {
+        let Some(mut retry) = retry else { return };
+        if retry.is_enabled() && !self.upload.is_done() {
+            let mut kept = retry.kept.take().expect("between two requests it is here");
+            kept.begin(self.rules().body_bytes_max);
+            self.upload.kept = Some(kept);
+        }
+        self.retry = Some(retry);
+    }
+
+    /// Gives the memory back.
+    pub(super) fn end_tries(&mut self) {
+        let Some(mut retry) = self.retry.take() else { return };
+        if let Some(kept) = self.upload.kept.take() {
+            retry.kept = Some(kept);
+        }
+        self.worker().retries.put(retry);
+    }
+
+    /// The request's head has gone to an upstream: what was kept of its body follows.
+    pub(super) fn sent_try(&mut self, upstream: &Stream) {
+        if self.retry().attempts > 1 && !self.is_too_large() {
+            self.upload.send_again(self.worker(), upstream);
+        }
+        let now = self.worker().core.now();
+        self.retry().sent_at = Some(now);
+        self.time_try();
+        self.arm();
+    }
+
+    /// Sets the end of this try, if it is time: the request is complete and there is a connection.
+    pub(super) fn time_try(&mut self) {
+        let now = self.worker().core.now();
+        let is_time = self.upload.is_done() && self.response == Response::Awaited;
+        let retry = self.retry();
+        if is_time && retry.sent_at.is_some() {
+            retry.wake = retry.per_try_timeout.map(|timeout| Wake::TryTimeout(now + timeout));
+        }
+    }
+
+    /// The request's body is larger than what is kept: there is no other try, and it is counted once.
+    fn is_too_large(&mut self) -> bool {
+        let is_too_large = self.upload.kept.as_ref().is_some_and(|kept| kept.is_overflowed());
+        if is_too_large && self.retry().is_enabled() {
+            self.retry().disable();
+            self.cluster.state.breakers.stats.retry_or_shadow_abandoned.add(1);
+        }
+        is_too_large
+    }
+
+    /// Whether a response's head is kept from the client, and another try is made.
+    pub(super) fn refuses(&mut self, response: &ResponseHead<'_>) -> bool {
+        self.is_too_large();
+        let (rules, worker) = (self.rules(), self.worker());
+        let seconds = worker.date.nanos(worker.core.now()) / 1_000_000_000;
+        let caches = &mut *self.chain.caches.borrow_mut();
+        let wanted = self.retry().wants_after_response(rules, response, seconds, caches);
+        let verdict = self.decide(wanted);
+        if verdict == Verdict::Yes {
+            self.cluster.state.breakers.stats.retry_codes.count(response.status());
+        }
+        verdict == Verdict::Yes
+    }
+
+    fn decide(&mut self, wanted: bool) -> Verdict {
+        let breakers = &self.cluster.state.breakers;
+        let verdict = self.retry.as_mut().map_or(Verdict::No, |retry| retry.decide(wanted, breakers));
+        let flag = match verdict {
+            Verdict::LimitExceeded => ResponseFlag::URX,
+            Verdict::Overflow => ResponseFlag::UO,
+            Verdict::No | Verdict::Yes => return verdict,
+        };
+        self.note(|record, _| record.flags.insert(flag));
+        verdict
+    }
+
+    /// The response has begun: nothing of the request is needed any more.
+    pub(super) fn begin_response(&mut self) {
+        let retry = self.retry();
+        retry.wake = None;
+        retry.disable();
+        if let Some(kept) = self.upload.kept.take() {
+            self.retry().kept = Some(kept);
+        }
+        if let Some(kept) = &mut self.retry().kept {
+            kept.clear();
+        }
+    }
+
+    /// How often the request was sent, where the client is told.
+    pub(super) fn attempts_told(&self) -> Option<u32> {
+        let retry = self.retry.as_ref()?;
+        self.rules().counts_in_response.then_some(retry.attempts)
+    }
+
+    /// After a try that failed: waits, and gives the endpoint and the head for the next one; or what to end the exchange for.
+    pub(super) async fn again(
+        &mut self,
+        stop: Stop,
+        pool: &Rc<EndpointPool>,
+        head: &Chunk,
+    ) -> Result<(Rc<EndpointPool>, Chunk), Stop> {
+        if self.response == Response::Begun {
+            return Err(stop);
+        }
+        if !matches!(stop, Stop::Refused { .. }) {
+            let reset = match stop {
+                Stop::Fail(Failure::Connect | Failure::ConnectTimeout) => Reset::Connect,
+                Stop::Fail(Failure::UpstreamProtocol | Failure::TryTimeout | Failure::TryIdle) | Stop::Died => {
+                    Reset::Sent
+                }
+                Stop::Fail(_) | Stop::Client(_) | Stop::Refused { .. } => return Err(stop),
+            };
+            self.is_too_large();
+            let method = self.method;
+            let wanted = self.retry().wants_after_reset(reset, method);
+            if self.decide(wanted) != Verdict::Yes {
+                return Err(stop);
+            }
+        }
+        let timed_out = matches!(stop, Stop::Fail(Failure::TryTimeout | Failure::TryIdle));
+        let (rules, chance) = (self.rules(), self.worker().chance());
+        let stats = &self.cluster.state.breakers.stats;
+        let wait = self.retry.as_mut().map(|retry| retry.back_off(rules, chance, stats)).unwrap_or_default();
+        self.retry().sent_at = None;
+        self.back_off(wait).await?;
+        self.retry().next();
+        stats.upstream_rq_total.add(1);
+        let attempts = self.retry().attempts;
+        let Some(next) = self.pick_again(pool) else {
+            stats.upstream_cx_none_healthy.add(1);
+            return Err(Stop::Fail(Failure::NoHealthyUpstream));
+        };
+        self.note(|record, _| record.tried_again(attempts, next.address.get()));
+        let head = self.head_again(head, &next, timed_out);
+        Ok((next, head))
+    }
+
+    /// Lets time pass; the client and the other timeouts are watched meanwhile.
+    async fn back_off(&mut self, wait: Duration) -> Result<(), Stop> {
+        let until = self.worker().core.now() + wait;
+        self.retry().wake = Some(Wake::BackOff(until));
+        self.arm();
+        if wait.is_zero() {
+            return Ok(());
+        }
+        poll_fn(|context| self.poll_back_off(context)).await
+    }
+
+    fn poll_back_off(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        if let Some(error) = self.poll_client(context) {
+            return Poll::Ready(Err(Stop::Client(error)));
+        }
+        self.poll_wake(context).map(|expired| match expired {
+            Expired::BackOff => Ok(()),
+            Expired::Timeout(failure) => Err(Stop::Fail(failure)),
+        })
+    }
+
+    /// Looks after the client while nothing is read from it. An error: it is gone.
+    #[inline]
+    pub(super) fn poll_client(&mut self, context: &mut Context<'_>) -> Option<RelayError> {
+        if self.watched && self.upload.is_done() && self.connection.stream.poll_watch(context).is_ready() {
+            self.watched = false;
+            match self.connection.stream.try_recv() {
+                // The next request, early: it waits with the socket.
+                Some(Ok(Some(chunk))) => self.connection.stream.unread(chunk),
+                // The client has no more to say; it may still listen.
+                Some(Ok(None)) => self.keep_alive = false,
+                Some(Err(_)) => return Some(RelayError::Source),
+                None => self.watched = true,
+            }
+        }
+        None
+    }
+
+    /// The endpoint for another try: any, but one that was not tried where that is asked for and can be had.
+    fn pick_again(&mut self, last: &Rc<EndpointPool>) -> Option<Rc<EndpointPool>> {
+        let (cluster, policy) = (self.cluster, &self.rules().policy);
+        let pick = || balance::pick(cluster).map(|at| &cluster.endpoints[at]);
+        let mut picked = pick()?;
+        if policy.avoids_previous_hosts {
+            let tried = &mut self.retry().tried;
+            note_tried(tried, last.address.get());
+            for _ in 0..policy.host_selections_max {
+                if !tried.contains(&picked.address.get()) {
+                    break;
+                }
+                picked = pick()?;
+            }
+        }
+        Some(Rc::clone(picked))
+    }
+
+    /// The request's head for another try: with what has changed since the last one.
+    fn head_again(&mut self, head: &Chunk, pool: &Rc<EndpointPool>, timed_out: bool) -> Chunk {
+        let (rules, worker) = (self.rules(), self.worker());
+        let elapsed =
+            self.requested_at.map_or(Duration::ZERO, |since| worker.core.now().saturating_duration_since(since));
+        let timeout = self.timeout;
+        let retry = self.retry();
+        let (attempts, expected) = (retry.attempts, retry.expected(timeout, elapsed));
+        let expected = expected.filter(|_| !self.chain.http.headers.suppress_envoy_headers);
+        let host = self.own_host(pool);
+        let mut gone: [&[u8]; 4] = [b""; 4];
+        let mut lines = Outbox::new(&worker.core, LINES_BYTES_MAX + host.map_or(0, str::len));
+        if let Some(host) = host {
+            gone[0] = b"host";
+            lines.put(b"Host: ");
+            lines.put(host.as_bytes());
+            lines.put(b"\r\n");
+        }
+        if let Some(expected) = expected {
+            gone[1] = b"x-envoy-expected-rq-timeout-ms";
+            lines.put(b"x-envoy-expected-rq-timeout-ms: ");
+            put_number(u64::try_from(expected.as_millis()).unwrap_or(u64::MAX), &mut lines);
+            lines.put(b"\r\n");
+        }
+        if rules.counts_in_request {
+            gone[2] = b"x-envoy-attempt-count";
+            hop::put_attempts(attempts, &mut lines);
+        }
+        if rules.tells_timeout_retry {
+            gone[3] = b"x-envoy-is-timeout-retry";
+            lines.put(if timed_out {
+                b"x-envoy-is-timeout-retry: true\r\n"
+            } else {
+                b"x-envoy-is-timeout-retry: false\r\n"
+            });
+        }
+        let lines = lines.finish();
+        let head = if lines.is_empty() { head.clone() } else { with_lines(worker, head, gone, &lines) };
+        self.note(|record, _| record.request = Some(head.clone()));
+        head
+    }
+
+    /// The name of an endpoint, where the route makes it the host.
+    fn own_host(&self, pool: &Rc<EndpointPool>) -> Option<&'x str> {
+        let Action::Forward(action) = &self.chain.http.routes.at(self.position).route.action else { return None };
+        if action.host != Some(HostRewrite::Endpoint) {
+            return None;
+        }
+        let at = self.cluster.endpoints.iter().position(|other| Rc::ptr_eq(other, pool))?;
+        Some(self.cluster.config.endpoints[at].hostname.as_str()).filter(|name| !name.is_empty())
+    }
+
+    /// Ends the exchange for a failure, with what is known of its tries.
+    pub(super) fn answer_tries(&mut self, failure: Failure) -> After {
+        let retry = self.retry();
+        let mut local = if retry.attempts > 1 { failure.local_retried() } else { failure.local() };
+        let is_timeout = matches!(failure, Failure::RouteTimeout | Failure::TryTimeout | Failure::TryIdle);
+        if is_timeout && retry.timeout_is_empty {
+            (local.status, local.body) = (204, b"");
+        }
+        let after = self.answer_local(local, failure == Failure::Overflow);
+        let details = match failure {
+            Failure::TryTimeout => "upstream_per_try_timeout",
+            Failure::TryIdle => "upstream_per_try_idle_timeout",
+            _ => return after,
+        };
+        self.note(|record, _| record.details = details);
+        after
+    }
+}
+
+/// Endpoints of one exchange that are remembered as tried: more tries than that are not made in earnest.
+const TRIED_MAX: usize = 32;
+/// What the lines take that another try changes, but for a host: three names, two numbers and a word.
+const LINES_BYTES_MAX: usize = 160;
+
+fn note_tried(tried: &mut Vec<SocketAddr>, address: SocketAddr) {
+    if tried.len() < TRIED_MAX && !tried.contains(&address) {
+        tried.push(address);
+    }
+}
+
+/// A head of ours without the fields of some names, and with these lines at its end.
+fn with_lines(worker: &crate::worker::Worker, head: &[u8], gone: [&[u8]; 4], lines: &[u8]) -> Chunk {
+    let mut out = Outbox::new(&worker.core, head.len() + lines.len());
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        let name = line.iter().position(|&byte| byte == b':').map_or(&b""[..], |at| &line[..at]);
+        if line == b"\r\n" {
+            break;
+        }
+        if name.is_empty() || !gone.iter().any(|gone| gone.eq_ignore_ascii_case(name)) {
+            out.put(line);
+        }
+    }
+    out.put(lines);
+    out.put(b"\r\n");
+    out.finish()
+}
