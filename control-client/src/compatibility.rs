@@ -237,13 +237,14 @@ pub(crate) static TABLE: &[Covered] = &[
                server_header_transformation via normalize_path merge_slashes path_with_escaped_slashes_action \
                strip_matching_host_port strip_any_host_port strip_trailing_host_dot \
                stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
-               represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent \
+               represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent request_timeout drain_timeout \
+               http1_safe_max_connection_duration \
                upgrade_configs",
         only: &[("codec_type", "AUTO HTTP1")],
         ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
-        refused: "rds scoped_routes tracing http1_safe_max_connection_duration http_protocol_options \
+        refused: "rds scoped_routes tracing http_protocol_options \
                   http2_protocol_options http3_protocol_options \
-                  stream_flush_timeout request_timeout drain_timeout drain_timeout_jitter \
+                  stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_matcher \
                   proxy_100_continue request_id_extension local_reply_config \
                   path_normalization_options proxy_status_config \
@@ -392,11 +393,11 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.HttpProtocolOptions",
-        done: "idle_timeout max_headers_count headers_with_underscores_action",
+        done: "idle_timeout max_headers_count headers_with_underscores_action max_connection_duration \
+               max_requests_per_connection max_stream_duration",
         only: &[],
         ignored: &[],
-        refused: "max_connection_duration max_connection_duration_jitter max_response_headers_kb \
-                  max_stream_duration max_requests_per_connection",
+        refused: "max_connection_duration_jitter max_response_headers_kb",
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",

@@ -166,6 +166,113 @@ fn a_request_has_so_many_fields_and_no_more() {
     });
 }
 
+/// A request that is not complete, and one that no origin answers.
+const PART_OF_A_HEAD: &str = "GET /silent HTTP/1.1\r\nHost";
+const PART_OF_A_BODY: &str = "POST /silent HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nabc";
+const WHOLE: &str = "GET /silent HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Each status, text and statistic as Envoy 1.40 has them.
+#[test]
+fn a_request_has_so_much_time() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let check = |manager: &str, request: &str, status: u16, text: &str, stat: &str| {
+            let proxy = Proxy::start(io, &forwarding(&origin).manager(manager));
+            let mut client = proxy.client();
+            client.send(request);
+            let answer = client.response(false);
+            assert_eq!((answer.status(), answer.text().as_str()), (status, text), "{manager} {request:?}");
+            assert_eq!(proxy.stat(&format!("http.main.{stat}")), 1, "{manager} {request:?}");
+        };
+        let whole = "request_timeout: 0.1s";
+        for request in [PART_OF_A_HEAD, PART_OF_A_BODY] {
+            check(whole, request, 408, "request timeout", "downstream_rq_timeout");
+        }
+        let head = "request_headers_timeout: 0.1s";
+        check(head, PART_OF_A_HEAD, 408, "request header timeout", "downstream_rq_header_timeout");
+        let stream = "common_http_protocol_options: {max_stream_duration: 0.1s}";
+        let text = "downstream duration timeout";
+        for (request, status) in [(PART_OF_A_HEAD, 408), (PART_OF_A_BODY, 408), (WHOLE, 504)] {
+            check(stream, request, status, text, "downstream_rq_max_duration_reached");
+        }
+        // Neither counts once the request is complete, and a route can turn the last one off.
+        for manager in [whole, head, stream] {
+            let route = "route: {cluster: origin, timeout: 0.3s, max_stream_duration: {max_stream_duration: 0s}}";
+            let config = Config::new().manager(manager).route("prefix: /", route).cluster("origin", origin.address);
+            let answer = Proxy::start(io, &config).get("/silent");
+            assert_eq!((answer.status(), answer.text().as_str()), (504, "upstream request timeout"), "{manager}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_has_so_much_time() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let options = "common_http_protocol_options: {max_connection_duration: 0.2s}";
+        let config = forwarding(&origin).manager(options).manager("drain_timeout: 0.1s");
+        let proxy = Proxy::start(io, &config);
+        let mut busy = proxy.client();
+        busy.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        origin.request();
+        // Opened later, and at its end: so the first one is, too.
+        assert!(proxy.client().ended());
+        origin.release();
+        let answer = busy.response(false);
+        assert_eq!((answer.status(), answer.header("connection")), (200, Some("close")));
+        assert!(busy.ended());
+        let mut idle = proxy.client();
+        assert_eq!(idle.get("/name").header("connection"), None);
+        assert!(idle.ended());
+        proxy.wait_stat("http.main.downstream_cx_max_duration_reached", |count| count == 3);
+        assert_eq!(proxy.stat("http.main.downstream_cx_idle_timeout"), 0);
+        // Only a response ends one that had a request.
+        let proxy =
+            Proxy::start(io, &forwarding(&origin).manager(options).manager("http1_safe_max_connection_duration: true"));
+        let mut idle = proxy.client();
+        assert_eq!(idle.get("/name").header("connection"), None);
+        assert!(proxy.client().ended());
+        assert_eq!(idle.get("/name").header("connection"), Some("close"));
+        assert!(idle.ended());
+    });
+}
+
+#[test]
+fn a_connection_has_so_many_requests() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let options = "common_http_protocol_options: {max_requests_per_connection: 2}";
+        let proxy = Proxy::start(io, &forwarding(&origin).manager(options));
+        for path in ["/name", "/direct", "/nowhere/else"] {
+            let mut client = proxy.client();
+            client.send("GET /name HTTP/1.1\r\nHost: h\r\n\r\n");
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").repeat(2));
+            assert_eq!(client.response(false).header("connection"), None);
+            assert_eq!(client.response(false).header("connection"), Some("close"));
+            assert!(client.ended());
+        }
+        assert_eq!(proxy.stat("http.main.downstream_cx_max_requests_reached"), 3);
+    });
+}
+
+#[test]
+fn an_idle_connection_ends_and_a_refused_one_is_not_waited_for() {
+    on_each_driver(|io| {
+        let config = Config::new()
+            .manager("common_http_protocol_options: {idle_timeout: 0.1s}")
+            .manager("delayed_close_timeout: 0.1s");
+        let proxy = Proxy::start(io, &config);
+        assert!(proxy.client().ended());
+        let mut served = proxy.client();
+        assert_eq!(served.get("/direct").status(), 200);
+        assert!(served.ended());
+        assert_eq!(proxy.stat("http.main.downstream_cx_idle_timeout"), 2);
+        let mut refused = proxy.client();
+        assert_eq!(refused.send("nonsense\r\n\r\n").response(false).status(), 400);
+        proxy.wait_stat("http.main.downstream_cx_delayed_close_timeout", |count| count == 1);
+    });
+}
+
 #[test]
 fn fields_of_ours_come_from_ours_alone() {
     on_each_driver(|io| {

@@ -154,9 +154,13 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
     };
     let headers = request::forwarded(context, message, headers);
     let mut request_fields_max = request::fields_max_default();
+    let mut connections = request::connections_default(message);
+    let mut max_stream_duration = None;
     let common = context.inside(message, "common_http_protocol_options", |context, options| {
         refuse_unsupported(options, context.report);
         request_fields_max = request::fields_max(context, options);
+        connections = request::connections(message, options);
+        max_stream_duration = options.duration("max_stream_duration").and_then(unless_zero);
         options.duration("idle_timeout")
     });
     let routes = context.inside(message, "route_config", route::configuration);
@@ -168,6 +172,9 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         stat_prefix: message.text("stat_prefix").to_owned(),
         routes: Arc::new(routes?),
         idle_timeout: unless_zero(common.unwrap_or(IDLE_TIMEOUT)),
+        request_timeout: message.duration("request_timeout").and_then(unless_zero),
+        max_stream_duration,
+        connections,
         request_headers_timeout: message.duration("request_headers_timeout").and_then(unless_zero),
         stream_idle_timeout: unless_zero(message.duration("stream_idle_timeout").unwrap_or(STREAM_IDLE_TIMEOUT)),
         request_head_bytes_max: kilobytes as usize * 1024,

@@ -2,10 +2,12 @@
 //! [`RequestRules`] and parts of [`HeaderRules`].
 
 use ringway_model::{
-    EscapedSlashes, HeaderRules, HostRules, PathRules, RequestRules, Scheme, StripPort, Underscores, UserAgent,
+    ConnectionRules, EscapedSlashes, HeaderRules, HostRules, PathRules, RequestRules, Scheme, StripPort, Underscores,
+    UserAgent,
 };
 
 use super::Context;
+use super::timeout::unless_zero;
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
 
@@ -57,6 +59,25 @@ pub(super) fn fields_max(context: &mut Context<'_>, common: &Message) -> usize {
 /// [`fields_max`] where nothing is set.
 pub(super) const fn fields_max_default() -> usize {
     FIELDS as usize
+}
+
+/// How long a connection may live, where `common_http_protocol_options` says nothing.
+pub(super) fn connections_default(message: &Message) -> ConnectionRules {
+    let defaults = ConnectionRules::default();
+    ConnectionRules {
+        drain_timeout: message.duration("drain_timeout").unwrap_or(defaults.drain_timeout),
+        is_soft: message.boolean("http1_safe_max_connection_duration").unwrap_or(false),
+        ..defaults
+    }
+}
+
+/// The same where it is set.
+pub(super) fn connections(message: &Message, common: &Message) -> ConnectionRules {
+    ConnectionRules {
+        duration_max: common.duration("max_connection_duration").and_then(unless_zero),
+        requests_max: common.uint("max_requests_per_connection").filter(|&max| max > 0),
+        ..connections_default(message)
+    }
 }
 
 /// What is said of the client and of ourselves.

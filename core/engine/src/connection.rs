@@ -10,6 +10,7 @@ use ringway_model::{ChainId, ListenerId};
 use ringway_observe::HttpStats;
 use ringway_runtime::{Stream, Timer};
 
+use crate::age::Age;
 use crate::worker::Worker;
 
 /// What becomes of the connection after an exchange.
@@ -37,6 +38,7 @@ pub(crate) struct Downstream {
     pub(crate) stats: Arc<HttpStats>,
     /// Its number among all connections of the process (Envoy, `%CONNECTION_ID%`).
     pub(crate) id: u64,
+    pub(crate) age: Age,
     /// When the first byte of the last request was read.
     pub(crate) began: Cell<Instant>,
     /// An exchange was broken off.
@@ -58,11 +60,18 @@ impl Downstream {
         chain: ChainId,
         key: usize,
         stats: Arc<HttpStats>,
+        age: Age,
     ) -> Self {
         let (timer, began, id) = (worker.core.timer(), Cell::new(worker.core.now()), worker.connection_id());
         let addresses = OnceCell::new();
         let [served, is_cut, is_peers] = [const { Cell::new(false) }; 3];
-        Self { worker, stream, timer, listener, chain, key, served, stats, id, began, is_cut, is_peers, addresses }
+        Self { worker, stream, timer, listener, chain, key, served, stats, id, age, began, is_cut, is_peers, addresses }
+    }
+
+    /// Whether the response that begins now is the connection's last, whatever the client wants.
+    #[inline]
+    pub(crate) fn closes_after(&self) -> bool {
+        self.worker.closes_after(self.key) || self.age.is_old(self.worker.core.now(), &self.stats)
     }
 
     /// The addresses of both ends. The system is asked once: a peer that has gone is not known any more.

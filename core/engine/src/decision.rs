@@ -63,6 +63,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         Decoded::Complete { consumed, .. } => consumed,
     };
     let (http, rules) = (&*chain.http, &chain.http.headers);
+    connection.age.request(&http.connections, &chain.stats);
     if !http.requests.is_none() {
         prepare::fields(&http.requests, &mut table, bytes, &chain.stats)?;
     }
@@ -123,7 +124,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             let is_tunnel = Tunnel::asked(&request).0 != Tunnel::Not;
             // Envoy: a bad request that could be framed may be told apart from the next by nobody else.
             let is_bad = local.status == 400 && !http.keeps_after_400;
-            let must_close = is_bad || is_tunnel || worker.closes_after(connection.key);
+            let must_close = is_bad || is_tunnel || connection.closes_after();
             let close = must_close || !request.keep_alive() || !complete;
             let head_only = request.method() == Method::Head;
             let response = match edited {

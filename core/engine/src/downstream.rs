@@ -17,13 +17,14 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
 use ringway_protocols::http1::HeadScan;
 use ringway_runtime::{BlockMut, Chunk, Stream};
 
+use crate::age::Age;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{self, Decision};
@@ -44,7 +45,12 @@ enum Event {
 pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerId, chain: ChainId) {
     let worker = Rc::clone(&guard.worker);
     let stats = Arc::clone(&guard.stats);
-    let connection = Downstream::new(Rc::clone(&worker), stream, listener, chain, guard.key, stats);
+    let age = {
+        let view = worker.view_for(guard.key);
+        let chain = view.chain(listener, chain).expect("a connection's view has its chain");
+        Age::new(&chain.http.connections, worker.core.now())
+    };
+    let connection = Downstream::new(Rc::clone(&worker), stream, listener, chain, guard.key, stats, age);
     if guard.is_logged {
         connection.addresses();
     }
@@ -85,7 +91,7 @@ impl Downstream {
     async fn head(&self) -> Result<Decision, After> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
-        self.set_deadline(|http| http.idle_timeout);
+        let idle_until = self.wait_idle();
         loop {
             let chunk = match poll_fn(|context| self.poll_event(context, held.is_none())).await {
                 Event::Bytes(chunk) => chunk,
@@ -95,12 +101,14 @@ impl Downstream {
                     return Err(After::Close);
                 }
                 Event::Expired if held.is_none() => {
-                    self.stats.downstream_cx_idle_timeout.add(1);
-                    return Err(After::Close);
+                    if self.expired_idle(idle_until) {
+                        return Err(After::Close);
+                    }
+                    continue;
                 }
                 Event::Expired => {
-                    self.stats.downstream_rq_header_timeout.add(1);
-                    return Err(self.refuse(Failure::HeadTimeout.local(), held.map_or(0, |block| block.len())));
+                    let failure = self.expired_head();
+                    return Err(self.refuse(failure.local(), held.map_or(0, |block| block.len())));
                 }
             };
             self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
@@ -127,7 +135,7 @@ impl Downstream {
                 Ok(None) => {
                     held = Some(bytes.unwrap_or_else(|chunk| self.worker.copy(&chunk)));
                     if first {
-                        self.set_deadline(|http| http.request_headers_timeout);
+                        self.wait_head();
                     }
                 }
                 Err(error) => {
@@ -151,14 +159,70 @@ impl Downstream {
         self.timer.poll_expired(context).map(|()| Event::Expired)
     }
 
-    /// Arms the timer by one of the connection manager's timeouts, or clears it.
-    fn set_deadline(&self, timeout: impl Fn(&HttpConnectionManager) -> Option<std::time::Duration>) {
+    /// Asks the connection manager that holds for this connection.
+    fn manager<T>(&self, ask: impl FnOnce(&HttpConnectionManager) -> T) -> T {
         let view = self.worker.view_for(self.key);
-        let timeout = view.chain(self.listener, self.chain).and_then(|chain| timeout(&chain.http));
-        match timeout {
-            Some(timeout) => self.timer.set(self.worker.core.now() + timeout),
+        ask(&view.chain(self.listener, self.chain).expect("a connection's view has its chain").http)
+    }
+
+    fn set_timer(&self, at: Option<Instant>) {
+        match at {
+            Some(at) => self.timer.set(at),
             None => self.timer.clear(),
         }
+    }
+
+    /// Arms the timer for a connection without a request. When it has been idle for too long.
+    fn wait_idle(&self) -> Option<Instant> {
+        self.manager(|http| {
+            let until = http.idle_timeout.map(|timeout| self.worker.core.now() + timeout);
+            self.set_timer(earlier(until, self.age.next_look(&http.connections, self.served.get())));
+            until
+        })
+    }
+
+    /// Whether a connection without a request is to be closed, now that its timer has fired. If not, the timer is armed again.
+    fn expired_idle(&self, idle_until: Option<Instant>) -> bool {
+        let (now, served) = (self.worker.core.now(), self.served.get());
+        self.manager(|http| {
+            if self.age.closes(&http.connections, served, now, &self.stats) {
+                return true;
+            }
+            let is_idle = idle_until.is_some_and(|until| now >= until);
+            if is_idle {
+                self.stats.downstream_cx_idle_timeout.add(1);
+            } else {
+                self.set_timer(earlier(idle_until, self.age.next_look(&http.connections, served)));
+            }
+            is_idle
+        })
+    }
+
+    /// Arms the timer for a head that is not whole.
+    fn wait_head(&self) {
+        let began = self.began.get();
+        self.manager(|http| {
+            let timeouts = [http.request_headers_timeout, http.request_timeout, http.max_stream_duration];
+            self.set_timer(timeouts.into_iter().flatten().min().map(|timeout| began + timeout));
+        });
+    }
+
+    /// Which of the timeouts for a head has passed.
+    fn expired_head(&self) -> Failure {
+        let age = self.worker.core.now().saturating_duration_since(self.began.get());
+        let is_over = |timeout: Option<Duration>| timeout.is_some_and(|timeout| age >= timeout);
+        self.manager(|http| {
+            if is_over(http.request_headers_timeout) {
+                self.stats.downstream_rq_header_timeout.add(1);
+                Failure::HeadTimeout
+            } else if is_over(http.request_timeout) {
+                self.stats.downstream_rq_timeout.add(1);
+                Failure::RequestTimeout
+            } else {
+                self.stats.downstream_rq_max_duration_reached.add(1);
+                Failure::StreamDurationRequest
+            }
+        })
     }
 
     /// Answers a head that was not understood, of so many bytes, and ends the connection.
@@ -221,6 +285,11 @@ impl Downstream {
         })
         .await;
     }
+}
+
+/// The earlier of two moments, of which each may never come.
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// A connection's lines in the worker's register and in the statistics, from accept to close.

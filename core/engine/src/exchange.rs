@@ -86,7 +86,9 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             let mut exchange =
                 Exchange::new(connection, (&cluster, position), &chain, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
-            exchange.ends = max_duration.map(|duration| exchange.active_at + duration);
+            let began = connection.began.get();
+            exchange.ends = max_duration.map(|duration| began + duration);
+            exchange.request_ends = chain.http.request_timeout.map(|timeout| began + timeout);
             exchange.edit = response;
             exchange.begin_tries(retry);
             exchange.record = record;
@@ -173,6 +175,8 @@ struct Exchange<'x> {
     stream_idle: Option<Duration>,
     /// When the route's timeout passes: it runs from the end of the request (Envoy, `RouteAction.timeout`).
     deadline: Option<Instant>,
+    /// When `request_timeout` passes, unless the request is complete.
+    request_ends: Option<Instant>,
     /// When the route's `max_stream_duration` passes.
     ends: Option<Instant>,
     edit: Option<ResponseEdit>,
@@ -238,6 +242,7 @@ impl<'x> Exchange<'x> {
             timeout: None,
             stream_idle,
             deadline: None,
+            request_ends: None,
             ends: None,
             edit: None,
             active_at: connection.worker.core.now(),
@@ -600,7 +605,7 @@ impl<'x> Exchange<'x> {
             // Envoy, which ends both sides with the first, has it so in its logs.
             Some(End::Client) => self.note(|record, _| record.client_gone()),
             Some(End::Upstream) if self.tunnel != Tunnel::Terminated => {
-                self.note(|record, _| record.cut(Some(ResponseFlag::UC)));
+                self.note(|record, _| record.cut(Some(ResponseFlag::UC), ""));
             }
             _ => {}
         }
@@ -659,9 +664,8 @@ impl<'x> Exchange<'x> {
         }
         // A body that ends with the connection gets an end of its own.
         let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
-        let close = status >= 200
-            && !tunnels
-            && (!self.keep_alive || !self.upload.is_done() || worker.closes_after(self.connection.key));
+        let close =
+            status >= 200 && !tunnels && (!self.keep_alive || !self.upload.is_done() || self.connection.closes_after());
         let now = worker.core.now();
         let service_time = self.requested_at.filter(|_| !tunnels).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
@@ -764,13 +768,13 @@ impl<'x> Exchange<'x> {
             self.stats.downstream_rq_tx_reset.add(1);
             self.connection.is_cut.set(true);
             self.stats.downstream_cx_destroy_local_active_rq.add(1);
-            self.note(|record, _| record.cut(local.flag));
+            self.note(|record, _| record.cut(local.flag, local.details));
             // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
             return After::Linger;
         }
         let worker = self.worker();
         let complete = self.upload.is_done();
-        let close = !self.keep_alive || !complete || worker.closes_after(self.connection.key);
+        let close = !self.keep_alive || !complete || self.connection.closes_after();
         self.stats.count_status(local.status);
         self.cluster.state.breakers.stats.count_status(self.origin, local.status);
         self.stats.downstream_rq_completed.add(1);

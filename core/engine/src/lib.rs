@@ -9,6 +9,7 @@
 //! | `listen` | the accept loop of one socket |
 //! | `downstream` | one client connection's task: idle, in an exchange, lingering |
 //! | `decision` | what is to be done with a request, from its head, without waiting |
+//! | `age` | how long a client's connection may live |
 //! | `prepare` | what is made of a request's head before anything looks at it |
 //! | `exchange` | one request and its response |
 //! | `retry` | what one exchange knows of its tries |
@@ -38,6 +39,7 @@
 //!
 //! It never sees protobuf, files or DNS, takes no lock and makes no blocking call on the way of a request.
 
+mod age;
 mod balance;
 mod breakers;
 pub mod commit;

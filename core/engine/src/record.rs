@@ -130,11 +130,11 @@ impl Record {
     }
 
     /// Notes that the response broke off after its head was sent.
-    pub(crate) fn cut(&mut self, flag: Option<ResponseFlag>) {
+    pub(crate) fn cut(&mut self, flag: Option<ResponseFlag>, details: &'static str) {
         self.details = match flag {
+            _ if !details.is_empty() => details,
             Some(ResponseFlag::UT) => "response_timeout",
             Some(ResponseFlag::SI) => "stream_idle_timeout",
-            Some(ResponseFlag::DT) => "max_duration_timeout",
             Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol_error}",
             _ => "upstream_reset_after_response_started{connection_termination}",
         };
@@ -187,7 +187,6 @@ fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static
         Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol_error}",
         Some(ResponseFlag::UT) => "response_timeout",
         Some(ResponseFlag::SI) => "stream_idle_timeout",
-        Some(ResponseFlag::DT) => "request_header_timeout",
         Some(ResponseFlag::DPE) => match local.status {
             426 => "low_version",
             431 => "http1.headers_too_large",

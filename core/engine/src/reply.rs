@@ -76,6 +76,8 @@ pub(crate) enum Failure {
     StreamDuration,
     /// The route's `max_stream_duration` passed; the request was not complete.
     StreamDurationRequest,
+    /// The request was not complete within `request_timeout`.
+    RequestTimeout,
     /// The request's head took longer than `request_headers_timeout`.
     HeadTimeout,
 }
@@ -99,10 +101,18 @@ impl Failure {
             Failure::Rewrite => (400, ResponseFlag::DPE, &b"Bad Request"[..]),
             Failure::StreamDuration => (504, ResponseFlag::DT, &b"downstream duration timeout"[..]),
             Failure::StreamDurationRequest => (408, ResponseFlag::DT, &b"downstream duration timeout"[..]),
-            Failure::HeadTimeout => (408, ResponseFlag::DT, &b"request timeout"[..]),
+            Failure::RequestTimeout => (408, ResponseFlag::DT, &b"request timeout"[..]),
+            Failure::HeadTimeout => (408, ResponseFlag::DT, &b"request header timeout"[..]),
         };
         debug_assert!(!body.starts_with(RESET_PREFIX.as_bytes()) || status >= 502);
-        Local { status, flag: Some(flag), body, details: "" }
+        // Envoy sets no flag for these.
+        let (flag, details) = match self {
+            Failure::StreamDuration | Failure::StreamDurationRequest => (None, "max_duration_timeout"),
+            Failure::RequestTimeout => (None, "request_overall_timeout"),
+            Failure::HeadTimeout => (None, "request_header_timeout"),
+            _ => (Some(flag), ""),
+        };
+        Local { status, flag, body, details }
     }
 
     /// The answer after more than one try, which says so.

@@ -305,7 +305,7 @@ impl<'c> Taken<'_, 'c> {
             head,
             timeout,
             stream_idle: action.idle_timeout,
-            max_duration: action.max_stream_duration,
+            max_duration: action.max_stream_duration.unwrap_or(self.chain.http.max_stream_duration),
             response,
             tunnel: self.tunnel,
             retry,

@@ -15,12 +15,12 @@ use std::time::Duration;
 use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, Domain, Endpoint,
-    EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations,
-    HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode, LbPolicy, Listener, ListenerId,
-    LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules, RetryOn, RetryPolicy,
-    RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target,
-    TextMatcher, TextPattern, Underscores, VirtualHost,
+    AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, ConnectionRules, Domain,
+    Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation,
+    HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode, LbPolicy,
+    Listener, ListenerId, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules,
+    RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
+    Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -177,7 +177,7 @@ fn busy_route() -> Route {
         path: Some(PathRewrite::Regex(Rewrite { pattern, substitution })),
         host: Some(HostRewrite::Literal("other.test".into())),
         append_x_forwarded_host: true,
-        max_stream_duration: Some(Duration::from_secs(60)),
+        max_stream_duration: Some(Some(Duration::from_secs(60))),
         ..ForwardAction::new(Target::Cluster(ClusterId(0)))
     };
     Route { name: "busy".into(), rule, action: Action::Forward(Box::new(action)), headers: Some(Box::new(headers)) }
@@ -199,6 +199,9 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         routes: Arc::new(RouteConfiguration::new("r".into(), vec![host]).expect("one domain")),
         idle_timeout: Some(Duration::from_secs(3600)),
         request_headers_timeout: None,
+        request_timeout: Some(Duration::from_secs(60)),
+        max_stream_duration: None,
+        connections: ConnectionRules { duration_max: Some(Duration::from_secs(3600)), ..ConnectionRules::default() },
         stream_idle_timeout: Some(Duration::from_secs(300)),
         request_head_bytes_max: 60 * 1024,
         delayed_close_timeout: Duration::from_secs(1),

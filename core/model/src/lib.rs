@@ -26,7 +26,7 @@ pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
 pub use ids::{ChainId, ClusterId, ListenerId};
-pub use listener::{FilterChain, HttpConnectionManager, Listener, NetworkFilter};
+pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{

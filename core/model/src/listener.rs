@@ -48,6 +48,25 @@ pub enum NetworkFilter {
     Http(Arc<HttpConnectionManager>),
 }
 
+/// How long a client's connection may live. The default is Envoy's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionRules {
+    /// `common_http_protocol_options.max_connection_duration`. Envoy: no end.
+    pub duration_max: Option<Duration>,
+    /// `common_http_protocol_options.max_requests_per_connection`. Envoy: no end.
+    pub requests_max: Option<u32>,
+    /// `drain_timeout`: what a connection has from the end of its time until it is closed without a request. Envoy: 5 s.
+    pub drain_timeout: Duration,
+    /// `http1_safe_max_connection_duration`: only a response ends it.
+    pub is_soft: bool,
+}
+
+impl Default for ConnectionRules {
+    fn default() -> Self {
+        Self { duration_max: None, requests_max: None, drain_timeout: Duration::from_secs(5), is_soft: false }
+    }
+}
+
 /// `envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpConnectionManager {
@@ -61,6 +80,13 @@ pub struct HttpConnectionManager {
     pub request_headers_timeout: Option<Duration>,
     /// `stream_idle_timeout`: no byte either way while an exchange is open. Envoy: 5 min; `None`: never.
     pub stream_idle_timeout: Option<Duration>,
+    /// `request_timeout`: from the first byte of a request to its last. Envoy: off; ours by default too.
+    pub request_timeout: Option<Duration>,
+    /// `common_http_protocol_options.max_stream_duration`: from the first byte of a request to the end of its response, where the route
+    /// says nothing. Envoy: off.
+    pub max_stream_duration: Option<Duration>,
+    /// How long a connection may live.
+    pub connections: ConnectionRules,
     /// `max_request_headers_kb` in bytes. Envoy: 60 KiB.
     pub request_head_bytes_max: usize,
     /// `delayed_close_timeout`: how long a connection that we end may linger so that the peer can read the last

@@ -261,6 +261,12 @@ block! {
         downstream_rq_ws_on_non_ws_route: Counter,
         /// Connections closed by a drain.
         downstream_cx_drain_close: Counter,
+        /// Connections whose `max_connection_duration` was over.
+        downstream_cx_max_duration_reached: Counter,
+        /// Connections that had their `max_requests_per_connection`.
+        downstream_cx_max_requests_reached: Counter,
+        /// Requests not complete within `request_timeout`.
+        downstream_rq_timeout: Counter,
         /// Requests whose head took longer than `request_headers_timeout`.
         downstream_rq_header_timeout: Counter,
         /// Requests silent for longer than `stream_idle_timeout`.

@@ -25,7 +25,7 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
             _ => 500,
         },
         idle_timeout: message.duration("idle_timeout").map(unless_zero),
-        max_stream_duration: duration.and_then(unless_zero),
+        max_stream_duration: duration.map(unless_zero),
         path,
         host,
         append_x_forwarded_host: message.boolean("append_x_forwarded_host").unwrap_or(false),

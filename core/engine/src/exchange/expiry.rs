@@ -1,10 +1,11 @@
 //! The timeouts of one exchange: one timer for all of them.
 
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use ringway_model::format::Moment;
 
-use super::Exchange;
+use super::{Exchange, Response};
 use crate::reply::Failure;
 use crate::retry::Wake;
 use crate::tunnel::Tunnel;
@@ -38,10 +39,15 @@ impl Exchange<'_> {
     pub(super) fn arm(&self) {
         let idle = self.stream_idle.map(|timeout| self.active_at + timeout);
         let wake = self.retry.as_ref().and_then(|retry| retry.wakes_at(self.active_at));
-        match [self.deadline, idle, self.ends, wake].into_iter().flatten().min() {
+        match [self.deadline, idle, self.ends, self.request_ends(), wake].into_iter().flatten().min() {
             Some(at) => self.connection.timer.set(at),
             None => self.connection.timer.clear(),
         }
+    }
+
+    /// When the request has to be complete, while that counts.
+    fn request_ends(&self) -> Option<Instant> {
+        self.request_ends.filter(|_| self.response == Response::Awaited && !self.upload.is_done())
     }
 
     /// Which timeout passed, if one did, while no next try is waited for.
@@ -66,6 +72,10 @@ impl Exchange<'_> {
                     true => Failure::StreamDuration,
                     false => Failure::StreamDurationRequest,
                 }));
+            }
+            if self.request_ends().is_some_and(|ends| now >= ends) {
+                self.stats.downstream_rq_timeout.add(1);
+                return Poll::Ready(Expired::Timeout(Failure::RequestTimeout));
             }
             if self.stream_idle.is_some_and(|timeout| now >= self.active_at + timeout) {
                 self.stats.downstream_rq_idle_timeout.add(1);

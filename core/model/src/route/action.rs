@@ -31,8 +31,9 @@ pub struct ForwardAction {
     pub timeout: Option<Duration>,
     /// `idle_timeout`: in the place of the connection manager's `stream_idle_timeout`. `Some(None)` (0 s): none.
     pub idle_timeout: Option<Option<Duration>>,
-    /// `max_stream_duration.max_stream_duration`: from the request's head to the end of the response. `None`: no bound.
-    pub max_stream_duration: Option<Duration>,
+    /// `max_stream_duration.max_stream_duration`: from the request's first byte to the end of the response, in the place of the
+    /// connection manager's. `Some(None)` (0 s): no bound.
+    pub max_stream_duration: Option<Option<Duration>>,
     /// `prefix_rewrite`, `regex_rewrite`.
     pub path: Option<PathRewrite>,
     /// `host_rewrite_specifier`.
