@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringway_model::{Cluster, Endpoint, Listener};
+use ringway_model::{Cluster, Endpoint, Listener, StatsRules};
 
 use crate::dns::DnsPlans;
 use crate::document;
@@ -49,6 +49,8 @@ pub struct Bootstrap {
     pub admin: Option<SocketAddr>,
     /// `static_resources`.
     pub resources: Resources,
+    /// `stats_config`.
+    pub stats: StatsRules,
     /// Fields that were accepted without being known, on request.
     pub warnings: Vec<Problem>,
     /// What `/config_dump` shows.
@@ -139,10 +141,10 @@ pub fn read_bootstrap(source: Source<'_>, options: &ReadOptions) -> Result<Boots
     let Some(message) = parse(source.text, unknown, &mut report) else {
         return Err(report.finish().expect_err("a text that is not read has a problem"));
     };
-    let (node, admin, resources) = translate::bootstrap(&message, &mut report);
+    let (node, admin, resources, stats) = translate::bootstrap(&message, &mut report);
     drop(message);
     let warnings = report.finish()?;
-    Ok(Bootstrap { node, admin, resources, warnings, dump: Dump { text: source.text.into() } })
+    Ok(Bootstrap { node, admin, resources, stats, warnings, dump: Dump { text: source.text.into() } })
 }
 
 fn parse(text: &str, unknown: Unknown, report: &mut Report) -> Option<Message> {

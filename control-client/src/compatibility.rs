@@ -98,13 +98,13 @@ const NO_READER: &str = "only read by filters, matchers and logs that are refuse
 pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap",
-        done: "node static_resources admin use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
+        done: "node static_resources admin stats_config use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
         only: &[],
         ignored: &[
             ("node_context_params", NO_CONTROL_PLANE),
             ("stats_flush_interval", "there is no sink to flush to: stats_sinks is refused"),
         ],
-        refused: "dynamic_resources cluster_manager hds_config flags_path stats_sinks deferred_stat_options stats_config \
+        refused: "dynamic_resources cluster_manager hds_config flags_path stats_sinks deferred_stat_options \
                   stats_flush_on_admin stats_eviction_interval watchdog watchdogs tracing layered_runtime overload_manager \
                   enable_dispatcher_stats header_prefix stats_server_version_override bootstrap_extensions fatal_actions \
                   config_sources default_config_source default_socket_interface certificate_provider_instances \
@@ -146,6 +146,34 @@ pub(crate) static TABLE: &[Covered] = &[
             ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
         ],
         refused: "socket_options allow_paths",
+    },
+    Covered {
+        message: "envoy.config.metrics.v3.StatsConfig",
+        done: "stats_matcher histogram_bucket_settings",
+        only: &[("use_all_default_tags", "true"), ("allow_default_tag_overrides", "false")],
+        ignored: &[],
+        refused: "stats_tags",
+    },
+    Covered {
+        message: "envoy.config.metrics.v3.StatsMatcher",
+        done: "reject_all exclusion_list inclusion_list",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.type.matcher.v3.ListStringMatcher",
+        done: "patterns",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.metrics.v3.HistogramBucketSettings",
+        done: "match buckets",
+        only: &[],
+        ignored: &[],
+        refused: "bins",
     },
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap.StaticResources",

@@ -11,13 +11,14 @@ mod listener;
 mod matcher;
 mod request;
 mod route;
+mod stats;
 mod timeout;
 mod upgrade;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ringway_model::{ClusterId, Regexes};
+use ringway_model::{ClusterId, Regexes, StatsRules};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
@@ -106,7 +107,7 @@ impl Names {
 }
 
 /// Translates the whole file; what is given counts only if the report has no problem.
-pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources) {
+pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources, StatsRules) {
     refuse_unsupported(message, report);
     let mut context = Context {
         report,
@@ -125,7 +126,8 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
         context.inside(admin, "address", address)
     });
     let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
-    (node, admin, resources)
+    let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
+    (node, admin, resources, stats)
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {

@@ -248,7 +248,7 @@ impl Control {
 
     /// Stages and commits what was loaded, and shows it.
     fn commit(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
-        let Loaded { content, dump, node, warnings, .. } = loaded;
+        let Loaded { content, dump, node, warnings, stats, .. } = loaded;
         let Content::Built(candidate) = content else { unreachable!("built when its names were known") };
         warnings.iter().for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
@@ -264,6 +264,7 @@ impl Control {
             view.listeners = listeners.clone();
             view.bootstrap = Some(dump);
             view.node = node;
+            view.stats = stats;
             view.updated = SystemTime::now();
             view.rejection = None;
         });

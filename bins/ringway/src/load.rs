@@ -11,7 +11,7 @@ use std::thread;
 use ringway_control_client::{
     Builder, Built, DnsPlans, Dump, Problem, ReadOptions, Resources, Source as ConfigSource, read_bootstrap,
 };
-use ringway_model::{Endpoint, Snapshot};
+use ringway_model::{Endpoint, Snapshot, StatsRules};
 
 use crate::STACK_SIZE;
 use crate::args::Source;
@@ -35,6 +35,8 @@ pub(crate) struct Loaded {
     pub(crate) admin: Option<SocketAddr>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
+    /// What is shown of the statistics.
+    pub(crate) stats: Arc<StatsRules>,
     /// The bootstrap as read.
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
@@ -115,6 +117,7 @@ impl Loader {
             admin: bootstrap.admin,
             node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
             warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
+            stats: Arc::new(bootstrap.stats),
             dump: bootstrap.dump,
         })
     }

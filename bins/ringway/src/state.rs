@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use ringway_control_client::Dump;
-use ringway_model::Snapshot;
+use ringway_model::{Snapshot, StatsRules};
 use ringway_observe::{Registry, ServerState};
 use ringway_runtime::cpus::Topology;
 use ringway_runtime::{IoReport, LoopStats};
@@ -46,6 +46,8 @@ pub(crate) struct View {
     pub(crate) bootstrap: Option<Dump>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
+    /// What is shown of the statistics.
+    pub(crate) stats: Arc<StatsRules>,
     /// When it was committed.
     pub(crate) updated: SystemTime,
     /// The last configuration that was refused, until a later one is accepted.
@@ -76,6 +78,7 @@ impl State {
             listeners: vec![],
             bootstrap: None,
             node: Default::default(),
+            stats: Arc::default(),
             updated: SystemTime::UNIX_EPOCH,
             rejection: None,
         };

@@ -45,6 +45,12 @@ fn methods_and_paths_are_checked() {
         ("GET", "/stats?histogram_buckets=x", 400),
         ("GET", "/stats/prometheus?histogram_buckets=disjoint", 400),
         ("GET", "/reset_counters", 405),
+        ("GET", "/certs", 200),
+        ("GET", "/runtime", 200),
+        ("GET", "/init_dump", 200),
+        ("GET", "/stats/recentlookups", 200),
+        ("POST", "/stats/recentlookups/enable", 400),
+        ("POST", "/reopen_logs", 200),
         ("GET", "/stats?format=html", 400),
     ] {
         assert_eq!(proxy.admin(method, path).status(), status, "{method} {path}");
@@ -53,6 +59,10 @@ fn methods_and_paths_are_checked() {
     for path in ["/config_dump", "/quitquitquit (POST)", "/stats/prometheus", "/workers"] {
         assert!(help.contains(&format!("  {path}: ")), "{help}");
     }
+    assert_eq!(proxy.admin("GET", "/hot_restart_version").text(), "disabled");
+    let memory = json(&proxy, "/memory");
+    let bytes = |name: &str| memory[name].as_str().and_then(|text| text.parse::<u64>().ok()).expect("a number");
+    assert!(0 < bytes("allocated") && bytes("allocated") <= bytes("total_physical_bytes"), "{memory}");
     let mut wrong = Client::connect(proxy.admin);
     wrong.send("hello\r\n\r\n");
     assert_eq!(wrong.response(false).status(), 400);
@@ -219,6 +229,42 @@ fn an_exchange_is_in_the_histograms_and_counters() {
         assert_eq!(proxy.stat("http.main.downstream_rq_total"), 1);
         assert_eq!(count("http_downstream_rq_time", http), Some(5));
     });
+}
+
+/// `stats_config` says what is shown and how histograms are cut; it follows a reload.
+#[test]
+fn stats_config_is_obeyed() {
+    let origin = Origin::start("one");
+    let config = |rules: &str| {
+        Config::new().to("/", "origin").cluster("origin", origin.address).top(&format!("stats_config: {{{rules}}}"))
+    };
+    let included = "stats_matcher: {inclusion_list: {patterns: [{prefix: http.main.downstream_rq_}, \
+                    {safe_regex: {regex: 'cluster[.].*_(time|ms)'}}]}}";
+    let cut = "histogram_bucket_settings: [{match: {prefix: http.}, buckets: [90000, 1.5]}]";
+    let proxy = Proxy::start("poll", &config(&format!("{included}, {cut}")));
+    proxy.get("/x");
+    proxy.wait_stat("http.main.downstream_rq_completed", |count| count == 1);
+    let text = |path: &str| proxy.admin("GET", path).text();
+    let shown = text("/stats");
+    assert!(
+        shown.lines().all(|line| line.starts_with("http.main.downstream_rq_")
+            || line.contains("_time: ")
+            || line.contains("_ms: ")),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\nhttp.main.downstream_rq_time: P0(nan,") && shown.contains("upstream_cx_connect_ms: P0("),
+        "{shown}"
+    );
+    let cumulative = text("/stats?histogram_buckets=cumulative&filter=downstream_rq_time");
+    assert!(cumulative.ends_with("http.main.downstream_rq_time: B1.5(0,1) B90000(0,1)\n"), "{cumulative}");
+    let metrics = text("/stats/prometheus");
+    assert!(!metrics.contains("envoy_server_live") && metrics.contains("prefix=\"main\",le=\"90000\"} 1"), "{metrics}");
+    proxy.replace(&config("stats_matcher: {exclusion_list: {patterns: [{prefix: http.}]}}").yaml());
+    wait_for("the reload", || text("/stats").contains("server.live: 1").then_some(()));
+    assert!(!text("/stats").lines().any(|line| line.starts_with("http.")));
+    proxy.replace(&config("stats_matcher: {reject_all: true}").yaml());
+    wait_for("the reload", || (!text("/stats").contains("server.live: 1")).then_some(()));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod idle;
 mod quota;
 mod reload;
 mod restart;
+mod scrape;
 mod slow;
 mod soak;
 mod suite;
@@ -158,6 +159,15 @@ const JUDGES: &[Judge] = &[
         full: 8_000,
         drivers: true,
         run: |bench, _| idle::run(bench),
+    },
+    Judge {
+        name: "scrape",
+        shows: "/ready in 5 ms (p99) while a scraper loops over all clusters; a scrape takes 8 MiB at most",
+        unit: "clusters",
+        sample: 1_000,
+        full: 10_000,
+        drivers: false,
+        run: |bench, _| scrape::run(bench),
     },
     Judge {
         name: "soak",

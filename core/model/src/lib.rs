@@ -18,6 +18,7 @@ mod path;
 mod request_rules;
 mod route;
 mod snapshot;
+mod stats_rules;
 mod upgrade;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
@@ -38,4 +39,5 @@ pub use route::{
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};
+pub use stats_rules::{BucketRule, StatsRules, StatsShown};
 pub use upgrade::Upgrade;

@@ -1,6 +1,6 @@
 //! `/clusters`, `/listeners` and `/config_dump`: the configuration as it is in force.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -9,27 +9,41 @@ use ringway_model::Cluster;
 use serde_json::{Value, json};
 
 use super::Context;
-use super::http::{Request, Response};
+use super::http::{Request, Response, TEXT};
 use super::stats::Filter;
 use crate::log::timestamp;
+use crate::state::View;
 
 /// `/clusters`. Envoy's rows, without those that count per endpoint: Ringway counts per cluster.
 pub(crate) fn clusters(context: &Context, request: &Request) -> Response {
-    let filter = match Filter::read(request) {
+    let filter = match Filter::read(context, request) {
         Ok(filter) => filter,
         Err(refusal) => return refusal,
     };
     let view = context.state.view();
-    let snapshot = view.snapshot.as_deref();
-    let clusters = snapshot.iter().flat_map(|snapshot| snapshot.clusters.iter()).map(|cluster| &**cluster);
-    let clusters = clusters.filter(|cluster| filter.keeps_name(&cluster.name));
+    let shown = move |view: &View, show: &mut dyn FnMut(&Cluster) -> fmt::Result| {
+        let clusters = view.snapshot.iter().flat_map(|snapshot| snapshot.clusters.iter());
+        clusters.filter(|cluster| filter.keeps_name(&cluster.name)).try_for_each(|cluster| show(cluster))
+    };
     match request.parameter("format").unwrap_or("text") {
         "text" | "" => {
-            let mut body = String::new();
-            clusters.for_each(|cluster| cluster_text(cluster, &mut body));
-            Response::text(200, body)
+            let mut text = String::new();
+            let mut write = move |cluster: &Cluster, out: &mut dyn Write| {
+                text.clear();
+                cluster_text(cluster, &mut text);
+                out.write_str(&text)
+            };
+            Response::stream(TEXT, move |out| shown(&view, &mut |cluster| write(cluster, out)))
         }
-        "json" => Response::json(&json!({ "cluster_statuses": clusters.map(cluster_json).collect::<Vec<_>>() })),
+        "json" => Response::stream("application/json", move |out| {
+            out.write_str("{\"cluster_statuses\":[")?;
+            let mut is_first = true;
+            shown(&view, &mut |cluster| {
+                let comma = if std::mem::take(&mut is_first) { "" } else { "," };
+                write!(out, "{comma}{}", cluster_json(cluster))
+            })?;
+            out.write_str("]}\n")
+        }),
         _ => Response::text(400, "usage: /clusters?format=(text|json)\n"),
     }
 }

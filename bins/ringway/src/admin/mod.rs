@@ -4,6 +4,7 @@
 //! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
 
 mod config;
+mod figures;
 mod http;
 mod process;
 mod stats;
@@ -51,6 +52,7 @@ struct Endpoint {
 /// All endpoints, in the order of `/help`.
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/", post: false, help: "this list", parameters: &[], answer: |_, _| Response::text(200, help()) },
+    Endpoint { path: "/certs", post: false, help: "certificates: none", parameters: &[], answer: figures::certs },
     Endpoint {
         path: "/clusters",
         post: false,
@@ -94,12 +96,27 @@ const ENDPOINTS: &[Endpoint] = &[
         answer: |_, _| Response::text(200, help()),
     },
     Endpoint {
+        path: "/hot_restart_version",
+        post: false,
+        help: "disabled",
+        parameters: &[],
+        answer: figures::hot_restart_version,
+    },
+    Endpoint {
+        path: "/init_dump",
+        post: false,
+        help: "what is not ready: nothing",
+        parameters: &[],
+        answer: figures::init_dump,
+    },
+    Endpoint {
         path: "/listeners",
         post: false,
         help: "listeners and the addresses they are bound to",
         parameters: &[("format", "text or json")],
         answer: config::listeners,
     },
+    Endpoint { path: "/memory", post: false, help: "memory of the process", parameters: &[], answer: figures::memory },
     Endpoint {
         path: "/quitquitquit",
         post: true,
@@ -115,12 +132,20 @@ const ENDPOINTS: &[Endpoint] = &[
         answer: process::ready,
     },
     Endpoint {
+        path: "/reopen_logs",
+        post: true,
+        help: "open the access logs anew",
+        parameters: &[],
+        answer: figures::reopen_logs,
+    },
+    Endpoint {
         path: "/reset_counters",
         post: true,
         help: "let all counters begin at zero",
         parameters: &[],
         answer: stats::reset_counters,
     },
+    Endpoint { path: "/runtime", post: false, help: "runtime values: none", parameters: &[], answer: figures::runtime },
     Endpoint {
         path: "/server_info",
         post: false,
@@ -154,6 +179,34 @@ const ENDPOINTS: &[Endpoint] = &[
             ("histogram_buckets", "cumulative or summary"),
         ],
         answer: stats::prometheus,
+    },
+    Endpoint {
+        path: "/stats/recentlookups",
+        post: false,
+        help: "without effect: lookups are not tracked",
+        parameters: &[],
+        answer: figures::recent_lookups,
+    },
+    Endpoint {
+        path: "/stats/recentlookups/clear",
+        post: true,
+        help: "refused: lookups are not tracked",
+        parameters: &[],
+        answer: figures::no_lookups,
+    },
+    Endpoint {
+        path: "/stats/recentlookups/disable",
+        post: true,
+        help: "refused: lookups are not tracked",
+        parameters: &[],
+        answer: figures::no_lookups,
+    },
+    Endpoint {
+        path: "/stats/recentlookups/enable",
+        post: true,
+        help: "refused: lookups are not tracked",
+        parameters: &[],
+        answer: figures::no_lookups,
     },
     Endpoint {
         path: "/workers",

@@ -91,7 +91,8 @@ pub(crate) fn quit(_: &Context, _: &Request) -> Response {
     Response { then: Some(Command::Stop), ..Response::text(200, "OK\n") }
 }
 
-fn command(context: &Context, command: Command) -> Response {
+/// Sends a command to the control thread.
+pub(crate) fn command(context: &Context, command: Command) -> Response {
     match context.commands.try_send(command) {
         Ok(()) => Response::text(200, "OK\n"),
         Err(_) => busy(),

@@ -2,10 +2,12 @@
 //!
 //! Numbers are written while they are sent: a scrape of ten thousand clusters takes the memory of one piece of its text.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use regex_lite::{Regex, RegexBuilder};
+use ringway_model::{RegexCaches, StatsRules};
 use ringway_observe::prometheus::{self as exposition, Family, HistogramFamily};
 use ringway_observe::show::{Buckets, DEFAULT_BUCKETS, HistogramsJson, histogram_text, json_text};
 use ringway_observe::{Kind, is_used};
@@ -34,6 +36,9 @@ pub(crate) struct Filter {
     inverted: bool,
     used_only: bool,
     kind: Type,
+    /// What the configuration shows, and the working memory of its expressions.
+    rules: Arc<StatsRules>,
+    caches: RefCell<RegexCaches>,
 }
 
 impl Filter {
@@ -41,7 +46,7 @@ impl Filter {
     ///
     /// # Errors
     /// What to answer instead: the pattern is none, or the type.
-    pub(crate) fn read(request: &Request) -> Result<Filter, Response> {
+    pub(crate) fn read(context: &Context, request: &Request) -> Result<Filter, Response> {
         let pattern = match request.parameter("filter") {
             None => None,
             Some(pattern) => Some(
@@ -60,7 +65,8 @@ impl Filter {
             Some(_) => return Err(Response::text(400, "invalid &type= param\n")),
         };
         let (inverted, used_only) = (request.switch("invert_filter"), request.switch("usedonly"));
-        Ok(Filter { pattern, inverted, used_only, kind })
+        let rules = context.state.view().stats.clone();
+        Ok(Filter { pattern, inverted, used_only, kind, rules, caches: RefCell::default() })
     }
 
     /// Whether a name without a value of its own passes: a cluster's.
@@ -68,8 +74,18 @@ impl Filter {
         self.pattern.as_ref().is_none_or(|pattern| pattern.is_match(name) != self.inverted)
     }
 
+    /// Whether the statistic of this name passes.
     fn keeps(&self, name: &str, value: u64) -> bool {
-        (!self.used_only || is_used(name, value)) && self.keeps_name(name)
+        (!self.used_only || is_used(name, value)) && self.keeps_statistic(name)
+    }
+
+    fn keeps_statistic(&self, name: &str) -> bool {
+        self.keeps_name(name) && self.rules.shows(name, &mut self.caches.borrow_mut())
+    }
+
+    /// The bounds that this histogram is counted up to.
+    fn bounds(&self, name: &str) -> &[f64] {
+        self.rules.bounds(name, &mut self.caches.borrow_mut()).unwrap_or(&DEFAULT_BUCKETS)
     }
 
     fn keeps_number(&self, name: &str, kind: Kind, value: u64) -> bool {
@@ -78,7 +94,9 @@ impl Filter {
 
     /// Whether a histogram with so many values passes.
     fn keeps_histogram(&self, name: &str, count: u64) -> bool {
-        matches!(self.kind, Type::All | Type::Histograms) && (!self.used_only || count > 0) && self.keeps_name(name)
+        matches!(self.kind, Type::All | Type::Histograms)
+            && (!self.used_only || count > 0)
+            && self.keeps_statistic(name)
     }
 }
 
@@ -103,7 +121,7 @@ pub(crate) fn stats(context: &Context, request: &Request) -> Response {
 }
 
 fn stats_or(context: &Context, request: &Request) -> Result<Response, Response> {
-    let (filter, buckets) = (Filter::read(request)?, buckets(request)?.unwrap_or_default());
+    let (filter, buckets) = (Filter::read(context, request)?, buckets(request)?.unwrap_or_default());
     let state = context.state.clone();
     Ok(match request.parameter("format").unwrap_or("text") {
         "text" | "" => Response::stream(TEXT, move |out| text(&state, &filter, buckets, out)),
@@ -139,7 +157,7 @@ fn text(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -
     numbers(state, filter, &mut |name, value| writeln!(out, "{name}: {value}"))?;
     state.registry.visit_histograms(
         &mut |name, distribution| match filter.keeps_histogram(name, distribution.total()) {
-            true => histogram_text(out, name, distribution, buckets, &DEFAULT_BUCKETS),
+            true => histogram_text(out, name, distribution, buckets, filter.bounds(name)),
             false => Ok(()),
         },
     )?;
@@ -158,7 +176,7 @@ fn json(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -
     let mut histograms = HistogramsJson::new(buckets);
     state.registry.visit_histograms(
         &mut |name, distribution| match filter.keeps_histogram(name, distribution.total()) {
-            true => histograms.write(out, is_first, name, distribution, &DEFAULT_BUCKETS),
+            true => histograms.write(out, is_first, name, distribution, filter.bounds(name)),
             false => Ok(()),
         },
     )?;
@@ -172,7 +190,7 @@ pub(crate) fn prometheus(context: &Context, request: &Request) -> Response {
 }
 
 fn prometheus_or(context: &Context, request: &Request) -> Result<Response, Response> {
-    let filter = Filter::read(request)?;
+    let filter = Filter::read(context, request)?;
     let summary = match buckets(request)? {
         None | Some(Buckets::Cumulative) => false,
         Some(Buckets::Summary) => true,
@@ -187,8 +205,11 @@ fn prometheus_or(context: &Context, request: &Request) -> Result<Response, Respo
 
 fn metrics(state: &Arc<State>, filter: &Filter, summary: bool, out: &mut dyn Write) -> fmt::Result {
     state.measure();
-    let show =
-        exposition::Show { keep: &|name, value| filter.keeps(name, value), bounds: &|_| &DEFAULT_BUCKETS, summary };
+    let show = exposition::Show {
+        keep: &|name, value| filter.keeps(name, value),
+        bounds: &|name| filter.bounds(name),
+        summary,
+    };
     exposition::write(&state.registry, out, &show)?;
     let mut io = Family::new(out, "ringway_io_info".into(), Kind::Gauge);
     for (worker, report) in state.reports.iter().enumerate() {

@@ -1,0 +1,57 @@
+//! `/memory`, `/certs`, `/runtime` and the other small endpoints: what Envoy's tools ask, answered with what there is.
+
+use serde_json::json;
+
+use super::Context;
+use super::http::{Request, Response};
+use super::process::command;
+use crate::command::Command;
+
+/// `/memory`, Envoy's `Memory`. What the allocator keeps of it is not told apart.
+pub(crate) fn memory(context: &Context, _: &Request) -> Response {
+    context.state.measure();
+    let server = &context.state.registry.server;
+    Response::json(&json!({
+        "allocated": server.memory_allocated.value().to_string(),
+        "heap_size": server.memory_heap_size.value().to_string(),
+        "pageheap_unmapped": "0",
+        "pageheap_free": "0",
+        "total_thread_cache": "0",
+        "total_physical_bytes": server.memory_physical_size.value().to_string(),
+    }))
+}
+
+/// `/certs`, Envoy's `Certificates`: there is no TLS yet.
+pub(crate) fn certs(_: &Context, _: &Request) -> Response {
+    Response::json(&json!({ "certificates": [] }))
+}
+
+/// `/runtime`: there is no runtime, so that nothing is overridden.
+pub(crate) fn runtime(_: &Context, _: &Request) -> Response {
+    Response::json(&json!({ "entries": {}, "layers": [] }))
+}
+
+/// `/init_dump`: nothing is unready once the admin server answers for a configuration.
+pub(crate) fn init_dump(_: &Context, _: &Request) -> Response {
+    Response::json(&json!({}))
+}
+
+/// `/hot_restart_version`, as Envoy says it with `--disable-hot-restart`.
+pub(crate) fn hot_restart_version(_: &Context, _: &Request) -> Response {
+    Response::text(200, "disabled")
+}
+
+/// `/reopen_logs`.
+pub(crate) fn reopen_logs(context: &Context, _: &Request) -> Response {
+    command(context, Command::ReopenLogs)
+}
+
+/// `/stats/recentlookups`: statistics are found once, when a configuration brings them; there is nothing to track.
+pub(crate) fn recent_lookups(_: &Context, _: &Request) -> Response {
+    Response::text(200, "Lookup tracking is not enabled.\n\ntotal: 0\n")
+}
+
+/// `/stats/recentlookups/enable` and the like.
+pub(crate) fn no_lookups(_: &Context, _: &Request) -> Response {
+    Response::text(400, "lookups are not tracked\n")
+}
