@@ -102,7 +102,7 @@ impl Resources {
     pub fn resolve(&mut self, mut endpoints: BTreeMap<String, Vec<Endpoint>>) {
         for cluster in &mut self.clusters {
             if let Some(found) = endpoints.remove(&cluster.name) {
-                cluster.endpoints = found;
+                cluster.set_endpoints(found);
             }
         }
     }

@@ -69,7 +69,9 @@ impl Builder {
             let Some(before) = id.and_then(|id| last.clusters.get(id)) else { continue };
             if before.endpoints != endpoints {
                 changed = true;
-                snapshot.clusters.insert(Arc::new(Cluster { endpoints, ..(**before).clone() }));
+                let mut cluster = (**before).clone();
+                cluster.set_endpoints(endpoints);
+                snapshot.clusters.insert(Arc::new(cluster));
             }
         }
         if !changed { Built::Same(last) } else { self.keep_last(snapshot) }

@@ -92,6 +92,8 @@ const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_du
 const NO_FILTER: &str =
     "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router is refused";
 const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
+const NO_ZONES: &str =
+    "only matters where cluster_manager.local_cluster_name says who is near, which is refused; in Envoy, too";
 const NO_READER: &str = "only read by filters, matchers and logs that are refused";
 
 /// The list. Messages in the order in which a file nests them.
@@ -559,6 +561,7 @@ pub(crate) static TABLE: &[Covered] = &[
         ignored: &[("runtime_key", NO_RUNTIME)],
         refused: "",
     },
+    Covered { message: "envoy.type.v3.Percent", done: "value", only: &[], ignored: &[], refused: "" },
     Covered {
         message: "envoy.type.v3.FractionalPercent",
         done: "numerator denominator",
@@ -700,10 +703,14 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster",
-        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers cluster_type dns_refresh_rate dns_jitter \
+        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
+               round_robin_lb_config least_request_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
                dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init",
-        only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS"), ("lb_policy", "ROUND_ROBIN")],
+        only: &[
+            ("type", "STATIC STRICT_DNS LOGICAL_DNS"),
+            ("lb_policy", "ROUND_ROBIN LEAST_REQUEST RANDOM LOAD_BALANCING_POLICY_CONFIG"),
+        ],
         ignored: &[
             ("metadata", NO_READER),
             ("cleanup_interval", "only matters to ORIGINAL_DST clusters, which are refused"),
@@ -715,8 +722,8 @@ pub(crate) static TABLE: &[Covered] = &[
                   max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
                   http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
                   upstream_bind_config lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
-                  least_request_lb_config round_robin_lb_config common_lb_config transport_socket protocol_selection \
-                  upstream_connection_options filters load_balancing_policy lrs_server lrs_report_endpoint_metrics \
+                  transport_socket protocol_selection \
+                  upstream_connection_options filters lrs_server lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
     },
@@ -794,6 +801,121 @@ pub(crate) static TABLE: &[Covered] = &[
         refused: "",
     },
     Covered {
+        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
+        done: "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config \
+               close_connections_on_host_set_change",
+        only: &[],
+        ignored: &[
+            (
+                "update_merge_window",
+                "only matters where health or weights change by themselves; a file is committed at once",
+            ),
+            ("ignore_new_hosts_until_first_hc", "only matters with health checks, which are refused"),
+            (
+                "override_host_status",
+                "only matters to filters that name the endpoint (stateful_session), which are refused",
+            ),
+        ],
+        refused: "consistent_hashing_lb_config",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
+        done: "fail_traffic_on_panic",
+        only: &[],
+        ignored: &[("routing_enabled", NO_ZONES), ("min_cluster_size", NO_ZONES)],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "slow_start_config",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
+        done: "choice_count active_request_bias",
+        only: &[],
+        ignored: &[],
+        refused: "slow_start_config",
+    },
+    Covered {
+        message: "envoy.config.core.v3.RuntimeDouble",
+        done: "default_value",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.LoadBalancingPolicy",
+        done: "policies",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.LoadBalancingPolicy.Policy",
+        done: "typed_extension_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+        done: "locality_lb_config",
+        only: &[],
+        ignored: &[],
+        refused: "slow_start_config",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.random.v3.Random",
+        done: "locality_lb_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
+        done: "choice_count active_request_bias locality_lb_config enable_full_scan selection_method",
+        only: &[],
+        ignored: &[],
+        refused: "slow_start_config",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig",
+        done: "zone_aware_lb_config locality_weighted_lb_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
+        done: "fail_traffic_on_panic",
+        only: &[],
+        ignored: &[
+            ("routing_enabled", NO_ZONES),
+            ("min_cluster_size", NO_ZONES),
+            ("force_locality_direct_routing", NO_ZONES),
+            ("force_local_zone", NO_ZONES),
+            ("locality_basis", NO_ZONES),
+        ],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers",
         done: "thresholds",
         only: &[],
@@ -814,30 +936,41 @@ pub(crate) static TABLE: &[Covered] = &[
         ignored: &[],
         refused: "budget_interval",
     },
-    Covered { message: "envoy.type.v3.Percent", done: "value", only: &[], ignored: &[], refused: "" },
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment",
-        done: "cluster_name endpoints",
+        done: "cluster_name endpoints policy",
         only: &[],
         ignored: &[],
-        refused: "named_endpoints policy",
+        refused: "named_endpoints",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+        done: "overprovisioning_factor weighted_priority_health drop_overloads",
+        only: &[],
+        ignored: &[(
+            "endpoint_stale_after",
+            "only matters to assignments of a control plane; a file's are never stale",
+        )],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
+        done: "drop_percentage",
+        only: &[],
+        ignored: &[("category", "only told to a control plane's load reports")],
+        refused: "",
     },
     Covered {
         message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
-        done: "lb_endpoints",
+        done: "lb_endpoints locality load_balancing_weight priority",
         only: &[],
-        ignored: &[
-            ("locality", "only matters to zone-aware and locality-weighted balancing, which are refused"),
-            ("load_balancing_weight", "only matters to locality-weighted balancing, which is refused"),
-            ("proximity", "not used by Envoy either"),
-            ("metadata", NO_READER),
-        ],
-        refused: "load_balancer_endpoints leds_cluster_locality_config priority",
+        ignored: &[("proximity", "not used by Envoy either"), ("metadata", NO_READER)],
+        refused: "load_balancer_endpoints leds_cluster_locality_config",
     },
     Covered {
         message: "envoy.config.endpoint.v3.LbEndpoint",
-        done: "endpoint",
-        only: &[("health_status", "HEALTHY"), ("load_balancing_weight", "1")],
+        done: "endpoint health_status load_balancing_weight",
+        only: &[],
         ignored: &[("metadata", NO_READER)],
         refused: "endpoint_name",
     },

@@ -8,6 +8,7 @@ mod access_log;
 mod cluster;
 mod dns;
 mod listener;
+mod load_balancing;
 mod matcher;
 mod request;
 mod route;

@@ -7,7 +7,7 @@ use super::{Covered, Status, TABLE};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
 /// Fields of type Any that the translation opens, and what it opens them for.
-const OPENED: [(&str, &str, &str); 10] = [
+const OPENED: &[(&str, &str, &str)] = &[
     (
         "envoy.config.cluster.v3.Cluster.CustomClusterType",
         "typed_config",
@@ -53,6 +53,21 @@ const OPENED: [(&str, &str, &str); 10] = [
         "envoy.config.route.v3.RetryPolicy.RetryHostPredicate",
         "typed_config",
         "envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.load_balancing_policies.random.v3.Random",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
     ),
 ];
 

@@ -1,12 +1,16 @@
 //! `envoy.config.cluster.v3.Cluster` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_model::{CircuitBreakers, Cluster, Endpoint, LbPolicy, RetryBudget};
+use ringway_model::{
+    Balancer, CircuitBreakers, Cluster, Endpoint, HealthStatus, LoadBalancing, Locality, Placement, RetryBudget,
+};
 
 use super::Context;
 use super::dns::{self, Discovery};
+use super::load_balancing::{assignment_policy, load_balancing};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName};
 use crate::message::Message;
@@ -26,15 +30,20 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         "" => name,
         other => other,
     };
+    let mut balancing = load_balancing(context, message);
     let mut endpoints = Vec::new();
     let mut logical = false;
     match dns::discovery(context, message) {
         Discovery::Addresses => {
-            let read = |context: &mut Context<'_>, message: &Message| load_assignment(context, message, at_address);
+            let read = |context: &mut Context<'_>, message: &Message| {
+                load_assignment(context, message, &mut balancing, at_address)
+            };
             endpoints = context.inside(message, "load_assignment", read).unwrap_or_default();
         }
         Discovery::Names(plan) => {
-            let read = |context: &mut Context<'_>, message: &Message| load_assignment(context, message, at_name);
+            let read = |context: &mut Context<'_>, message: &Message| {
+                load_assignment(context, message, &mut balancing, at_name)
+            };
             let names = context.inside(message, "load_assignment", read).unwrap_or_default();
             logical = plan.hosts == DnsHosts::One;
             dns::note(context, message, *plan, stat_name, names);
@@ -47,8 +56,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         name: name.to_owned(),
         stat_name: stat_name.to_owned(),
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
-        lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default(),
+        balancer: Balancer::new(balancing, &endpoints),
         endpoints,
         logical,
         idle_timeout: IDLE_TIMEOUT,
@@ -94,40 +103,61 @@ fn retry_budget(context: &mut Context<'_>, message: &Message) -> Option<RetryBud
 }
 
 /// The endpoint at an address.
-fn at_address(context: &mut Context<'_>, message: &Message, hostname: &str) -> Option<Endpoint> {
-    Some(Endpoint { address: super::address(context, message)?, hostname: hostname.to_owned() })
+fn at_address(context: &mut Context<'_>, message: &Message, hostname: &str, placement: &Placement) -> Option<Endpoint> {
+    let address = super::address(context, message)?;
+    Some(Endpoint { address, hostname: hostname.to_owned(), placement: placement.clone() })
 }
 
 /// The endpoints at the addresses of a name. They go by that name where the file gives them no other.
-fn at_name(context: &mut Context<'_>, message: &Message, hostname: &str) -> Option<DnsName> {
+fn at_name(context: &mut Context<'_>, message: &Message, hostname: &str, placement: &Placement) -> Option<DnsName> {
     let (name, port, socket) = super::named_address(context, message)?;
     if socket.get("resolver_name").is_some() {
         return None; // refused above
     }
     let hostname = if hostname.is_empty() { name } else { hostname };
-    let endpoint = Endpoint { address: (Ipv4Addr::UNSPECIFIED, port).into(), hostname: hostname.to_owned() };
+    let (address, hostname) = ((Ipv4Addr::UNSPECIFIED, port).into(), hostname.to_owned());
+    let endpoint = Endpoint { address, hostname, placement: placement.clone() };
     Some(DnsName { name: name.to_owned(), port, endpoint })
 }
 
-/// What `read` makes of each endpoint's address and hostname, flattened in the order of the file.
+/// What `read` makes of each endpoint's address, hostname and place among the others, flattened in the order of the file.
 fn load_assignment<T>(
     context: &mut Context<'_>,
     message: &Message,
-    read: fn(&mut Context<'_>, &Message, &str) -> Option<T>,
+    balancing: &mut LoadBalancing,
+    read: fn(&mut Context<'_>, &Message, &str, &Placement) -> Option<T>,
 ) -> Option<Vec<T>> {
     refuse_unsupported(message, context.report);
+    context.inside(message, "policy", |context, message| {
+        assignment_policy(context, message, balancing);
+        Some(())
+    });
     let mut endpoints = Vec::new();
     context.each(message, "endpoints", |context, message| {
         refuse_unsupported(message, context.report);
+        let locality = context.inside(message, "locality", locality);
+        let priority = message.uint("priority").unwrap_or(0);
+        if let (Some(weights), Some(_)) = (&mut balancing.locality_weights, &locality)
+            && let Some(weight) = message.uint("load_balancing_weight")
+        {
+            weights.push((priority, locality.clone(), weight));
+        }
         context.each(message, "lb_endpoints", |context, message| {
             refuse_unsupported(message, context.report);
             if message.get("endpoint_name").is_some() {
                 return; // refused above
             }
+            let placement = Placement {
+                weight: message.uint("load_balancing_weight").unwrap_or(1).max(1),
+                health: health(message.number("health_status")),
+                priority,
+                locality: locality.clone(),
+            };
             let endpoint = context.inside(message, "endpoint", |context, message| {
                 refuse_unsupported(message, context.report);
                 let hostname = message.text("hostname");
-                context.inside(message, "address", |context, message| Some(read(context, message, hostname)))
+                context
+                    .inside(message, "address", |context, message| Some(read(context, message, hostname, &placement)))
             });
             match endpoint {
                 Some(endpoint) => endpoints.extend(endpoint),
@@ -137,4 +167,21 @@ fn load_assignment<T>(
         });
     });
     Some(endpoints)
+}
+
+fn locality(context: &mut Context<'_>, message: &Message) -> Option<Arc<Locality>> {
+    refuse_unsupported(message, context.report);
+    let text = |name| message.text(name).to_owned();
+    Some(Arc::new(Locality { region: text("region"), zone: text("zone"), sub_zone: text("sub_zone") }))
+}
+
+/// `envoy.config.core.v3.HealthStatus`; a number without a name is as good as none.
+fn health(number: i32) -> HealthStatus {
+    match number {
+        2 => HealthStatus::Unhealthy,
+        3 => HealthStatus::Draining,
+        4 => HealthStatus::Timeout,
+        5 => HealthStatus::Degraded,
+        _ => HealthStatus::Healthy,
+    }
 }

@@ -108,13 +108,16 @@ pub(super) fn query(context: &mut Context<'_>, message: &Message) -> Option<Quer
 /// `envoy.config.core.v3.RuntimeFractionalPercent`.
 pub(super) fn fraction(context: &mut Context<'_>, message: &Message) -> Option<Fraction> {
     refuse_unsupported(message, context.report);
-    context.inside(message, "default_value", |context, message| {
-        refuse_unsupported(message, context.report);
-        let denominator = match message.number("denominator") {
-            0 => 100,
-            1 => 10_000,
-            _ => 1_000_000,
-        };
-        Some(Fraction { numerator: message.uint("numerator").unwrap_or(0), denominator })
-    })
+    context.inside(message, "default_value", |context, message| Some(fractional(context, message)))
+}
+
+/// `envoy.type.v3.FractionalPercent`.
+pub(super) fn fractional(context: &mut Context<'_>, message: &Message) -> Fraction {
+    refuse_unsupported(message, context.report);
+    let denominator = match message.number("denominator") {
+        0 => 100,
+        1 => 10_000,
+        _ => 1_000_000,
+    };
+    Fraction { numerator: message.uint("numerator").unwrap_or(0), denominator }
 }

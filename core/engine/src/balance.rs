@@ -1,22 +1,26 @@
 //! The endpoint for a request, out of this core's view of its cluster.
 
-use ringway_model::LbPolicy;
-
+use crate::reply::Failure;
 use crate::view::CoreCluster;
+use crate::worker::Worker;
 
-/// The position of the next endpoint by the cluster's policy; `None` when it has none.
-pub(crate) fn pick(cluster: &CoreCluster) -> Option<usize> {
-    let count = cluster.endpoints.len();
-    if count == 0 {
-        return None;
+/// The position of the next endpoint by the cluster's policy; `None` when there is none to be picked.
+#[inline]
+pub(crate) fn pick(worker: &Worker, cluster: &CoreCluster) -> Option<usize> {
+    let active = |position: usize| cluster.endpoints[position].active();
+    let wheels = &mut cluster.wheels.borrow_mut();
+    let pick = cluster.config.balancer.pick(wheels, &mut || worker.chance(), &active);
+    if pick.is_panic {
+        cluster.state.breakers.stats.lb_healthy_panic.add(1);
     }
-    match cluster.config.lb_policy {
-        // Each core turns its own wheel: over all cores the shares are even, the order is not.
-        LbPolicy::RoundRobin => {
-            let at = cluster.state.cursor.get();
-            let at = if at < count { at } else { 0 };
-            cluster.state.cursor.set(at + 1);
-            Some(at)
-        }
-    }
+    pick.position
+}
+
+/// Whether the cluster drops this request unseen (`policy.drop_overloads`), and as what.
+#[inline]
+pub(crate) fn drops(worker: &Worker, cluster: &CoreCluster) -> Option<Failure> {
+    let fraction = cluster.config.balancer.config().drop_overload?;
+    let all = fraction.numerator == fraction.denominator;
+    let is_dropped = all || fraction.holds(worker.chance());
+    is_dropped.then_some(if all { Failure::UnconditionalDrop } else { Failure::DropOverload })
 }

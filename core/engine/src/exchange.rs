@@ -80,7 +80,8 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             retry,
         }) => {
             let stream_idle = idle.unwrap_or(stream_idle);
-            cluster.state.breakers.stats.upstream_rq_total.add(1);
+            let dropped = balance::drops(&connection.worker, &cluster);
+            cluster.state.breakers.stats.upstream_rq_total.add(u64::from(dropped.is_none()));
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
             let mut exchange =
@@ -98,7 +99,9 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
                 stats.downstream_cx_upgrades_active.add(1);
             }
             exchange.origin = origin;
-            let after = if cluster.state.breakers.requests.try_acquire() {
+            let after = if let Some(failure) = dropped {
+                exchange.answer_local(failure.local(), false)
+            } else if cluster.state.breakers.requests.try_acquire() {
                 let _permit = scopeguard(|| cluster.state.breakers.requests.release());
                 exchange.forward(head, endpoint).await
             } else {
@@ -275,8 +278,8 @@ impl<'x> Exchange<'x> {
     async fn forward(&mut self, head: Chunk, endpoint: Option<Rc<EndpointPool>>) -> After {
         self.request_ended();
         self.arm();
-        let picked = endpoint.or_else(|| balance::pick(self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at])));
-        let Some(mut pool) = picked else {
+        let pick = || balance::pick(self.worker(), self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at]));
+        let Some(mut pool) = endpoint.or_else(pick) else {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
@@ -285,6 +288,7 @@ impl<'x> Exchange<'x> {
         let mut replays = 0;
         'tries: loop {
             let stop = 'attempt: {
+                let _active = pool.begin_request();
                 // A replay never takes a second connection that may have died the same way.
                 let pooled = if replays == 0 && self.tunnel != Tunnel::Terminated { pool.take() } else { None };
                 let reused = pooled.is_some();
@@ -780,7 +784,13 @@ impl<'x> Exchange<'x> {
         self.stats.downstream_rq_completed.add(1);
         let head_only = self.method == Method::Head;
         let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
-        let routers = RouterFields::new(is_overloaded && !rules.suppress_envoy_headers, self.attempts_told());
+        let why = match local.flag {
+            _ if rules.suppress_envoy_headers => None,
+            Some(ResponseFlag::DO) => Some("x-envoy-drop-overload"),
+            Some(ResponseFlag::UDO) => Some("x-envoy-unconditional-drop-overload"),
+            _ => is_overloaded.then_some("x-envoy-overloaded"),
+        };
+        let routers = RouterFields::new(why, self.attempts_told());
         let reply = match &self.edit {
             None => reply::write_lines(worker, rules, id, local, routers.lines(), close, head_only),
             Some(edit) => {

@@ -560,11 +560,12 @@ fn is_routers(name: &str) -> bool {
 pub(crate) struct RouterFields(Lines);
 
 impl RouterFields {
-    /// `is_overloaded`: a circuit breaker is open. `attempts` is told where it is to be.
-    pub(crate) fn new(is_overloaded: bool, attempts: Option<u32>) -> Self {
+    /// `why` names the field that says why, where there is one. `attempts` is told where it is to be.
+    pub(crate) fn new(why: Option<&'static str>, attempts: Option<u32>) -> Self {
         let mut lines = Lines::new();
-        if is_overloaded {
-            lines.put(b"x-envoy-overloaded: true\r\n");
+        if let Some(why) = why {
+            lines.put(why.as_bytes());
+            lines.put(b": true\r\n");
         }
         if let Some(attempts) = attempts {
             put_attempts(attempts, &mut lines);

@@ -169,11 +169,24 @@ pub(crate) struct EndpointPool {
     idle_timeout: Duration,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
+    /// Requests under way to the endpoint, those that wait for a connection included.
+    active: Cell<u32>,
+    /// Where the endpoint stands, while a cluster takes over its pools.
+    pub(crate) mark: Cell<Option<usize>>,
     retired: Cell<bool>,
     /// Requests that wait for a connection because the cluster's limit is reached, first come first served.
     waiting: RefCell<VecDeque<Waker>>,
     caretaker: RefCell<Option<Waker>>,
     caretaker_runs: Cell<bool>,
+}
+
+/// A request under way to an endpoint.
+pub(crate) struct ActiveRequest(Rc<EndpointPool>);
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        self.0.active.set(self.0.active.get() - 1);
+    }
 }
 
 impl EndpointPool {
@@ -183,11 +196,26 @@ impl EndpointPool {
             idle_timeout,
             idle: RefCell::default(),
             open: Cell::new(0),
+            active: Cell::new(0),
+            mark: Cell::new(None),
             retired: Cell::new(false),
             waiting: RefCell::default(),
             caretaker: RefCell::default(),
             caretaker_runs: Cell::new(false),
         }
+    }
+
+    /// Requests of this core under way to the endpoint.
+    #[inline]
+    pub(crate) fn active(&self) -> u32 {
+        self.active.get()
+    }
+
+    /// Counts a request as under way until what is given is dropped.
+    #[inline]
+    pub(crate) fn begin_request(self: &Rc<Self>) -> ActiveRequest {
+        self.active.set(self.active.get() + 1);
+        ActiveRequest(Rc::clone(self))
     }
 
     /// The connection used last, if it is still fit.

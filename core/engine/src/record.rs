@@ -187,6 +187,8 @@ fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static
         Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol_error}",
         Some(ResponseFlag::UT) => "response_timeout",
         Some(ResponseFlag::SI) => "stream_idle_timeout",
+        Some(ResponseFlag::DO) => "drop_overload",
+        Some(ResponseFlag::UDO) => "unconditional_drop_overload",
         Some(ResponseFlag::DPE) => match local.status {
             426 => "low_version",
             431 => "http1.headers_too_large",

@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     NoHealthyUpstream,
     /// A circuit breaker is open.
     Overflow,
+    /// The cluster drops a part of its requests (`drop_overloads`), or all.
+    DropOverload,
+    UnconditionalDrop,
     /// The connection was refused or unreachable.
     Connect,
     /// The connection was not made within `connect_timeout`.
@@ -90,6 +93,8 @@ impl Failure {
             Failure::NoCluster => (503, ResponseFlag::NC, &b""[..]),
             Failure::NoHealthyUpstream => (503, ResponseFlag::UH, &b"no healthy upstream"[..]),
             Failure::Overflow => (503, ResponseFlag::UO, upstream_failure!("overflow")),
+            Failure::DropOverload => (503, ResponseFlag::DO, &b"drop overload"[..]),
+            Failure::UnconditionalDrop => (503, ResponseFlag::UDO, &b"unconditional drop overload"[..]),
             Failure::Connect => (503, ResponseFlag::UF, upstream_failure!("remote connection failure")),
             Failure::ConnectTimeout => (503, ResponseFlag::UF, upstream_failure!("connection timeout")),
             Failure::Reset => (503, ResponseFlag::UC, upstream_failure!("connection termination")),

@@ -271,7 +271,7 @@ impl<'c> Taken<'_, 'c> {
             return Err(self.answer(local, weighted, None::<fn(&mut Vec<u8>)>, hop));
         };
         let endpoint = match action.host {
-            Some(HostRewrite::Endpoint) => balance::pick(&cluster),
+            Some(HostRewrite::Endpoint) => balance::pick(worker, &cluster),
             _ => None,
         };
         let changes = self.found.mutations(weighted).next().is_some()

@@ -4,14 +4,16 @@
 //! an atomic operation. It is built when the core adopts a generation; what did not change is carried over, and with
 //! it the pools and counters. A request holds its [`CoreCluster`] to its last byte and nothing else of the view.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_model::format::{Fact, Operator};
-use ringway_model::{Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot};
+use ringway_model::{
+    Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot, Wheels,
+};
 use ringway_observe::HttpStats;
 
 use crate::breakers::{Breakers, ClusterSeed};
@@ -24,7 +26,6 @@ pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
     pub(crate) breakers: Rc<Breakers>,
-    pub(crate) cursor: Cell<usize>,
     pools: RefCell<HashMap<SocketAddr, Rc<EndpointPool>>>,
 }
 
@@ -37,11 +38,24 @@ pub(crate) struct CoreCluster {
     pub(crate) state: Rc<ClusterState>,
     /// In the order of the configuration's endpoints.
     pub(crate) endpoints: Vec<Rc<EndpointPool>>,
+    /// Whose turn it is.
+    pub(crate) wheels: RefCell<Wheels>,
 }
 
 impl CoreCluster {
-    fn new(config: Arc<Cluster>, state: Rc<ClusterState>) -> Rc<Self> {
+    /// `before`: the version before, whose turns go on.
+    fn new(
+        config: Arc<Cluster>,
+        state: Rc<ClusterState>,
+        before: Option<&CoreCluster>,
+        chance: &mut impl FnMut() -> u64,
+    ) -> Rc<Self> {
+        assert_eq!(config.balancer.membership().total, config.endpoints.len(), "the balancer is that of the endpoints");
         let mut pools = state.pools.borrow_mut();
+        let closes = config.balancer.config().closes_with_changes;
+        if closes && before.is_some_and(|before| before.config.endpoints != config.endpoints) {
+            pools.drain().for_each(|(_, pool)| pool.retire());
+        }
         let endpoints: Vec<_> = config
             .endpoints
             .iter()
@@ -53,15 +67,29 @@ impl CoreCluster {
                 pool
             })
             .collect();
+        // Where an endpoint stood in the version before, by its position: what the pools remember for a moment.
+        if let Some(before) = before {
+            for (position, pool) in before.endpoints.iter().enumerate() {
+                pool.mark.set(Some(position));
+            }
+        }
+        let wheels = match before {
+            None => config.balancer.wheels(chance),
+            Some(before) => {
+                let kept = |position: usize| endpoints[position].mark.get();
+                config.balancer.resumed((&before.config.balancer, &before.wheels.borrow()), &kept, chance)
+            }
+        };
+        endpoints.iter().for_each(|pool| pool.mark.set(Some(usize::MAX)));
         pools.retain(|_, pool| {
-            let kept = endpoints.iter().any(|other| Rc::ptr_eq(other, pool));
-            if !kept {
+            let is_kept = pool.mark.take() == Some(usize::MAX);
+            if !is_kept {
                 pool.retire();
             }
-            kept
+            is_kept
         });
         drop(pools);
-        Rc::new(Self { config, state, endpoints })
+        Rc::new(Self { config, state, endpoints, wheels: RefCell::new(wheels) })
     }
 
     fn retire(&self) {
@@ -111,6 +139,7 @@ impl View {
         seeds: &[ClusterSeed],
         http: &HttpSeeds,
         sinks: &LogSinks,
+        chance: &mut impl FnMut() -> u64,
     ) -> View {
         let mut clusters: Vec<Option<Rc<CoreCluster>>> = Vec::with_capacity(self.clusters.len());
         for config in snapshot.clusters.iter() {
@@ -120,8 +149,8 @@ impl View {
             let old = self.clusters.get(at).and_then(Option::as_ref);
             clusters[at] = Some(match (old, seed) {
                 (Some(old), None) if Arc::ptr_eq(&old.config, config) => Rc::clone(old),
-                (Some(old), None) => CoreCluster::new(Arc::clone(config), Rc::clone(&old.state)),
-                (_, Some(seed)) => CoreCluster::new(Arc::clone(config), Rc::new(ClusterState::new(seed))),
+                (Some(old), None) => CoreCluster::new(Arc::clone(config), Rc::clone(&old.state), Some(old), chance),
+                (_, Some(seed)) => CoreCluster::new(Arc::clone(config), Rc::new(ClusterState::new(seed)), None, chance),
                 (None, None) => unreachable!("a cluster that is new comes with its seed"),
             });
         }
@@ -188,6 +217,6 @@ fn is_upstream_local(operator: &Operator) -> bool {
 
 impl ClusterState {
     fn new(seed: &ClusterSeed) -> Self {
-        Self { breakers: Rc::new(Breakers::new(seed)), cursor: Cell::new(0), pools: RefCell::default() }
+        Self { breakers: Rc::new(Breakers::new(seed)), pools: RefCell::default() }
     }
 }

@@ -15,12 +15,12 @@ use std::time::Duration;
 use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Action, AppendAction, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions, ConnectionRules, Domain,
-    Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher, HeaderMutation,
-    HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode, LbPolicy,
-    Listener, ListenerId, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Regexes, RequestRules,
-    RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
-    Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
+    AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions,
+    ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
+    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode,
+    Listener, ListenerId, LoadBalancing, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Placement,
+    Regexes, RequestRules, RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot,
+    StripPort, Subject, Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -222,14 +222,15 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         backlog: 128,
         chains: vec![Arc::new(chain)],
     }));
+    let endpoints = vec![Endpoint { address: origin, hostname: String::new(), placement: Placement::default() }];
     snapshot.clusters.insert(Arc::new(Cluster {
         id: ClusterId(0),
         name: "c".into(),
         stat_name: "c".into(),
         connect_timeout: Duration::from_secs(5),
-        lb_policy: LbPolicy::RoundRobin,
         circuit_breakers: CircuitBreakers::default(),
-        endpoints: vec![Endpoint { address: origin, hostname: String::new() }],
+        balancer: Balancer::new(LoadBalancing::default(), &endpoints),
+        endpoints,
         logical: false,
         idle_timeout: Duration::from_secs(3600),
     }));

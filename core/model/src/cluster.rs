@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ClusterId;
+use crate::{Balancer, ClusterId, Placement};
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,23 +16,24 @@ pub struct Cluster {
     pub stat_name: String,
     /// `connect_timeout`; Envoy's default is 5 s.
     pub connect_timeout: Duration,
-    /// `lb_policy`.
-    pub lb_policy: LbPolicy,
     /// `circuit_breakers.thresholds` of the default priority.
     pub circuit_breakers: CircuitBreakers,
-    /// `load_assignment`, flattened in the order of the file.
+    /// `load_assignment`, flattened in the order of the file. Whoever changes it builds `balancer` anew: [`Cluster::set_endpoints`].
     pub endpoints: Vec<Endpoint>,
     /// LOGICAL_DNS: the endpoint is a name, and connections to addresses that it had before stay in use.
     pub logical: bool,
+    /// Which of the endpoints is next.
+    pub balancer: Balancer,
     /// How long a pooled connection may stay unused. Envoy: `common_http_protocol_options.idle_timeout`, 1 h.
     pub idle_timeout: Duration,
 }
 
-/// `Cluster.lb_policy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LbPolicy {
-    /// Each endpoint in turn.
-    RoundRobin,
+impl Cluster {
+    /// The same cluster with other endpoints.
+    pub fn set_endpoints(&mut self, endpoints: Vec<Endpoint>) {
+        self.balancer = Balancer::new(self.balancer.config().clone(), &endpoints);
+        self.endpoints = endpoints;
+    }
 }
 
 /// `CircuitBreakers.Thresholds`: what the whole process, not each core, may have open towards a cluster.
@@ -78,4 +79,6 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// `endpoint.hostname`: what `auto_host_rewrite` makes of the host. Empty where the file gives none.
     pub hostname: String,
+    /// Where it stands among the others.
+    pub placement: Placement,
 }

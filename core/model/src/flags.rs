@@ -64,6 +64,10 @@ flags! {
     DT = "DT", "DurationTimeout";
     /// A limit of the process stood in the way; answered 503.
     OM = "OM", "OverloadManager";
+    /// The cluster is told to drop a part of its requests, and this was one; answered 503.
+    DO = "DO", "DropOverload";
+    /// The cluster is told to drop all of its requests; answered 503.
+    UDO = "UDO", "UnconditionalDropOverload";
 }
 
 /// The set of reasons of one exchange. Written as the short codes with commas between, or `-` where there is none.
@@ -144,7 +148,7 @@ mod tests {
         check(&[], "-");
         check(&[ResponseFlag::NR], "NR");
         check(&[ResponseFlag::URX, ResponseFlag::UF], "UF,URX");
-        check(ResponseFlag::ALL, "UH,UF,UO,NR,NC,URX,UC,LR,UR,UT,UPE,DC,DR,DPE,SI,DT,OM");
+        check(ResponseFlag::ALL, "UH,UF,UO,NR,NC,URX,UC,LR,UR,UT,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
         for flag in ResponseFlag::ALL {
             assert_eq!(flag.short(), format!("{flag:?}"));
             assert!(!flag.long().is_empty());

@@ -7,6 +7,7 @@
 //! look-ups here have no error to report but "there is no such thing".
 
 mod access_log;
+mod balancer;
 mod cluster;
 mod flags;
 pub mod format;
@@ -14,6 +15,7 @@ mod header_rules;
 mod host;
 mod ids;
 mod listener;
+mod load_balancing;
 mod path;
 mod request_rules;
 mod route;
@@ -22,12 +24,17 @@ mod stats_rules;
 mod upgrade;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
-pub use cluster::{CircuitBreakers, Cluster, Endpoint, LbPolicy, RetryBudget};
+pub use balancer::{Balancer, Membership, Pick, Wheels};
+pub use cluster::{CircuitBreakers, Cluster, Endpoint, RetryBudget};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, Listener, NetworkFilter};
+pub use load_balancing::{
+    CHOICES, CHOICES_MAX, HealthStatus, LbPolicy, LeastRequest, LoadBalancing, Locality, LocalityWeight, Placement,
+    Selection,
+};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{

@@ -91,6 +91,8 @@ block! {
         update_failure: Counter,
         /// Answers that changed nothing.
         update_no_rebuild: Counter,
+        /// Picks in which health counted for nothing, for too few endpoints had it.
+        lb_healthy_panic: Counter,
     }
     histograms {
         /// Milliseconds until a connection was open.
@@ -161,7 +163,7 @@ block! {
         membership_healthy: Gauge,
         /// Endpoints that requests are sent to only where healthy ones are too few.
         membership_degraded: Gauge,
-        /// Endpoints that count neither as healthy nor as unhealthy.
+        /// Endpoints that do not count where health is a ratio: draining.
         membership_excluded: Gauge,
     }
     histograms {}

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use ringway_control_client::Dump;
-use ringway_model::Cluster;
+use ringway_model::{Cluster, HealthStatus, Locality};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -61,15 +61,17 @@ fn cluster_text(cluster: &Cluster, out: &mut String) {
     }
     let _ = writeln!(out, "{name}::added_via_api::false");
     for endpoint in &cluster.endpoints {
+        let placement = &endpoint.placement;
+        let locality = placement.locality.as_deref().cloned().unwrap_or_default();
         for (row, value) in [
-            ("hostname", ""),
-            ("health_flags", "healthy"),
-            ("weight", "1"),
-            ("region", ""),
-            ("zone", ""),
-            ("sub_zone", ""),
+            ("hostname", endpoint.hostname.as_str()),
+            ("health_flags", health_flags(placement.health)),
+            ("weight", &placement.weight.to_string()),
+            ("region", &locality.region),
+            ("zone", &locality.zone),
+            ("sub_zone", &locality.sub_zone),
             ("canary", "false"),
-            ("priority", "0"),
+            ("priority", &placement.priority.to_string()),
         ] {
             let _ = writeln!(out, "{name}::{}::{row}::{value}", endpoint.address);
         }
@@ -81,9 +83,11 @@ fn cluster_json(cluster: &Cluster) -> Value {
     let hosts = cluster.endpoints.iter().map(|endpoint| {
         json!({
             "address": address_json(endpoint.address),
-            "health_status": { "eds_health_status": "HEALTHY" },
-            "weight": 1,
-            "locality": {},
+            "health_status": { "eds_health_status": eds_health(endpoint.placement.health) },
+            "weight": endpoint.placement.weight,
+            "priority": endpoint.placement.priority,
+            "hostname": endpoint.hostname,
+            "locality": locality_json(endpoint.placement.locality.as_deref()),
         })
     });
     json!({
@@ -97,6 +101,33 @@ fn cluster_json(cluster: &Cluster) -> Value {
         }] },
         "observability_name": cluster.stat_name,
     })
+}
+
+/// Envoy's words for why an endpoint is not healthy.
+fn health_flags(health: HealthStatus) -> &'static str {
+    match health {
+        HealthStatus::Healthy => "healthy",
+        HealthStatus::Degraded => "/degraded_eds_health",
+        HealthStatus::Unhealthy | HealthStatus::Timeout => "/failed_eds_health",
+        HealthStatus::Draining => "/eds_status_draining",
+    }
+}
+
+/// A TIMEOUT is shown as what it comes to, as Envoy does.
+fn eds_health(health: HealthStatus) -> &'static str {
+    if health == HealthStatus::Timeout { HealthStatus::Unhealthy.name() } else { health.name() }
+}
+
+fn locality_json(locality: Option<&Locality>) -> Value {
+    let mut json = serde_json::Map::new();
+    if let Some(Locality { region, zone, sub_zone }) = locality {
+        for (name, text) in [("region", region), ("zone", zone), ("sub_zone", sub_zone)] {
+            if !text.is_empty() {
+                json.insert(name.into(), text.as_str().into());
+            }
+        }
+    }
+    Value::Object(json)
 }
 
 fn address_json(address: SocketAddr) -> Value {

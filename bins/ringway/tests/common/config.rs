@@ -67,6 +67,12 @@ impl Config {
         self
     }
 
+    /// Adds a cluster of these lines and this `load_assignment`.
+    pub(crate) fn cluster_lines(mut self, name: &str, fields: &str, assignment: &str) -> Config {
+        let _ = write!(self.clusters, "  - name: {name}\n    {fields}\n    {assignment}\n");
+        self
+    }
+
     /// Adds fields to the HTTP connection manager.
     pub(crate) fn manager(mut self, fields: &str) -> Config {
         let _ = writeln!(self.manager, "          {fields}");

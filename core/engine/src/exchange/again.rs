@@ -216,8 +216,8 @@ impl<'x> Exchange<'x> {
 
     /// The endpoint for another try: any, but one that was not tried where that is asked for and can be had.
     fn pick_again(&mut self, last: &Rc<EndpointPool>) -> Option<Rc<EndpointPool>> {
-        let (cluster, policy) = (self.cluster, &self.rules().policy);
-        let pick = || balance::pick(cluster).map(|at| &cluster.endpoints[at]);
+        let (worker, cluster, policy) = (self.worker(), self.cluster, &self.rules().policy);
+        let pick = || balance::pick(worker, cluster).map(|at| &cluster.endpoints[at]);
         let mut picked = pick()?;
         if policy.avoids_previous_hosts {
             let tried = &mut self.retry().tried;
