@@ -224,11 +224,12 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.Address",
-        done: "socket_address",
+        done: "socket_address pipe",
         only: &[],
         ignored: &[],
-        refused: "pipe envoy_internal_address",
+        refused: "envoy_internal_address",
     },
+    Covered { message: "envoy.config.core.v3.Pipe", done: "path mode", only: &[], ignored: &[], refused: "" },
     Covered {
         message: "envoy.config.core.v3.SocketAddress",
         done: "address port_value protocol",
@@ -290,9 +291,9 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
-        done: "cidr_ranges",
+        done: "cidr_ranges unix_sockets",
         only: &[],
-        ignored: &[("unix_sockets", "no client comes over a unix socket yet")],
+        ignored: &[],
         refused: "",
     },
     Covered {

@@ -19,7 +19,7 @@ mod upgrade;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ringway_model::{ClusterId, Regexes, StatsRules};
+use ringway_model::{Address, ClusterId, Pipe, Regexes, StatsRules};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
@@ -36,6 +36,8 @@ struct Context<'r> {
     clusters: HashSet<String>,
     /// The expressions of the route configuration at hand.
     regexes: Regexes,
+    /// The listener at hand is a unix socket.
+    is_pipe: bool,
     /// Who is asked for names where a cluster does not say.
     resolver: ResolverPlan,
     /// The clusters whose endpoints are found by names.
@@ -115,6 +117,7 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
         names: Names::default(),
         clusters: HashSet::new(),
         regexes: Regexes::default(),
+        is_pipe: false,
         resolver: ResolverPlan::default(),
         dns: DnsPlans::new(),
         node: Node::default(),
@@ -124,7 +127,11 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
     context.node = node.clone();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
-        context.inside(admin, "address", address)
+        if let Some(pipe) = admin.message("address").and_then(|address| address.get("pipe")) {
+            context.field("address", |context| context.report.problem_in("pipe", pipe.place, "not supported yet"));
+            return None;
+        }
+        context.inside(admin, "address", tcp_address)
     });
     let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
@@ -173,8 +180,34 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Reso
     })
 }
 
-/// `envoy.config.core.v3.Address`: today a TCP address written as numbers.
-fn address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+/// `envoy.config.core.v3.Address`: a TCP address written as numbers, or a unix socket.
+fn address(context: &mut Context<'_>, message: &Message) -> Option<Address> {
+    match message.message("pipe") {
+        None => tcp_address(context, message).map(Address::Ip),
+        Some(pipe) => {
+            refuse_unsupported(message, context.report);
+            context.field("pipe", |context| self::pipe(context, pipe)).map(Address::Pipe)
+        }
+    }
+}
+
+fn pipe(context: &mut Context<'_>, message: &Message) -> Option<Pipe> {
+    refuse_unsupported(message, context.report);
+    let path = message.text("path");
+    let name = path.strip_prefix('@').unwrap_or(path);
+    if name.len() > PIPE_BYTES_MAX || name.contains('\0') || (name.is_empty() && !path.is_empty()) {
+        let rule = format!("a unix socket's path has 1 to {PIPE_BYTES_MAX} bytes, and none of them is NUL");
+        context.problem(message, "path", rule);
+        return None;
+    }
+    Some(Pipe { path: path.into(), mode: message.uint("mode").unwrap_or(0) })
+}
+
+/// unix(7): `sun_path` has 108 bytes, of which a NUL is the last or, before an abstract name, the first.
+const PIPE_BYTES_MAX: usize = 107;
+
+/// A TCP address written as numbers.
+fn tcp_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
     if let Some(socket) = message.message("socket_address")
         && socket.number("protocol") == UDP
     {

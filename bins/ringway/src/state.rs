@@ -3,13 +3,12 @@
 //! The control thread replaces the view after each commit; a reader takes the whole of it by one clone of an `Arc`,
 //! so that nobody sees half a commit and no lock is held while an answer is written.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use ringway_control_client::Dump;
-use ringway_model::{Snapshot, StatsRules};
+use ringway_model::{Address, Snapshot, StatsRules};
 use ringway_observe::{Registry, ServerState};
 use ringway_runtime::cpus::Topology;
 use ringway_runtime::{IoReport, LoopStats};
@@ -41,7 +40,7 @@ pub(crate) struct View {
     /// What was committed; `None` before the first commit.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// Listeners' names and addresses, as bound.
-    pub(crate) listeners: Vec<(String, SocketAddr)>,
+    pub(crate) listeners: Vec<(String, Address)>,
     /// The bootstrap as read; `None` before the first commit.
     pub(crate) bootstrap: Option<Dump>,
     /// `node.id` and `node.cluster`.

@@ -13,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringway_model::Endpoint;
+use ringway_model::{Address, Endpoint};
 
 use super::follow::{Event, FollowId, Follower, Letterbox};
 use super::lookup::Outcome;
@@ -125,8 +125,8 @@ impl Followed {
         for (known, rules) in self.names.iter().zip(&self.plan.names) {
             for address in &known.addresses {
                 // Two names with one address are one endpoint, the first's.
-                if endpoints.iter().all(|endpoint| endpoint.address != *address) {
-                    endpoints.push(Endpoint { address: *address, ..rules.endpoint.clone() });
+                if endpoints.iter().all(|endpoint| endpoint.address != Address::Ip(*address)) {
+                    endpoints.push(Endpoint { address: (*address).into(), ..rules.endpoint.clone() });
                 }
             }
         }

@@ -110,6 +110,10 @@ fn at_address(context: &mut Context<'_>, message: &Message, hostname: &str, plac
 
 /// The endpoints at the addresses of a name. They go by that name where the file gives them no other.
 fn at_name(context: &mut Context<'_>, message: &Message, hostname: &str, placement: &Placement) -> Option<DnsName> {
+    if let Some(pipe) = message.get("pipe") {
+        context.report.problem_in("pipe", pipe.place, "a cluster of names has no unix sockets");
+        return None;
+    }
     let (name, port, socket) = super::named_address(context, message)?;
     if socket.get("resolver_name").is_some() {
         return None; // refused above

@@ -1,7 +1,6 @@
 //! `envoy.config.listener.v3.Listener`, its filter chain and the HTTP connection manager.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +32,14 @@ const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 #[derive(Default)]
 pub(super) struct Seen {
     names: HashSet<String>,
-    addresses: HashSet<SocketAddr>,
+    addresses: HashSet<String>,
 }
 
 impl Seen {
     pub(super) fn check(&mut self, context: &mut Context<'_>, message: &Message, listener: &Listener) {
-        let address = listener.address;
+        let address = &listener.address;
         // Port 0 is another port each time.
-        if address.port() != 0 && !self.addresses.insert(address) {
+        if !address.is_of_any_port() && !self.addresses.insert(address.to_string()) {
             context.problem(message, "address", format!("a second listener on {address}"));
         }
         // Envoy lets the later one replace the earlier one without a word. One without a name is named by its address.
@@ -61,6 +60,7 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
             None
         }
     };
+    context.is_pipe = address.as_ref().is_some_and(|address| address.pipe().is_some());
     let chains = context.each(message, "filter_chains", chain);
     // What takes the place of the chains has been refused above.
     let instead = ["default_filter_chain", "udp_listener_config", "api_listener", "internal_listener", "fcds_config"];
@@ -193,8 +193,10 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
     let defaults = HeaderRules::default();
     let internal = context.inside(message, "internal_address_config", |context, config| {
         refuse_unsupported(config, context.report);
-        Some(context.each(config, "cidr_ranges", cidr).into_iter().flatten().collect())
+        let is_internal_pipe = context.is_pipe && config.boolean("unix_sockets").unwrap_or(false);
+        Some((context.each(config, "cidr_ranges", cidr).into_iter().flatten().collect(), is_internal_pipe))
     });
+    let (internal, internal_pipe) = internal.unwrap_or_default();
     let mut text = |name: &str, default: String| match message.text(name) {
         "" => default,
         // RFC 9110 §5.5: what it is written into must stay one line.
@@ -209,7 +211,8 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
         use_remote_address: message.boolean("use_remote_address").unwrap_or(false),
         trusted_hops: message.uint("xff_num_trusted_hops").unwrap_or(0),
         skip_xff_append: message.boolean("skip_xff_append").unwrap_or(false),
-        internal: internal.unwrap_or_default(),
+        internal,
+        internal_pipe,
         generate_request_id: message.boolean("generate_request_id").unwrap_or(true),
         preserve_external_request_id: message.boolean("preserve_external_request_id").unwrap_or(false),
         always_set_request_id: message.boolean("always_set_request_id_in_response").unwrap_or(false),

@@ -13,14 +13,13 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Cluster, ClusterId, HttpConnectionManager, Listener, LogSink, NetworkFilter, Snapshot};
+use ringway_model::{Address, Cluster, ClusterId, HttpConnectionManager, Listener, LogSink, NetworkFilter, Snapshot};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
@@ -83,7 +82,7 @@ pub enum StageProblem {
         /// Its name.
         listener: String,
         /// Its address.
-        address: SocketAddr,
+        address: Address,
         /// What the kernel said.
         error: io::Error,
     },
@@ -115,7 +114,7 @@ impl fmt::Display for StageProblem {
 pub struct Staged {
     snapshot: Arc<Snapshot>,
     /// New sockets: one descriptor for each worker.
-    sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+    sockets: Vec<(SocketKey, Address, Vec<OwnedFd>)>,
     sinks: Arc<LogSinks>,
 }
 
@@ -170,7 +169,7 @@ struct WorkerHandle {
 
 /// A socket of the committed generation.
 struct Bound {
-    address: SocketAddr,
+    address: Address,
 }
 
 /// The running engine, as the control thread holds it.
@@ -357,13 +356,13 @@ impl Engine {
             if self.sockets.contains_key(&key) {
                 continue;
             }
-            match self.bind(listener.address) {
+            match self.bind(&listener.address) {
                 Ok((address, group)) => sockets.push((key, address, group)),
                 Err(error) => {
                     self.registry.server.listener_create_failure.add(1);
                     problems.push(StageProblem::Listener {
                         listener: listener.name.clone(),
-                        address: listener.address,
+                        address: listener.address.clone(),
                         error,
                     });
                 }
@@ -384,15 +383,25 @@ impl Engine {
         if problems.is_empty() { Ok(Staged { snapshot, sockets, sinks: Arc::new(sinks) }) } else { Err(problems) }
     }
 
-    /// One socket for each worker, all of one SO_REUSEPORT group.
-    fn bind(&self, address: SocketAddr) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    /// One socket for each worker, all of one SO_REUSEPORT group. A unix socket has no such groups: all workers accept from the one.
+    fn bind(&self, address: &Address) -> io::Result<(Address, Vec<OwnedFd>)> {
+        let address = match address {
+            Address::Ip(address) => *address,
+            Address::Pipe(pipe) => {
+                let socket = runtime::bind_unix(&pipe.path, pipe.mode)?;
+                let others: io::Result<Vec<_>> = (1..self.workers.len()).map(|_| socket.try_clone()).collect();
+                let mut group = others?;
+                group.push(socket);
+                return Ok((address.clone(), group));
+            }
+        };
         let first = runtime::bind(address, true)?;
         let address = std::net::TcpListener::from(first.try_clone()?).local_addr()?;
         let mut group = vec![first];
         for _ in 1..self.workers.len() {
             group.push(runtime::bind(address, true)?);
         }
-        Ok((address, group))
+        Ok((address.into(), group))
     }
 
     /// Puts a staged configuration in force on all cores at one instant, and waits until every worker has adopted it
@@ -440,7 +449,7 @@ impl Engine {
     fn prepare(
         &mut self,
         snapshot: &Arc<Snapshot>,
-        sockets: Vec<(SocketKey, SocketAddr, Vec<OwnedFd>)>,
+        sockets: Vec<(SocketKey, Address, Vec<OwnedFd>)>,
         sinks: &Arc<LogSinks>,
     ) -> Vec<(usize, Prepare)> {
         let count = self.workers.len();
@@ -479,7 +488,7 @@ impl Engine {
         let mut seeds_sockets: Vec<Vec<SocketSeed>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &snapshot.listeners {
             let key = SocketKey::of(listener);
-            let address = self.sockets[&key].address;
+            let address = &self.sockets[&key].address;
             let sockets = groups.remove(&key).unwrap_or_default();
             for chain in &listener.chains {
                 let NetworkFilter::Http(http) = &chain.filter;
@@ -597,10 +606,12 @@ impl Engine {
     }
 
     /// The listeners in force, by name, with the address as bound.
-    pub fn listeners(&self) -> Vec<(String, SocketAddr)> {
+    pub fn listeners(&self) -> Vec<(String, Address)> {
         let current = self.current.as_deref();
         let listeners = current.into_iter().flat_map(|snapshot| &snapshot.listeners);
-        listeners.map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address)).collect()
+        listeners
+            .map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address.clone()))
+            .collect()
     }
 
     /// Each worker's figures.

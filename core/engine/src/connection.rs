@@ -48,8 +48,13 @@ pub(crate) struct Downstream {
     addresses: OnceCell<Box<Addresses>>,
 }
 
-/// Ours and the peer's, where the system says them.
-type Addresses = (Option<SocketAddr>, Option<SocketAddr>);
+/// What the system says of both ends, where it says something.
+struct Addresses {
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    /// The path of a unix socket: Envoy calls both ends by it.
+    pipe: Option<Arc<str>>,
+}
 
 impl Downstream {
     /// A connection that was accepted just now.
@@ -74,8 +79,26 @@ impl Downstream {
         self.worker.closes_after(self.key) || self.age.is_old(self.worker.core.now(), &self.stats)
     }
 
-    /// The addresses of both ends. The system is asked once: a peer that has gone is not known any more.
-    pub(crate) fn addresses(&self) -> Addresses {
-        **self.addresses.get_or_init(|| Box::new((self.stream.local_addr(), self.stream.peer_addr())))
+    /// The addresses of both ends, ours first. The system is asked once: a peer that has gone is not known any more.
+    pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
+        let addresses = self.known_addresses();
+        (addresses.local, addresses.peer)
+    }
+
+    /// The path of the unix socket that it came over, if it did.
+    pub(crate) fn pipe(&self) -> Option<&str> {
+        self.known_addresses().pipe.as_deref()
+    }
+
+    fn known_addresses(&self) -> &Addresses {
+        self.addresses.get_or_init(|| {
+            let (local, peer) = (self.stream.local_addr(), self.stream.peer_addr());
+            let pipe = || {
+                let view = self.worker.view_for(self.key);
+                Some(Arc::clone(&view.snapshot.listener(self.listener)?.address.pipe()?.path))
+            };
+            let pipe = if local.is_none() { pipe() } else { None };
+            Box::new(Addresses { local, peer, pipe })
+        })
     }
 }

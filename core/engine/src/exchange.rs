@@ -283,7 +283,7 @@ impl<'x> Exchange<'x> {
             self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
-        self.note(|record, _| record.upstream = Some(pool.address.get()));
+        self.note(|record, _| record.upstream = Some(pool.address.borrow().clone()));
         let mut head = head;
         let mut replays = 0;
         'tries: loop {
@@ -420,7 +420,7 @@ impl<'x> Exchange<'x> {
         let core = &self.worker().core;
         let began = core.now();
         let deadline = began + self.cluster.config.connect_timeout;
-        let connected = self.unless_expired(core.connect(pool.address.get(), deadline)).await;
+        let connected = self.unless_expired(pool.connect(core, deadline)).await;
         match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
             Ok(stream) => {
                 breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));

@@ -118,7 +118,7 @@ impl Client {
         }
         let told = hops.checked_sub(1).and_then(|skipped| last_first.nth(skipped)).and_then(address);
         let told = told.or_else(peer);
-        let is_internal = !is_forwarded && told.is_some_and(|ip| rules.is_internal(ip));
+        let is_internal = !is_forwarded && told.map_or(rules.internal_pipe, |ip| rules.is_internal(ip));
         Self { told, is_internal, is_edge: !is_internal }
     }
 
@@ -196,9 +196,12 @@ impl<'r> RequestHop<'r> {
                 _ => &STRIPPED[..PLAIN],
             };
         }
-        if rules.use_remote_address && !rules.skip_xff_append {
+        if rules.use_remote_address
+            && !rules.skip_xff_append
+            && let Some(peer) = peer()
+        {
             edit.drop = edit.drop.with(Known::XForwardedFor);
-            let peer = peer().map(|peer| if rules.maps_ipv4 { mapped(peer) } else { peer });
+            let peer = if rules.maps_ipv4 { mapped(peer) } else { peer };
             edit.forwarded_for = Some(forwarded_for(worker, request, peer));
         }
         if !rules.keeps_client_cert {
@@ -372,10 +375,9 @@ fn address_text(address: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> &[u8] {
 }
 
 /// All that was received, and the peer behind it.
-fn forwarded_for(worker: &Worker, request: &Request<'_>, peer: Option<IpAddr>) -> BlockMut {
+fn forwarded_for(worker: &Worker, request: &Request<'_>, peer: IpAddr) -> BlockMut {
     let mut text = [0; ADDRESS_TEXT_MAX];
-    let peer: &[u8] = peer.map_or(b"", |peer| address_text(peer, &mut text));
-    appended(worker, request.fields_of(Known::XForwardedFor), b",", peer)
+    appended(worker, request.fields_of(Known::XForwardedFor), b",", address_text(peer, &mut text))
 }
 
 /// The values of one field as one list, with one more behind them. Envoy joins what it received by bare commas.

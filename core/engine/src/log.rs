@@ -151,6 +151,7 @@ impl State {
             wall_nanos: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
             downstream_local,
             downstream_remote,
+            pipe: connection.pipe(),
             connection_id: connection.id,
             listener_name: listener.map_or("", |listener| &listener.name),
             filter_chain_name: filter_chain.map_or("", |chain| &chain.name),

@@ -1,10 +1,9 @@
 //! What the control side and a worker say to each other.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ringway_model::{Listener, ListenerId, Snapshot};
+use ringway_model::{Address, Listener, ListenerId, Snapshot};
 use ringway_observe::{Counter, ListenerStats};
 
 use crate::breakers::ClusterSeed;
@@ -82,7 +81,7 @@ pub(crate) struct Shared {
 /// its own, the name too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SocketKey {
-    address: SocketAddr,
+    address: Address,
     name: Option<String>,
 }
 
@@ -90,11 +89,11 @@ impl SocketKey {
     /// The key of an address alone.
     #[cfg(test)]
     pub(crate) fn test(address: &str) -> Self {
-        Self { address: address.parse().expect("an address"), name: None }
+        Self { address: Address::Ip(address.parse().expect("an address")), name: None }
     }
 
     pub(crate) fn of(listener: &Listener) -> Self {
-        let name = (listener.address.port() == 0).then(|| listener.name.clone());
-        Self { address: listener.address, name }
+        let name = listener.address.is_of_any_port().then(|| listener.name.clone());
+        Self { address: listener.address.clone(), name }
     }
 }

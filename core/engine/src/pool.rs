@@ -13,12 +13,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_runtime::{Core, Detached, Stream};
+use ringway_model::Address;
+use ringway_runtime::{Connect, Core, Detached, Stream, Target};
 
 use crate::breakers::Breakers;
 use crate::date::elapsed_ms;
@@ -134,14 +134,14 @@ pub struct Parked {
     /// The descriptor, with nothing in flight.
     pub connection: Detached,
     /// Where it leads.
-    pub endpoint: SocketAddr,
+    pub endpoint: Address,
     /// Exchanges it has completed: all the state that HTTP/1.1 has between them.
     pub served: u32,
 }
 
 impl Parked {
     /// Takes an idle connection out of its core. `None` when it is not quiet: something came in on it.
-    pub async fn park(connection: Stream, endpoint: SocketAddr, served: u32) -> Option<Parked> {
+    pub async fn park(connection: Stream, endpoint: Address, served: u32) -> Option<Parked> {
         let connection = connection.detach().await.ok()?;
         Some(Parked { connection, endpoint, served })
     }
@@ -165,7 +165,7 @@ struct Idle {
 /// One endpoint's connections on this core. Keyed by address, or by being a name: survives changes of its cluster.
 pub(crate) struct EndpointPool {
     /// Where new connections go.
-    pub(crate) address: Cell<SocketAddr>,
+    pub(crate) address: RefCell<Address>,
     idle_timeout: Duration,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
@@ -190,9 +190,9 @@ impl Drop for ActiveRequest {
 }
 
 impl EndpointPool {
-    pub(crate) fn new(address: SocketAddr, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(address: Address, idle_timeout: Duration) -> Self {
         Self {
-            address: Cell::new(address),
+            address: RefCell::new(address),
             idle_timeout,
             idle: RefCell::default(),
             open: Cell::new(0),
@@ -216,6 +216,14 @@ impl EndpointPool {
     pub(crate) fn begin_request(self: &Rc<Self>) -> ActiveRequest {
         self.active.set(self.active.get() + 1);
         ActiveRequest(Rc::clone(self))
+    }
+
+    /// Begins a new connection, which is nobody's yet.
+    pub(crate) fn connect(&self, core: &Core, deadline: Instant) -> Connect {
+        match &*self.address.borrow() {
+            Address::Ip(address) => core.connect(*address, deadline),
+            Address::Pipe(pipe) => core.connect(Target::Unix(&pipe.path), deadline),
+        }
     }
 
     /// The connection used last, if it is still fit.
@@ -374,9 +382,9 @@ mod tests {
         let parked = on_a_core(move |core| async move {
             let stream = core.connect(address, core.now() + Duration::from_secs(5)).await.expect("it listens");
             assert_eq!(ask(&core, &stream, 1).await, 2);
-            Parked::park(stream, address, 1).await.expect("quiet")
+            Parked::park(stream, address.into(), 1).await.expect("quiet")
         });
-        assert_eq!((parked.endpoint, parked.served), (address, 1));
+        assert_eq!((&parked.endpoint, parked.served), (&Address::Ip(address), 1));
         let other_core = std::thread::spawn(move || {
             on_a_core(|core| async move {
                 let stream = parked.unpark(&core);

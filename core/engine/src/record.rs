@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use ringway_model::format::{Fact, HeaderSource, Moment, Operator, PathSource, Unit};
-use ringway_model::{Caches, HeaderMatcher, HeaderRules};
+use ringway_model::{Address, Caches, HeaderMatcher, HeaderRules};
 use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
@@ -48,7 +48,7 @@ pub(crate) struct Record {
     /// The route's name, if it has one.
     pub(crate) route: Option<Chunk>,
     pub(crate) cluster: Option<Rc<CoreCluster>>,
-    pub(crate) upstream: Option<SocketAddr>,
+    pub(crate) upstream: Option<Address>,
     pub(crate) upstream_local: Option<SocketAddr>,
     /// Requests sent, or meant to be sent, to an upstream.
     pub(crate) attempts: u32,
@@ -144,7 +144,7 @@ impl Record {
     }
 
     /// Notes that the request is sent once more, to this endpoint: what is told of the upstream is told of the last try.
-    pub(crate) fn tried_again(&mut self, attempts: u32, upstream: SocketAddr) {
+    pub(crate) fn tried_again(&mut self, attempts: u32, upstream: Address) {
         self.attempts = attempts;
         self.upstream = Some(upstream);
         self.transport_failure = "";
@@ -261,6 +261,8 @@ pub(crate) struct Told<'t> {
     pub(crate) wall_nanos: u64,
     pub(crate) downstream_local: Option<SocketAddr>,
     pub(crate) downstream_remote: Option<SocketAddr>,
+    /// The unix socket that the client came over.
+    pub(crate) pipe: Option<&'t str>,
     pub(crate) connection_id: u64,
     pub(crate) listener_name: &'t str,
     pub(crate) filter_chain_name: &'t str,
@@ -305,7 +307,7 @@ impl Told<'_> {
         let peer = || self.downstream_remote.map(|peer| peer.ip());
         // The head is the one that we sent on: where we named the peer, it is the last, and no more to be believed than we are.
         let rules = self.rules;
-        let own = usize::from(rules.use_remote_address && !rules.skip_xff_append);
+        let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && self.downstream_remote.is_some());
         let entries = self.request.iter().flat_map(forwarded).skip(own);
         Client::of(rules, entries, peer).address(self.downstream_remote)
     }
@@ -353,7 +355,8 @@ impl Told<'_> {
         let record = self.record;
         let text = |text: &'static str| if text.is_empty() { Value::Absent } else { Value::Text(text.as_bytes()) };
         let name = |text: &'_ str| -> Option<usize> { (!text.is_empty()).then_some(text.len()) };
-        let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
+        let absent = self.pipe.map_or(Value::Absent, |path| Value::Pipe(path.as_bytes()));
+        let address = |address: Option<SocketAddr>| address.map_or(absent, Value::Address);
         match fact {
             Fact::Protocol => text("HTTP/1.1"),
             Fact::UpstreamProtocol if record.nanos(Moment::SendBegan).is_some() => text("HTTP/1.1"),
@@ -378,9 +381,13 @@ impl Told<'_> {
             | Fact::UpstreamHostNameWithoutPort
             | Fact::UpstreamRemoteAddress
             | Fact::UpstreamRemoteAddressWithoutPort
-            | Fact::UpstreamRemotePort => address(record.upstream),
+            | Fact::UpstreamRemotePort => match &record.upstream {
+                None => Value::Absent,
+                Some(Address::Ip(address)) => Value::Address(*address),
+                Some(Address::Pipe(pipe)) => Value::Pipe(pipe.path.as_bytes()),
+            },
             Fact::UpstreamLocalAddress | Fact::UpstreamLocalAddressWithoutPort | Fact::UpstreamLocalPort => {
-                address(record.upstream_local)
+                record.upstream_local.map_or(Value::Absent, Value::Address)
             }
             Fact::UpstreamCluster => match &record.cluster {
                 Some(cluster) => Value::Text(cluster.config.stat_name.as_bytes()),

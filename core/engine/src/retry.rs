@@ -4,11 +4,10 @@
 //! decides; `exchange/again.rs` carries out. Time and chance are arguments.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringway_model::{Caches, RateLimitedBackOff, RequestView, Reset, RetryOn, RetryRules};
+use ringway_model::{Address, Caches, RateLimitedBackOff, RequestView, Reset, RetryOn, RetryRules};
 use ringway_observe::ClusterStats;
 use ringway_protocols::{Method, Response};
 use ringway_runtime::{Chunk, Core};
@@ -110,7 +109,7 @@ pub(crate) struct Retry {
     /// How long the upstream has asked to be left alone.
     asked: Option<Duration>,
     /// Endpoints that were tried, where that counts.
-    pub(crate) tried: Vec<SocketAddr>,
+    pub(crate) tried: Vec<Address>,
     permit: Option<RetryPermit>,
     /// The memory for a body; with the upload while that is under way.
     pub(crate) kept: Option<Box<Kept>>,

@@ -473,14 +473,15 @@ impl Facts for RequestFacts<'_> {
 /// What an operator says that asks for no header. `field` gives the request's fields and pseudo-fields.
 pub(crate) fn of_exchange<'v>(
     operator: &Operator,
-    connection: &Downstream,
+    connection: &'v Downstream,
     field: impl Fn(&str) -> Option<&'v [u8]>,
     route: &'v str,
     cluster: Option<&'v CoreCluster>,
     status: Option<u16>,
 ) -> Value<'v> {
     let worker = &connection.worker;
-    let address = |address: Option<SocketAddr>| address.map_or(Value::Absent, Value::Address);
+    let absent = || connection.pipe().map_or(Value::Absent, |path| Value::Pipe(path.as_bytes()));
+    let address = |address: Option<SocketAddr>| address.map_or_else(absent, Value::Address);
     let bytes = |text: Option<&'v [u8]>| text.map_or(Value::Absent, Value::Text);
     let text = |text: &'v str| if text.is_empty() { Value::Absent } else { Value::Text(text.as_bytes()) };
     match operator {
@@ -509,7 +510,8 @@ pub(crate) fn of_exchange<'v>(
             let view = worker.view_for(connection.key);
             let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
             let rules = &chain.http.headers;
-            let own = usize::from(rules.use_remote_address && !rules.skip_xff_append);
+            let is_named = connection.addresses().1.is_some();
+            let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && is_named);
             let list = field("x-forwarded-for").map(|list| list.rsplit(|&byte| byte == b','));
             let peer = || connection.addresses().1.map(|peer| peer.ip());
             let client = Client::of(rules, list.into_iter().flatten().skip(own), peer);

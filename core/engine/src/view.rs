@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use ringway_model::format::{Fact, Operator};
 use ringway_model::{
-    Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot, Wheels,
+    Address, Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot, Wheels,
 };
 use ringway_observe::HttpStats;
 
@@ -26,11 +26,11 @@ pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
     pub(crate) breakers: Rc<Breakers>,
-    pools: RefCell<HashMap<SocketAddr, Rc<EndpointPool>>>,
+    pools: RefCell<HashMap<Address, Rc<EndpointPool>>>,
 }
 
 /// The key of a name's pool, which stays when the name's address changes.
-const LOGICAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+const LOGICAL: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
 
 /// One version of a cluster on this core.
 pub(crate) struct CoreCluster {
@@ -60,10 +60,10 @@ impl CoreCluster {
             .endpoints
             .iter()
             .map(|endpoint| {
-                let fresh = || Rc::new(EndpointPool::new(endpoint.address, config.idle_timeout));
-                let key = if config.logical { LOGICAL } else { endpoint.address };
+                let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone(), config.idle_timeout));
+                let key = if config.logical { LOGICAL } else { endpoint.address.clone() };
                 let pool = Rc::clone(pools.entry(key).or_insert_with(fresh));
-                pool.address.set(endpoint.address);
+                pool.address.replace(endpoint.address.clone());
                 pool
             })
             .collect();

@@ -218,11 +218,11 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         exact_balance: false,
         id: ListenerId(0),
         name: "l".into(),
-        address: "127.0.0.1:0".parse().expect("an address"),
+        address: ([127, 0, 0, 1], 0).into(),
         backlog: 128,
         chains: vec![Arc::new(chain)],
     }));
-    let endpoints = vec![Endpoint { address: origin, hostname: String::new(), placement: Placement::default() }];
+    let endpoints = vec![Endpoint { address: origin.into(), hostname: String::new(), placement: Placement::default() }];
     snapshot.clusters.insert(Arc::new(Cluster {
         id: ClusterId(0),
         name: "c".into(),
@@ -333,7 +333,7 @@ fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<Ac
     let staged = engine.stage(snapshot).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
-    let mut client = TcpStream::connect(engine.listeners()[0].1).expect("the proxy listens");
+    let mut client = TcpStream::connect(engine.listeners()[0].1.ip().expect("TCP")).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
     let (mix, mut buffer) = (mix(way), vec![0; 4 * LARGE]);
     play(&mut client, &mix, &mut buffer, 200);

@@ -1,9 +1,8 @@
 //! A cluster: the endpoints that serve one name, and the rules for using them.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Balancer, ClusterId, Placement};
+use crate::{Address, Balancer, ClusterId, Placement};
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,8 +74,8 @@ impl Default for CircuitBreakers {
 /// `LbEndpoint`: one address that serves the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// `endpoint.address.socket_address`. Health and load state is keyed by it and survives changes of the cluster.
-    pub address: SocketAddr,
+    /// `endpoint.address`. Health and load state is keyed by it and survives changes of the cluster.
+    pub address: Address,
     /// `endpoint.hostname`: what `auto_host_rewrite` makes of the host. Empty where the file gives none.
     pub hostname: String,
     /// Where it stands among the others.

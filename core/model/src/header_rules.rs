@@ -14,6 +14,8 @@ pub struct HeaderRules {
     pub skip_xff_append: bool,
     /// `internal_address_config.cidr_ranges`; none: no client is internal.
     pub internal: Vec<Cidr>,
+    /// `internal_address_config.unix_sockets`, where the listener is a unix socket: clients without an address are internal.
+    pub internal_pipe: bool,
     /// `generate_request_id`.
     pub generate_request_id: bool,
     /// `preserve_external_request_id`: an id that comes from outside stays.
@@ -89,6 +91,7 @@ impl Default for HeaderRules {
             trusted_hops: 0,
             skip_xff_append: false,
             internal: Vec::new(),
+            internal_pipe: false,
             generate_request_id: true,
             preserve_external_request_id: false,
             always_set_request_id: false,

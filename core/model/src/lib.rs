@@ -7,6 +7,7 @@
 //! look-ups here have no error to report but "there is no such thing".
 
 mod access_log;
+mod address;
 mod balancer;
 mod cluster;
 mod flags;
@@ -24,6 +25,7 @@ mod stats_rules;
 mod upgrade;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
+pub use address::{Address, Pipe};
 pub use balancer::{Balancer, Membership, Pick, Wheels};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, RetryBudget};
 pub use flags::{ResponseFlag, ResponseFlags};

@@ -1,10 +1,9 @@
 //! A listener: an address, and what is done with the connections that arrive there.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AccessLog, ChainId, HeaderRules, ListenerId, RequestRules, RouteConfiguration, Upgrade};
+use crate::{AccessLog, Address, ChainId, HeaderRules, ListenerId, RequestRules, RouteConfiguration, Upgrade};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +12,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// `name`; the address where the file gives none, as Envoy does for statistics.
     pub name: String,
-    /// `address.socket_address`. Port 0: the kernel chooses when the listener is first bound.
-    pub address: SocketAddr,
+    /// `address`. Port 0: the kernel chooses when the listener is first bound.
+    pub address: Address,
     /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
     pub backlog: u32,
     /// `connection_balance_config.exact_balance` is set: a new connection goes to the worker with the fewest.

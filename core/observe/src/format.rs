@@ -22,6 +22,8 @@ pub enum Value<'v> {
     Number(u64),
     /// An address. The operator says which part of it is asked for.
     Address(SocketAddr),
+    /// The path of a unix socket, which has no port.
+    Pipe(&'v [u8]),
     /// The reasons why an exchange went as it did.
     Flags(ResponseFlags),
     /// Nanoseconds since 1970.
@@ -95,6 +97,8 @@ pub(crate) fn write_value(operator: &Operator, value: Value<'_>, out: &mut Vec<u
             _ => put_number(number, out),
         },
         Value::Address(address) => put_address(operator, address, out),
+        Value::Pipe(path) if !is_port(operator) => out.extend_from_slice(path),
+        Value::Pipe(_) => {}
         Value::Flags(flags) if matches!(operator, Operator::Fact(Fact::ResponseFlagsLong)) => {
             for (at, flag) in flags.iter().enumerate() {
                 out.extend_from_slice(if at == 0 { b"" } else { b"," });
@@ -120,6 +124,10 @@ pub(crate) fn write_value(operator: &Operator, value: Value<'_>, out: &mut Vec<u
 
 /// The number that an operator asks an address for, if it does.
 pub(crate) fn port(operator: &Operator, address: SocketAddr) -> Option<u16> {
+    is_port(operator).then(|| address.port())
+}
+
+fn is_port(operator: &Operator) -> bool {
     matches!(
         operator,
         Operator::Fact(
@@ -131,7 +139,6 @@ pub(crate) fn port(operator: &Operator, address: SocketAddr) -> Option<u16> {
                 | Fact::DownstreamDirectRemotePort
         )
     )
-    .then(|| address.port())
 }
 
 /// An empty set is a text, too: `-`, also in JSON and where empty values are left out.

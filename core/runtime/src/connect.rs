@@ -5,7 +5,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use crate::core::{Core, Inner};
 use crate::socket::{Phase, Send};
 use crate::stream::Stream;
 use crate::sys;
+use crate::target::Target;
 use crate::timer::Timer;
 
 /// Why there is no connection.
@@ -39,30 +39,41 @@ impl fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 enum State {
-    Start(Rc<Inner>),
+    Failed(io::Error),
+    Made(Stream),
     Waiting(Stream),
     Done,
 }
 
-/// The future of [`Core::connect`]: a stream with TCP_NODELAY set.
+/// The future of [`Core::connect`]: a stream, with TCP_NODELAY set where it is TCP.
 pub struct Connect {
-    address: SocketAddr,
     timer: Timer,
     state: State,
 }
 
 impl Connect {
-    pub(crate) fn new(core: &Core, address: SocketAddr, deadline: Instant) -> Connect {
+    pub(crate) fn new(core: &Core, target: Target<'_>, deadline: Instant) -> Connect {
         let timer = core.timer();
         timer.set(deadline);
-        Connect { address, timer, state: State::Start(core.inner().clone()) }
+        let inner = core.inner();
+        let state = match Connect::start(inner, target) {
+            Err(error) => State::Failed(error),
+            Ok((stream, true)) => State::Made(stream),
+            Ok((stream, false)) => {
+                inner.driver.arm_writable(stream.socket());
+                State::Waiting(stream)
+            }
+        };
+        Connect { timer, state }
     }
 
-    fn start(inner: &Rc<Inner>, address: &SocketAddr) -> io::Result<(Stream, bool)> {
+    fn start(inner: &Rc<Inner>, target: Target<'_>) -> io::Result<(Stream, bool)> {
         inner.stats.syscalls.add(3);
-        let fd = sys::tcp_socket(address)?;
-        sys::set_nodelay(fd.as_raw_fd())?;
-        let connected = sys::connect(fd.as_raw_fd(), address)?;
+        let fd = sys::stream_socket(target)?;
+        if matches!(target, Target::Ip(_)) {
+            sys::set_nodelay(fd.as_raw_fd())?;
+        }
+        let connected = sys::connect(fd.as_raw_fd(), target)?;
         let phase = if connected { Phase::Open } else { Phase::Connecting };
         Ok((Stream::open(inner, fd.into_raw_fd(), phase), connected))
     }
@@ -73,14 +84,8 @@ impl Future for Connect {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Start(inner) => match Connect::start(&inner, &self.address) {
-                Err(error) => return Poll::Ready(Err(ConnectError::Io(error))),
-                Ok((stream, true)) => return Poll::Ready(Ok(stream)),
-                Ok((stream, false)) => {
-                    inner.driver.arm_writable(stream.socket());
-                    self.state = State::Waiting(stream);
-                }
-            },
+            State::Failed(error) => return Poll::Ready(Err(ConnectError::Io(error))),
+            State::Made(stream) => return Poll::Ready(Ok(stream)),
             waiting => self.state = waiting,
         }
         let State::Waiting(stream) = &self.state else { panic!("a connect is not polled after its completion") };

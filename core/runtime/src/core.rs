@@ -10,7 +10,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +33,7 @@ use crate::socket::{Phase, Sockets};
 use crate::spin::Spin;
 use crate::stats::LoopStats;
 use crate::stream::{Detached, Stream};
+use crate::target::Target;
 use crate::timer::{Timer, Wheel};
 use crate::wake::Wake;
 
@@ -167,11 +167,11 @@ impl Core {
     }
 
     /// Connects to `address`, until `deadline` at the latest. Dropping the future gives it up and closes the socket.
-    pub fn connect(&self, address: SocketAddr, deadline: Instant) -> Connect {
-        Connect::new(self, address, deadline)
+    pub fn connect<'a>(&self, address: impl Into<Target<'a>>, deadline: Instant) -> Connect {
+        Connect::new(self, address.into(), deadline)
     }
 
-    /// Accepts on `fd`, a bound TCP socket that may not listen yet (see [`start_listening`](crate::start_listening)).
+    /// Accepts on `fd`, a bound TCP or unix socket that may not listen yet (see [`start_listening`](crate::start_listening)).
     pub fn listen(&self, fd: OwnedFd) -> Listener {
         Listener::new(self, fd)
     }

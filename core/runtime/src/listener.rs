@@ -9,10 +9,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::fs;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use crate::executor::WakerCell;
 use crate::socket::Phase;
 use crate::stream::{Detached, Stream};
 use crate::sys;
+use crate::target::Target;
 use crate::timer::Timer;
 
 /// Accepted connections that wait for `poll_accept`, beyond which accepting stops.
@@ -270,7 +273,12 @@ impl Listener {
     ///
     /// A socket filter on a listening TCP socket sees each segment from its TCP header on (tcp_filter() in
     /// net/ipv4/tcp_ipv4.c). Errors: those of setsockopt(2) with SO_ATTACH_FILTER.
+    ///
+    /// A unix socket has no handshake: it is shut for reading, and whoever comes is refused at once.
     pub fn refuse_new(&self) -> io::Result<()> {
+        if sys::is_unix(self.slot.fd()) {
+            return sys::shutdown_read(self.slot.fd());
+        }
         sys::attach_filter(self.slot.fd(), &DROP_SYN)
     }
 
@@ -344,7 +352,7 @@ static DROP_SYN: [libc::sock_filter; 5] = [
 /// TCP_NODELAY (inherited by what it accepts) are set, SO_REUSEPORT on demand, IPV6_V6ONLY for IPv6.
 /// Errors: those of socket(2), setsockopt(2) and bind(2).
 pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
-    let fd = sys::tcp_socket(&address)?;
+    let fd = sys::stream_socket(address.into())?;
     let raw = fd.as_raw_fd();
     sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
     if reuse_port {
@@ -354,7 +362,28 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
         sys::set_option(raw, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
     sys::set_nodelay(raw)?;
-    sys::bind(raw, &address)?;
+    sys::bind(raw, address.into())?;
+    Ok(fd)
+}
+
+/// A bound unix socket that does not listen yet. A socket of that path is removed first, whoever bound it; the new one gets the
+/// permissions `mode`, unless that is 0. With `@` before it, `path` is a name of the abstract namespace.
+/// Errors: those of socket(2), unlink(2), bind(2) and chmod(2).
+pub fn bind_unix(path: &str, mode: u32) -> io::Result<OwnedFd> {
+    let target = Target::Unix(path);
+    let fd = sys::stream_socket(target)?;
+    let has_file = !path.starts_with('@');
+    if has_file {
+        match fs::symlink_metadata(path) {
+            Ok(file) if file.file_type().is_socket() => fs::remove_file(path)?,
+            // What is no socket is nobody's to remove: then bind(2) says that the name is taken.
+            _ => {}
+        }
+    }
+    sys::bind(fd.as_raw_fd(), target)?;
+    if has_file && mode != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
     Ok(fd)
 }
 

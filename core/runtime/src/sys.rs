@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_int, c_void, socklen_t};
 
+use crate::target::Target;
+
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
@@ -86,12 +88,16 @@ pub(crate) fn clock(clock: libc::clockid_t) -> Option<std::time::Duration> {
     (result == 0).then(|| std::time::Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// A non-blocking TCP socket of the address's family.
-pub(crate) fn tcp_socket(address: &SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+/// A non-blocking stream socket of the address's family.
+pub(crate) fn stream_socket(address: Target<'_>) -> io::Result<OwnedFd> {
+    let (family, protocol) = match address {
+        Target::Ip(SocketAddr::V4(_)) => (libc::AF_INET, libc::IPPROTO_TCP),
+        Target::Ip(SocketAddr::V6(_)) => (libc::AF_INET6, libc::IPPROTO_TCP),
+        Target::Unix(_) => (libc::AF_UNIX, 0),
+    };
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: no memory is passed.
-    check(unsafe { libc::socket(family, kind, libc::IPPROTO_TCP) }).map(owned)
+    check(unsafe { libc::socket(family, kind, protocol) }).map(owned)
 }
 
 pub(crate) fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -134,8 +140,8 @@ pub(crate) fn socket_error(fd: RawFd) -> i32 {
 }
 
 /// Starts a connect. `Ok(true)` when it is established already.
-pub(crate) fn connect(fd: RawFd, address: &SocketAddr) -> io::Result<bool> {
-    let (storage, size) = encode(address);
+pub(crate) fn connect(fd: RawFd, address: Target<'_>) -> io::Result<bool> {
+    let (storage, size) = encode(address)?;
     // SAFETY: `storage` is a local that holds an address of `size` bytes.
     match check(unsafe { libc::connect(fd, (&raw const storage).cast(), size) }) {
         Ok(_) => Ok(true),
@@ -144,8 +150,8 @@ pub(crate) fn connect(fd: RawFd, address: &SocketAddr) -> io::Result<bool> {
     }
 }
 
-pub(crate) fn bind(fd: RawFd, address: &SocketAddr) -> io::Result<()> {
-    let (storage, size) = encode(address);
+pub(crate) fn bind(fd: RawFd, address: Target<'_>) -> io::Result<()> {
+    let (storage, size) = encode(address)?;
     // SAFETY: `storage` is a local that holds an address of `size` bytes.
     check(unsafe { libc::bind(fd, (&raw const storage).cast(), size) }).map(drop)
 }
@@ -161,6 +167,22 @@ pub(crate) fn accept(fd: RawFd) -> Result<OwnedFd, i32> {
     // SAFETY: no address is asked for.
     let fd = unsafe { libc::accept4(fd, std::ptr::null_mut(), std::ptr::null_mut(), flags) };
     if fd < 0 { Err(errno()) } else { Ok(owned(fd)) }
+}
+
+/// Lets no new connection in: connect(2) to a unix socket that is shut for reading is refused, and what is in its queue stays there.
+pub(crate) fn shutdown_read(fd: RawFd) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::shutdown(fd, libc::SHUT_RD) }).map(drop)
+}
+
+/// Whether it is a unix socket (SO_DOMAIN).
+pub(crate) fn is_unix(fd: RawFd) -> bool {
+    let mut value: c_int = 0;
+    let mut size = size_of::<c_int>() as socklen_t;
+    // SAFETY: locals of the sizes given.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut value).cast(), &raw mut size) };
+    result == 0 && value == libc::AF_UNIX
 }
 
 pub(crate) fn shutdown_write(fd: RawFd) {
@@ -238,11 +260,11 @@ pub(crate) fn attach_filter(fd: RawFd, program: &[libc::sock_filter]) -> io::Res
         .map(drop)
 }
 
-fn encode(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
+fn encode(address: Target<'_>) -> io::Result<(libc::sockaddr_storage, socklen_t)> {
     // SAFETY: all-zero is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     match address {
-        SocketAddr::V4(v4) => {
+        Target::Ip(SocketAddr::V4(v4)) => {
             let plain = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: v4.port().to_be(),
@@ -251,9 +273,9 @@ fn encode(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
             };
             // SAFETY: sockaddr_storage is large enough and aligned for every address.
             unsafe { (&raw mut storage).cast::<libc::sockaddr_in>().write(plain) };
-            (storage, size_of::<libc::sockaddr_in>() as socklen_t)
+            Ok((storage, size_of::<libc::sockaddr_in>() as socklen_t))
         }
-        SocketAddr::V6(v6) => {
+        Target::Ip(SocketAddr::V6(v6)) => {
             let plain = libc::sockaddr_in6 {
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: v6.port().to_be(),
@@ -263,7 +285,23 @@ fn encode(address: &SocketAddr) -> (libc::sockaddr_storage, socklen_t) {
             };
             // SAFETY: as above.
             unsafe { (&raw mut storage).cast::<libc::sockaddr_in6>().write(plain) };
-            (storage, size_of::<libc::sockaddr_in6>() as socklen_t)
+            Ok((storage, size_of::<libc::sockaddr_in6>() as socklen_t))
+        }
+        Target::Unix(path) => {
+            // unix(7): a path ends with a NUL; a name of the abstract namespace begins with one, and has the length given.
+            let (is_abstract, name) = path.strip_prefix('@').map_or((false, path), |name| (true, name));
+            let mut plain = libc::sockaddr_un { sun_family: libc::AF_UNIX as libc::sa_family_t, sun_path: [0; 108] };
+            let start = usize::from(is_abstract);
+            if name.is_empty() || name.contains('\0') || name.len() >= plain.sun_path.len() {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
+            for (to, from) in plain.sun_path[start..].iter_mut().zip(name.bytes()) {
+                *to = from as libc::c_char;
+            }
+            let size = std::mem::offset_of!(libc::sockaddr_un, sun_path) + name.len() + 1;
+            // SAFETY: as above.
+            unsafe { (&raw mut storage).cast::<libc::sockaddr_un>().write(plain) };
+            Ok((storage, size as socklen_t))
         }
     }
 }
@@ -281,6 +319,10 @@ fn decode(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
             let plain = unsafe { &*std::ptr::from_ref(storage).cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(plain.sin6_addr.s6_addr);
             let port = u16::from_be(plain.sin6_port);
+            // A socket of both families says ::ffff:a.b.c.d of an IPv4 address (RFC 4291 §2.5.5.2).
+            if let Some(ip) = ip.to_ipv4_mapped() {
+                return Ok(SocketAddr::V4(SocketAddrV4::new(ip, port)));
+            }
             Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, plain.sin6_flowinfo, plain.sin6_scope_id)))
         }
         family => Err(io::Error::other(format!("address family {family} is not IP"))),

@@ -1,11 +1,10 @@
 //! `/clusters`, `/listeners` and `/config_dump`: the configuration as it is in force.
 
 use std::fmt::{self, Write};
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use ringway_control_client::Dump;
-use ringway_model::{Cluster, HealthStatus, Locality};
+use ringway_model::{Address, Cluster, HealthStatus, Locality};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -82,7 +81,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
     let limits = &cluster.circuit_breakers;
     let hosts = cluster.endpoints.iter().map(|endpoint| {
         json!({
-            "address": address_json(endpoint.address),
+            "address": address_json(&endpoint.address),
             "health_status": { "eds_health_status": eds_health(endpoint.placement.health) },
             "weight": endpoint.placement.weight,
             "priority": endpoint.placement.priority,
@@ -130,8 +129,13 @@ fn locality_json(locality: Option<&Locality>) -> Value {
     Value::Object(json)
 }
 
-fn address_json(address: SocketAddr) -> Value {
-    json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+fn address_json(address: &Address) -> Value {
+    match address {
+        Address::Ip(address) => {
+            json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
+        }
+        Address::Pipe(pipe) => json!({ "pipe": { "path": &*pipe.path } }),
+    }
 }
 
 /// `/listeners`: `name::address`, the address as bound.
@@ -148,7 +152,7 @@ pub(crate) fn listeners(context: &Context, request: &Request) -> Response {
         "json" => {
             let statuses = view.listeners.iter();
             let statuses =
-                statuses.map(|(name, address)| json!({ "name": name, "local_address": address_json(*address) }));
+                statuses.map(|(name, address)| json!({ "name": name, "local_address": address_json(address) }));
             Response::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
         }
         _ => Response::text(400, "usage: /listeners?format=(text|json)\n"),

@@ -57,6 +57,16 @@ impl Config {
         self
     }
 
+    /// Adds a cluster at a unix socket.
+    pub(crate) fn pipe(mut self, name: &str, path: &str) -> Config {
+        let _ = write!(
+            self.clusters,
+            "  - name: {name}\n    load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: \
+             [{{endpoint: {{address: {{pipe: {{path: \"{path}\"}}}}}}}}]}}]}}\n"
+        );
+        self
+    }
+
     /// Adds a cluster of one name, with fields of its own.
     pub(crate) fn names(mut self, name: &str, host: &str, port: u16, fields: &str) -> Config {
         let _ = write!(

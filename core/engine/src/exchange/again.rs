@@ -3,12 +3,11 @@
 //! Invariant: once a byte of the response's head was sent to the client, no other try is made.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{Action, HostRewrite, Reset, RetryRules};
+use ringway_model::{Action, Address, HostRewrite, Reset, RetryRules};
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::put_number;
 use ringway_protocols::{Out, Response as ResponseHead};
@@ -171,7 +170,7 @@ impl<'x> Exchange<'x> {
             stats.upstream_cx_none_healthy.add(1);
             return Err(Stop::Fail(Failure::NoHealthyUpstream));
         };
-        self.note(|record, _| record.tried_again(attempts, next.address.get()));
+        self.note(|record, _| record.tried_again(attempts, next.address.borrow().clone()));
         let head = self.head_again(head, &next, timed_out);
         Ok((next, head))
     }
@@ -221,9 +220,9 @@ impl<'x> Exchange<'x> {
         let mut picked = pick()?;
         if policy.avoids_previous_hosts {
             let tried = &mut self.retry().tried;
-            note_tried(tried, last.address.get());
+            note_tried(tried, last.address.borrow().clone());
             for _ in 0..policy.host_selections_max {
-                if !tried.contains(&picked.address.get()) {
+                if !tried.contains(&picked.address.borrow()) {
                     break;
                 }
                 picked = pick()?;
@@ -308,7 +307,7 @@ const TRIED_MAX: usize = 32;
 /// What the lines take that another try changes, but for a host: three names, two numbers and a word.
 const LINES_BYTES_MAX: usize = 160;
 
-fn note_tried(tried: &mut Vec<SocketAddr>, address: SocketAddr) {
+fn note_tried(tried: &mut Vec<Address>, address: Address) {
     if tried.len() < TRIED_MAX && !tried.contains(&address) {
         tried.push(address);
     }
