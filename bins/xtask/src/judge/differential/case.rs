@@ -18,6 +18,8 @@ pub(super) enum Tag {
     Weighted,
     /// The origin closes without an answer.
     Reset,
+    /// May have been acted on, and is not to be done twice.
+    Once,
     /// The origin's Connection field nominates another.
     Nominated,
     /// Has trailers.

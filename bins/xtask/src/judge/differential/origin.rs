@@ -44,7 +44,6 @@ pub(super) struct Ask<'a> {
     pub(super) number: usize,
     pub(super) head: &'a Head,
     /// How many requests of its case have come, this one included: 1 at the first attempt.
-    #[allow(dead_code, reason = "for the class of retries")]
     pub(super) attempt: usize,
 }
 
@@ -56,7 +55,6 @@ pub(super) enum Next {
     /// It is closed.
     Close,
     /// The kind is not one of this class.
-    #[allow(dead_code, reason = "for classes with kinds of their own")]
     Unknown,
 }
 
