@@ -268,7 +268,7 @@ pub(crate) static TABLE: &[Covered] = &[
                server_header_transformation via normalize_path merge_slashes path_with_escaped_slashes_action \
                strip_matching_host_port strip_any_host_port strip_trailing_host_dot \
                stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
-               represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent request_timeout drain_timeout \
+               represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent local_reply_config request_timeout drain_timeout \
                http1_safe_max_connection_duration \
                upgrade_configs",
         only: &[("codec_type", "AUTO HTTP1")],
@@ -277,7 +277,7 @@ pub(crate) static TABLE: &[Covered] = &[
                   http2_protocol_options http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_matcher \
-                  proxy_100_continue request_id_extension local_reply_config \
+                  proxy_100_continue request_id_extension \
                   path_normalization_options proxy_status_config \
                   typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
@@ -292,6 +292,20 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig",
         done: "cidr_ranges unix_sockets",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig",
+        done: "mappers body_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper",
+        done: "filter status_code body body_format_override headers_to_add",
         only: &[],
         ignored: &[],
         refused: "",
@@ -414,12 +428,9 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.SubstitutionFormatString",
-        done: "text_format json_format text_format_source omit_empty_values",
+        done: "text_format json_format text_format_source omit_empty_values content_type",
         only: &[],
-        ignored: &[
-            ("content_type", "only read where a local reply's body is formatted; a log has none"),
-            ("json_format_options", "members are sorted in any case, as in Envoy"),
-        ],
+        ignored: &[("json_format_options", "members are sorted in any case, as in Envoy")],
         refused: "formatters",
     },
     Covered {

@@ -9,6 +9,7 @@ mod cluster;
 mod dns;
 mod listener;
 mod load_balancing;
+mod local_reply;
 mod matcher;
 mod request;
 mod route;

@@ -73,7 +73,7 @@ fn text(context: &mut Context<'_>, config: &Message) -> Option<LogText> {
 }
 
 /// `envoy.config.core.v3.SubstitutionFormatString`.
-fn format_string(context: &mut Context<'_>, message: &Message) -> Option<LogText> {
+pub(super) fn format_string(context: &mut Context<'_>, message: &Message) -> Option<LogText> {
     refuse_unsupported(message, context.report);
     let omit_empty = message.boolean("omit_empty_values").unwrap_or(false);
     if let Some(set) = message.get("json_format") {
@@ -137,7 +137,7 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() <= WHOLE_MAX { format!("{value:.0}") } else { format!("{value:?}") }
 }
 
-fn filter(context: &mut Context<'_>, message: &Message) -> Option<LogFilter> {
+pub(super) fn filter(context: &mut Context<'_>, message: &Message) -> Option<LogFilter> {
     refuse_unsupported(message, context.report);
     let set = message.fields.first()?;
     let name = set.field.name();

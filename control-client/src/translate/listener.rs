@@ -9,7 +9,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, request, route, upgrade};
+use super::{Context, access_log, address, local_reply, request, route, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -181,6 +181,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         delayed_close_timeout: message.duration("delayed_close_timeout").unwrap_or(DELAYED_CLOSE_TIMEOUT),
         access_logs,
         headers,
+        local_replies: context.inside(message, "local_reply_config", local_reply::local_replies),
         upgrades,
         requests: request::rules(message, message.message("common_http_protocol_options")),
         request_fields_max,

@@ -14,6 +14,7 @@ use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::hop::RequestHop;
+use crate::local_reply;
 use crate::prepare;
 use crate::record::Record;
 use crate::reply::{self, Local};
@@ -98,7 +99,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     };
     let request_id = hop.told_id(worker, rules, &request);
     let origin = if hop.is_internal { Origin::Internal } else { Origin::External };
-    let mut record = chain.is_logged().then(|| {
+    let mut record = chain.keeps_records().then(|| {
         let name = match &routed {
             Ok(forward) => &chain.http.routes.at(forward.position).route.name,
             Err(answer) => answer.route,
@@ -127,7 +128,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             let must_close = is_bad || is_tunnel || connection.closes_after();
             let close = must_close || !request.keep_alive() || !complete;
             let head_only = request.method() == Method::Head;
-            let response = match edited {
+            let mut response = match edited {
                 true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
                 false => reply::write(worker, rules, request_id.as_ref(), local, close, head_only),
             };
@@ -136,7 +137,11 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&local, &response, worker.core.now());
             }
-            Then::Answer { response, status: local.status, complete: !close }
+            let mut status = local.status;
+            if let (Some(record), Some(_)) = (&mut record, &http.local_replies) {
+                (status, response) = local_reply::map(connection, chain, record, response, local.body, close);
+            }
+            Then::Answer { response, status, complete: !close }
         }
     };
     let consumed = match then {

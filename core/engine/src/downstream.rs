@@ -29,6 +29,7 @@ use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{self, Decision};
 use crate::exchange;
+use crate::local_reply;
 use crate::reply::{self, Failure, Local};
 use crate::view::View;
 use crate::worker::Worker;
@@ -229,18 +230,20 @@ impl Downstream {
     fn refuse(&self, local: Local<'_>, received: usize) -> After {
         self.stats.downstream_rq_total.add(1);
         self.stats.downstream_rq_http1_total.add(1);
-        self.stats.count_status(local.status);
         self.stats.downstream_rq_completed.add(1);
         self.stats.downstream_rq_time.record(elapsed_ms(self.began.get(), self.worker.core.now()));
         let view = self.worker.view_for(self.key);
         let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
-        let reply = reply::write(&self.worker, &chain.http.headers, None, local, true, false);
-        if chain.is_logged() {
+        let mut reply = reply::write(&self.worker, &chain.http.headers, None, local, true, false);
+        let mut status = local.status;
+        if chain.keeps_records() {
             let mut record = self.worker.log.record(self.began.get());
             record.downstream_received = received as u64;
             record.local(&local, &reply, self.worker.core.now());
+            (status, reply) = local_reply::map(self, chain, &mut record, reply, local.body, true);
             self.worker.log.write(self, chain, record);
         }
+        self.stats.count_status(status);
         self.stream.send(reply);
         After::Linger
     }

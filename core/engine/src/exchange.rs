@@ -35,6 +35,7 @@ use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::hop::{ResponseHop, RouterFields};
+use crate::local_reply;
 use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
@@ -779,7 +780,6 @@ impl<'x> Exchange<'x> {
         let worker = self.worker();
         let complete = self.upload.is_done();
         let close = !self.keep_alive || !complete || self.connection.closes_after();
-        self.stats.count_status(local.status);
         self.cluster.state.breakers.stats.count_status(self.origin, local.status);
         self.stats.downstream_rq_completed.add(1);
         let head_only = self.method == Method::Head;
@@ -791,7 +791,7 @@ impl<'x> Exchange<'x> {
             _ => is_overloaded.then_some("x-envoy-overloaded"),
         };
         let routers = RouterFields::new(why, self.attempts_told());
-        let reply = match &self.edit {
+        let mut reply = match &self.edit {
             None => reply::write_lines(worker, rules, id, local, routers.lines(), close, head_only),
             Some(edit) => {
                 let fields = &mut worker.fields.borrow_mut();
@@ -799,8 +799,13 @@ impl<'x> Exchange<'x> {
                 reply::write_edited(worker, local, fields.lines(), close, head_only)
             }
         };
-        self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
         self.note(|record, now| record.local(&local, &reply, now));
+        let mut status = local.status;
+        if let (Some(record), Some(_)) = (&mut self.record, &self.chain.http.local_replies) {
+            (status, reply) = local_reply::map(self.connection, self.chain, record, reply, local.body, close);
+        }
+        self.stats.count_status(status);
+        self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
         self.connection.stream.send(reply);
         if close { After::Linger } else { After::KeepAlive }
     }

@@ -17,6 +17,7 @@
 //! | `kept` | the part of a body that may have to be sent again |
 //! | `relay` | one body on its way, in either direction |
 //! | `reply` | answers of our own |
+//! | `local_reply` | what is made of answers of our own before they are sent |
 //! | `hop` | what this hop does to heads whatever their route |
 //! | `connection` | a client connection as its exchanges see it |
 //! | `worker` | one core: its view, its connections, its sockets |
@@ -56,6 +57,7 @@ mod lease;
 mod lighter;
 mod limits;
 mod listen;
+mod local_reply;
 mod log;
 mod log_ring;
 mod mailbox;

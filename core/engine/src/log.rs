@@ -57,7 +57,11 @@ const CLOCKS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// One worker's log. Empty until a configuration has an access log.
 #[derive(Default)]
-pub(crate) struct Log(RefCell<Option<State>>);
+pub(crate) struct Log {
+    state: RefCell<Option<State>>,
+    #[expect(clippy::vec_box, reason = "what is kept is the memory of the boxes")]
+    spare: RefCell<Vec<Box<Record>>>,
+}
 
 struct State {
     tail: LogTail,
@@ -66,25 +70,22 @@ struct State {
     response: HeadTable,
     /// The same instant on both clocks.
     clocks: (Instant, SystemTime),
-    #[expect(clippy::vec_box, reason = "what is kept is the memory of the boxes")]
-    spare: Vec<Box<Record>>,
 }
 
 impl Log {
     pub(crate) fn attach(&self, tail: LogTail, now: Instant) {
-        *self.0.borrow_mut() = Some(State {
+        *self.state.borrow_mut() = Some(State {
             tail,
             line: Vec::with_capacity(LINE_BYTES_USUAL),
             request: HeadTable::new(Limits::HEADERS_CAP),
             response: HeadTable::new(Limits::HEADERS_CAP),
             clocks: (now, SystemTime::now()),
-            spare: Vec::new(),
         });
     }
 
     /// A fresh record of an exchange that began then.
     pub(crate) fn record(&self, began: Instant) -> Box<Record> {
-        let spare = self.0.borrow_mut().as_mut().and_then(|state| state.spare.pop());
+        let spare = self.spare.borrow_mut().pop();
         match spare {
             None => Box::new(Record::new(began)),
             Some(mut record) => {
@@ -98,12 +99,13 @@ impl Log {
     pub(crate) fn write(&self, connection: &Downstream, chain: &CoreChain, mut record: Box<Record>) {
         // First: taking up a generation may attach a ring.
         let view = connection.worker.view_for(connection.key);
-        let mut state = self.0.borrow_mut();
-        let Some(state) = &mut *state else { return };
-        state.write(connection, chain, &record, &view);
+        if let Some(state) = &mut *self.state.borrow_mut() {
+            state.write(connection, chain, &record, &view);
+        }
         record.forget();
-        if state.spare.len() < RECORDS_KEPT_MAX {
-            state.spare.push(record);
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < RECORDS_KEPT_MAX {
+            spare.push(record);
         }
     }
 }
@@ -117,55 +119,73 @@ impl State {
         }
         let wall =
             self.clocks.1.duration_since(UNIX_EPOCH).unwrap_or_default() + now.saturating_duration_since(self.clocks.0);
-        // Our own bytes: what bounds those of a peer has been asked before.
-        let limits = Limits {
-            head_bytes_max: Limits::HEAD_BYTES_CAP,
-            target_bytes_max: Limits::HEAD_BYTES_CAP,
-            headers_max: Limits::HEADERS_CAP,
-            ..worker.codec_limits
-        };
         let Self { tail, line, request, response, .. } = self;
-        let request = record.request.as_deref().and_then(|bytes| {
-            match decode_request(bytes, &mut HeadScan::default(), request, &limits) {
-                Ok(Decoded::Complete { head, .. }) => Some(head),
-                _ => None,
-            }
-        });
-        let response = record.response.as_deref().and_then(|bytes| {
-            match decode_response(bytes, &mut HeadScan::default(), response, &limits, record.method) {
-                Ok(Decoded::Complete { head, .. }) => Some(head),
-                _ => None,
-            }
-        });
-        let listener = view.snapshot.listener(connection.listener);
-        let filter_chain = listener.and_then(|listener| listener.chain(connection.chain));
-        let (downstream_local, downstream_remote) = connection.addresses();
-        let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
-        let told = Told {
-            record,
-            request,
-            rules: &chain.http.headers,
-            caches: &chain.caches,
-            response,
-            now,
-            wall_nanos: u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX),
-            downstream_local,
-            downstream_remote,
-            pipe: connection.pipe(),
-            connection_id: connection.id,
-            listener_name: listener.map_or("", |listener| &listener.name),
-            filter_chain_name: filter_chain.map_or("", |chain| &chain.name),
-            chance: [worker.chance(), worker.chance()],
-            status_text: [digit(100), digit(10), digit(1)],
-        };
-        for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
-            if access_log::passes(log, &told, worker.chance()) {
-                line.clear();
-                access_log::write_line(log, &told, line);
-                if !line.is_empty() {
-                    tail.push(*sink, line);
+        let clocks = (now, u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
+        with_told(connection, chain, record, view, (request, response), clocks, |told| {
+            for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
+                if access_log::passes(log, told, worker.chance()) {
+                    line.clear();
+                    access_log::write_line(log, told, line);
+                    if !line.is_empty() {
+                        tail.push(*sink, line);
+                    }
                 }
             }
-        }
+        });
     }
+}
+
+/// Gives an exchange to `then`, with what is read again of its heads in `tables`. `clocks` are the time, and the nanoseconds from 1970
+/// to it.
+pub(crate) fn with_told<R>(
+    connection: &Downstream,
+    chain: &CoreChain,
+    record: &Record,
+    view: &View,
+    (request, response): (&mut HeadTable, &mut HeadTable),
+    (now, wall_nanos): (Instant, u64),
+    then: impl FnOnce(&Told<'_>) -> R,
+) -> R {
+    let worker = &connection.worker;
+    // Our own bytes: what bounds those of a peer has been asked before.
+    let limits = Limits {
+        head_bytes_max: Limits::HEAD_BYTES_CAP,
+        target_bytes_max: Limits::HEAD_BYTES_CAP,
+        headers_max: Limits::HEADERS_CAP,
+        ..worker.codec_limits
+    };
+    let request = record.request.as_deref().and_then(|bytes| {
+        match decode_request(bytes, &mut HeadScan::default(), request, &limits) {
+            Ok(Decoded::Complete { head, .. }) => Some(head),
+            _ => None,
+        }
+    });
+    let response = record.response.as_deref().and_then(|bytes| {
+        match decode_response(bytes, &mut HeadScan::default(), response, &limits, record.method) {
+            Ok(Decoded::Complete { head, .. }) => Some(head),
+            _ => None,
+        }
+    });
+    let listener = view.snapshot.listener(connection.listener);
+    let filter_chain = listener.and_then(|listener| listener.chain(connection.chain));
+    let (downstream_local, downstream_remote) = connection.addresses();
+    let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
+    let told = Told {
+        record,
+        request,
+        rules: &chain.http.headers,
+        caches: &chain.caches,
+        response,
+        now,
+        wall_nanos,
+        downstream_local,
+        downstream_remote,
+        pipe: connection.pipe(),
+        connection_id: connection.id,
+        listener_name: listener.map_or("", |listener| &listener.name),
+        filter_chain_name: filter_chain.map_or("", |chain| &chain.name),
+        chance: [worker.chance(), worker.chance()],
+        status_text: [digit(100), digit(10), digit(1)],
+    };
+    then(&told)
 }

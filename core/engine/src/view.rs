@@ -115,6 +115,12 @@ pub(crate) struct CoreChain {
 }
 
 impl CoreChain {
+    /// Whether what happens in an exchange is to be remembered: for an access log, or for what is made of answers of our own.
+    #[inline]
+    pub(crate) fn keeps_records(&self) -> bool {
+        self.is_logged() || self.http.local_replies.is_some()
+    }
+
     /// Whether it has an access log.
     #[inline]
     pub(crate) fn is_logged(&self) -> bool {

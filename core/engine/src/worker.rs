@@ -22,6 +22,7 @@ use crate::date::Date;
 use crate::fields::Fields;
 use crate::handoff::{Siblings, SocketGroup};
 use crate::limits::Limits;
+use crate::local_reply::Mapping;
 use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
 use crate::prepare::PreparedHead;
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) rewritten: RefCell<Rewritten>,
     /// What the connection manager's rules make of a request's path and host.
     pub(crate) prepared_head: RefCell<PreparedHead>,
+    /// Where answers of our own are changed.
+    pub(crate) mapping: Mapping,
     /// The states of requests that may be sent again.
     pub(crate) retries: Retries,
     pub(crate) shared: Arc<Shared>,
@@ -117,6 +120,7 @@ impl Worker {
             fields: RefCell::default(),
             rewritten: RefCell::default(),
             prepared_head: RefCell::default(),
+            mapping: Mapping::default(),
             shared: parts.shared,
             index: parts.index,
             word: parts.word,

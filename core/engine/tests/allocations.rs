@@ -18,9 +18,9 @@ use ringway_model::{
     AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions,
     ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
     HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode,
-    Listener, ListenerId, LoadBalancing, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite, PathRules, Placement,
-    Regexes, RequestRules, RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot,
-    StripPort, Subject, Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
+    Listener, ListenerId, LoadBalancing, LocalReplies, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite,
+    PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration,
+    RouteMatch, Snapshot, StripPort, Subject, Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -207,6 +207,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         delayed_close_timeout: Duration::from_secs(1),
         access_logs,
         headers: HeaderRules::default(),
+        local_replies: (!requests.is_none()).then(|| LocalReplies { mappers: Vec::new(), format: None }),
         upgrades: Vec::new(),
         requests,
         request_fields_max: 100,

@@ -17,6 +17,7 @@ mod host;
 mod ids;
 mod listener;
 mod load_balancing;
+mod local_reply;
 mod path;
 mod request_rules;
 mod route;
@@ -37,6 +38,7 @@ pub use load_balancing::{
     CHOICES, CHOICES_MAX, HealthStatus, LbPolicy, LeastRequest, LoadBalancing, Locality, LocalityWeight, Placement,
     Selection,
 };
+pub use local_reply::{BodyFormat, LocalReplies, LocalReplyMapper};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{

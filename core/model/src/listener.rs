@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AccessLog, Address, ChainId, HeaderRules, ListenerId, RequestRules, RouteConfiguration, Upgrade};
+use crate::{
+    AccessLog, Address, ChainId, HeaderRules, ListenerId, LocalReplies, RequestRules, RouteConfiguration, Upgrade,
+};
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +99,8 @@ pub struct HttpConnectionManager {
     pub headers: HeaderRules,
     /// `upgrade_configs`.
     pub upgrades: Vec<Upgrade>,
+    /// `local_reply_config`.
+    pub local_replies: Option<LocalReplies>,
     /// What is made of a request's head before anything looks at it.
     pub requests: RequestRules,
     /// `common_http_protocol_options.max_headers_count`. Envoy: 100.

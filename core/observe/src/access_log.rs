@@ -14,19 +14,27 @@ pub fn passes(log: &AccessLog, values: &impl Values, chance: u64) -> bool {
 
 /// Appends the exchange's line.
 pub fn write_line(log: &AccessLog, values: &impl Values, out: &mut Vec<u8>) {
-    match &log.text {
+    write_text(&log.text, values, out);
+    if matches!(log.text, LogText::Json { .. }) {
+        out.push(b'\n');
+    }
+}
+
+/// Appends what a format says, without the line end of a log.
+pub fn write_text(text: &LogText, values: &impl Values, out: &mut Vec<u8>) {
+    match text {
         LogText::Text { format, omit_empty } => write(format, values, if *omit_empty { b"" } else { ABSENT }, out),
         LogText::Json { object, omit_empty } => {
             // An object of which nothing is left is an object still.
             if !write_json(object, *omit_empty, values, out) {
                 out.extend_from_slice(b"{}");
             }
-            out.push(b'\n');
         }
     }
 }
 
-fn filter_passes(filter: &LogFilter, values: &impl Values, chance: u64) -> bool {
+/// Whether an exchange passes a filter; see [`passes`].
+pub fn filter_passes(filter: &LogFilter, values: &impl Values, chance: u64) -> bool {
     let number = |operator: Operator| match values.value(&operator) {
         Value::Number(number) => number,
         _ => 0,

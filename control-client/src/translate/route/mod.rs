@@ -2,7 +2,7 @@
 
 mod action;
 mod matcher;
-mod mutation;
+pub(super) mod mutation;
 mod redirect;
 mod retry;
 

@@ -20,6 +20,14 @@ pub(super) fn mutations(context: &mut Context<'_>, message: &Message) -> Option<
 enum Head {
     Request,
     Response,
+    /// That of an answer of our own, when all is known that an access log would be told.
+    LocalReply,
+}
+
+/// The fields that are added to answers of our own.
+pub(in crate::translate) fn of_local_reply(context: &mut Context<'_>, message: &Message) -> HeaderMutation {
+    let add = context.each(message, "headers_to_add", |context, message| addition(context, message, Head::LocalReply));
+    HeaderMutation { remove: Vec::new(), add: add.into_iter().flatten().collect() }
 }
 
 fn mutation(context: &mut Context<'_>, message: &Message, add: &str, remove: &str, head: Head) -> HeaderMutation {
@@ -123,6 +131,9 @@ fn hostname() -> String {
 
 /// Whether an operator can be answered while a head is written.
 fn is_known(operator: &Operator, head: Head) -> bool {
+    if head == Head::LocalReply {
+        return true;
+    }
     match operator {
         Operator::Header { of: HeaderSource::Request, .. }
         | Operator::Path { .. }
