@@ -30,18 +30,19 @@ macro_rules! flags {
 }
 
 flags! {
+    // Envoy writes them as they came: what stood in the way of a retry is known before what the try ended for.
+    /// The retries were used up.
+    URX = "URX", "UpstreamRetryLimitExceeded";
+    /// A circuit breaker was open; answered 503.
+    UO = "UO", "UpstreamOverflow";
     /// No healthy endpoint in the cluster; answered 503.
     UH = "UH", "NoHealthyUpstream";
     /// The upstream's connection could not be opened; answered 503.
     UF = "UF", "UpstreamConnectionFailure";
-    /// A circuit breaker was open; answered 503.
-    UO = "UO", "UpstreamOverflow";
     /// No route for the request; answered 404.
     NR = "NR", "NoRouteFound";
     /// No such cluster; answered 503.
     NC = "NC", "NoClusterFound";
-    /// The retries were used up.
-    URX = "URX", "UpstreamRetryLimitExceeded";
     /// The upstream closed its connection before its response was complete; answered 503.
     UC = "UC", "UpstreamConnectionTermination";
     /// We broke off the upstream's stream; answered 503.
@@ -147,8 +148,8 @@ mod tests {
     fn sets_are_written_as_envoy_writes_them() {
         check(&[], "-");
         check(&[ResponseFlag::NR], "NR");
-        check(&[ResponseFlag::URX, ResponseFlag::UF], "UF,URX");
-        check(ResponseFlag::ALL, "UH,UF,UO,NR,NC,URX,UC,LR,UR,UT,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
+        check(&[ResponseFlag::UF, ResponseFlag::URX], "URX,UF");
+        check(ResponseFlag::ALL, "URX,UO,UH,UF,NR,NC,UC,LR,UR,UT,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
         for flag in ResponseFlag::ALL {
             assert_eq!(flag.short(), format!("{flag:?}"));
             assert!(!flag.long().is_empty());

@@ -275,7 +275,7 @@ mod tests {
     fn values_are_spelt_as_their_operators_ask() {
         check("%REQ(a)% %REQ(A):5% %REQ(b)% %REQ(a):0%", "value of a value - ");
         check("%RESPONSE_CODE%%%", "404%");
-        check("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "UF,URX UpstreamConnectionFailure,UpstreamRetryLimitExceeded");
+        check("%RESPONSE_FLAGS% %RESPONSE_FLAGS_LONG%", "URX,UF UpstreamRetryLimitExceeded,UpstreamConnectionFailure");
         check("%DOWNSTREAM_LOCAL_ADDRESS%", "[::1]:80");
         check("%UPSTREAM_REMOTE_ADDRESS% %UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%", "10.0.0.1:8080 10.0.0.1");
         check("%UPSTREAM_REMOTE_PORT% %UPSTREAM_HOST%", "8080 10.0.0.1:8080");

@@ -25,7 +25,7 @@ use crate::lab::proxy::{Kind, Launch, Proxy};
 use crate::setup;
 use crate::step::Verdict;
 use case::Case;
-use classes::{CLASSES, Front};
+use classes::{CLASSES, Front, RETRIES};
 use client::Answer;
 use compare::{Difference, Played, breaches, differences};
 use origin::Recorder;
@@ -54,7 +54,7 @@ struct Side {
 }
 
 /// The listener whose access logs are compared.
-const LOGGED: Front = Front { name: "logged", manager: "{log}", ..Front::PLAIN };
+const LOGGED: Front = Front { name: "logged", manager: "{log}", hosts: RETRIES, ..Front::PLAIN };
 
 fn side(bench: &Bench, kind: Kind, name: &str) -> Result<Side, String> {
     let recorder = Recorder::start()?;

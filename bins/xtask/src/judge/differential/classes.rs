@@ -21,6 +21,8 @@ mod sizes;
 mod timeouts;
 mod upgrades;
 
+pub(super) use retries::HOSTS as RETRIES;
+
 use std::io;
 use std::net::TcpStream;
 

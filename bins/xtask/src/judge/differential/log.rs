@@ -58,6 +58,12 @@ const REQUESTS: &[&str] = &[
     "GET /a/x HTTP/1.0\r\n\r\n",
     "GET /a/x HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
     "GET /a/x HTTP/1.1\r\nHost: h\r\nbad header: y\r\n\r\n",
+    "GET /5xx/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: 503\r\n\r\n",
+    "GET /5xx/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: garbage\r\n\r\n",
+    "POST /gateway/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: 500\r\nContent-Length: 4\r\n\r\nbody",
+    "GET /dead/steps HTTP/1.1\r\nHost: tries.test\r\n\r\n",
+    "GET /quick/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: silent\r\n\r\n",
+    "GET /idle/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: silent\r\n\r\n",
 ];
 
 /// Envoy takes a moment to end a connection that it refuses; one that is kept is left after this.

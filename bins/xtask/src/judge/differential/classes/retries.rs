@@ -38,7 +38,7 @@ pub(super) const CLASS: Class = Class {
 
 /// The host's policy is that of routes without one. What an upstream is told of the time that is left is the try's, which is the same
 /// each time.
-const HOSTS: &str = r#"
+pub(in crate::judge::differential) const HOSTS: &str = r#"
   {name: tries, domains: ["tries.test"], include_request_attempt_count: true, include_attempt_count_in_response: true,
    include_is_timeout_retry_header: true,
    retry_policy: {retry_on: "retriable-4xx", per_try_timeout: 5s, retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}, routes: [
@@ -58,7 +58,9 @@ const HOSTS: &str = r#"
       retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}}},
     {match: {prefix: "/try/"}, route: {cluster: tries, timeout: 1s, retry_policy: {retry_on: "5xx", per_try_timeout: 0.1s, num_retries: 2,
       retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}}},
-    {match: {prefix: "/idle/"}, route: {cluster: tries, timeout: 1s, retry_policy: {per_try_idle_timeout: 0.1s}}},
+    {match: {prefix: "/idle/"}, route: {cluster: tries, timeout: 1s, retry_policy: {per_try_idle_timeout: 0.06s}}},
+    {match: {prefix: "/quick/"}, route: {cluster: tries, retry_policy: {per_try_timeout: 0.03s, retry_on: "5xx",
+      retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}}},
     {match: {prefix: "/none/"}, route: {cluster: tries, retry_policy: {retry_on: "5xx", per_try_timeout: 5s, num_retries: 0}}},
     {match: {prefix: "/dead/"}, route: {cluster: gone, retry_policy: {retry_on: "connect-failure", per_try_timeout: 5s, num_retries: 2,
       retry_back_off: {base_interval: 0.001s, max_interval: 0.002s}}}},
