@@ -23,6 +23,7 @@ use ringway_model::{Address, Cluster, ClusterId, HttpConnectionManager, Listener
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
+use crate::active::ActiveBook;
 use crate::breakers::{ClusterLimits, ClusterSeed};
 use crate::handoff::{Sibling, Siblings, SocketGroup};
 use crate::lease::SharedLimit;
@@ -187,6 +188,7 @@ pub struct Engine {
     /// With the name and the name in statistics that they were made for: another name under the same number is another
     /// cluster.
     cluster_limits: HashMap<ClusterId, ((String, String), Arc<ClusterLimits>)>,
+    active: ActiveBook,
     retired: Retired,
     drain: Option<mpsc::Sender<()>>,
     logs: Box<dyn Logs>,
@@ -252,6 +254,7 @@ impl Engine {
             current: None,
             sockets: HashMap::new(),
             cluster_limits: HashMap::new(),
+            active: ActiveBook::default(),
             retired: Retired::default(),
             drain: None,
             logs: options.logs,
@@ -508,12 +511,13 @@ impl Engine {
         for (_, gone) in self.sockets.extract_if(|key, _| !kept.contains(key)) {
             self.registry.forget_listener(&gone.address.to_string());
         }
+        let active = Arc::new(self.active.rows(self.current.as_deref(), snapshot, count));
         let parts = seeds.into_iter().zip(https).zip(seeds_sockets).enumerate();
         parts
             .map(|(index, ((clusters, http), sockets))| {
                 let http = Arc::new(WorkerHttp(http));
-                let (sinks, log) = (Arc::clone(sinks), tails.pop());
-                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, sockets, sinks, log })
+                let (sinks, log, active) = (Arc::clone(sinks), tails.pop(), Arc::clone(&active));
+                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, active, sockets, sinks, log })
             })
             .collect()
     }

@@ -27,6 +27,7 @@
 //! | `membership` | what a commit says of a cluster's endpoints in the statistics |
 //! | `message` | what the control side and a worker say to each other |
 //! | `view` | one generation of the configuration, as one core sees it |
+//! | `active` | requests under way to an endpoint, as all workers count them |
 //! | `balance` | the endpoint for a request |
 //! | `pool` | this core's connections to one endpoint |
 //! | `date` | the time of day for `Date` fields |
@@ -40,6 +41,7 @@
 //!
 //! It never sees protobuf, files or DNS, takes no lock and makes no blocking call on the way of a request.
 
+mod active;
 mod age;
 mod balance;
 mod breakers;

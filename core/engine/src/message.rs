@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ringway_model::{Address, Listener, ListenerId, Snapshot};
 use ringway_observe::{Counter, ListenerStats};
 
+use crate::active::ActiveRows;
 use crate::breakers::ClusterSeed;
 use crate::handoff::{Load, SocketGroup};
 use crate::log::LogSinks;
@@ -31,6 +32,8 @@ pub(crate) struct Prepare {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) clusters: Vec<ClusterSeed>,
     pub(crate) http: Arc<WorkerHttp>,
+    /// Who counts requests under way with the other workers, and where.
+    pub(crate) active: Arc<ActiveRows>,
     /// One entry for each socket of this generation, new or kept.
     pub(crate) sockets: Vec<SocketSeed>,
     /// The sinks of its access logs.

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use ringway_model::Address;
 use ringway_runtime::{Connect, Core, Detached, Stream, Target};
 
+use crate::active::ActiveRow;
 use crate::breakers::Breakers;
 use crate::date::elapsed_ms;
 
@@ -169,8 +170,10 @@ pub(crate) struct EndpointPool {
     idle_timeout: Duration,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
-    /// Requests under way to the endpoint, those that wait for a connection included.
+    /// Requests of this core under way to the endpoint, those that wait for a connection included.
     active: Cell<u32>,
+    /// Where it tells of them, and hears of the other cores'; and this core's place there.
+    row: RefCell<Option<(ActiveRow, usize)>>,
     /// Where the endpoint stands, while a cluster takes over its pools.
     pub(crate) mark: Cell<Option<usize>>,
     retired: Cell<bool>,
@@ -185,7 +188,7 @@ pub(crate) struct ActiveRequest(Rc<EndpointPool>);
 
 impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.active.set(self.0.active.get() - 1);
+        self.0.set_active(self.0.active.get() - 1);
     }
 }
 
@@ -197,6 +200,7 @@ impl EndpointPool {
             idle: RefCell::default(),
             open: Cell::new(0),
             active: Cell::new(0),
+            row: RefCell::default(),
             mark: Cell::new(None),
             retired: Cell::new(false),
             waiting: RefCell::default(),
@@ -205,16 +209,33 @@ impl EndpointPool {
         }
     }
 
-    /// Requests of this core under way to the endpoint.
+    /// Requests under way to the endpoint: of all cores, where they tell each other.
     #[inline]
     pub(crate) fn active(&self) -> u32 {
-        self.active.get()
+        self.row.borrow().as_ref().map_or(self.active.get(), |(row, _)| row.sum())
+    }
+
+    /// From now on tells the other cores of its requests there, or nobody.
+    pub(crate) fn set_row(&self, row: Option<(ActiveRow, usize)>) {
+        if let Some((row, worker)) = &*self.row.borrow() {
+            row.tell(*worker, 0);
+        }
+        *self.row.borrow_mut() = row;
+        self.set_active(self.active.get());
+    }
+
+    #[inline]
+    fn set_active(&self, count: u32) {
+        self.active.set(count);
+        if let Some((row, worker)) = &*self.row.borrow() {
+            row.tell(*worker, count);
+        }
     }
 
     /// Counts a request as under way until what is given is dropped.
     #[inline]
     pub(crate) fn begin_request(self: &Rc<Self>) -> ActiveRequest {
-        self.active.set(self.active.get() + 1);
+        self.set_active(self.active.get() + 1);
         ActiveRequest(Rc::clone(self))
     }
 
@@ -268,6 +289,7 @@ impl EndpointPool {
     /// Stops keeping connections: the endpoint is gone from its cluster. Those in use finish what they do.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
+        self.set_row(None);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         drop(idle);
         if let Some(waker) = &*self.caretaker.borrow() {

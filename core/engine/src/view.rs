@@ -16,6 +16,7 @@ use ringway_model::{
 };
 use ringway_observe::HttpStats;
 
+use crate::active::ActiveRows;
 use crate::breakers::{Breakers, ClusterSeed};
 use crate::log::LogSinks;
 use crate::pool::EndpointPool;
@@ -145,6 +146,7 @@ impl View {
         seeds: &[ClusterSeed],
         http: &HttpSeeds,
         sinks: &LogSinks,
+        (worker, active): (usize, &ActiveRows),
         chance: &mut impl FnMut() -> u64,
     ) -> View {
         let mut clusters: Vec<Option<Rc<CoreCluster>>> = Vec::with_capacity(self.clusters.len());
@@ -153,12 +155,21 @@ impl View {
             clusters.resize(clusters.len().max(at + 1), None);
             let seed = seeds.iter().find(|seed| seed.id == config.id);
             let old = self.clusters.get(at).and_then(Option::as_ref);
-            clusters[at] = Some(match (old, seed) {
-                (Some(old), None) if Arc::ptr_eq(&old.config, config) => Rc::clone(old),
+            let is_same = |old: &Rc<CoreCluster>| seed.is_none() && Arc::ptr_eq(&old.config, config);
+            if let Some(old) = old.filter(|old| is_same(old)) {
+                clusters[at] = Some(Rc::clone(old));
+                continue;
+            }
+            let cluster = match (old, seed) {
                 (Some(old), None) => CoreCluster::new(Arc::clone(config), Rc::clone(&old.state), Some(old), chance),
                 (_, Some(seed)) => CoreCluster::new(Arc::clone(config), Rc::new(ClusterState::new(seed)), None, chance),
                 (None, None) => unreachable!("a cluster that is new comes with its seed"),
-            });
+            };
+            let rows = active.get(&config.id);
+            for (position, pool) in cluster.endpoints.iter().enumerate() {
+                pool.set_row(rows.map(|rows| (rows[position].clone(), worker)));
+            }
+            clusters[at] = Some(cluster);
         }
         for (at, old) in self.clusters.iter().enumerate() {
             if let Some(old) = old {

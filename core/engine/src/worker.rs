@@ -232,9 +232,14 @@ impl Worker {
     fn apply(self: &Rc<Self>, prepare: Prepare) {
         let generation = prepare.snapshot.generation;
         let old = Rc::clone(&self.view.borrow());
-        let new = Rc::new(
-            old.adopt(prepare.snapshot, &prepare.clusters, &prepare.http.0, &prepare.sinks, &mut || self.chance()),
-        );
+        let new = Rc::new(old.adopt(
+            prepare.snapshot,
+            &prepare.clusters,
+            &prepare.http.0,
+            &prepare.sinks,
+            (self.index, &prepare.active),
+            &mut || self.chance(),
+        ));
         if let Some(tail) = prepare.log {
             self.log.attach(tail, self.core.now());
         }

@@ -10,6 +10,8 @@
 mod edf;
 mod shares;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 
 mod addresses;
 mod any;
+mod balancing;
 mod framing;
 mod headers;
 mod interim;
@@ -70,7 +71,7 @@ impl Front {
     pub(super) const PLAIN: Front = Front { name: "", address: "127.0.0.1", hosts: "", configuration: "", manager: "" };
 }
 
-/// All of them, in the order of issue 4.
+/// All of them: those of issue 4 in its order, then others.
 pub(super) const CLASSES: &[Class] = &[
     methods::CLASS,
     framing::CLASS,
@@ -87,6 +88,7 @@ pub(super) const CLASSES: &[Class] = &[
     pipelining::CLASS,
     addresses::CLASS,
     local_replies::CLASS,
+    balancing::CLASS,
 ];
 
 /// What the requests of a class are drawn from.
