@@ -34,6 +34,9 @@ pub(crate) enum Status {
 }
 
 impl Covered {
+    /// Nothing of a message, for an entry to begin from.
+    const NOTHING: Covered = Covered { message: "", done: "", only: &[], ignored: &[], refused: "" };
+
     fn of(message: &str) -> &'static Covered {
         TABLE.iter().find(|covered| covered.message == message).unwrap_or_else(|| panic!("{message} is not listed"))
     }
@@ -816,7 +819,6 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
         done: "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config \
                close_connections_on_host_set_change",
-        only: &[],
         ignored: &[
             (
                 "update_merge_window",
@@ -829,88 +831,63 @@ pub(crate) static TABLE: &[Covered] = &[
             ),
         ],
         refused: "consistent_hashing_lb_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig",
         done: "fail_traffic_on_panic",
-        only: &[],
         ignored: &[("routing_enabled", NO_ZONES), ("min_cluster_size", NO_ZONES)],
-        refused: "",
+        ..Covered::NOTHING
     },
-    Covered {
-        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig",
-        done: "",
-        only: &[],
-        ignored: &[],
-        refused: "",
-    },
+    Covered { message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.LocalityWeightedLbConfig", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.RoundRobinLbConfig",
-        done: "",
-        only: &[],
-        ignored: &[],
         refused: "slow_start_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.LeastRequestLbConfig",
         done: "choice_count active_request_bias",
-        only: &[],
-        ignored: &[],
         refused: "slow_start_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.core.v3.RuntimeDouble",
         done: "default_value",
-        only: &[],
         ignored: &[("runtime_key", NO_RUNTIME)],
-        refused: "",
+        ..Covered::NOTHING
     },
-    Covered {
-        message: "envoy.config.cluster.v3.LoadBalancingPolicy",
-        done: "policies",
-        only: &[],
-        ignored: &[],
-        refused: "",
-    },
+    Covered { message: "envoy.config.cluster.v3.LoadBalancingPolicy", done: "policies", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.cluster.v3.LoadBalancingPolicy.Policy",
         done: "typed_extension_config",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin",
         done: "locality_lb_config",
-        only: &[],
-        ignored: &[],
         refused: "slow_start_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.random.v3.Random",
         done: "locality_lb_config",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest",
         done: "choice_count active_request_bias locality_lb_config enable_full_scan selection_method",
-        only: &[],
-        ignored: &[],
         refused: "slow_start_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig",
         done: "zone_aware_lb_config locality_weighted_lb_config",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.ZoneAwareLbConfig",
         done: "fail_traffic_on_panic",
-        only: &[],
         ignored: &[
             ("routing_enabled", NO_ZONES),
             ("min_cluster_size", NO_ZONES),
@@ -918,14 +895,11 @@ pub(crate) static TABLE: &[Covered] = &[
             ("force_local_zone", NO_ZONES),
             ("locality_basis", NO_ZONES),
         ],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig",
-        done: "",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers",
@@ -951,40 +925,37 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment",
         done: "cluster_name endpoints policy",
-        only: &[],
-        ignored: &[],
         refused: "named_endpoints",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
         done: "overprovisioning_factor weighted_priority_health drop_overloads",
-        only: &[],
         ignored: &[(
             "endpoint_stale_after",
             "only matters to assignments of a control plane; a file's are never stale",
         )],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
         done: "drop_percentage",
-        only: &[],
         ignored: &[("category", "only told to a control plane's load reports")],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
         done: "lb_endpoints locality load_balancing_weight priority",
-        only: &[],
         ignored: &[("proximity", "not used by Envoy either"), ("metadata", NO_READER)],
         refused: "load_balancer_endpoints leds_cluster_locality_config",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.LbEndpoint",
         done: "endpoint health_status load_balancing_weight",
-        only: &[],
         ignored: &[("metadata", NO_READER)],
         refused: "endpoint_name",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.Endpoint",

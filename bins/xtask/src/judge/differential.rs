@@ -298,8 +298,8 @@ mod tests {
     }
 
     #[test]
-    fn there_are_fifteen_classes_and_no_front_twice() {
-        assert_eq!(CLASSES.len(), 15);
+    fn there_are_fifteen_classes_or_more_and_no_front_twice() {
+        assert!(CLASSES.len() >= 15);
         let mut fronts: Vec<&str> = CLASSES.iter().flat_map(|class| class.fronts).map(|front| front.name).collect();
         let count = fronts.len();
         fronts.sort_unstable();
