@@ -4,6 +4,7 @@ mod asan;
 mod check;
 mod configs;
 mod differential;
+mod families;
 mod flood;
 mod h1run;
 mod idle;
@@ -123,6 +124,15 @@ const JUDGES: &[Judge] = &[
         full: 100,
         drivers: true,
         run: |bench, _| restart::run(bench),
+    },
+    Judge {
+        name: "families",
+        shows: "each family of metrics that Envoy shows after the same traffic: ours, too, with its type and labels, or reviewed",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: false,
+        run: |bench, _| families::run(bench),
     },
     Judge {
         name: "flood",

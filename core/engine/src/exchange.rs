@@ -82,7 +82,6 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
         }) => {
             let stream_idle = idle.unwrap_or(stream_idle);
             let dropped = balance::drops(&connection.worker, &cluster);
-            cluster.state.breakers.stats.upstream_rq_total.add(u64::from(dropped.is_none()));
             cluster.state.breakers.stats.upstream_rq_active.add(1);
             let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
             let mut exchange =
@@ -301,6 +300,7 @@ impl<'x> Exchange<'x> {
                     },
                 };
                 upstream.begin();
+                self.cluster.state.breakers.stats.upstream_rq_total.add(1);
                 if self.tunnel == Tunnel::Terminated {
                     // A connection that is made is what the next proxy would say 200 to.
                     upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::thread::Thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use ringway_model::{AccessLog, LogSink, NetworkFilter, Snapshot};
 use ringway_observe::access_log;
@@ -52,8 +52,6 @@ pub(crate) fn access_logs(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &A
 const RECORDS_KEPT_MAX: usize = 4096;
 /// Room for a line from the start; only a longer one makes its buffer grow.
 const LINE_BYTES_USUAL: usize = 4096;
-/// How old the pair of clocks may be by which an instant becomes a time of day.
-const CLOCKS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// One worker's log. Empty until a configuration has an access log.
 #[derive(Default)]
@@ -68,18 +66,15 @@ struct State {
     line: Vec<u8>,
     request: HeadTable,
     response: HeadTable,
-    /// The same instant on both clocks.
-    clocks: (Instant, SystemTime),
 }
 
 impl Log {
-    pub(crate) fn attach(&self, tail: LogTail, now: Instant) {
+    pub(crate) fn attach(&self, tail: LogTail) {
         *self.state.borrow_mut() = Some(State {
             tail,
             line: Vec::with_capacity(LINE_BYTES_USUAL),
             request: HeadTable::new(Limits::HEADERS_CAP),
             response: HeadTable::new(Limits::HEADERS_CAP),
-            clocks: (now, SystemTime::now()),
         });
     }
 
@@ -114,13 +109,8 @@ impl State {
     fn write(&mut self, connection: &Downstream, chain: &CoreChain, record: &Record, view: &View) {
         let worker = &connection.worker;
         let now = worker.core.now();
-        if now.saturating_duration_since(self.clocks.0) >= CLOCKS_AGE_MAX {
-            self.clocks = (now, SystemTime::now());
-        }
-        let wall =
-            self.clocks.1.duration_since(UNIX_EPOCH).unwrap_or_default() + now.saturating_duration_since(self.clocks.0);
         let Self { tail, line, request, response, .. } = self;
-        let clocks = (now, u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX));
+        let clocks = (now, worker.date.nanos(now));
         with_told(connection, chain, record, view, (request, response), clocks, |told| {
             for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
                 if access_log::passes(log, told, worker.chance()) {

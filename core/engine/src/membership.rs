@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringway_model::{Cluster, Membership};
+use ringway_model::Cluster;
 use ringway_observe::Registry;
 
 /// Counts the endpoints of a cluster that was like `old` in the generation before.
@@ -11,11 +11,10 @@ pub(crate) fn count_members(registry: &Registry, old: Option<&Arc<Cluster>>, new
     if before.is_some_and(|before| before.endpoints == new.endpoints) {
         return;
     }
-    let stats = registry.membership(&new.stat_name);
-    let Membership { total, healthy, degraded, excluded } = new.balancer.membership();
-    stats.membership_change.add(u64::from(total > 0 || before.is_some()));
-    stats.membership_total.set(total as u64);
-    stats.membership_healthy.set(healthy as u64);
-    stats.membership_degraded.set(degraded as u64);
-    stats.membership_excluded.set(excluded as u64);
+    let (stats, members) = (registry.membership(&new.stat_name), new.balancer.membership());
+    stats.membership_change.add(u64::from(members.total > 0 || before.is_some()));
+    stats.membership_total.set(members.total as u64);
+    stats.membership_healthy.set(members.healthy as u64);
+    stats.membership_degraded.set(members.degraded as u64);
+    stats.membership_excluded.set(members.excluded as u64);
 }

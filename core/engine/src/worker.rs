@@ -110,7 +110,7 @@ pub(crate) struct Parts {
 impl Worker {
     pub(crate) fn new(core: Core, parts: Parts) -> Rc<Self> {
         Rc::new(Self {
-            date: Date::new(core.now(), SystemTime::now()),
+            date: Date::new(core.now(), SystemTime::now),
             core,
             retries: Retries::new(parts.limits.kept_bytes_max),
             limits: parts.limits,
@@ -241,7 +241,7 @@ impl Worker {
             &mut || self.chance(),
         ));
         if let Some(tail) = prepare.log {
-            self.log.attach(tail, self.core.now());
+            self.log.attach(tail);
         }
         *self.view.borrow_mut() = Rc::clone(&new);
         for run in self.runs.borrow().iter() {

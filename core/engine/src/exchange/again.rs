@@ -164,7 +164,6 @@ impl<'x> Exchange<'x> {
         self.retry().sent_at = None;
         self.back_off(wait).await?;
         self.retry().next();
-        stats.upstream_rq_total.add(1);
         let attempts = self.retry().attempts;
         let Some(next) = self.pick_again(pool) else {
             stats.upstream_cx_none_healthy.add(1);
