@@ -189,7 +189,7 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.listener.v3.Listener",
-        done: "name address filter_chains tcp_backlog_size connection_balance_config",
+        done: "name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config",
         only: &[
             ("enable_reuse_port", "true"),
             ("bind_to_port", "true"),
@@ -206,7 +206,7 @@ pub(crate) static TABLE: &[Covered] = &[
             ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
         ],
         refused: "additional_addresses stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
-                  per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
+                  per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
                   listener_filters socket_options tcp_fast_open_queue_length udp_listener_config api_listener \
                   reuse_port access_log max_connections_to_accept_per_socket_event \
                   internal_listener enable_mptcp tcp_keepalive",
@@ -718,7 +718,7 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster",
-        done: "name alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
+        done: "name per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
                round_robin_lb_config least_request_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
                dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init",
@@ -733,7 +733,7 @@ pub(crate) static TABLE: &[Covered] = &[
             ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
         ],
         refused: "transport_socket_matches transport_socket_matcher stats_matcher eds_cluster_config \
-                  per_connection_buffer_limit_bytes per_connection_buffer_high_watermark_timeout health_checks \
+                  per_connection_buffer_high_watermark_timeout health_checks \
                   max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
                   http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
                   upstream_bind_config lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \

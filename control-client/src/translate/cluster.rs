@@ -55,6 +55,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         id: context.names.id(name),
         name: name.to_owned(),
         stat_name: stat_name.to_owned(),
+        buffer_bytes_max: super::listener::buffer_bytes_max(message),
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
         circuit_breakers: context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default(),
         balancer: Balancer::new(balancing, &endpoints),

@@ -87,8 +87,14 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         address,
         exact_balance,
         backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
+        buffer_bytes_max: buffer_bytes_max(message),
         chains: chains.into_iter().flatten().collect(),
     })
+}
+
+/// `per_connection_buffer_limit_bytes`. 0 is Envoy's word for no bound, and nothing here is without one: the engine's own holds.
+pub(super) fn buffer_bytes_max(message: &Message) -> Option<u32> {
+    message.uint("per_connection_buffer_limit_bytes").filter(|&bytes| bytes > 0)
 }
 
 /// Refused with the address.

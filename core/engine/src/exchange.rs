@@ -240,7 +240,7 @@ impl<'x> Exchange<'x> {
             stats: &chain.stats,
             method,
             keep_alive,
-            upload: Relay::new(framing, framing),
+            upload: Relay::new(framing, framing).within(cluster.config.buffer_bytes_max),
             response: Response::Awaited,
             timeout: None,
             stream_idle,
@@ -505,12 +505,13 @@ impl<'x> Exchange<'x> {
         self.stats.downstream_cx_tx_bytes_total.add(head.out.len() as u64);
         self.connection.stream.send(head.out);
         let framing = if head.whole { Framing::None } else { head.framing };
-        let mut download = Relay::new(framing, head.framing_out);
+        let unsent_max = self.chain.unsent_max;
+        let mut download = Relay::new(framing, head.framing_out).within(unsent_max);
         let mut whole = Ok(());
         if head.tunnels {
             upstream.stream.unread(rest);
             self.upload.open_tunnel();
-            download = Relay::new(Framing::UntilClose, Framing::UntilClose);
+            download = Relay::new(Framing::UntilClose, Framing::UntilClose).within(unsent_max);
             self.deadline = None;
             self.arm();
             whole = poll_fn(|context| self.poll_tunnel(context, &mut download, &upstream.stream)).await;

@@ -2,7 +2,7 @@
 //!
 //! What arrives is decoded in place; data leaves as slices of the very buffers in which it came, between chunk lines
 //! of our own where the outgoing framing is chunked. Backpressure: while the sink holds more than
-//! `Limits::unsent_high` bytes that its kernel did not take, the source is not read.
+//! `Limits::unsent_high` bytes that its kernel did not take (or what `per_connection_buffer_limit_bytes` says), the source is not read.
 
 use std::task::{Context, Poll};
 
@@ -16,6 +16,9 @@ use crate::worker::Worker;
 
 /// Room for `\r\n`, a chunk's size in hexadecimal and `\r\n`.
 const CHUNK_LINE_MAX: usize = 24;
+
+/// A bulk buffer.
+const BULK_BYTES: usize = 64 << 10;
 
 /// Why a body did not arrive whole.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub(crate) struct Relay {
     done: bool,
     /// Something was received of it.
     read: bool,
+    /// What may be queued towards the sink; `None`: `Limits::unsent_high`.
+    unsent_max: Option<u32>,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// Bytes received for it and bytes handed to the sink, framing included.
@@ -61,6 +66,7 @@ impl Relay {
             bulk: false,
             done,
             read: false,
+            unsent_max: None,
             moved: 0,
             received: 0,
             sent: 0,
@@ -80,6 +86,11 @@ impl Relay {
     /// Moves no more: the sink is gone.
     pub(crate) fn give_up(&mut self) {
         self.done = true;
+    }
+
+    /// The same with another bound on what may be queued towards the sink.
+    pub(crate) fn within(self, unsent_max: Option<u32>) -> Self {
+        Self { unsent_max, ..self }
     }
 
     /// Whether the last byte has been handed to the sink.
@@ -121,7 +132,8 @@ impl Relay {
     ) -> Poll<Result<(), RelayError>> {
         let mut budget = worker.limits.relay_bytes_per_poll;
         while !self.done {
-            match to.poll_unsent_below(context, worker.limits.unsent_high) {
+            let unsent_max = self.unsent_max.map_or(worker.limits.unsent_high, |max| max as usize);
+            match to.poll_unsent_below(context, unsent_max) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Sink)),
                 Poll::Pending => return Poll::Pending,
@@ -160,6 +172,8 @@ impl Relay {
             Some(left) => left >= worker.limits.bulk_body_min,
             None => self.moved >= worker.limits.bulk_body_min,
         };
+        // A whole one would be more than may be queued.
+        let large = large && self.unsent_max.is_none_or(|max| max as usize >= BULK_BYTES);
         if large != self.bulk {
             self.bulk = large;
             from.set_bulk(large);
@@ -249,4 +263,92 @@ fn chunk_line(worker: &Worker, ends_another: bool, size: usize) -> Chunk {
     let mut digits = [0; 18];
     line.put(chunk_header(size, &mut digits));
     line.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::time::{Duration, Instant};
+
+    use ringway_runtime::{Generation, IoChoice, Options, Wake, mailbox, run};
+
+    use super::*;
+    use crate::handoff::Siblings;
+    use crate::lighter::Balance;
+    use crate::limits::Limits;
+    use crate::message::Shared;
+    use crate::worker::Parts;
+
+    /// A peer that does one thing with its one connection.
+    fn peer(work: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        (address, std::thread::spawn(move || work(listener.accept().expect("a connection").0)))
+    }
+
+    fn parts(wake: &Arc<Wake>) -> Parts {
+        let (_, inbox) = mailbox(1, wake);
+        let (_, handoffs) = mailbox(1, wake);
+        Parts {
+            index: 0,
+            word: Generation::new(),
+            inbox,
+            reports: std::sync::mpsc::channel().0,
+            shared: Arc::new(Shared::default()),
+            limits: Limits::default(),
+            siblings: Siblings::new(0, Arc::from([]), handoffs, Balance::for_workers(1), Instant::now()),
+            seed: [1, 2],
+        }
+    }
+
+    /// The most that was queued towards the sink while a body of this size was moved.
+    fn queued_most(size: usize, unsent_max: Option<u32>) -> usize {
+        let (source, writes) = peer(move |mut stream| stream.write_all(&vec![b'x'; size]).expect("the relay reads"));
+        let (sink, reads) = peer(move |mut stream| {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("the relay writes");
+            assert_eq!(all.len(), size);
+        });
+        let options = Options { io: IoChoice::Poll, ..Options::default() };
+        let wake = Wake::new().expect("an eventfd");
+        let parts = parts(&wake);
+        let most = run(&options, wake, |core, _| async move {
+            let soon = core.now() + Duration::from_secs(5);
+            let from = core.connect(source, soon).await.expect("it listens");
+            let to = core.connect(sink, soon).await.expect("it listens");
+            let worker = Worker::new(core, parts);
+            let framing = Framing::Length(size as u64);
+            let mut relay = Relay::new(framing, framing).within(unsent_max);
+            let mut most = 0;
+            poll_fn(|context| {
+                let done = relay.poll(context, &worker, &from, &to);
+                most = most.max(to.unsent());
+                done
+            })
+            .await
+            .expect("a whole body");
+            to.flushed().await.expect("it reads");
+            most
+        });
+        writes.join().expect("the source");
+        reads.join().expect("the sink");
+        most.expect("the poll driver runs everywhere")
+    }
+
+    /// Guards against a bound that is only read: a body is never queued beyond it by more than one receive.
+    #[test]
+    fn a_source_is_not_read_beyond_what_may_be_queued() {
+        const SIZE: usize = 4 << 20;
+        // What one receive brings at most: several chunks, settled.
+        const RECEIVE_BYTES: usize = 16 << 10;
+        for max in [1, 16 << 10, 32 << 10] {
+            let most = queued_most(SIZE, Some(max as u32));
+            assert!(most > 0 && most <= max + RECEIVE_BYTES, "{most} bytes of {max}");
+        }
+        let (most, usual) = (queued_most(SIZE, None), Limits::default().unsent_high);
+        assert!(most > 32 << 10 && most <= usual + BULK_BYTES, "{most} bytes of {usual}");
+    }
 }

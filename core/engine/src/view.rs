@@ -109,6 +109,8 @@ pub(crate) struct CoreChain {
     pub(crate) caches: Rc<RefCell<Caches>>,
     /// The bounds on one request, as the connection manager sets them.
     pub(crate) codec_limits: ringway_protocols::Limits,
+    /// What may be queued towards a client, where the listener says.
+    pub(crate) unsent_max: Option<u32>,
     /// The numbers of the access logs' sinks, in the order of the logs.
     pub(crate) log_sinks: Vec<u32>,
     /// Whether a log tells of our address towards the upstream: the system is asked only then.
@@ -200,6 +202,7 @@ impl View {
                     stats,
                     caches,
                     codec_limits,
+                    unsent_max: listener.buffer_bytes_max,
                     log_sinks: config.access_logs.iter().map(|log| sinks[&log.sink]).collect(),
                     logs_upstream_local: config.access_logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
                 })

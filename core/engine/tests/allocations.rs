@@ -221,6 +221,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         name: "l".into(),
         address: ([127, 0, 0, 1], 0).into(),
         backlog: 128,
+        buffer_bytes_max: Some(32 << 10),
         chains: vec![Arc::new(chain)],
     }));
     let endpoints = vec![Endpoint { address: origin.into(), hostname: String::new(), placement: Placement::default() }];
@@ -228,6 +229,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         id: ClusterId(0),
         name: "c".into(),
         stat_name: "c".into(),
+        buffer_bytes_max: None,
         connect_timeout: Duration::from_secs(5),
         circuit_breakers: CircuitBreakers::default(),
         balancer: Balancer::new(LoadBalancing::default(), &endpoints),

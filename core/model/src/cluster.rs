@@ -15,6 +15,9 @@ pub struct Cluster {
     pub stat_name: String,
     /// `connect_timeout`; Envoy's default is 5 s.
     pub connect_timeout: Duration,
+    /// `per_connection_buffer_limit_bytes`: what may be queued towards an endpoint before its source is no longer read. `None`: the
+    /// engine's own bound.
+    pub buffer_bytes_max: Option<u32>,
     /// `circuit_breakers.thresholds` of the default priority.
     pub circuit_breakers: CircuitBreakers,
     /// `load_assignment`, flattened in the order of the file. Whoever changes it builds `balancer` anew: [`Cluster::set_endpoints`].

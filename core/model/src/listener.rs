@@ -18,6 +18,9 @@ pub struct Listener {
     pub address: Address,
     /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
     pub backlog: u32,
+    /// `per_connection_buffer_limit_bytes`: what may be queued towards a client before its source is no longer read. `None`: the engine's
+    /// own bound.
+    pub buffer_bytes_max: Option<u32>,
     /// `connection_balance_config.exact_balance` is set: a new connection goes to the worker with the fewest.
     pub exact_balance: bool,
     /// `filter_chains`, then `default_filter_chain`. Today exactly one, without a match.
