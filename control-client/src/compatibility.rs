@@ -588,12 +588,13 @@ pub(crate) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.RouteAction",
         done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
-               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs retry_policy",
+               host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs retry_policy \
+               priority",
         only: &[],
         ignored: &[],
         refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
                   path_rewrite host_rewrite flush_timeout early_data_policy retry_policy_typed_config \
-                  request_mirror_policies priority rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
+                  request_mirror_policies rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
                   grpc_timeout_offset internal_redirect_policy internal_redirect_action \
                   max_internal_redirects hedge_policy",
     },
@@ -910,8 +911,8 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
-        done: "max_connections max_pending_requests max_requests max_retries retry_budget",
-        only: &[("priority", "DEFAULT")],
+        done: "priority max_connections max_pending_requests max_requests max_retries retry_budget",
+        only: &[],
         ignored: &[],
         refused: "track_remaining max_connection_pools",
     },

@@ -20,7 +20,7 @@ mod upgrade;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ringway_model::{Address, ClusterId, Pipe, Regexes, StatsRules};
+use ringway_model::{Action, Address, ClusterId, Listener, NetworkFilter, Pipe, Priority, Regexes, StatsRules};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
@@ -173,11 +173,26 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Reso
     for (position, listener) in listeners.iter_mut().enumerate() {
         listener.id = ringway_model::ListenerId(u32::try_from(position).expect("a document has fewer nodes"));
     }
+    let mut clusters: Vec<_> = clusters.into_iter().flatten().collect();
+    if listeners.iter().any(has_high_routes) {
+        for cluster in &mut clusters {
+            cluster.high_breakers.get_or_insert_default();
+        }
+    }
     Some(Resources {
         listeners,
-        clusters: clusters.into_iter().flatten().collect(),
+        clusters,
         cluster_names: std::mem::take(&mut context.names.names),
         dns: std::mem::take(&mut context.dns),
+    })
+}
+
+/// Whether a route of it gives requests the priority HIGH.
+fn has_high_routes(listener: &Listener) -> bool {
+    listener.chains.iter().any(|chain| {
+        let NetworkFilter::Http(http) = &chain.filter;
+        let mut routes = http.routes.virtual_hosts().iter().flat_map(|host| host.routes());
+        routes.any(|route| matches!(&route.action, Action::Forward(action) if action.priority == Priority::High))
     })
 }
 

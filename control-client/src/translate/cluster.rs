@@ -51,13 +51,15 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         // What an assignment may hold depends on the type; where the type is refused, that says enough.
         Discovery::Other => {}
     }
+    let [breakers, high_breakers] = context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default();
     Some(Cluster {
         id: context.names.id(name),
         name: name.to_owned(),
         stat_name: stat_name.to_owned(),
         buffer_bytes_max: super::listener::buffer_bytes_max(message),
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
-        circuit_breakers: context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default(),
+        circuit_breakers: breakers.unwrap_or_default(),
+        high_breakers,
         balancer: Balancer::new(balancing, &endpoints),
         endpoints,
         logical,
@@ -65,28 +67,30 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     })
 }
 
-fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<CircuitBreakers> {
+/// Of the priorities DEFAULT and HIGH.
+fn circuit_breakers(context: &mut Context<'_>, message: &Message) -> Option<[Option<CircuitBreakers>; 2]> {
     refuse_unsupported(message, context.report);
-    let mut limits = CircuitBreakers::default();
-    let mut known = false;
+    let mut limits = [None; 2];
     context.each(message, "thresholds", |context, message| {
         refuse_unsupported(message, context.report);
-        if message.get("priority").is_some() {
-            return; // refused above: the default priority is the one that is not set
-        }
-        if known {
-            // Envoy takes the first and says nothing.
-            context.report.problem(message.place, "a second threshold for the priority DEFAULT: only one would count");
-        }
-        known = true;
-        let limit = |name, default| message.uint(name).unwrap_or(default);
-        limits = CircuitBreakers {
-            connections_max: limit("max_connections", limits.connections_max),
-            pending_requests_max: limit("max_pending_requests", limits.pending_requests_max),
-            requests_max: limit("max_requests", limits.requests_max),
-            retries_max: limit("max_retries", limits.retries_max),
-            retry_budget: context.inside(message, "retry_budget", retry_budget),
+        let (place, name) = match message.number("priority") {
+            1 => (1, "HIGH"),
+            _ => (0, "DEFAULT"),
         };
+        if limits[place].is_some() {
+            // Envoy takes the first and says nothing.
+            let rule = format!("a second threshold for the priority {name}: only one would count");
+            context.report.problem(message.place, rule);
+        }
+        let default = CircuitBreakers::default();
+        let limit = |name, default| message.uint(name).unwrap_or(default);
+        limits[place] = Some(CircuitBreakers {
+            connections_max: limit("max_connections", default.connections_max),
+            pending_requests_max: limit("max_pending_requests", default.pending_requests_max),
+            requests_max: limit("max_requests", default.requests_max),
+            retries_max: limit("max_retries", default.retries_max),
+            retry_budget: context.inside(message, "retry_budget", retry_budget),
+        });
     });
     Some(limits)
 }

@@ -3,9 +3,10 @@
 //! Outlives generations: keyed by the cluster's name, so that a changed cluster neither forgets what is open nor counts it
 //! twice.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_model::ClusterId;
+use ringway_model::{CircuitBreakers, Cluster, ClusterId};
 use ringway_observe::ClusterStats;
 
 use crate::lease::{Lease, SharedLimit};
@@ -14,10 +15,57 @@ use crate::retry_limit::RetryLimit;
 /// The limits of one cluster over all cores, shared by every generation of it.
 #[derive(Debug)]
 pub(crate) struct ClusterLimits {
+    pub(crate) default: Limits,
+    /// Of the priority HIGH, where requests have it.
+    pub(crate) high: Option<Limits>,
+}
+
+impl ClusterLimits {
+    /// `stats`: what each of `workers` counts for the cluster.
+    pub(crate) fn new(cluster: &Cluster, stats: &[Arc<ClusterStats>], workers: usize) -> Self {
+        let limits = |breakers: &CircuitBreakers| Limits::new(breakers, stats, workers);
+        Self { default: limits(&cluster.circuit_breakers), high: cluster.high_breakers.as_ref().map(limits) }
+    }
+
+    /// Takes up changed limits; `false` where a priority has come or gone.
+    pub(crate) fn set(&self, cluster: &Cluster) -> bool {
+        self.default.set(&cluster.circuit_breakers);
+        match (&self.high, &cluster.high_breakers) {
+            (Some(limits), Some(breakers)) => {
+                limits.set(breakers);
+                true
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The limits of one priority.
+#[derive(Debug)]
+pub(crate) struct Limits {
     pub(crate) connections: Arc<SharedLimit>,
     pub(crate) pending: Arc<SharedLimit>,
     pub(crate) requests: Arc<SharedLimit>,
     pub(crate) retries: Arc<RetryLimit>,
+}
+
+impl Limits {
+    fn new(breakers: &CircuitBreakers, stats: &[Arc<ClusterStats>], workers: usize) -> Self {
+        Self {
+            connections: SharedLimit::new(breakers.connections_max, workers),
+            pending: SharedLimit::new(breakers.pending_requests_max, workers),
+            requests: SharedLimit::new(breakers.requests_max, workers),
+            retries: Arc::new(RetryLimit::new(breakers, stats.to_vec())),
+        }
+    }
+
+    fn set(&self, breakers: &CircuitBreakers) {
+        self.connections.set_max(breakers.connections_max);
+        self.pending.set_max(breakers.pending_requests_max);
+        self.requests.set_max(breakers.requests_max);
+        self.retries.set(breakers);
+    }
 }
 
 /// What the control side gives a worker for one cluster that is new to it.
@@ -28,7 +76,7 @@ pub(crate) struct ClusterSeed {
     pub(crate) limits: Arc<ClusterLimits>,
 }
 
-/// This core's permits for one cluster's name.
+/// This core's permits for one cluster's name and one priority.
 pub(crate) struct Breakers {
     pub(crate) stats: Arc<ClusterStats>,
     pub(crate) connections: Lease,
@@ -38,13 +86,13 @@ pub(crate) struct Breakers {
 }
 
 impl Breakers {
-    pub(crate) fn new(seed: &ClusterSeed) -> Self {
-        Self {
-            stats: Arc::clone(&seed.stats),
-            connections: Lease::new(Arc::clone(&seed.limits.connections)),
-            pending: Lease::new(Arc::clone(&seed.limits.pending)),
-            requests: Lease::new(Arc::clone(&seed.limits.requests)),
-            retries: Arc::clone(&seed.limits.retries),
-        }
+    pub(crate) fn new(stats: &Arc<ClusterStats>, limits: &Limits) -> Rc<Self> {
+        Rc::new(Self {
+            stats: Arc::clone(stats),
+            connections: Lease::new(Arc::clone(&limits.connections)),
+            pending: Lease::new(Arc::clone(&limits.pending)),
+            requests: Lease::new(Arc::clone(&limits.requests)),
+            retries: Arc::clone(&limits.retries),
+        })
     }
 }

@@ -26,7 +26,6 @@ use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, 
 use crate::active::ActiveBook;
 use crate::breakers::{ClusterLimits, ClusterSeed};
 use crate::handoff::{Sibling, Siblings, SocketGroup};
-use crate::lease::SharedLimit;
 use crate::lighter::Balance;
 use crate::limits::Limits;
 use crate::log::{LogSinks, Logs, access_logs};
@@ -34,7 +33,6 @@ use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
 use crate::membership::count_members;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
-use crate::retry_limit::RetryLimit;
 use crate::worker::Parts;
 
 /// How the engine is started.
@@ -462,21 +460,12 @@ impl Engine {
         self.cluster_limits
             .retain(|id, (kept, _)| snapshot.clusters.get(*id).is_some_and(|cluster| names(cluster) == *kept));
         for cluster in snapshot.clusters.iter() {
-            let breakers = &cluster.circuit_breakers;
-            if let Some((_, limits)) = self.cluster_limits.get(&cluster.id) {
-                limits.connections.set_max(breakers.connections_max);
-                limits.pending.set_max(breakers.pending_requests_max);
-                limits.requests.set_max(breakers.requests_max);
-                limits.retries.set(breakers);
+            // A priority that comes or goes is rare: then the cluster begins anew, and what is under way ends under what it began with.
+            if self.cluster_limits.get(&cluster.id).is_some_and(|(_, limits)| limits.set(cluster)) {
                 continue;
             }
             let stats = self.registry.cluster(&cluster.stat_name);
-            let limits = Arc::new(ClusterLimits {
-                connections: SharedLimit::new(breakers.connections_max, count),
-                pending: SharedLimit::new(breakers.pending_requests_max, count),
-                requests: SharedLimit::new(breakers.requests_max, count),
-                retries: Arc::new(RetryLimit::new(breakers, stats.clone())),
-            });
+            let limits = Arc::new(ClusterLimits::new(cluster, &stats, count));
             self.cluster_limits.insert(cluster.id, (names(cluster), Arc::clone(&limits)));
             for (seeds, stats) in seeds.iter_mut().zip(stats) {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });

@@ -20,8 +20,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use ringway_model::Position;
 use ringway_model::format::Moment;
+use ringway_model::{Position, Priority};
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
 use ringway_protocols::{Error, Framing, Known, Method, Out, Rule};
@@ -70,6 +70,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
         }
         Then::Forward(Forward {
             position,
+            priority,
             cluster,
             head,
             endpoint,
@@ -91,6 +92,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             exchange.ends = max_duration.map(|duration| began + duration);
             exchange.request_ends = chain.http.request_timeout.map(|timeout| began + timeout);
             exchange.edit = response;
+            exchange.priority = priority;
             exchange.begin_tries(retry);
             exchange.record = record;
             exchange.request_id = request_id;
@@ -101,8 +103,8 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             exchange.origin = origin;
             let after = if let Some(failure) = dropped {
                 exchange.answer_local(failure.local(), false)
-            } else if cluster.state.breakers.requests.try_acquire() {
-                let _permit = scopeguard(|| cluster.state.breakers.requests.release());
+            } else if cluster.state.breakers_of(priority).requests.try_acquire() {
+                let _permit = scopeguard(|| cluster.state.breakers_of(priority).requests.release());
                 exchange.forward(head, endpoint).await
             } else {
                 cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
@@ -201,6 +203,7 @@ struct Exchange<'x> {
     tunnel: Tunnel,
     /// Where the request's route stands in the chain's configuration.
     position: Position,
+    priority: Priority,
     /// Where there are rules for tries.
     retry: Option<Box<Retry>>,
 }
@@ -259,6 +262,7 @@ impl<'x> Exchange<'x> {
             requested_at: None,
             tunnel: Tunnel::Not,
             position,
+            priority: Priority::Default,
             retry: None,
         }
     }
@@ -396,7 +400,7 @@ impl<'x> Exchange<'x> {
 
     /// A new connection to the endpoint, within the cluster's limits and timeouts.
     async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
-        let breakers = Rc::clone(&self.cluster.state.breakers);
+        let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
         if !breakers.pending.try_acquire() {
             breakers.stats.upstream_rq_pending_overflow.add(1);
             return Err(Failure::Overflow);

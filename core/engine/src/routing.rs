@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, RequestView, RetryRules,
-    Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
+    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, Priority, RequestView,
+    RetryRules, Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
@@ -99,6 +99,7 @@ impl RequestView for Routed<'_> {
 pub(crate) struct Forward {
     /// Where the route stands in the chain's configuration.
     pub(crate) position: Position,
+    pub(crate) priority: Priority,
     pub(crate) cluster: Rc<CoreCluster>,
     /// The request's head, for the upstream.
     pub(crate) head: Chunk,
@@ -300,6 +301,7 @@ impl<'c> Taken<'_, 'c> {
         let response = response.then(|| ResponseEdit::new(self.chain, self.found.position, weighted_at, head.clone()));
         Ok(Forward {
             position: self.found.position,
+            priority: action.priority,
             endpoint: endpoint.map(|at| Rc::clone(&cluster.endpoints[at])),
             cluster,
             head,

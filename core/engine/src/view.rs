@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use ringway_model::format::{Fact, Operator};
 use ringway_model::{
-    Address, Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Snapshot, Wheels,
+    Address, Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Priority, Snapshot,
+    Wheels,
 };
 use ringway_observe::HttpStats;
 
@@ -27,6 +28,8 @@ pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
     pub(crate) breakers: Rc<Breakers>,
+    /// Of requests of the priority HIGH.
+    high_breakers: Option<Rc<Breakers>>,
     pools: RefCell<HashMap<Address, Rc<EndpointPool>>>,
 }
 
@@ -237,6 +240,18 @@ fn is_upstream_local(operator: &Operator) -> bool {
 
 impl ClusterState {
     fn new(seed: &ClusterSeed) -> Self {
-        Self { breakers: Rc::new(Breakers::new(seed)), pools: RefCell::default() }
+        let breakers = Breakers::new(&seed.stats, &seed.limits.default);
+        let high_breakers = seed.limits.high.as_ref().map(|limits| Breakers::new(&seed.stats, limits));
+        Self { breakers, high_breakers, pools: RefCell::default() }
+    }
+
+    /// The circuit breakers that a request comes under.
+    #[inline]
+    pub(crate) fn breakers_of(&self, priority: Priority) -> &Rc<Breakers> {
+        match (priority, &self.high_breakers) {
+            (Priority::High, Some(breakers)) => breakers,
+            // A generation in which no route had it: its cluster is kept from before.
+            _ => &self.breakers,
+        }
     }
 }

@@ -232,6 +232,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         buffer_bytes_max: None,
         connect_timeout: Duration::from_secs(5),
         circuit_breakers: CircuitBreakers::default(),
+        high_breakers: None,
         balancer: Balancer::new(LoadBalancing::default(), &endpoints),
         endpoints,
         logical: false,

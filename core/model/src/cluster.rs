@@ -20,6 +20,8 @@ pub struct Cluster {
     pub buffer_bytes_max: Option<u32>,
     /// `circuit_breakers.thresholds` of the default priority.
     pub circuit_breakers: CircuitBreakers,
+    /// The same of the priority HIGH; `None` where no request has it.
+    pub high_breakers: Option<CircuitBreakers>,
     /// `load_assignment`, flattened in the order of the file. Whoever changes it builds `balancer` anew: [`Cluster::set_endpoints`].
     pub endpoints: Vec<Endpoint>,
     /// LOGICAL_DNS: the endpoint is a name, and connections to addresses that it had before stay in use.
@@ -36,6 +38,16 @@ impl Cluster {
         self.balancer = Balancer::new(self.balancer.config().clone(), &endpoints);
         self.endpoints = endpoints;
     }
+}
+
+/// `RoutingPriority`: whose circuit breakers a request comes under.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Priority {
+    /// `DEFAULT`
+    #[default]
+    Default,
+    /// `HIGH`
+    High,
 }
 
 /// `CircuitBreakers.Thresholds`: what the whole process, not each core, may have open towards a cluster.

@@ -28,7 +28,7 @@ mod upgrade;
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use address::{Address, Pipe};
 pub use balancer::{Balancer, Membership, Pick, Wheels};
-pub use cluster::{CircuitBreakers, Cluster, Endpoint, RetryBudget};
+pub use cluster::{CircuitBreakers, Cluster, Endpoint, Priority, RetryBudget};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};

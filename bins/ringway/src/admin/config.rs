@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 use std::time::SystemTime;
 
 use ringway_control_client::Dump;
-use ringway_model::{Address, Cluster, HealthStatus, Locality};
+use ringway_model::{Address, CircuitBreakers, Cluster, HealthStatus, Locality};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -48,15 +48,17 @@ pub(crate) fn clusters(context: &Context, request: &Request) -> Response {
 }
 
 fn cluster_text(cluster: &Cluster, out: &mut String) {
-    let (name, limits) = (&cluster.name, &cluster.circuit_breakers);
+    let name = &cluster.name;
     let _ = writeln!(out, "{name}::observability_name::{}", cluster.stat_name);
-    for (limit, value) in [
-        ("max_connections", limits.connections_max),
-        ("max_pending_requests", limits.pending_requests_max),
-        ("max_requests", limits.requests_max),
-        ("max_retries", limits.retries_max),
-    ] {
-        let _ = writeln!(out, "{name}::default_priority::{limit}::{value}");
+    for (priority, limits) in priorities(cluster) {
+        for (limit, value) in [
+            ("max_connections", limits.connections_max),
+            ("max_pending_requests", limits.pending_requests_max),
+            ("max_requests", limits.requests_max),
+            ("max_retries", limits.retries_max),
+        ] {
+            let _ = writeln!(out, "{name}::{priority}::{limit}::{value}");
+        }
     }
     let _ = writeln!(out, "{name}::added_via_api::false");
     for endpoint in &cluster.endpoints {
@@ -77,8 +79,24 @@ fn cluster_text(cluster: &Cluster, out: &mut String) {
     }
 }
 
+/// The circuit breakers of both priorities.
+fn priorities(cluster: &Cluster) -> [(&'static str, CircuitBreakers); 2] {
+    let high = cluster.high_breakers.unwrap_or_default();
+    [("default_priority", cluster.circuit_breakers), ("high_priority", high)]
+}
+
 fn cluster_json(cluster: &Cluster) -> Value {
-    let limits = &cluster.circuit_breakers;
+    let thresholds = |(_, limits): (_, CircuitBreakers)| {
+        json!({
+            "max_connections": limits.connections_max,
+            "max_pending_requests": limits.pending_requests_max,
+            "max_requests": limits.requests_max,
+            "max_retries": limits.retries_max,
+        })
+    };
+    let [default, high] = priorities(cluster).map(thresholds);
+    let mut high = high;
+    high["priority"] = json!("HIGH");
     let hosts = cluster.endpoints.iter().map(|endpoint| {
         json!({
             "address": address_json(&endpoint.address),
@@ -92,12 +110,7 @@ fn cluster_json(cluster: &Cluster) -> Value {
     json!({
         "name": cluster.name,
         "host_statuses": hosts.collect::<Vec<_>>(),
-        "circuit_breakers": { "thresholds": [{
-            "max_connections": limits.connections_max,
-            "max_pending_requests": limits.pending_requests_max,
-            "max_requests": limits.requests_max,
-            "max_retries": limits.retries_max,
-        }] },
+        "circuit_breakers": { "thresholds": [default, high] },
         "observability_name": cluster.stat_name,
     })
 }

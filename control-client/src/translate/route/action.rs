@@ -1,6 +1,8 @@
 //! `envoy.config.route.v3.RouteAction`: to which cluster, and what is changed on the way.
 
-use ringway_model::{ForwardAction, HostRewrite, PathRewrite, Rewrite, Substitution, Target, WeightedCluster};
+use ringway_model::{
+    ForwardAction, HostRewrite, PathRewrite, Priority, Rewrite, Substitution, Target, WeightedCluster,
+};
 
 use super::super::timeout::unless_zero;
 use super::super::{Context, matcher, upgrade};
@@ -28,6 +30,10 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         max_stream_duration: duration.map(unless_zero),
         path,
         host,
+        priority: match message.number("priority") {
+            1 => Priority::High,
+            _ => Priority::Default,
+        },
         append_x_forwarded_host: message.boolean("append_x_forwarded_host").unwrap_or(false),
         upgrades,
         ..ForwardAction::new(target?)

@@ -102,7 +102,7 @@ impl<'x> Exchange<'x> {
     }
 
     fn decide(&mut self, wanted: bool) -> Verdict {
-        let breakers = &self.cluster.state.breakers;
+        let breakers = self.cluster.state.breakers_of(self.priority);
         let verdict = self.retry.as_mut().map_or(Verdict::No, |retry| retry.decide(wanted, breakers));
         let flag = match verdict {
             Verdict::LimitExceeded => ResponseFlag::URX,

@@ -7,7 +7,7 @@ use super::mutation::HeaderMutations;
 use super::redirect::Redirect;
 use super::retry::RetryRules;
 use super::rewrite::{HostRewrite, PathRewrite};
-use crate::{ClusterId, Upgrade};
+use crate::{ClusterId, Priority, Upgrade};
 
 /// `Route.action`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,8 @@ pub struct ForwardAction {
     pub append_x_forwarded_host: bool,
     /// `upgrade_configs`: in the place of the connection manager's, kind by kind.
     pub upgrades: Vec<Upgrade>,
+    /// `priority`.
+    pub priority: Priority,
     /// `retry_policy` and what goes with it; `None`: [`RetryRules::DEFAULT`].
     pub retry: Option<Arc<RetryRules>>,
 }
@@ -62,6 +64,7 @@ impl ForwardAction {
             host: None,
             append_x_forwarded_host: false,
             upgrades: Vec::new(),
+            priority: Priority::Default,
             retry: None,
         }
     }
