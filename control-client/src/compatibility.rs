@@ -189,14 +189,9 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.listener.v3.Listener",
-        done: "name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config",
-        only: &[
-            ("enable_reuse_port", "true"),
-            ("bind_to_port", "true"),
-            ("use_original_dst", "false"),
-            ("transparent", "false"),
-            ("freebind", "false"),
-        ],
+        done: "socket_options freebind transparent tcp_fast_open_queue_length tcp_keepalive \
+               name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config",
+        only: &[("enable_reuse_port", "true"), ("bind_to_port", "true"), ("use_original_dst", "false")],
         ignored: &[
             ("metadata", NO_READER),
             ("traffic_direction", "only told to tracers and control planes"),
@@ -207,9 +202,9 @@ pub(crate) static TABLE: &[Covered] = &[
         ],
         refused: "additional_addresses stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
                   per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
-                  listener_filters socket_options tcp_fast_open_queue_length udp_listener_config api_listener \
+                  listener_filters udp_listener_config api_listener \
                   reuse_port access_log max_connections_to_accept_per_socket_event \
-                  internal_listener enable_mptcp tcp_keepalive",
+                  internal_listener enable_mptcp",
     },
     Covered {
         message: "envoy.config.listener.v3.Listener.ConnectionBalanceConfig",
@@ -235,10 +230,10 @@ pub(crate) static TABLE: &[Covered] = &[
     Covered { message: "envoy.config.core.v3.Pipe", done: "path mode", only: &[], ignored: &[], refused: "" },
     Covered {
         message: "envoy.config.core.v3.SocketAddress",
-        done: "address port_value protocol",
+        done: "address port_value protocol ipv4_compat",
         only: &[],
         ignored: &[],
-        refused: "named_port resolver_name ipv4_compat network_namespace_filepath",
+        refused: "named_port resolver_name network_namespace_filepath",
     },
     Covered {
         message: "envoy.config.listener.v3.FilterChain",
@@ -719,7 +714,7 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster",
-        done: "name per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
+        done: "upstream_bind_config upstream_connection_options name per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
                round_robin_lb_config least_request_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
                dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init",
@@ -737,48 +732,34 @@ pub(crate) static TABLE: &[Covered] = &[
                   per_connection_buffer_high_watermark_timeout health_checks \
                   max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
                   http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
-                  upstream_bind_config lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
+                  lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
                   transport_socket protocol_selection \
-                  upstream_connection_options filters lrs_server lrs_report_endpoint_metrics \
+                  filters lrs_server lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.CustomClusterType",
         done: "name typed_config",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.clusters.dns.v3.DnsCluster",
         done: "dns_refresh_rate dns_failure_refresh_rate respect_dns_ttl dns_jitter typed_dns_resolver_config \
                dns_lookup_family all_addresses_in_single_endpoint dns_min_refresh_rate",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.clusters.dns.v3.DnsCluster.RefreshRate",
         done: "base_interval max_interval",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.RefreshRate",
         done: "base_interval max_interval",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
-    Covered {
-        message: "envoy.config.core.v3.TypedExtensionConfig",
-        done: "name typed_config",
-        only: &[],
-        ignored: &[],
-        refused: "",
-    },
+    Covered { message: "envoy.config.core.v3.TypedExtensionConfig", done: "name typed_config", ..Covered::NOTHING },
     Covered {
         message: "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
         done: "resolvers use_resolvers_as_fallback dns_resolver_options query_timeout_seconds query_tries \
@@ -793,28 +774,23 @@ pub(crate) static TABLE: &[Covered] = &[
             ),
             ("qcache_max_ttl", "nothing is cached: names are asked for at their refresh rate"),
         ],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.network.dns_resolver.getaddrinfo.v3.GetAddrInfoDnsResolverConfig",
         done: "num_retries",
-        only: &[],
         ignored: &[("num_resolver_threads", "up to four threads ask, which are there only while they do")],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.core.v3.DnsResolutionConfig",
         done: "resolvers dns_resolver_options",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.core.v3.DnsResolverOptions",
         done: "use_tcp_for_dns_lookups no_default_search_domain",
-        only: &[],
-        ignored: &[],
-        refused: "",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
@@ -900,6 +876,38 @@ pub(crate) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig.LocalityWeightedLbConfig",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.UpstreamConnectionOptions",
+        done: "tcp_keepalive",
+        only: &[("set_local_interface_name_on_upstream_connections", "false")],
+        refused: "happy_eyeballs_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.TcpKeepalive",
+        done: "keepalive_probes keepalive_time keepalive_interval",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.BindConfig",
+        done: "source_address freebind socket_options extra_source_addresses",
+        only: &[("validate_network_namespaces", "false")],
+        refused: "additional_source_addresses local_address_selector",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.ExtraSourceAddress",
+        done: "address",
+        refused: "socket_options",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.SocketOption",
+        done: "level name int_value buf_value state",
+        ignored: &[("description", "for people")],
+        refused: "type ip_version",
         ..Covered::NOTHING
     },
     Covered {

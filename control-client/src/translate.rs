@@ -13,6 +13,7 @@ mod local_reply;
 mod matcher;
 mod request;
 mod route;
+mod socket;
 mod stats;
 mod timeout;
 mod upgrade;
@@ -234,6 +235,19 @@ fn tcp_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAdd
 
 /// `SocketAddress.Protocol`.
 const UDP: i32 = 1;
+
+/// `envoy.config.core.v3.SocketAddress` where a source is named: an address as numbers, of any protocol.
+fn socket_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+    refuse_unsupported(message, context.report);
+    let port = message.uint("port_value").and_then(|port| u16::try_from(port).ok());
+    match message.text("address").parse::<IpAddr>() {
+        Ok(ip) => Some(SocketAddr::new(ip, port?)),
+        Err(_) => {
+            context.problem(message, "address", format!("malformed IP address: {}", message.text("address")));
+            None
+        }
+    }
+}
 
 /// The same for any protocol.
 fn numeric_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {

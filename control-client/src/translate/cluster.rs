@@ -8,9 +8,9 @@ use ringway_model::{
     Balancer, CircuitBreakers, Cluster, Endpoint, HealthStatus, LoadBalancing, Locality, Placement, RetryBudget,
 };
 
-use super::Context;
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
+use super::{Context, socket};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName};
 use crate::message::Message;
@@ -63,6 +63,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         balancer: Balancer::new(balancing, &endpoints),
         endpoints,
         logical,
+        outgoing: socket::of_cluster(context, message),
         idle_timeout: IDLE_TIMEOUT,
     })
 }

@@ -9,7 +9,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, local_reply, request, route, upgrade};
+use super::{Context, access_log, address, local_reply, request, route, socket, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -76,6 +76,7 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         Some(message.get("exact_balance").is_some())
     });
     let exact_balance = balance.unwrap_or(false);
+    let socket = socket::of_listener(context, message);
     let address = address?;
     let name = match message.text("name") {
         "" => address.to_string(),
@@ -86,6 +87,7 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         name,
         address,
         exact_balance,
+        socket,
         backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
         buffer_bytes_max: buffer_bytes_max(message),
         chains: chains.into_iter().flatten().collect(),

@@ -19,7 +19,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Address, Cluster, ClusterId, HttpConnectionManager, Listener, LogSink, NetworkFilter, Snapshot};
+use ringway_model::{
+    Address, Cluster, ClusterId, HttpConnectionManager, ListenSocket, Listener, LogSink, NetworkFilter, Snapshot,
+};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
@@ -357,7 +359,7 @@ impl Engine {
             if self.sockets.contains_key(&key) {
                 continue;
             }
-            match self.bind(&listener.address) {
+            match self.bind(&listener.address, &listener.socket) {
                 Ok((address, group)) => sockets.push((key, address, group)),
                 Err(error) => {
                     self.registry.server.listener_create_failure.add(1);
@@ -385,24 +387,20 @@ impl Engine {
     }
 
     /// One socket for each worker, all of one SO_REUSEPORT group. A unix socket has no such groups: all workers accept from the one.
-    fn bind(&self, address: &Address) -> io::Result<(Address, Vec<OwnedFd>)> {
-        let address = match address {
-            Address::Ip(address) => *address,
-            Address::Pipe(pipe) => {
-                let socket = runtime::bind_unix(&pipe.path, pipe.mode)?;
-                let others: io::Result<Vec<_>> = (1..self.workers.len()).map(|_| socket.try_clone()).collect();
-                let mut group = others?;
-                group.push(socket);
-                return Ok((address.clone(), group));
-            }
+    fn bind(&self, address: &Address, socket: &ListenSocket) -> io::Result<(Address, Vec<OwnedFd>)> {
+        let first = crate::socket::listener(address, socket)?;
+        let Address::Ip(_) = address else {
+            let others: io::Result<Vec<_>> = (1..self.workers.len()).map(|_| first.try_clone()).collect();
+            let mut group = others?;
+            group.push(first);
+            return Ok((address.clone(), group));
         };
-        let first = runtime::bind(address, true)?;
-        let address = std::net::TcpListener::from(first.try_clone()?).local_addr()?;
+        let address = Address::Ip(std::net::TcpListener::from(first.try_clone()?).local_addr()?);
         let mut group = vec![first];
         for _ in 1..self.workers.len() {
-            group.push(runtime::bind(address, true)?);
+            group.push(crate::socket::listener(&address, socket)?);
         }
-        Ok((address.into(), group))
+        Ok((address, group))
     }
 
     /// Puts a staged configuration in force on all cores at one instant, and waits until every worker has adopted it

@@ -425,7 +425,8 @@ impl<'x> Exchange<'x> {
         let core = &self.worker().core;
         let began = core.now();
         let deadline = began + self.cluster.config.connect_timeout;
-        let connected = self.unless_expired(pool.connect(core, deadline)).await;
+        let connected =
+            self.unless_expired(pool.connect(core, self.cluster.config.outgoing.as_deref(), deadline)).await;
         match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
             Ok(stream) => {
                 breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));

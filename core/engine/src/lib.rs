@@ -76,6 +76,7 @@ mod retry;
 mod retry_limit;
 mod routing;
 mod run;
+mod socket;
 mod tunnel;
 mod uuid;
 mod view;

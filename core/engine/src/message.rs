@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ringway_model::{Address, Listener, ListenerId, Snapshot};
+use ringway_model::{Address, ListenSocket, Listener, ListenerId, Snapshot};
 use ringway_observe::{Counter, ListenerStats};
 
 use crate::active::ActiveRows;
@@ -80,11 +80,12 @@ pub(crate) struct Shared {
     pub(crate) kept_full: Counter,
 }
 
-/// What identifies a listening socket over generations: its address; for port 0, where each listener gets a port of
+/// What identifies a listening socket over generations: its address and its options; for port 0, where each listener gets a port of
 /// its own, the name too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SocketKey {
     address: Address,
+    socket: ListenSocket,
     name: Option<String>,
 }
 
@@ -92,11 +93,11 @@ impl SocketKey {
     /// The key of an address alone.
     #[cfg(test)]
     pub(crate) fn test(address: &str) -> Self {
-        Self { address: Address::Ip(address.parse().expect("an address")), name: None }
+        Self { address: Address::Ip(address.parse().expect("an address")), socket: ListenSocket::default(), name: None }
     }
 
     pub(crate) fn of(listener: &Listener) -> Self {
         let name = listener.address.is_of_any_port().then(|| listener.name.clone());
-        Self { address: listener.address.clone(), name }
+        Self { address: listener.address.clone(), socket: listener.socket.clone(), name }
     }
 }

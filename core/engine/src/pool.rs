@@ -17,12 +17,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_model::Address;
+use ringway_model::{Address, Outgoing};
 use ringway_runtime::{Connect, Core, Detached, Stream, Target};
 
 use crate::active::ActiveRow;
 use crate::breakers::Breakers;
 use crate::date::elapsed_ms;
+use crate::socket;
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
 pub(crate) struct Upstream {
@@ -240,10 +241,15 @@ impl EndpointPool {
     }
 
     /// Begins a new connection, which is nobody's yet.
-    pub(crate) fn connect(&self, core: &Core, deadline: Instant) -> Connect {
-        match &*self.address.borrow() {
-            Address::Ip(address) => core.connect(*address, deadline),
-            Address::Pipe(pipe) => core.connect(Target::Unix(&pipe.path), deadline),
+    pub(crate) fn connect(&self, core: &Core, outgoing: Option<&Outgoing>, deadline: Instant) -> Connect {
+        let address = &*self.address.borrow();
+        let target = match address {
+            Address::Ip(address) => Target::Ip(*address),
+            Address::Pipe(pipe) => Target::Unix(&pipe.path),
+        };
+        match outgoing {
+            None => core.connect(target, deadline),
+            Some(outgoing) => core.connect_with(target, deadline, |fd| socket::prepare(fd, address, outgoing)),
         }
     }
 

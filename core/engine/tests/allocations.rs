@@ -220,6 +220,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         id: ListenerId(0),
         name: "l".into(),
         address: ([127, 0, 0, 1], 0).into(),
+        socket: ringway_model::ListenSocket::default(),
         backlog: 128,
         buffer_bytes_max: Some(32 << 10),
         chains: vec![Arc::new(chain)],
@@ -236,6 +237,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         balancer: Balancer::new(LoadBalancing::default(), &endpoints),
         endpoints,
         logical: false,
+        outgoing: None,
         idle_timeout: Duration::from_secs(3600),
     }));
     Arc::new(snapshot)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Address, Balancer, ClusterId, Placement};
+use crate::{Address, Balancer, ClusterId, Outgoing, Placement};
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Cluster {
     pub logical: bool,
     /// Which of the endpoints is next.
     pub balancer: Balancer,
+    /// What is special about its connections.
+    pub outgoing: Option<Box<Outgoing>>,
     /// How long a pooled connection may stay unused. Envoy: `common_http_protocol_options.idle_timeout`, 1 h.
     pub idle_timeout: Duration,
 }

@@ -22,6 +22,7 @@ mod path;
 mod request_rules;
 mod route;
 mod snapshot;
+mod socket;
 mod stats_rules;
 mod upgrade;
 
@@ -50,5 +51,6 @@ pub use route::{
     WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};
+pub use socket::{ListenSocket, Outgoing, SocketOption, SocketState};
 pub use stats_rules::{BucketRule, StatsRules, StatsShown};
 pub use upgrade::Upgrade;

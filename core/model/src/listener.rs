@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    AccessLog, Address, ChainId, HeaderRules, ListenerId, LocalReplies, RequestRules, RouteConfiguration, Upgrade,
+    AccessLog, Address, ChainId, HeaderRules, ListenSocket, ListenerId, LocalReplies, RequestRules, RouteConfiguration,
+    Upgrade,
 };
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
@@ -16,6 +17,8 @@ pub struct Listener {
     pub name: String,
     /// `address`. Port 0: the kernel chooses when the listener is first bound.
     pub address: Address,
+    /// What is special about its sockets.
+    pub socket: ListenSocket,
     /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
     pub backlog: u32,
     /// `per_connection_buffer_limit_bytes`: what may be queued towards a client before its source is no longer read. `None`: the engine's

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -52,11 +52,16 @@ pub struct Connect {
 }
 
 impl Connect {
-    pub(crate) fn new(core: &Core, target: Target<'_>, deadline: Instant) -> Connect {
+    pub(crate) fn new(
+        core: &Core,
+        target: Target<'_>,
+        deadline: Instant,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Connect {
         let timer = core.timer();
         timer.set(deadline);
         let inner = core.inner();
-        let state = match Connect::start(inner, target) {
+        let state = match Connect::start(inner, target, prepare) {
             Err(error) => State::Failed(error),
             Ok((stream, true)) => State::Made(stream),
             Ok((stream, false)) => {
@@ -67,12 +72,17 @@ impl Connect {
         Connect { timer, state }
     }
 
-    fn start(inner: &Rc<Inner>, target: Target<'_>) -> io::Result<(Stream, bool)> {
+    fn start(
+        inner: &Rc<Inner>,
+        target: Target<'_>,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<(Stream, bool)> {
         inner.stats.syscalls.add(3);
         let fd = sys::stream_socket(target)?;
         if matches!(target, Target::Ip(_)) {
             sys::set_nodelay(fd.as_raw_fd())?;
         }
+        prepare(fd.as_fd())?;
         let connected = sys::connect(fd.as_raw_fd(), target)?;
         let phase = if connected { Phase::Open } else { Phase::Connecting };
         Ok((Stream::open(inner, fd.into_raw_fd(), phase), connected))

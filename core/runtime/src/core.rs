@@ -10,7 +10,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::os::fd::{IntoRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -168,7 +169,17 @@ impl Core {
 
     /// Connects to `address`, until `deadline` at the latest. Dropping the future gives it up and closes the socket.
     pub fn connect<'a>(&self, address: impl Into<Target<'a>>, deadline: Instant) -> Connect {
-        Connect::new(self, address.into(), deadline)
+        self.connect_with(address, deadline, |_| Ok(()))
+    }
+
+    /// As [`Core::connect`]; `prepare` may set options and bind the socket before. Its error is that of connecting.
+    pub fn connect_with<'a>(
+        &self,
+        address: impl Into<Target<'a>>,
+        deadline: Instant,
+        prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> Connect {
+        Connect::new(self, address.into(), deadline, prepare)
     }
 
     /// Accepts on `fd`, a bound TCP or unix socket that may not listen yet (see [`start_listening`](crate::start_listening)).

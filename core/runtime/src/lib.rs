@@ -52,7 +52,7 @@ pub use crate::descriptors::raise_descriptor_limit;
 pub use crate::feature::{Feature, FeatureSet, Without};
 pub use crate::flow::RECV_UNREAD_MAX;
 pub use crate::generation::Generation;
-pub use crate::listener::{Listener, bind, bind_unix, start_listening};
+pub use crate::listener::{Listener, bind, bind_source, bind_unix, bind_with, set_option, start_listening};
 pub use crate::mailbox::{Mailbox, Sender, mailbox};
 pub use crate::pooled::Pooled;
 pub use crate::report::{IoChoice, IoReport, StartError};

@@ -352,6 +352,17 @@ static DROP_SYN: [libc::sock_filter; 5] = [
 /// TCP_NODELAY (inherited by what it accepts) are set, SO_REUSEPORT on demand, IPV6_V6ONLY for IPv6.
 /// Errors: those of socket(2), setsockopt(2) and bind(2).
 pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
+    bind_with(address, reuse_port, false, |_| Ok(()))
+}
+
+/// As [`bind`]; an IPv6 socket may take IPv4 connections, too, and `prepare` may set options before bind(2).
+/// Errors: those of `prepare`, too.
+pub fn bind_with(
+    address: SocketAddr,
+    reuse_port: bool,
+    takes_ipv4: bool,
+    prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let fd = sys::stream_socket(address.into())?;
     let raw = fd.as_raw_fd();
     sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
@@ -359,19 +370,21 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<OwnedFd> {
         sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
     }
     if address.is_ipv6() {
-        sys::set_option(raw, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+        sys::set_option(raw, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, i32::from(!takes_ipv4))?;
     }
     sys::set_nodelay(raw)?;
+    prepare(fd.as_fd())?;
     sys::bind(raw, address.into())?;
     Ok(fd)
 }
 
 /// A bound unix socket that does not listen yet. A socket of that path is removed first, whoever bound it; the new one gets the
-/// permissions `mode`, unless that is 0. With `@` before it, `path` is a name of the abstract namespace.
+/// permissions `mode`, unless that is 0. `prepare` may set options before bind(2). With `@` before it, `path` is a name of the abstract namespace.
 /// Errors: those of socket(2), unlink(2), bind(2) and chmod(2).
-pub fn bind_unix(path: &str, mode: u32) -> io::Result<OwnedFd> {
+pub fn bind_unix(path: &str, mode: u32, prepare: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>) -> io::Result<OwnedFd> {
     let target = Target::Unix(path);
     let fd = sys::stream_socket(target)?;
+    prepare(fd.as_fd())?;
     let has_file = !path.starts_with('@');
     if has_file {
         match fs::symlink_metadata(path) {
@@ -385,6 +398,20 @@ pub fn bind_unix(path: &str, mode: u32) -> io::Result<OwnedFd> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     Ok(fd)
+}
+
+/// Sets an option: setsockopt(2), and its errors.
+pub fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+    sys::set_option_bytes(fd.as_raw_fd(), level, name, value)
+}
+
+/// Gives a socket that is about to connect its own address: bind(2), and its errors. With port 0 the port is chosen only when it
+/// connects, so that there are as many as there are targets for (IP_BIND_ADDRESS_NO_PORT, ip(7)).
+pub fn bind_source(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        sys::set_option(fd.as_raw_fd(), libc::SOL_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+    }
+    sys::bind(fd.as_raw_fd(), address.into())
 }
 
 /// Calls listen(2) on a bound socket: from now on connections reach it. May be called from any thread; wake its core

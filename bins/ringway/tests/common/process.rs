@@ -89,10 +89,18 @@ impl Proxy {
         Proxy::start_under(Command::new(BINARY), io, config, options, |mut command| command.spawn())
     }
 
+    /// Starts a proxy from a text and waits until it serves.
+    #[track_caller]
+    pub(crate) fn start_yaml(io: &str, yaml: &str, options: &[&str]) -> Proxy {
+        let mut proxy = Proxy::spawn(Command::new(BINARY), io, yaml, options, |mut command| command.spawn());
+        proxy.until_serving();
+        proxy
+    }
+
     /// Starts a proxy that may take long to serve, and waits for a line of its log. It has no addresses yet.
     #[track_caller]
     pub(crate) fn start_until(io: &str, config: &Config, options: &[&str], line: &str) -> Proxy {
-        let mut proxy = Proxy::spawn(Command::new(BINARY), io, config, options, |mut command| command.spawn());
+        let mut proxy = Proxy::spawn(Command::new(BINARY), io, &config.yaml(), options, |mut command| command.spawn());
         proxy.line(line);
         proxy
     }
@@ -130,25 +138,30 @@ impl Proxy {
         options: &[&str],
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> Proxy {
-        let mut proxy = Proxy::spawn(command, io, config, options, spawn);
-        proxy.line("[info] serving");
-        let admin = fs::read_to_string(proxy.dir.0.join("admin")).expect("--admin-address-path is written");
-        proxy.admin = admin.parse().expect("an address");
-        let listeners = proxy.admin("GET", "/listeners").text();
-        let main = listeners.lines().find_map(|line| line.strip_prefix("main::")).expect("the listener `main`");
-        proxy.address = main.parse().expect("an address");
+        let mut proxy = Proxy::spawn(command, io, &config.yaml(), options, spawn);
+        proxy.until_serving();
         proxy
+    }
+
+    #[track_caller]
+    fn until_serving(&mut self) {
+        self.line("[info] serving");
+        let admin = fs::read_to_string(self.dir.0.join("admin")).expect("--admin-address-path is written");
+        self.admin = admin.parse().expect("an address");
+        let listeners = self.admin("GET", "/listeners").text();
+        let main = listeners.lines().find_map(|line| line.strip_prefix("main::")).expect("the listener `main`");
+        self.address = main.parse().expect("an address");
     }
 
     fn spawn(
         mut command: Command,
         io: &str,
-        config: &Config,
+        yaml: &str,
         options: &[&str],
         spawn: impl FnOnce(Command) -> io::Result<Child>,
     ) -> Proxy {
         let dir = TempDir::new();
-        let file = dir.rename_over("config.yaml", &config.yaml());
+        let file = dir.rename_over("config.yaml", yaml);
         command
             .arg("-c")
             .arg(&file)
