@@ -211,6 +211,9 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | repeats `x-request-id` in the response to an internal request with `x-envoy-force-trace` | does not; `always_set_request_id_in_response` does |
 | appends its machine's own address to `x-forwarded-for` where the peer is the loopback address | appends the loopback address |
 | answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
+| counts a request towards LEAST_REQUEST from when it has a connection | from when its endpoint is picked |
+| takes any `choice_count` | at most 100: more are as good |
+| begins weighted turns anew with each change of the endpoints | goes on: who stays keeps its turn |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
 
 Where Envoy's way with an Upgrade or a CONNECT would lose or mix up bytes, Ringway has another:
@@ -262,6 +265,7 @@ Stricter than Envoy, each because Envoy would drop something in silence:
   the message then is not what it says that it is);
 * a domain with a `*` in the middle (Envoy takes it for a host of that very name);
 * `max_headers_count` above 512 (Envoy has no bound);
+* a `load_balancing_policy` of a type that the API does not have inside a TypedStruct (Envoy passes over it);
 * an HTTP connection manager without a router (Envoy answers 404 to everything).
 
 Limits: 64 MiB of text, nesting of 100, 8 million nodes once aliases are expanded.
