@@ -68,7 +68,7 @@ fn statuses_bodies_and_fields_are_changed_where_a_filter_passes() {
         check("/r", "X-Me: 1\r\n", 301, "text/html; charset=UTF-8", "T ");
         check("/direct", "X-Me: 1\r\n", 200, "text/html; charset=UTF-8", "T direct");
         let json = r#"{"c":502,"f":"UF","h":"1","m":"upstream connect error or disconnect/reset before headers. reset reason: remote connection failure","p":"/dead"}"#;
-        let answer = check("/dead", "", 502, "application/json", json);
+        let answer = check("/dead", "", 502, "application/json", &format!("{json}\n"));
         let found: Vec<&str> =
             answer.headers.iter().filter(|(name, _)| name == "x-l").map(|(_, value)| value.as_str()).collect();
         assert_eq!((found, answer.header("x-c")), (vec!["route", "mapper"], Some("dead")));

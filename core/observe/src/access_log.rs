@@ -15,12 +15,9 @@ pub fn passes(log: &AccessLog, values: &impl Values, chance: u64) -> bool {
 /// Appends the exchange's line.
 pub fn write_line(log: &AccessLog, values: &impl Values, out: &mut Vec<u8>) {
     write_text(&log.text, values, out);
-    if matches!(log.text, LogText::Json { .. }) {
-        out.push(b'\n');
-    }
 }
 
-/// Appends what a format says, without the line end of a log.
+/// Appends what a format says: an object ends with a line feed, in a body as in a log.
 pub fn write_text(text: &LogText, values: &impl Values, out: &mut Vec<u8>) {
     match text {
         LogText::Text { format, omit_empty } => write(format, values, if *omit_empty { b"" } else { ABSENT }, out),
@@ -29,6 +26,7 @@ pub fn write_text(text: &LogText, values: &impl Values, out: &mut Vec<u8>) {
             if !write_json(object, *omit_empty, values, out) {
                 out.extend_from_slice(b"{}");
             }
+            out.push(b'\n');
         }
     }
 }

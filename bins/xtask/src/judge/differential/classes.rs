@@ -13,6 +13,7 @@ mod interim;
 mod local_replies;
 mod methods;
 mod pipelining;
+mod preparation;
 mod redirects;
 mod resets;
 mod retries;
@@ -89,6 +90,7 @@ pub(super) const CLASSES: &[Class] = &[
     addresses::CLASS,
     local_replies::CLASS,
     balancing::CLASS,
+    preparation::CLASS,
 ];
 
 /// What the requests of a class are drawn from.
