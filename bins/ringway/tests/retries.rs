@@ -132,8 +132,11 @@ fn a_request_that_may_have_been_acted_on_is_sent_again_only_where_that_is_safe()
 fn a_body_is_sent_again_whole_if_it_was_kept() {
     on_each_driver(|io| {
         let origin = Origin::start("one");
-        let buffered = "per_request_buffer_limit_bytes: 50000";
-        let config = route(&policy("retry_on: \"5xx\"")).host(buffered).cluster("origin", origin.address);
+        // Of the two the smaller one.
+        let config = route(&policy("retry_on: \"5xx\""))
+            .host("per_request_buffer_limit_bytes: 60000")
+            .listener("per_connection_buffer_limit_bytes: 50000")
+            .cluster("origin", origin.address);
         let proxy = Proxy::start(io, &config);
         let mut client = proxy.client();
         let mut abandoned = 0;

@@ -40,21 +40,16 @@ pub(super) fn route(context: &mut Context<'_>, message: &Message, host: &HostRul
     if let Some(policy) = own.or_else(|| host.policy.clone()) {
         rules.policy = policy;
     }
-    let says_more = RetryRules { body_bytes_max: RetryRules::DEFAULT.body_bytes_max, ..rules.clone() };
-    // How much is kept counts also for the tries that a client asks for.
-    (says_more != RetryRules::DEFAULT || rules.body_bytes_max != says_more.body_bytes_max).then(|| Arc::new(rules))
+    (rules != RetryRules::DEFAULT).then(|| Arc::new(rules))
 }
 
-/// How much of a body is kept: `request_body_buffer_limit`, else `per_request_buffer_limit_bytes`, which a connection's own
-/// limit bounds.
+/// How much of a body is kept; a route's word goes before its host's.
 fn with_limit(rules: RetryRules, message: &Message) -> RetryRules {
-    let body_bytes_max =
-        match (message.wide_uint("request_body_buffer_limit"), message.uint("per_request_buffer_limit_bytes")) {
-            (Some(limit), _) => limit,
-            (None, Some(limit)) => u64::from(limit).min(RetryRules::DEFAULT.body_bytes_max),
-            (None, None) => rules.body_bytes_max,
-        };
-    RetryRules { body_bytes_max, ..rules }
+    RetryRules {
+        body_bytes_max: message.wide_uint("request_body_buffer_limit").or(rules.body_bytes_max),
+        request_bytes_max: message.uint("per_request_buffer_limit_bytes").or(rules.request_bytes_max),
+        ..rules
+    }
 }
 
 fn policy(context: &mut Context<'_>, message: &Message) -> Option<RetryPolicy> {

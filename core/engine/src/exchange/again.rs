@@ -41,7 +41,7 @@ impl<'x> Exchange<'x> {
         let Some(mut retry) = retry else { return };
         if retry.is_enabled() && !self.upload.is_done() {
             let mut kept = retry.kept.take().expect("between two requests it is here");
-            kept.begin(self.rules().body_bytes_max);
+            kept.begin(self.rules().kept_bytes_max(self.chain.unsent_max));
             self.upload.kept = Some(kept);
         }
         self.retry = Some(retry);

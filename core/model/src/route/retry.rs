@@ -249,8 +249,10 @@ pub struct RetryRules {
     pub counts_in_response: bool,
     /// `VirtualHost.include_is_timeout_retry_header`.
     pub tells_timeout_retry: bool,
-    /// Bytes of a request's body kept for another try; a larger body is not sent again.
-    pub body_bytes_max: u64,
+    /// `request_body_buffer_limit`: bytes of a request's body kept for another try.
+    pub body_bytes_max: Option<u64>,
+    /// `per_request_buffer_limit_bytes`: the same, but no more than what is buffered for a connection.
+    pub request_bytes_max: Option<u32>,
 }
 
 impl RetryRules {
@@ -272,12 +274,21 @@ impl RetryRules {
         counts_in_request: false,
         counts_in_response: false,
         tells_timeout_retry: false,
-        body_bytes_max: BODY_BYTES_MAX,
+        body_bytes_max: None,
+        request_bytes_max: None,
     };
+
+    /// Bytes of a request's body that are kept for another try, where this much is buffered for a connection; a larger body is not sent
+    /// again.
+    pub fn kept_bytes_max(&self, connection_bytes_max: Option<u32>) -> u64 {
+        let connection = connection_bytes_max.unwrap_or(CONNECTION_BYTES_MAX);
+        let request = self.request_bytes_max.unwrap_or(connection).min(connection);
+        self.body_bytes_max.unwrap_or(u64::from(request))
+    }
 }
 
 /// Envoy's `per_connection_buffer_limit_bytes` where the file says nothing.
-const BODY_BYTES_MAX: u64 = 1 << 20;
+const CONNECTION_BYTES_MAX: u32 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -335,6 +346,23 @@ mod tests {
         ] {
             let on = RetryOn::parse(on.as_bytes(), |word| panic!("{word:?}"));
             assert_eq!([Connect, Unsent, Sent].map(|reset| on.takes_reset(reset)), expect, "{on:?}");
+        }
+    }
+
+    #[test]
+    fn how_much_of_a_body_is_kept() {
+        for (body, request, connection, expect) in [
+            (None, None, None, 1 << 20),
+            (None, None, Some(5), 5),
+            (None, None, Some(2 << 20), 2 << 20),
+            (None, Some(7), None, 7),
+            (None, Some(7), Some(5), 5),
+            (None, Some(u32::MAX), None, 1 << 20),
+            (Some(u64::MAX), Some(7), Some(5), u64::MAX),
+            (Some(0), None, None, 0),
+        ] {
+            let rules = RetryRules { body_bytes_max: body, request_bytes_max: request, ..RetryRules::DEFAULT };
+            assert_eq!(rules.kept_bytes_max(connection), expect, "{body:?} {request:?} {connection:?}");
         }
     }
 
