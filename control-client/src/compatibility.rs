@@ -4,6 +4,8 @@
 //! Invariant: every field of every message that the translation descends into stands here exactly once, so that nothing
 //! is ignored without a reason (a test compares the list with the schema).
 
+mod http1;
+
 use crate::message::{Message, Set, Value};
 use crate::problem::Report;
 use crate::schema::Kind;
@@ -38,7 +40,7 @@ impl Covered {
     const NOTHING: Covered = Covered { message: "", done: "", only: &[], ignored: &[], refused: "" };
 
     fn of(message: &str) -> &'static Covered {
-        TABLE.iter().find(|covered| covered.message == message).unwrap_or_else(|| panic!("{message} is not listed"))
+        table().find(|covered| covered.message == message).unwrap_or_else(|| panic!("{message} is not listed"))
     }
 
     /// `None`: the list does not name the field.
@@ -99,8 +101,13 @@ const NO_ZONES: &str =
     "only matters where cluster_manager.local_cluster_name says who is near, which is refused; in Envoy, too";
 const NO_READER: &str = "only read by filters, matchers and logs that are refused";
 
-/// The list. Messages in the order in which a file nests them.
-pub(crate) static TABLE: &[Covered] = &[
+/// The list of all files.
+pub(crate) fn table() -> impl Iterator<Item = &'static Covered> {
+    TABLE.iter().chain(http1::TABLE)
+}
+
+/// The list but for what has a file of its own. Messages in the order in which a file nests them.
+static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap",
         done: "node static_resources admin stats_config use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
@@ -268,14 +275,14 @@ pub(crate) static TABLE: &[Covered] = &[
                stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
                represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent local_reply_config request_timeout drain_timeout \
                http1_safe_max_connection_duration \
-               upgrade_configs",
+               upgrade_configs http_protocol_options proxy_100_continue",
         only: &[("codec_type", "AUTO HTTP1")],
         ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
-        refused: "rds scoped_routes tracing http_protocol_options \
+        refused: "rds scoped_routes tracing \
                   http2_protocol_options http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_matcher \
-                  proxy_100_continue request_id_extension \
+                  request_id_extension \
                   path_normalization_options proxy_status_config \
                   typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
@@ -717,7 +724,8 @@ pub(crate) static TABLE: &[Covered] = &[
         done: "upstream_bind_config upstream_connection_options name per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
                round_robin_lb_config least_request_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
-               dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init",
+               dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init \
+               typed_extension_protocol_options",
         only: &[
             ("type", "STATIC STRICT_DNS LOGICAL_DNS"),
             ("lb_policy", "ROUND_ROBIN LEAST_REQUEST RANDOM LOAD_BALANCING_POLICY_CONFIG"),
@@ -731,7 +739,7 @@ pub(crate) static TABLE: &[Covered] = &[
         refused: "transport_socket_matches transport_socket_matcher stats_matcher eds_cluster_config \
                   per_connection_buffer_high_watermark_timeout health_checks \
                   max_requests_per_connection upstream_http_protocol_options common_http_protocol_options \
-                  http_protocol_options http2_protocol_options typed_extension_protocol_options outlier_detection \
+                  http_protocol_options http2_protocol_options outlier_detection \
                   lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
                   transport_socket protocol_selection \
                   filters lrs_server lrs_report_endpoint_metrics \

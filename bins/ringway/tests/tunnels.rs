@@ -2,26 +2,15 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::thread;
 
 use common::client::Client;
 use common::config::Config;
 use common::on_each_driver;
+use common::origin::served_by;
 use common::process::{Proxy, TempDir};
 use common::wait_for;
-
-/// An origin that does with each connection what `serve` says; its threads end with the test's process.
-fn origin(serve: fn(Client)) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
-    let address = listener.local_addr().expect("an address");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            thread::spawn(move || serve(Client::on(stream)));
-        }
-    });
-    address
-}
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
 
@@ -115,7 +104,7 @@ fn beginning(client: &mut Client) -> String {
 #[test]
 fn an_upgrade_that_is_granted_is_a_tunnel() {
     on_each_driver(|io| {
-        let proxy = Proxy::start(io, &config(origin(switching)));
+        let proxy = Proxy::start(io, &config(served_by(switching)));
         let mut client = proxy.client();
         // The first bytes for the tunnel come with the request, and they are none.
         client.send(asks("/echo", "TE: trailers\r\n") + "early");
@@ -148,7 +137,7 @@ fn an_upgrade_that_is_granted_is_a_tunnel() {
 #[test]
 fn what_is_not_granted() {
     on_each_driver(|io| {
-        let proxy = Proxy::start(io, &config(origin(switching)));
+        let proxy = Proxy::start(io, &config(served_by(switching)));
         let smuggled = "GET /plain HTTP/1.1\r\nHost: a\r\n\r\n";
         for (request, status, text) in [
             (asks("/off", ""), 403, ""),
@@ -190,7 +179,7 @@ fn what_is_not_granted() {
 #[test]
 fn a_body_comes_before_the_tunnel() {
     on_each_driver(|io| {
-        let proxy = Proxy::start(io, &config(origin(switching)));
+        let proxy = Proxy::start(io, &config(served_by(switching)));
         for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
             let mut client = proxy.client();
             client.send(asks("/echo", "").replace("GET", "POST").trim_end().to_owned() + "\r\n" + body + "tunnel");
@@ -203,7 +192,7 @@ fn a_body_comes_before_the_tunnel() {
             connection.send(format!("{SWITCHING}\r\n"));
             while connection.some().is_ok_and(|bytes| !bytes.is_empty()) {}
         };
-        let proxy = Proxy::start(io, &config(origin(hasty)));
+        let proxy = Proxy::start(io, &config(served_by(hasty)));
         let mut client = proxy.client();
         client.send(asks("/echo", "Content-Length: 5\r\n") + "hel");
         assert_eq!(client.response(false).status(), 502);
@@ -214,7 +203,7 @@ fn a_body_comes_before_the_tunnel() {
 fn much_goes_both_ways_at_once() {
     on_each_driver(|io| {
         const SIZE: usize = 3_000_000;
-        let proxy = Proxy::start(io, &config(origin(switching)));
+        let proxy = Proxy::start(io, &config(served_by(switching)));
         let mut client = proxy.client();
         client.send(asks("/echo", ""));
         assert_eq!(client.response(false).status(), 101);
@@ -238,7 +227,7 @@ fn much_goes_both_ways_at_once() {
 fn connect_is_forwarded_or_ends_here() {
     on_each_driver(|io| {
         let connect = |field: &str| format!("CONNECT echo.test:443 HTTP/1.1\r\nHost: other.test\r\n{field}: 1\r\n\r\n");
-        let proxy = Proxy::start(io, &config(origin(switching)));
+        let proxy = Proxy::start(io, &config(served_by(switching)));
         let mut client = proxy.client();
         client.send(connect("X-On"));
         let head = client.read(true, true).expect("a head").expect("a head");
@@ -247,7 +236,7 @@ fn connect_is_forwarded_or_ends_here() {
         client.send("ping");
         assert_eq!(client.bytes(4), b"ping");
 
-        let proxy = Proxy::start(io, &config(origin(banner)));
+        let proxy = Proxy::start(io, &config(served_by(banner)));
         for _ in 0..2 {
             let mut client = proxy.client();
             client.send(connect("X-End") + "early");
@@ -277,7 +266,7 @@ fn connect_is_forwarded_or_ends_here() {
 #[test]
 fn a_tunnel_outlives_a_reload_and_a_route_timeout_and_ends_by_its_own() {
     on_each_driver(|io| {
-        let address = origin(switching);
+        let address = served_by(switching);
         let mut proxy = Proxy::start_with(io, &config(address), &["--drain-time-s", "20", "--concurrency", "1"]);
         let mut client = proxy.client();
         client.send(asks("/echo", ""));
@@ -314,7 +303,7 @@ fn a_tunnel_is_logged_at_its_end() {
         let path = dir.0.join("log");
         let format =
             "%REQ(:METHOD)% %REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %BYTES_RECEIVED%\\n";
-        let config = config(origin(switching)).manager(&format!(
+        let config = config(served_by(switching)).manager(&format!(
             "access_log: [{{name: f, typed_config: {{'@type': {FILE}, path: {}, log_format: {{text_format_source: {{inline_string: \
              \"{format}\"}}}}}}}}]",
             path.display()

@@ -10,7 +10,7 @@ use ringway_model::{
 
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
-use super::{Context, socket};
+use super::{Context, http1, socket};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName};
 use crate::message::Message;
@@ -65,6 +65,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         logical,
         outgoing: socket::of_cluster(context, message),
         idle_timeout: IDLE_TIMEOUT,
+        http1: http1::of_cluster(context, message),
     })
 }
 

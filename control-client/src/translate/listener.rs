@@ -9,7 +9,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, local_reply, request, route, socket, upgrade};
+use super::{Context, access_log, address, http1, local_reply, request, route, socket, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -174,6 +174,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
     let routes = context.inside(message, "route_config", route::configuration);
     let access_logs = context.each(message, "access_log", access_log::access_log);
     let access_logs = access_logs.into_iter().flatten().collect();
+    let http1 = http1::rules(context, message);
     let upgrades = upgrade::upgrades(context, message);
     let kilobytes = message.uint("max_request_headers_kb").unwrap_or(REQUEST_HEADERS_KB);
     Some(NetworkFilter::Http(Arc::new(HttpConnectionManager {
@@ -194,6 +195,8 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         requests: request::rules(message, message.message("common_http_protocol_options")),
         request_fields_max,
         keeps_after_400: message.boolean("stream_error_on_invalid_http_message").unwrap_or(false),
+        http1,
+        proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
     })))
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use ringway_model::{ChainId, ListenerId};
 use ringway_observe::HttpStats;
+use ringway_protocols::Version;
 use ringway_runtime::{Stream, Timer};
 
 use crate::age::Age;
@@ -35,6 +36,8 @@ pub(crate) struct Downstream {
     pub(crate) key: usize,
     /// Whether a request was answered on it. One that was not has just come, and its first request is on its way.
     pub(crate) served: Cell<bool>,
+    /// The version of the last request.
+    pub(crate) version: Cell<Version>,
     pub(crate) stats: Arc<HttpStats>,
     /// Its number among all connections of the process (Envoy, `%CONNECTION_ID%`).
     pub(crate) id: u64,
@@ -69,8 +72,24 @@ impl Downstream {
     ) -> Self {
         let (timer, began, id) = (worker.core.timer(), Cell::new(worker.core.now()), worker.connection_id());
         let addresses = OnceCell::new();
-        let [served, is_cut, is_peers] = [const { Cell::new(false) }; 3];
-        Self { worker, stream, timer, listener, chain, key, served, stats, id, age, began, is_cut, is_peers, addresses }
+        let (version, [served, is_cut, is_peers]) = (Cell::new(Version::Http11), [const { Cell::new(false) }; 3]);
+        Self {
+            worker,
+            stream,
+            timer,
+            listener,
+            chain,
+            key,
+            served,
+            version,
+            stats,
+            id,
+            age,
+            began,
+            is_cut,
+            is_peers,
+            addresses,
+        }
     }
 
     /// Whether the response that begins now is the connection's last, whatever the client wants.

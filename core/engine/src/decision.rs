@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringway_model::format::Moment;
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_request};
-use ringway_protocols::{Error, Framing, Method, Rule, Version};
+use ringway_protocols::{Error, Framing, Known, Method, Rule, Version};
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
@@ -17,7 +17,7 @@ use crate::hop::RequestHop;
 use crate::local_reply;
 use crate::prepare;
 use crate::record::Record;
-use crate::reply::{self, Local};
+use crate::reply::{self, Local, Reader};
 use crate::routing::{self, Answer, Forward};
 use crate::tunnel::Tunnel;
 use crate::view::CoreChain;
@@ -30,6 +30,8 @@ pub(crate) struct Decision {
     pub(crate) method: Method,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
+    /// The client waits to be told that it may send the body, and we tell it.
+    pub(crate) continues: bool,
     pub(crate) chain: Rc<CoreChain>,
     pub(crate) stream_idle: Option<Duration>,
     /// What the access logs are told; `None` without one.
@@ -72,9 +74,16 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         prepare::internal_only(connection, http, &mut table, bytes);
     }
     let request = table.request(bytes);
+    connection.version.set(request.version());
     if request.version() == Version::Http10 {
-        // Envoy without accept_http_10.
-        return Err(Error { status: 426, ..Error::peer(Rule::Version) });
+        if !chain.http.http1.accept_http_10 {
+            // Envoy: "low_version".
+            return Err(Error { status: 426, ..Error::peer(Rule::Version) });
+        }
+        if request.authority().is_empty() {
+            drop(table);
+            return decide_with_host(connection, bytes, &chain.http.http1.default_host);
+        }
     }
     // A start of the body that is wrong is refused before an origin sees anything.
     let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
@@ -89,7 +98,12 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         prepare::target(connection, &http.requests, request, &mut buffers, &chain.stats)
     };
     let mut hop = RequestHop::new(connection, rules, &request);
+    if request.expect_continue() && !chain.http.proxy_100_continue {
+        hop.answer_expectation();
+    }
+    let counts_down = request.has(Known::MaxForwards) && matches!(request.method(), Method::Options | Method::Trace);
     let routed = match prepared {
+        Ok(_) if counts_down && hop.count_down(&request).is_err() => Err(reply::last_hop(request.method()).into()),
         Ok(false) => routing::route(connection, &view, chain, &request, &mut hop),
         Ok(true) => {
             let url = [request.path()];
@@ -106,6 +120,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         };
         let mut record = worker.log.record(connection.began.get());
         record.method = request.method();
+        record.version = request.version();
         record.downstream_received = head_size as u64;
         record.route = (!name.is_empty()).then(|| worker.core.chunk(name.as_bytes()));
         record
@@ -127,13 +142,17 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             let is_bad = local.status == 400 && !http.keeps_after_400;
             let must_close = is_bad || is_tunnel || connection.closes_after();
             let close = must_close || !request.keep_alive() || !complete;
-            let head_only = request.method() == Method::Head;
+            let to = Reader {
+                version: request.version(),
+                head_only: request.method() == Method::Head,
+                proper_case: chain.http.http1.proper_case,
+            };
             let mut response = match edited {
-                true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, head_only),
-                false => reply::write(worker, rules, request_id.as_ref(), local, close, head_only),
+                true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, to),
+                false => reply::write(worker, rules, request_id.as_ref(), local, close, to),
             };
             if let Some(record) = &mut record {
-                record.request = Some(hop.with(|edit| routing::write_request(worker, &request, edit)));
+                record.request = Some(hop.with(|edit| routing::write_request(worker, &request, edit, false)));
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&local, &response, worker.core.now());
             }
@@ -153,6 +172,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         method: request.method(),
         framing: request.framing(),
         keep_alive: request.keep_alive(),
+        continues: request.expect_continue() && !chain.http.proxy_100_continue,
         chain: Rc::clone(chain),
         stream_idle: chain.http.stream_idle_timeout,
         record,
@@ -160,6 +180,22 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         origin,
         then,
     }))
+}
+
+/// Decides about an HTTP/1.0 request without a Host as if it had said this one (`default_host_for_http_10`).
+#[cold]
+fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result<Option<Decision>, Error> {
+    // The empty line that may come before the start line is two bytes.
+    let line_end = bytes.iter().skip(2).position(|&byte| byte == b'\n').map(|at| at + 3);
+    let (Some(line_end), false) = (line_end, host.is_empty()) else { return Err(Error::peer(Rule::HostMissing)) };
+    let field = [b"Host: ", host.as_bytes(), b"\r\n"];
+    let added: usize = field.iter().map(|part| part.len()).sum();
+    let mut head = connection.worker.core.block(bytes.len() + added);
+    for part in [&bytes[..line_end], field[0], field[1], field[2], &bytes[line_end..]] {
+        head.extend_from_slice(part);
+    }
+    let decision = decide(connection, &head, &mut HeadScan::default())?;
+    Ok(decision.map(|decision| Decision { consumed: decision.consumed - added, ..decision }))
 }
 
 /// Checks what came of the body together with its head: its size, and whether that is all of it.

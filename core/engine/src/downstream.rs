@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
+use ringway_protocols::Version;
 use ringway_protocols::http1::HeadScan;
 use ringway_runtime::{BlockMut, Chunk, Stream};
 
@@ -30,7 +31,7 @@ use crate::date::elapsed_ms;
 use crate::decision::{self, Decision};
 use crate::exchange;
 use crate::local_reply;
-use crate::reply::{self, Failure, Local};
+use crate::reply::{self, Failure, Local, Reader};
 use crate::view::View;
 use crate::worker::Worker;
 
@@ -234,7 +235,8 @@ impl Downstream {
         self.stats.downstream_rq_time.record(elapsed_ms(self.began.get(), self.worker.core.now()));
         let view = self.worker.view_for(self.key);
         let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
-        let mut reply = reply::write(&self.worker, &chain.http.headers, None, local, true, false);
+        let to = Reader { version: Version::Http11, head_only: false, proper_case: chain.http.http1.proper_case };
+        let mut reply = reply::write(&self.worker, &chain.http.headers, None, local, true, to);
         let mut status = local.status;
         if chain.keeps_records() {
             let mut record = self.worker.log.record(self.began.get());

@@ -24,7 +24,7 @@ use ringway_model::format::Moment;
 use ringway_model::{Position, Priority};
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
-use ringway_protocols::{Error, Framing, Known, Method, Out, Rule};
+use ringway_protocols::{Error, Framing, Known, Method, Out, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 mod again;
@@ -40,7 +40,7 @@ use crate::outbox::Outbox;
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
-use crate::reply::{self, Failure, Local};
+use crate::reply::{self, Failure, Local, Reader};
 use crate::response_edit::ResponseEdit;
 use crate::retry::Retry;
 use crate::routing::Forward;
@@ -50,13 +50,18 @@ use crate::worker::Worker;
 
 /// Carries a decision out to the last byte of the response.
 pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
-    let Decision { method, framing, keep_alive, chain, stream_idle, record, request_id, origin, then, .. } = decision;
+    let Decision {
+        method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then, ..
+    } = decision;
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| {
         stats.downstream_rq_active.sub(1);
         stats.downstream_rq_time.record(elapsed_ms(connection.began.get(), connection.worker.core.now()));
     });
+    if continues {
+        send_continue(connection, stats);
+    }
     match then {
         Then::Answer { response, status, complete } => {
             stats.count_status(status);
@@ -97,6 +102,7 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             exchange.record = record;
             exchange.request_id = request_id;
             exchange.ask(tunnel);
+            exchange.upload.trailers = exchange.passes_trailers();
             if tunnel != Tunnel::Not {
                 stats.downstream_cx_upgrades_active.add(1);
             }
@@ -125,6 +131,15 @@ pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
             after
         }
     }
+}
+
+/// Tells the client to send the body that it waits with (RFC 9110 §10.1.1). Envoy does so whatever the answer will be.
+#[cold]
+fn send_continue(connection: &Downstream, stats: &HttpStats) {
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+    stats.count_status(100);
+    stats.downstream_cx_tx_bytes_total.add(CONTINUE.len() as u64);
+    connection.stream.send(connection.worker.core.chunk(CONTINUE));
 }
 
 /// Runs `end` when it goes out of scope, however the exchange ends.
@@ -492,7 +507,9 @@ impl<'x> Exchange<'x> {
                         break (head, rest);
                     }
                     // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
-                    self.connection.stream.send(head.out);
+                    if self.passes_interim(head.status) {
+                        self.connection.stream.send(head.out);
+                    }
                     scan = HeadScan::default();
                     self.heard = !rest.is_empty();
                     if !rest.is_empty() {
@@ -512,6 +529,7 @@ impl<'x> Exchange<'x> {
         let framing = if head.whole { Framing::None } else { head.framing };
         let unsent_max = self.chain.unsent_max;
         let mut download = Relay::new(framing, head.framing_out).within(unsent_max);
+        download.trailers = self.passes_trailers();
         let mut whole = Ok(());
         if head.tunnels {
             upstream.stream.unread(rest);
@@ -596,6 +614,17 @@ impl<'x> Exchange<'x> {
         self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
     }
 
+    /// Whether trailers pass: both sides have to have them (Envoy, `enable_trailers`).
+    fn passes_trailers(&self) -> bool {
+        self.chain.http.http1.trailers && self.cluster.config.http1.trailers
+    }
+
+    /// Whether an interim response is the client's affair: HTTP/1.0 has none, and a 100 only where it is the origin's to say
+    /// (RFC 9110 §15.2).
+    fn passes_interim(&self, status: u16) -> bool {
+        self.connection.version.get() == Version::Http11 && (status != 100 || self.chain.http.proxy_100_continue)
+    }
+
     /// The client asks for a tunnel: whatever it gets, its connection has no further request.
     fn ask(&mut self, tunnel: Tunnel) {
         self.tunnel = tunnel;
@@ -673,10 +702,16 @@ impl<'x> Exchange<'x> {
             let reusable = is_whole && response.keep_alive() && self.upload.is_done();
             return Ok(Some(Seen::Refused { reusable }));
         }
-        // A body that ends with the connection gets an end of its own.
-        let framing_out = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
-        let close =
-            status >= 200 && !tunnels && (!self.keep_alive || !self.upload.is_done() || self.connection.closes_after());
+        let http10 = self.connection.version.get() == Version::Http10;
+        let framing_out = match framing {
+            // HTTP/1.0 has no chunks (RFC 9112 §7.1).
+            Framing::UntilClose | Framing::Chunked if http10 => Framing::UntilClose,
+            // A body that ends with the connection gets an end of its own.
+            Framing::UntilClose => Framing::Chunked,
+            framing => framing,
+        };
+        let ends = !self.keep_alive || !self.upload.is_done() || self.connection.closes_after();
+        let close = (status >= 200 && !tunnels && ends) || framing_out == Framing::UntilClose;
         let now = worker.core.now();
         let service_time = self.requested_at.filter(|_| !tunnels).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
@@ -690,20 +725,16 @@ impl<'x> Exchange<'x> {
         }
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
+        let form = HeadEdit { upgrade: self.tunnel == Tunnel::Upgrade, http10, ..HeadEdit::default() };
         let write = |edit: &HeadEdit<'_>| {
             let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
             encode_response(&response, framing_out, close, edit, &mut out);
             out.put(body);
-            out.finish()
+            out.finish_in_case(self.chain.http.http1.proper_case)
         };
         let out = match changes {
-            None => hop.with(response.has(Known::XEnvoy), self.tunnel == Tunnel::Upgrade, write),
-            Some(_) => write(&HeadEdit {
-                removed: fields.removed(),
-                lines: fields.lines(),
-                upgrade: self.tunnel == Tunnel::Upgrade,
-                ..HeadEdit::default()
-            }),
+            None => hop.with(response.has(Known::XEnvoy), form, write),
+            Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
         };
         let consumed = consumed + body.len();
         let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
@@ -788,7 +819,11 @@ impl<'x> Exchange<'x> {
         let close = !self.keep_alive || !complete || self.connection.closes_after();
         self.cluster.state.breakers.stats.count_status(self.origin, local.status);
         self.stats.downstream_rq_completed.add(1);
-        let head_only = self.method == Method::Head;
+        let to = Reader {
+            version: self.connection.version.get(),
+            head_only: self.method == Method::Head,
+            proper_case: self.chain.http.http1.proper_case,
+        };
         let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
         let why = match local.flag {
             _ if rules.suppress_envoy_headers => None,
@@ -798,11 +833,11 @@ impl<'x> Exchange<'x> {
         };
         let routers = RouterFields::new(why, self.attempts_told());
         let mut reply = match &self.edit {
-            None => reply::write_lines(worker, rules, id, local, routers.lines(), close, head_only),
+            None => reply::write_lines(worker, rules, id, local, routers.lines(), close, to),
             Some(edit) => {
                 let fields = &mut worker.fields.borrow_mut();
                 edit.apply_local(self.connection, self.cluster, !local.body.is_empty(), id, &routers, fields);
-                reply::write_edited(worker, local, fields.lines(), close, head_only)
+                reply::write_edited(worker, local, fields.lines(), close, to)
             }
         };
         self.note(|record, now| record.local(&local, &reply, now));

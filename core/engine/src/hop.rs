@@ -258,6 +258,25 @@ impl<'r> RequestHop<'r> {
         edit
     }
 
+    /// Takes one hop off what a TRACE or OPTIONS may still make; an error where this is the last (RFC 9110 §7.6.2). What is no
+    /// number is nobody's limit.
+    #[cold]
+    pub(crate) fn count_down(&mut self, request: &Request<'_>) -> Result<(), ()> {
+        let value = request.field(Known::MaxForwards).and_then(|value| std::str::from_utf8(value).ok());
+        let Some(left) = value.and_then(|value| value.parse::<u32>().ok()) else { return Ok(()) };
+        let left = left.checked_sub(1).ok_or(())?;
+        self.drop = self.drop.with(Known::MaxForwards);
+        self.lines.put(b"max-forwards: ");
+        put_number(u64::from(left), &mut self.lines);
+        self.lines.put(b"\r\n");
+        Ok(())
+    }
+
+    /// `Expect` is ours to answer: it goes no further.
+    pub(crate) fn answer_expectation(&mut self) {
+        self.drop = self.drop.with(Known::Expect);
+    }
+
     /// Tells the upstream how long the route lets it take.
     pub(crate) fn expect_within(&mut self, worker: &Worker, rules: &HeaderRules, timeout: Option<Duration>) {
         if let (Some(timeout), false) = (timeout, rules.suppress_envoy_headers) {
@@ -513,9 +532,9 @@ impl<'e> ResponseHop<'e> {
         }
     }
 
-    /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's; `upgrade`: it may name another
-    /// protocol.
-    pub(crate) fn with<R>(&self, has_envoy: bool, upgrade: bool, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+    /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's; `form` is what
+    /// the client asks for.
+    pub(crate) fn with<R>(&self, has_envoy: bool, form: HeadEdit<'_>, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
         let mut add: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
         let mut count = 0;
         let server = (!self.server.is_empty()).then_some(self.server);
@@ -530,8 +549,7 @@ impl<'e> ResponseHop<'e> {
             drop: self.drop,
             lines: self.lines.get(),
             add: &add[..count],
-            upgrade,
-            ..HeadEdit::default()
+            ..form
         })
     }
 }

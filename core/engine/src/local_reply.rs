@@ -64,9 +64,9 @@ pub(crate) fn map(
     let size = local_reply_size(None, &[], &date) + fields.lines().len() + sent.len();
     let mut out = Outbox::new(&worker.core, size);
     let length = if has_body { mapped.len() } else { 0 };
-    encode_local_reply(status, None, length, close, &[], fields.lines(), &date, &mut out);
+    encode_local_reply(record.version, status, None, length, close, &[], fields.lines(), &date, &mut out);
     out.put(sent);
-    let out = out.finish();
+    let out = out.finish_in_case(chain.http.http1.proper_case);
     record.status = status;
     record.is_bare = !has_body;
     record.body_sent = sent.len() as u64;

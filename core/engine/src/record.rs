@@ -13,12 +13,12 @@ use ringway_model::{Address, Caches, HeaderMatcher, HeaderRules};
 use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
-use ringway_protocols::{Known, Method, Request, Response};
+use ringway_protocols::{Known, Method, Request, Response, Version};
 use ringway_runtime::Chunk;
 
 use crate::hop::{Client, forwarded};
 use crate::reply::Local;
-use crate::routing::Routed;
+use crate::routing::{Routed, protocol};
 use crate::uuid::uuid_v4;
 use crate::view::CoreCluster;
 
@@ -39,6 +39,7 @@ pub(crate) struct Record {
     /// Why the last connection could not be made.
     pub(crate) transport_failure: &'static str,
     pub(crate) method: Method,
+    pub(crate) version: Version,
     /// The request's head as it goes, or would go, to the upstream.
     pub(crate) request: Option<Chunk>,
     /// The response's head as it went to the client; its body may follow in the same bytes.
@@ -72,6 +73,7 @@ impl Record {
             details: "",
             transport_failure: "",
             method: Method::Other,
+            version: Version::Http11,
             request: None,
             response: None,
             is_bare: false,
@@ -358,7 +360,7 @@ impl Told<'_> {
         let absent = self.pipe.map_or(Value::Absent, |path| Value::Pipe(path.as_bytes()));
         let address = |address: Option<SocketAddr>| address.map_or(absent, Value::Address);
         match fact {
-            Fact::Protocol => text("HTTP/1.1"),
+            Fact::Protocol => text(protocol(record.version)),
             Fact::UpstreamProtocol if record.nanos(Moment::SendBegan).is_some() => text("HTTP/1.1"),
             Fact::ResponseCode => Value::Number(u64::from(record.status)),
             Fact::UpstreamTransportFailureReason => text(record.transport_failure),

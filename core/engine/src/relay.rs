@@ -43,6 +43,8 @@ pub(crate) struct Relay {
     read: bool,
     /// What may be queued towards the sink; `None`: `Limits::unsent_high`.
     unsent_max: Option<u32>,
+    /// Trailers are passed on.
+    pub(crate) trailers: bool,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// Bytes received for it and bytes handed to the sink, framing included.
@@ -67,6 +69,7 @@ impl Relay {
             done,
             read: false,
             unsent_max: None,
+            trailers: false,
             moved: 0,
             received: 0,
             sent: 0,
@@ -80,6 +83,7 @@ impl Relay {
         assert!(self.done && self.carry.is_none(), "a tunnel begins behind the message");
         self.decoder = BodyDecoder::new(Framing::UntilClose);
         self.chunked_out = false;
+        self.kept = None; // nothing is sent again from here on
         self.done = false;
     }
 
@@ -240,6 +244,7 @@ impl Relay {
         assert!(!self.done, "a body ends once");
         self.done = true;
         if self.chunked_out {
+            let trailers = if self.trailers { trailers } else { &[] };
             let mut end = Outbox::new(&worker.core, CHUNK_LINE_MAX + trailers.len());
             if self.chunk_open {
                 end.put(CHUNK_END);

@@ -5,7 +5,7 @@
 use ringway_model::HeaderRules;
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
-use ringway_protocols::{Error, Out, Rule};
+use ringway_protocols::{Error, Method, Out, Rule, Version};
 use ringway_runtime::Chunk;
 
 use crate::hop;
@@ -166,16 +166,33 @@ pub(crate) const PATH_REFUSED: Local<'static> = Local { status: 400, flag: None,
 /// The answer that sends a client to what the rules make of its path.
 pub(crate) const PATH_REDIRECTED: Local<'static> = Local { status: 307, flag: None, body: b"", details: PATH };
 
-/// Writes an answer whole. `head_only` for a HEAD request: the length is said, the body is not sent.
+/// The answer to a request that may go no further than here: nothing to an OPTIONS; to a TRACE no echo, which would tell what the
+/// client's other fields say (RFC 9110 §9.3.8).
+pub(crate) fn last_hop(method: Method) -> Local<'static> {
+    let status = if method == Method::Options { 200 } else { 405 };
+    Local { status, flag: None, body: b"", details: "max_forwards" }
+}
+
+/// What the client that reads an answer of our own wants of its form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reader {
+    pub(crate) version: Version,
+    /// The request was a HEAD: the length is said, the body is not sent.
+    pub(crate) head_only: bool,
+    /// `header_key_format.proper_case_words`
+    pub(crate) proper_case: bool,
+}
+
+/// Writes an answer whole.
 pub(crate) fn write(
     worker: &Worker,
     rules: &HeaderRules,
     request_id: Option<&Chunk>,
     local: Local<'_>,
     close: bool,
-    head_only: bool,
+    to: Reader,
 ) -> Chunk {
-    write_lines(worker, rules, request_id, local, b"", close, head_only)
+    write_lines(worker, rules, request_id, local, b"", close, to)
 }
 
 /// The same with lines of the router's own.
@@ -186,17 +203,17 @@ pub(crate) fn write_lines(
     local: Local<'_>,
     lines: &[u8],
     close: bool,
-    head_only: bool,
+    to: Reader,
 ) -> Chunk {
     let mut extra: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
     let extra = hop::local_fields(rules, request_id, &mut extra);
     let content_type = if local.body.is_empty() { None } else { Some(&b"text/plain"[..]) };
-    write_with(worker, local, (content_type, extra), lines, close, head_only)
+    write_with(worker, local, (content_type, extra), lines, close, to)
 }
 
 /// Writes an answer whose fields, `Content-Type` among them, are these lines.
-pub(crate) fn write_edited(worker: &Worker, local: Local<'_>, lines: &[u8], close: bool, head_only: bool) -> Chunk {
-    write_with(worker, local, (None, &[]), lines, close, head_only)
+pub(crate) fn write_edited(worker: &Worker, local: Local<'_>, lines: &[u8], close: bool, to: Reader) -> Chunk {
+    write_with(worker, local, (None, &[]), lines, close, to)
 }
 
 /// Name and value.
@@ -208,16 +225,16 @@ fn write_with(
     (content_type, extra): (Option<&[u8]>, &[Pair<'_>]),
     lines: &[u8],
     close: bool,
-    head_only: bool,
+    to: Reader,
 ) -> Chunk {
     let date = worker.date.text(worker.core.now());
-    let body_size = if head_only { 0 } else { local.body.len() };
+    let body_size = if to.head_only { 0 } else { local.body.len() };
     let mut out = Outbox::new(&worker.core, local_reply_size(content_type, extra, &date) + lines.len() + body_size);
-    encode_local_reply(local.status, content_type, local.body.len(), close, extra, lines, &date, &mut out);
-    if !head_only {
+    encode_local_reply(to.version, local.status, content_type, local.body.len(), close, extra, lines, &date, &mut out);
+    if !to.head_only {
         out.put(local.body);
     }
-    out.finish()
+    out.finish_in_case(to.proper_case)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use ringway_model::{
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
-use ringway_protocols::{Known, KnownSet, Request};
+use ringway_protocols::{Known, KnownSet, Request, Version};
 use ringway_runtime::Chunk;
 
 use crate::balance;
@@ -293,7 +293,7 @@ impl<'c> Taken<'_, 'c> {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
         } else {
-            hop.with(|edit| write_request(worker, request, edit))
+            hop.with(|edit| write_request(worker, request, edit, cluster.config.http1.proper_case))
         };
         let weighted_at = picked.map(|(position, _)| position as u32);
         let response =
@@ -384,15 +384,15 @@ impl<'c> Taken<'_, 'c> {
         }
         fields.write_lines();
         let edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
-        Ok(write_request(worker, request, &edit))
+        Ok(write_request(worker, request, &edit, cluster.config.http1.proper_case))
     }
 }
 
 /// The request's head for an upstream.
-pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>) -> Chunk {
+pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>, proper_case: bool) -> Chunk {
     let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
     encode_request(request, request.framing(), edit, &mut out);
-    out.finish()
+    out.finish_in_case(proper_case)
 }
 
 /// Keeps the received host in x-forwarded-host, unless it stands there last already.
@@ -472,6 +472,14 @@ impl Facts for RequestFacts<'_> {
     }
 }
 
+/// The word of a version.
+pub(crate) fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::Http10 => "HTTP/1.0",
+        Version::Http11 => "HTTP/1.1",
+    }
+}
+
 /// What an operator says that asks for no header. `field` gives the request's fields and pseudo-fields.
 pub(crate) fn of_exchange<'v>(
     operator: &Operator,
@@ -498,7 +506,7 @@ pub(crate) fn of_exchange<'v>(
         }
         Operator::QueryParameter(name) => bytes(field(":path").and_then(|path| query_parameter(path, name.as_bytes()))),
         Operator::StartTime(_) => Value::Time(worker.date.nanos(connection.began.get())),
-        Operator::Fact(Fact::Protocol) => Value::Text(b"HTTP/1.1"),
+        Operator::Fact(Fact::Protocol) => Value::Text(protocol(connection.version.get()).as_bytes()),
         Operator::Fact(Fact::RouteName) => text(route),
         Operator::Fact(Fact::UpstreamCluster) => {
             cluster.map_or(Value::Absent, |cluster| text(&cluster.config.stat_name))

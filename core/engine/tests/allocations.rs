@@ -17,10 +17,11 @@ use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
     AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions,
     ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
-    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, HttpConnectionManager, JsonNode,
-    Listener, ListenerId, LoadBalancing, LocalReplies, LogSink, LogText, NetworkFilter, PathMatch, PathRewrite,
-    PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration,
-    RouteMatch, Snapshot, StripPort, Subject, Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
+    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules,
+    HttpConnectionManager, JsonNode, Listener, ListenerId, LoadBalancing, LocalReplies, LogSink, LogText,
+    NetworkFilter, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy,
+    RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target,
+    TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -212,6 +213,8 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         requests,
         request_fields_max: 100,
         keeps_after_400: false,
+        http1: Http1Rules::default(),
+        proxy_100_continue: false,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
@@ -239,6 +242,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         logical: false,
         outgoing: None,
         idle_timeout: Duration::from_secs(3600),
+        http1: Http1Rules::default(),
     }));
     Arc::new(snapshot)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    AccessLog, Address, ChainId, HeaderRules, ListenSocket, ListenerId, LocalReplies, RequestRules, RouteConfiguration,
-    Upgrade,
+    AccessLog, Address, ChainId, HeaderRules, Http1Rules, ListenSocket, ListenerId, LocalReplies, RequestRules,
+    RouteConfiguration, Upgrade,
 };
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
@@ -113,4 +113,8 @@ pub struct HttpConnectionManager {
     pub request_fields_max: usize,
     /// `stream_error_on_invalid_http_message`: a 400 of our own does not end the connection, unless it cannot be read any further.
     pub keeps_after_400: bool,
+    /// `http_protocol_options`.
+    pub http1: Http1Rules,
+    /// `proxy_100_continue`: who answers `Expect: 100-continue` is the origin; otherwise we do.
+    pub proxy_100_continue: bool,
 }

@@ -87,6 +87,18 @@ impl Client {
         self.exactly(count).unwrap_or_else(|error| panic!("not {count} bytes: {error}"))
     }
 
+    /// Reads up to and with these bytes.
+    pub(crate) fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
+        loop {
+            if let Some(at) = self.unread.windows(end.len()).position(|bytes| bytes == end) {
+                return Ok(self.unread.drain(..at + end.len()).collect());
+            }
+            if !self.more()? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
     /// Reads what comes next; nothing at the end.
     pub(crate) fn some(&mut self) -> io::Result<Vec<u8>> {
         if self.unread.is_empty() {

@@ -94,6 +94,18 @@ impl Origin {
     }
 }
 
+/// An origin that does with each connection what `serve` says.
+pub(crate) fn served_by(serve: fn(Client)) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(Client::on(stream)));
+        }
+    });
+    address
+}
+
 fn serve(mut connection: Client, shared: &Shared) -> io::Result<()> {
     let mut served = 0;
     while let Some(request) = connection.read(false, false)? {

@@ -8,6 +8,7 @@ use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
 use crate::head::{Field, Framing, HeadTable, Known, KnownSet, Path, Request, Response, Version};
 use crate::out::Out;
+use memchr::memchr;
 use std::ops::Range;
 
 /// After the data of a chunk.
@@ -37,6 +38,8 @@ pub struct HeadEdit<'e> {
     pub path: Option<&'e [u8]>,
     /// Whether `Upgrade` travels on, nominated by `Connection` as it must be (RFC 9110 §7.8).
     pub upgrade: bool,
+    /// Whether the head is for HTTP/1.0, which has to be told that its connection persists (RFC 9112 §9.3). Responses alone.
+    pub http10: bool,
 }
 
 impl HeadEdit<'_> {
@@ -124,9 +127,9 @@ pub fn encode_response(
         framing => framing,
     };
     // The line as received is the line to send, unless the version differs or the space before the phrase is missing.
-    let is_as_received = table.version == Version::Http11 && table.glitches == 0;
+    let is_as_received = table.version == Version::Http11 && table.glitches == 0 && !edit.http10;
     if !is_as_received {
-        out.put(b"HTTP/1.1 ");
+        out.put(if edit.http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
         out.put(&status_digits(status));
         out.put(b" ");
         out.put(response.reason());
@@ -138,6 +141,8 @@ pub fn encode_response(
     }
     if close {
         out.put(b"Connection: close\r\n");
+    } else if edit.http10 {
+        out.put(b"Connection: keep-alive\r\n");
     }
     if edit.upgrade {
         put_upgrade(response.upgrade(), out);
@@ -261,12 +266,13 @@ pub fn local_reply_size(content_type: Option<&[u8]>, extra: &[(&[u8], &[u8])], d
     extra + content_type.map_or(0, <[u8]>::len) + date.len() + ADDED_BYTES_MAX
 }
 
-/// Writes the head of a reply of the proxy's own: `status` is final (200 to 599); `body_len` bytes of content follow (unless
+/// Writes the head of a reply of the proxy's own, for a client of this version: `status` is final (200 to 599); `body_len` bytes of content follow (unless
 /// the request was HEAD); `close` says that the connection ends with it; `extra` are clean fields (asserted), and `lines` more
 /// of them, written by [`put_field`] (their bytes come on top of [`local_reply_size`]); `date` is an
 /// IMF-fixdate (RFC 9110 §5.6.7), which comes in because the codec has no clock.
 #[expect(clippy::too_many_arguments, reason = "all that a reply is; it has one caller")]
 pub fn encode_local_reply(
+    version: Version,
     status: u16,
     content_type: Option<&[u8]>,
     body_len: usize,
@@ -277,7 +283,7 @@ pub fn encode_local_reply(
     out: &mut impl Out,
 ) {
     assert!((200..600).contains(&status), "a local reply is final");
-    out.put(b"HTTP/1.1 ");
+    out.put(if version == Version::Http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.put(&status_digits(status));
     out.put(b" ");
     out.put(reason(status).as_bytes());
@@ -295,8 +301,26 @@ pub fn encode_local_reply(
     out.put(lines);
     if close {
         out.put(b"Connection: close\r\n");
+    } else if version == Version::Http10 {
+        out.put(b"Connection: keep-alive\r\n");
     }
     out.put(b"\r\n");
+}
+
+/// Writes the names of a head's fields in the words' proper case (`Content-Type`), in place: a letter that no letter or digit stands
+/// before is large, any other is small. What comes after the head stays as it is.
+pub fn proper_case(head: &mut [u8]) {
+    let Some(mut at) = memchr(b'\n', head).map(|end| end + 1) else { return };
+    while head.get(at).is_some_and(|&first| first != b'\r') {
+        let mut starts = true;
+        while let Some(byte) = head.get_mut(at).filter(|byte| **byte != b':') {
+            *byte = if starts { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+            starts = !byte.is_ascii_alphanumeric();
+            at += 1;
+        }
+        let Some(end) = memchr(b'\n', &head[at..]) else { return };
+        at += end + 1;
+    }
 }
 
 /// The line before `len` bytes of chunk data; [`CHUNK_END`] goes after them. `len` 0 would end the body: asserted.

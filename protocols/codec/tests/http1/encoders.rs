@@ -2,9 +2,9 @@
 
 use ringway_protocols::http1::{
     Decoded, HeadEdit, HeadScan, chunk_header, decode_request, decode_response, encode_local_reply, encode_request,
-    encode_response, encode_trailers, local_reply_size, request_head_size, response_head_size,
+    encode_response, encode_trailers, local_reply_size, proper_case, request_head_size, response_head_size,
 };
-use ringway_protocols::{Framing, HeadTable, Known, KnownSet, Limits, Method};
+use ringway_protocols::{Framing, HeadTable, Known, KnownSet, Limits, Method, Version};
 
 #[track_caller]
 fn request(received: &str, framing: Framing, edit: &HeadEdit<'_>, sent: &str) {
@@ -38,6 +38,7 @@ const PLAIN: HeadEdit<'_> = HeadEdit {
     authority: None,
     path: None,
     upgrade: false,
+    http10: false,
 };
 
 #[test]
@@ -239,7 +240,7 @@ fn local_replies() {
     let content_type = Some(b"text/plain".as_slice());
     let extra: &[(&[u8], &[u8])] = &[(b"Retry-After", b"1")];
     let date = b"Sun, 06 Nov 1994 08:49:37 GMT";
-    encode_local_reply(503, content_type, 19, true, extra, b"X-Line: 1\r\n", date, &mut out);
+    encode_local_reply(Version::Http11, 503, content_type, 19, true, extra, b"X-Line: 1\r\n", date, &mut out);
     assert_eq!(
         String::from_utf8_lossy(&out),
         "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 19\r\nContent-Type: text/plain\r\n\
@@ -247,7 +248,7 @@ fn local_replies() {
     );
     assert!(out.len() <= local_reply_size(content_type, extra, date) + b"X-Line: 1\r\n".len());
     out.clear();
-    encode_local_reply(204, None, 0, false, &[], b"", date, &mut out);
+    encode_local_reply(Version::Http11, 204, None, 0, false, &[], b"", date, &mut out);
     assert_eq!(String::from_utf8_lossy(&out), "HTTP/1.1 204 No Content\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
 }
 
@@ -280,4 +281,22 @@ fn a_head_can_wait_as_a_copy() {
     let head = ringway_protocols::Head { block, table };
     assert_eq!(head.request().path(), b"/a");
     assert_eq!(head.request().field_named(b"x"), Some(b"y".as_slice()));
+}
+
+#[test]
+fn names_in_proper_case_and_nothing_else() {
+    for (head, expect) in [
+        (
+            "GET /aB http\r\nhost: aB\r\nx-a_b$c1d: eF\r\nETAG:x\r\n\r\nbody: xY\r\n",
+            "GET /aB http\r\nHost: aB\r\nX-A_B$C1d: eF\r\nEtag:x\r\n\r\nbody: xY\r\n",
+        ),
+        ("HTTP/1.1 200 ok\r\n\r\nabc", "HTTP/1.1 200 ok\r\n\r\nabc"),
+        ("", ""),
+        ("x\n", "x\n"),
+        ("x\nab", "x\nAb"),
+    ] {
+        let mut bytes = head.as_bytes().to_vec();
+        proper_case(&mut bytes);
+        assert_eq!(String::from_utf8_lossy(&bytes), expect);
+    }
 }

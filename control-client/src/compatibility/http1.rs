@@ -1,0 +1,48 @@
+//! The options of HTTP/1, of connection managers and of clusters.
+
+use super::Covered;
+
+pub(super) static TABLE: &[Covered] = &[
+    Covered {
+        message: "envoy.config.core.v3.Http1ProtocolOptions",
+        done: "accept_http_10 default_host_for_http_10 header_key_format enable_trailers",
+        only: &[
+            ("allow_absolute_url", "true"),
+            ("allow_chunked_length", "false"),
+            ("override_stream_error_on_invalid_http_message", "false"),
+            ("send_fully_qualified_url", "false"),
+            ("allow_custom_methods", "true"),
+        ],
+        ignored: &[("use_balsa_parser", "chooses among Envoy's parsers; there is one here")],
+        refused: "ignore_http_11_upgrade",
+    },
+    Covered {
+        message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat",
+        done: "proper_case_words",
+        only: &[],
+        ignored: &[],
+        refused: "stateful_formatter",
+    },
+    Covered {
+        message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        done: "explicit_http_config",
+        only: &[],
+        ignored: &[],
+        refused: "common_http_protocol_options upstream_http_protocol_options use_downstream_protocol_config auto_config \
+                  http_filters header_validation_config outlier_detection request_mirror_policies hash_policy retry_policy",
+    },
+    Covered {
+        message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",
+        done: "http_protocol_options",
+        only: &[],
+        ignored: &[],
+        refused: "http2_protocol_options http3_protocol_options",
+    },
+];

@@ -1,0 +1,71 @@
+//! `envoy.config.core.v3.Http1ProtocolOptions`, of a connection manager and of a cluster.
+
+use ringway_model::Http1Rules;
+
+use super::Context;
+use crate::compatibility::refuse_unsupported;
+use crate::message::{Message, Value};
+
+/// `http_protocol_options`, where it is set.
+pub(super) fn rules(context: &mut Context<'_>, message: &Message) -> Http1Rules {
+    let found = context.inside(message, "http_protocol_options", |context, options| {
+        refuse_unsupported(options, context.report);
+        let format = context.inside(options, "header_key_format", |context, format| {
+            refuse_unsupported(format, context.report);
+            context.inside(format, "proper_case_words", |context, words| {
+                refuse_unsupported(words, context.report);
+                Some(())
+            })
+        });
+        let default_host = options.text("default_host_for_http_10").to_owned();
+        // What clients without a Host are taken to say has to be one.
+        if !default_host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte)) {
+            context.problem(options, "default_host_for_http_10", "not a host");
+        }
+        Some(Http1Rules {
+            trailers: options.boolean("enable_trailers").unwrap_or(false),
+            proper_case: format.is_some(),
+            accept_http_10: options.boolean("accept_http_10").unwrap_or(false),
+            default_host,
+        })
+    });
+    found.unwrap_or_default()
+}
+
+const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// `typed_extension_protocol_options` of a cluster: the options of HTTP, by whatever name.
+pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Http1Rules {
+    const FIELD: &str = "typed_extension_protocol_options";
+    let mut rules = Http1Rules::default();
+    let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return rules };
+    for (name, item) in entries {
+        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
+        match any.value.as_deref() {
+            Some(Value::Message(options)) if options.kind.name() == OPTIONS => {
+                context.field(&format!("{FIELD}[{name:?}]"), |context| {
+                    refuse_unsupported(options, context.report);
+                    context.inside(options, "explicit_http_config", |context, explicit| {
+                        refuse_unsupported(explicit, context.report);
+                        rules = self::rules(context, explicit);
+                        Some(())
+                    });
+                });
+            }
+            Some(Value::Message(options)) => {
+                let rule = format!("{} is not supported yet", options.kind.name());
+                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
+            }
+            _ => {
+                // Envoy: "Didn't find a registered network or http filter".
+                let rule = format!("no implementation for {name:?} without a type");
+                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
+            }
+        }
+    }
+    if rules.accept_http_10 || !rules.default_host.is_empty() {
+        // Without effect on a cluster, in Envoy, too.
+        rules = Http1Rules { accept_http_10: false, default_host: String::new(), ..rules };
+    }
+    rules
+}
