@@ -1,7 +1,7 @@
 //! Requests under way to an endpoint, as all workers count them: for LEAST_REQUEST alone.
 //!
 //! A row is a number for each worker, on one cache line for up to sixteen of them. Each worker stores its own and reads all: no atomic
-//! read-modify-write, no lock, and one line to be fetched a look (docs/decisions/0011-requests-counted-for-all-workers.md).
+//! read-modify-write, no lock, and one line to be fetched a look (docs/decisions/0013-requests-counted-for-all-workers.md).
 //!
 //! Invariant: a worker's number is that of its pool for the endpoint, from when it has the row until it has another.
 

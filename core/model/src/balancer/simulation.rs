@@ -1,4 +1,4 @@
-//! How far from even LEAST_REQUEST gets where each worker counts only its own requests: docs/decisions/0011-requests-counted-for-all-workers.md.
+//! How far from even LEAST_REQUEST gets where each worker counts only its own requests: docs/decisions/0013-requests-counted-for-all-workers.md.
 //!
 //! Endpoints as queues: requests come by chance (Poisson), each takes a time by chance (exponential), an endpoint serves one after the
 //! other. Every request belongs to one worker, which picks by what it knows.
