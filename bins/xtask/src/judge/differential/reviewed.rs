@@ -46,7 +46,7 @@ pub(super) const EXCEPTIONS: &[Row] = &[
     ),
     within(Tag::Nominated, "client field x-secret", "RFC 9110 §7.6.1: a nominated field ends here; Envoy passes it on"),
     within(Tag::Reset, "origin requests", "we try an idempotent request again when a reused connection died"),
-    within(Tag::Once, "*", "RFC 9110 §9.2.2: a proxy does not repeat a POST that may have been acted on (decision 11)"),
+    within(Tag::Once, "*", "RFC 9110 §9.2.2: a proxy does not repeat a POST that may have been acted on (decision 12)"),
     cases(&[("a chunk longer than it says", &[200], &[400])], "RFC 9112 §7.1: no CRLF after the chunk"),
     cases(
         &[("two hosts", &[200], &[400]), ("an empty host", &[200], &[400])],
