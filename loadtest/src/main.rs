@@ -1,8 +1,11 @@
-//! `ringway-load`: closed-loop HTTP/1.1 load from one core, on Ringway's own runtime.
+//! `ringway-load`: HTTP/1.1 load from one core, on Ringway's own runtime: closed loop, or open loop with `--rate`.
 //!
-//! The thin first version of the harness: it counts what was answered and what was not, and says both. Open loop,
-//! histograms, HTTP/2 and reports come with the harness issue.
+//! It counts what was answered and what was not, and says both; in open loop it says percentiles of latencies, too. HTTP/2 and
+//! reports come with the harness issue.
 #![expect(clippy::print_stdout, reason = "a command prints")]
+
+mod histogram;
+mod open_loop;
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -11,6 +14,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use open_loop::Loop;
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
 use ringway_protocols::{HeadTable, Limits, Method};
 use ringway_runtime::{Core, IoChoice, Options, Stream, Wake};
@@ -22,12 +26,14 @@ struct Args {
     connections: usize,
     duration_s: u64,
     io: IoChoice,
+    /// Requests a second in open loop; closed loop if none.
+    rate: Option<f64>,
 }
 
 fn command() -> Command {
     Command::new("ringway-load")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Closed-loop HTTP/1.1 load: each connection sends its next GET when the last is answered")
+        .about("HTTP/1.1 load: each connection sends its next GET when the last is answered, or, with --rate, when one is due")
         .arg(Arg::new("target").required(true).value_name("ADDRESS:PORT").value_parser(value_parser!(SocketAddr)))
         .arg(Arg::new("path").long("path").default_value("/").help("The path to ask for"))
         .arg(
@@ -46,6 +52,12 @@ fn command() -> Command {
                 .value_parser(value_parser!(u64).range(1..))
                 .help("How long, in seconds"),
         )
+        .arg(
+            Arg::new("rate")
+                .long("rate")
+                .value_parser(value_parser!(f64))
+                .help("Open loop: requests a second, whether earlier ones were answered or not"),
+        )
         .arg(Arg::new("io").long("io").default_value("auto").value_parser(parse_io).help("auto, ring or poll"))
 }
 
@@ -59,6 +71,7 @@ impl Args {
             connections: connections as usize,
             duration_s: matches.remove_one("duration").expect(DEFAULTED),
             io: matches.remove_one("io").expect(DEFAULTED),
+            rate: matches.remove_one::<f64>("rate").filter(|rate| *rate > 0.0),
         }
     }
 }
@@ -99,6 +112,9 @@ fn main() -> ExitCode {
         let until = core.now() + Duration::from_secs(args.duration_s);
         let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", args.path, args.target).into_bytes();
         let request = Rc::new(request);
+        if let Some(rate) = args.rate {
+            return open(core, &args, rate, request, tally, until).await;
+        }
         for _ in 0..args.connections {
             core.spawn("load", connection(core.clone(), args.target, Rc::clone(&request), Rc::clone(&tally), until));
         }
@@ -120,6 +136,31 @@ fn main() -> ExitCode {
         tally.bytes.get() as f64 / 1e6
     );
     if failed > 0 || answered == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// Requests that were due but are not answered have so much longer.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// The open loop: its percentiles are said here.
+async fn open(core: Core, args: &Args, rate: f64, request: Rc<Vec<u8>>, tally: Rc<Tally>, until: Instant) -> Rc<Tally> {
+    let open = Loop::new();
+    for _ in 0..args.connections {
+        let (request, tally, open) = (Rc::clone(&request), Rc::clone(&tally), Rc::clone(&open));
+        core.spawn("load", open_loop::connection(core.clone(), args.target, request, tally, open, until + GRACE));
+    }
+    Rc::clone(&open).pace(core.clone(), rate, until).await;
+    let timer = core.timer();
+    while tally.answered.get() + tally.failed.get() < open.sent.get() && core.now() < until + GRACE {
+        timer.set(core.now() + Duration::from_millis(10));
+        timer.expired().await;
+    }
+    let unanswered = open.sent.get().saturating_sub(tally.answered.get() + tally.failed.get());
+    bump(&tally.failed, unanswered);
+    let latencies = open.latencies.borrow();
+    let [p50, p99, p999, max] = [0.5, 0.99, 0.999, 1.0].map(|part| latencies.quantile(part));
+    println!("latency us p50 {p50} p99 {p99} p99.9 {p999} max {max}");
+    drop(latencies);
+    tally
 }
 
 fn fail(why: &str) -> ExitCode {

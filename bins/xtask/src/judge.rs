@@ -4,6 +4,7 @@ mod asan;
 mod check;
 mod configs;
 mod differential;
+mod emfile;
 mod families;
 mod flood;
 mod h1run;
@@ -106,6 +107,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: true,
         run: |bench, _| configs::run(bench),
+    },
+    Judge {
+        name: "emfile",
+        shows: "no descriptors left: who is connected is served, who waits is answered afterwards, and no CPU is burnt",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: true,
+        run: |bench, _| emfile::run(bench),
     },
     Judge {
         name: "reload",

@@ -10,5 +10,6 @@ pub(crate) mod namespace;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod pattern;
+pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod quota_group;

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask ci`, `judge`, `measure`, `setup`, `tidy`.
+//! The project's chores: `cargo xtask ci`, `fuzz`, `judge`, `measure`, `setup`, `tidy`.
 //!
 //! Imports nothing of ours: a judge that shared code with what it judges would share its mistakes, so the HTTP/1 reader
 //! in `lab` is a second, independent one. Chores start the built command and look at it from outside.
@@ -7,6 +7,7 @@
 
 mod ci;
 mod command;
+mod fuzz;
 mod judge;
 mod lab;
 mod measure;
@@ -22,6 +23,7 @@ cargo xtask ci                            everything that must hold, judges at t
 cargo xtask judge NAME|all [--sample]     judges at their full counts [--seed N] [--count N] [--io ring|poll|envoy]
 cargo xtask judge list                    their names, and what each shows
 cargo xtask measure NAME|all|list         figures for people, as Markdown tables [--rounds N] [--seconds N]
+cargo xtask fuzz NAME|all                 parsers under mutated inputs [--executions N] [--seconds N] [--seed N] [--coverage]
 cargo xtask setup                         install what the judges need (a real Envoy, tools of the distribution)
 cargo xtask tidy                          formatting, lints, import rules, file lengths, words that must not be committed
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["measure", rest @ ..] if !rest.is_empty() => measure::run(rest),
+        ["fuzz", rest @ ..] if !rest.is_empty() => fuzz::run(rest),
         ["part", rest @ ..] => judge::part(rest),
         ["judge", rest @ ..] if !rest.is_empty() => judge::run(rest),
         _ => Err(USAGE.to_owned()),

@@ -6,6 +6,7 @@
 
 mod balance;
 mod driver;
+mod open_loop;
 mod reuse;
 
 use std::path::PathBuf;
@@ -42,6 +43,11 @@ const MEASURES: &[Measure] = &[
         name: "balance-cost",
         shows: "--balance with a new connection for each request: CPU per connection",
         run: balance::cost,
+    },
+    Measure {
+        name: "open-loop",
+        shows: "latency at half of the slowest peer's capacity, open loop: ring, poll, Envoy, HAProxy, nginx",
+        run: open_loop::run,
     },
     Measure {
         name: "reuse",

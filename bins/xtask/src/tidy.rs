@@ -124,6 +124,12 @@ const RULES: &[Rule] = &[
         words: &[],
     },
     Rule { package: "ringway-load", ours: &["ringway-protocols", "ringway-runtime"], others: None, words: &[] },
+    Rule {
+        package: "ringway-fuzz",
+        ours: &["ringway-model", "ringway-protocols", "ringway-control-client"],
+        others: Some(&[]),
+        words: &[NO_SOCKETS, NO_MUTEX],
+    },
     Rule { package: "xtask", ours: &[], others: Some(&["serde_json"]), words: &[] },
     Rule {
         package: "ringway-benches",

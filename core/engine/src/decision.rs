@@ -86,7 +86,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         }
     }
     // A start of the body that is wrong is refused before an origin sees anything.
-    let (body_size, complete) = check_body(request.framing(), &bytes[head_size..], worker)?;
+    let body_size = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
     chain.stats.downstream_rq_http1_total.add(1);
     chain.stats.rq_total.add(1);
@@ -141,7 +141,10 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
             // Envoy: a bad request that could be framed may be told apart from the next by nobody else.
             let is_bad = local.status == 400 && !http.keeps_after_400;
             let must_close = is_bad || is_tunnel || connection.closes_after();
-            let close = must_close || !request.keep_alive() || !complete;
+            // As Envoy: what is answered at its head leaves its body unread, and the connection ends with it. A client that sees
+            // the answer may stop in the middle of the body.
+            let is_unread = !matches!(request.framing(), Framing::None | Framing::Length(0));
+            let close = must_close || is_unread || !request.keep_alive();
             let to = Reader {
                 version: request.version(),
                 head_only: request.method() == Method::Head,
@@ -198,18 +201,18 @@ fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result
     Ok(decision.map(|decision| Decision { consumed: decision.consumed - added, ..decision }))
 }
 
-/// Checks what came of the body together with its head: its size, and whether that is all of it.
-fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<(usize, bool), Error> {
+/// Checks what came of the body together with its head; its size.
+fn check_body(framing: Framing, bytes: &[u8], worker: &Worker) -> Result<usize, Error> {
     let mut decoder = BodyDecoder::new(framing);
     let mut at = 0;
     while !decoder.is_done() {
         let step = decoder.decode(&bytes[at..], &worker.codec_limits)?;
         at += step.consumed;
         if matches!(step.part, BodyPart::NeedMore) || (at == bytes.len() && !decoder.is_done()) {
-            return Ok((at, false));
+            break;
         }
     }
-    Ok((at, true))
+    Ok(at)
 }
 
 fn count_local(stats: &HttpStats, local: &Local<'_>) {

@@ -147,6 +147,8 @@ pub(crate) fn protocol_error(error: &Error) -> Local<'static> {
         431 => b"Request Header Fields Too Large",
         501 => b"Not Implemented",
         505 => b"HTTP Version Not Supported",
+        // Envoy says more of what its codec refuses than of what its connection manager does.
+        _ if matches!(error.rule, Rule::HostMissing | Rule::Fragment) => b"",
         _ => b"Bad Request",
     };
     let details = match error.rule {

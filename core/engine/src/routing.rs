@@ -13,7 +13,7 @@ use ringway_model::{
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
-use ringway_protocols::{Known, KnownSet, Request, Version};
+use ringway_protocols::{Framing, Known, KnownSet, Method, Request, Version};
 use ringway_runtime::Chunk;
 
 use crate::balance;
@@ -391,7 +391,13 @@ impl<'c> Taken<'_, 'c> {
 /// The request's head for an upstream.
 pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>, proper_case: bool) -> Chunk {
     let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
-    encode_request(request, request.framing(), edit, &mut out);
+    // As Envoy: who has no body says so, but for methods that seldom have one (RFC 9110 §8.6 asks for it with POST and PUT).
+    let framing = match (request.framing(), request.method()) {
+        (Framing::None, Method::Get | Method::Head | Method::Delete | Method::Connect | Method::Trace) => Framing::None,
+        (Framing::None, _) if !edit.upgrade => Framing::Length(0),
+        (framing, _) => framing,
+    };
+    encode_request(request, framing, edit, &mut out);
     out.finish_in_case(proper_case)
 }
 
@@ -463,6 +469,17 @@ impl Facts for RequestFacts<'_> {
             }
             Operator::Header { of: HeaderSource::Response, name, otherwise } => {
                 text(fields.first(self, name).or_else(|| fields.first(self, otherwise)))
+            }
+            // Asked of what was received: the head that is being written may name the peer by now, or not.
+            Operator::Fact(
+                Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
+            ) if self.connection.addresses().1.is_some() => {
+                let (view, peer) =
+                    (self.connection.worker.view_for(self.connection.key), self.connection.addresses().1);
+                let chain = view.chain(self.connection.listener, self.connection.chain);
+                let rules = &chain.expect("a connection's view has its chain").http.headers;
+                let client = Client::of(rules, hop::forwarded(self.request), || peer.map(|peer| peer.ip()));
+                client.address(peer).map_or(Value::Absent, Value::Address)
             }
             operator => {
                 let field = |name: &str| self.of_request(name, fields);

@@ -82,7 +82,8 @@ rules! {
 
     // The target and the authority.
     TargetTooLong = 414, "the request target is within the limit (Limits::target_bytes_max)";
-    TargetByte = 400, "a target has visible ASCII alone and no fragment (RFC 9112 §3.2)";
+    TargetByte = 400, "a target has visible ASCII alone (RFC 9112 §3.2)";
+    Fragment = 400, "a target has no fragment (RFC 9112 §3.2)";
     TargetForm = 400, "a target is in origin, absolute, authority or asterisk form (RFC 9112 §3.2)";
     Authority = 400, "an authority is uri-host [ \":\" port ] without userinfo (RFC 9110 §4.2.4, §7.2)";
     HostMissing = 400, "an HTTP/1.1 request has a Host field (RFC 9112 §3.2)";

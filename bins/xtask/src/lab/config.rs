@@ -24,7 +24,7 @@ impl Config {
             self.listeners,
             r#"
   - name: {name}
-    address: {{socket_address: {{address: {ip}, port_value: {port}}}}}
+    address: {{socket_address: {{address: "{ip}", port_value: {port}}}}}
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager

@@ -220,6 +220,11 @@ impl Proxy {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, |entries| entries.count() as u64)
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal: `TERM`, `HUP`, ...
     pub(crate) fn signal(&self, name: &str) {
         signal(name, self.child.id());

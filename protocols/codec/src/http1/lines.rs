@@ -112,6 +112,7 @@ pub(super) fn request_line(bytes: &[u8], start: usize) -> Result<Line<RequestLin
         Some(b' ') if target_end > target_start => {}
         // RFC 9112 §2.3: a request line without a version is HTTP/0.9.
         Some(b' ' | b'\r' | b'\n') => return Err(Rule::RequestLine),
+        Some(b'#') => return Err(Rule::Fragment),
         Some(_) => return Err(Rule::TargetByte),
     }
     let version_start = target_end + 1;

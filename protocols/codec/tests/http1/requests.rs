@@ -57,7 +57,7 @@ fn forms_of_the_target() {
     let refuse = |target: &str, rule| {
         refused(Request, format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes(), rule);
     };
-    refuse("/a#b", Rule::TargetByte);
+    refuse("/a#b", Rule::Fragment);
     refuse("/a\u{e9}", Rule::TargetByte);
     refuse("/a\x01", Rule::TargetByte);
     refuse("/a\x7f", Rule::TargetByte);

@@ -26,12 +26,12 @@ pub(super) enum Tag {
     Trailers,
     /// Asks for 100 (Continue).
     Expect,
-    /// Is answered by the proxy itself.
-    Local,
-    /// Is a pipeline in which a request with a body is answered by the proxy itself.
-    Cut,
-    /// Has a body and is answered by the proxy itself, which may not have read it.
-    Unread,
+    /// Several requests in one write.
+    Pipelined,
+    /// Is told of as a client of the loopback.
+    Loopback,
+    /// Has a body, and no origin can be reached.
+    Unsent,
 }
 
 /// What a client does, in order. After the last step it reads the answers that have not come yet.

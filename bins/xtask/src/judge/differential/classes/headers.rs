@@ -16,7 +16,7 @@ fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
     while cases.len() < count {
         cases.push(match chance.below(3) {
             0 => any::request(chance),
-            _ => DRAW.case(chance, false),
+            _ => DRAW.case(chance),
         });
     }
     cases

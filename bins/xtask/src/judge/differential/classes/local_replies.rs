@@ -12,7 +12,7 @@ pub(super) const CLASS: Class = Class {
 };
 
 fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
-    (0..count).map(|_| DRAW.case(chance, true)).collect()
+    (0..count).map(|_| DRAW.case(chance)).collect()
 }
 
 const DRAW: Draw = Draw {

@@ -1,7 +1,7 @@
 //! Several requests in one write: which are answered, and in which order.
 
 use super::{Class, Front, any};
-use crate::judge::differential::case::Case;
+use crate::judge::differential::case::{Case, Tag};
 use crate::lab::chance::Chance;
 
 pub(super) const CLASS: Class =
@@ -17,8 +17,15 @@ fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
         Case::of(chance, "the first closes", "GET", "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             .request("GET", "GET /b/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     ];
+    // A reply of the proxy's own between two requests that go on.
+    let (on, own) = ("/a/length-70000", "/nowhere");
+    let mut between = Case::new(chance, "one of the proxy's own between");
+    for path in [on, own, on] {
+        between = between.request("GET", format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"));
+    }
+    cases.push(between);
     while cases.len() < count {
         cases.push(any::pipeline(chance));
     }
-    cases
+    cases.into_iter().map(|case| case.tag(Tag::Pipelined)).collect()
 }

@@ -1,7 +1,7 @@
 //! What is made of paths, hosts and names of fields before a route is looked for, and of local replies before they are sent.
 
 use super::{Class, Front};
-use crate::judge::differential::case::{Case, Tag};
+use crate::judge::differential::case::Case;
 use crate::lab::chance::Chance;
 
 pub(super) const CLASS: Class = Class { name: "preparation", fronts: FRONTS, cases, ..Class::PLAIN };
@@ -61,7 +61,7 @@ fn case(chance: &mut Chance, front: &'static str) -> Case {
             format!("GET /a/{path} HTTP/1.1\r\nHost: h.test\r\n\r\n")
         }
     };
-    let mut case = Case::of(chance, "", "GET", &text).tag(Tag::Local);
+    let mut case = Case::of(chance, "", "GET", &text);
     case.front = front;
     case
 }

@@ -15,7 +15,7 @@ fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
                 0 => {
                     let text = format!("POST {path} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nbody");
                     let case = Case::of(chance, "", "POST", &text).split(chance);
-                    if path == "/dead/x" { case.tag(Tag::Unread) } else { case }
+                    if path == "/dead/x" { case.tag(Tag::Unsent) } else { case }
                 }
                 1 => Case::of(chance, "", "HEAD", &format!("HEAD {path} HTTP/1.1\r\nHost: a.test\r\n\r\n")),
                 _ => Case::of(chance, "", "GET", &format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n")),

@@ -13,7 +13,7 @@ pub(super) const CLASS: Class = Class {
 
 fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
     // gRPC apart: Envoy answers it by itself with a status of gRPC.
-    (0..count).map(|at| if at % 8 == 7 { GRPC.case(chance, false) } else { DRAW.case(chance, false) }).collect()
+    (0..count).map(|at| if at % 8 == 7 { GRPC.case(chance) } else { DRAW.case(chance) }).collect()
 }
 
 const DRAW: Draw = Draw {
