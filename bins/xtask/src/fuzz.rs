@@ -1,6 +1,6 @@
 //! `cargo xtask fuzz NAME|all [--executions N] [--seconds N] [--seed N] [--coverage]`: the parsers under mutated inputs.
 //!
-//! Builds `fuzz/` with the profile of that name (as fast as the product, with every assertion) and runs one target after another
+//! Builds `bins/fuzz` with the profile of that name (as fast as the product, with every assertion) and runs one target after another
 //! on one core, out of everybody's way. With `--coverage` it builds apart with coverage of the source and says how much of
 //! each parser's files the run reached; rustup's `llvm-tools` are wanted for that.
 
