@@ -136,14 +136,15 @@ impl Control {
                 Phase::Leaving(_) | Phase::Ended => self.log.warning(format_args!("{who}: not reloaded: leaving")),
             },
             Command::Terminate => {
-                self.log.info(format_args!("SIGTERM: draining for up to {} s", self.drain_time.as_secs()));
                 self.engine.drain();
+                // Said when the workers know: who reads it may count on it.
+                self.log.info(format_args!("SIGTERM: draining for up to {} s", self.drain_time.as_secs()));
                 self.show();
                 return Phase::Leaving(Instant::now() + self.drain_time);
             }
             Command::DrainListeners => {
-                self.log.info("draining the listeners, as asked for");
                 self.engine.drain();
+                self.log.info("draining the listeners, as asked for");
             }
             Command::Stop => {
                 self.log.info("exiting at once, as asked for");
