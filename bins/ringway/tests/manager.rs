@@ -321,6 +321,9 @@ fn fields_of_ours_come_from_ours_alone() {
         let ours = "internal_address_config: {cidr_ranges: [{address_prefix: 127.0.0.0, prefix_len: 8}]}";
         check(forwarding(&origin), "", 200, [None, None]);
         check(seen(Config::new()), "", 200, [None, None]);
+        // A route that changes the head takes another way to the encoder.
+        let changed = forwarding(&origin).host("request_headers_to_add: [{header: {key: x-more, value: a}}]");
+        check(changed, "", 200, [None, None]);
         let inside = || Config::new().manager("use_remote_address: true").manager(ours);
         check(seen(inside()), "", 403, [None, None]);
         check(seen(inside()), "X-Forwarded-For: 1.2.3.4\r\n", 200, [None, None]);

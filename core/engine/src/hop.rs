@@ -304,6 +304,8 @@ impl<'r> RequestHop<'r> {
     /// Puts it into a head that the route changes, too: what it does comes first, and the route sees it.
     pub(crate) fn apply(&self, fields: &mut Fields) {
         self.strip.iter().filter_map(|name| std::str::from_utf8(name).ok()).for_each(|name| fields.remove(name));
+        let dropped = Known::ALL.iter().filter(|(known, _)| self.drop.contains(*known));
+        dropped.for_each(|(_, name)| fields.remove(name));
         self.lines.each(|name, value| fields.set(name, value));
         for (name, value) in [("x-forwarded-for", &self.forwarded_for), ("via", &self.via)] {
             if let Some(value) = value {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use ringway_model::Position;
-use ringway_model::format::{HeaderSource, Operator};
+use ringway_model::format::{Fact, HeaderSource, Operator};
 use ringway_observe::format::Value;
 use ringway_protocols::Response;
 use ringway_runtime::Chunk;
@@ -11,7 +11,7 @@ use ringway_runtime::Chunk;
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
 use crate::hop::{self, ResponseHop, RouterFields};
-use crate::routing::of_exchange;
+use crate::routing::{of_exchange, remote_address};
 use crate::view::{CoreChain, CoreCluster};
 
 /// Kept from a request's decision to its response, only where the configuration asks for it.
@@ -103,6 +103,9 @@ impl Facts for ResponseFacts<'_> {
                 let of_response = |name: &str| fields.first(self, name);
                 text(of_response(name).or_else(|| of_response(otherwise)))
             }
+            Operator::Fact(
+                Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
+            ) => remote_address(self.connection, self.head.last_first("x-forwarded-for")),
             operator => {
                 let status = Some(self.response.map_or(0, |response| response.status()));
                 let field = |name: &str| self.head.get(name);
@@ -133,6 +136,14 @@ impl<'a> Head<'a> {
             found.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
         })
     }
+
+    /// The values of all fields of this name (in lower case), the last one first.
+    fn last_first(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.0.rsplit(|&byte| byte == b'\n').filter_map(move |line| {
+            let (found, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
+            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
+        })
+    }
 }
 
 #[cfg(test)]
@@ -154,5 +165,6 @@ mod tests {
         ] {
             assert_eq!(head.get(name), expect.map(str::as_bytes), "{name}");
         }
+        assert_eq!(head.last_first("x-a").collect::<Vec<_>>(), [&b"3"[..], b"1 2"]);
     }
 }

@@ -497,6 +497,21 @@ pub(crate) fn protocol(version: Version) -> &'static str {
     }
 }
 
+/// Who the client is by a head that we wrote: `last_first` are its values of x-forwarded-for. What it says ends with the peer, where we
+/// have put it there.
+pub(crate) fn remote_address<'h>(
+    connection: &Downstream,
+    last_first: impl Iterator<Item = &'h [u8]>,
+) -> Value<'static> {
+    let view = connection.worker.view_for(connection.key);
+    let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
+    let rules = &chain.http.headers;
+    let peer = connection.addresses().1;
+    let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && peer.is_some());
+    let told = last_first.flat_map(|list| list.rsplit(|&byte| byte == b',')).skip(own);
+    Client::of(rules, told, || peer.map(|peer| peer.ip())).address(peer).map_or(Value::Absent, Value::Address)
+}
+
 /// What an operator says that asks for no header. `field` gives the request's fields and pseudo-fields.
 pub(crate) fn of_exchange<'v>(
     operator: &Operator,
@@ -532,18 +547,7 @@ pub(crate) fn of_exchange<'v>(
         Operator::Fact(Fact::ResponseCode) => status.map_or(Value::Absent, |status| Value::Number(u64::from(status))),
         Operator::Fact(
             Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
-        ) => {
-            // What the head says by now ends with the peer, where we have put it there.
-            let view = worker.view_for(connection.key);
-            let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
-            let rules = &chain.http.headers;
-            let is_named = connection.addresses().1.is_some();
-            let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && is_named);
-            let list = field("x-forwarded-for").map(|list| list.rsplit(|&byte| byte == b','));
-            let peer = || connection.addresses().1.map(|peer| peer.ip());
-            let client = Client::of(rules, list.into_iter().flatten().skip(own), peer);
-            address(client.address(connection.addresses().1))
-        }
+        ) => remote_address(connection, field("x-forwarded-for").into_iter()),
         Operator::Fact(
             Fact::DownstreamDirectRemoteAddress
             | Fact::DownstreamDirectRemoteAddressWithoutPort

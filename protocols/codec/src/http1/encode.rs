@@ -182,8 +182,8 @@ fn put_kept_fields(
             left_out = left_out.with(Known::Expect);
         }
     }
-    // The trailers that it announces follow only in a chunked body.
-    if framing == Framing::Chunked && !edit.drop.contains(Known::Trailer) {
+    // The trailers that it announces follow only in a chunked body; an answer to HEAD says what a GET would have had.
+    if (framing == Framing::Chunked || table.length_is_of_get) && !edit.drop.contains(Known::Trailer) {
         left_out = left_out.without(Known::Trailer);
     }
     let removes_none = edit.removes_none();

@@ -20,6 +20,7 @@ const ODD: &[(&str, &str)] = &[
     ("an unknown method", "BREW /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("options of the server", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("connect", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
+    ("options with hops left", "OPTIONS /a/x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n"),
     ("trace", "TRACE /a/x HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("no target", "GET HTTP/1.1\r\nHost: a\r\n\r\n"),
     ("no version", "GET /a/x\r\nHost: a\r\n\r\n"),
