@@ -47,7 +47,7 @@ pub(crate) fn cargo_with(arguments: &[&str], set: &[(&str, &str)], limit: Durati
     cargo.args(arguments).current_dir(workspace::root());
     // One build from nothing: what would speed up the next one is only written and never read.
     cargo.env("CARGO_INCREMENTAL", "0").envs(set.iter().copied());
-    let outcome = match command::run(cargo, limit, true) {
+    let outcome = match command::run(cargo, limit, command::Echo::NotSuccesses) {
         Ok(outcome) => outcome,
         Err(why) => return Verdict::Fail(why),
     };
@@ -61,7 +61,29 @@ pub(crate) fn cargo_with(arguments: &[&str], set: &[(&str, &str)], limit: Durati
     }
     // A panic that aborts ends a test program before its summary: the exit code is what decides.
     let first = outcome.lines.iter().find(|line| line.contains("FAILED") || line.starts_with("error"));
-    Verdict::Fail(format!("{tests} {}", first.map_or("see above", String::as_str)))
+    let first = first.map_or("see above", String::as_str);
+    Verdict::Fail(format!("{tests} {first}\n{}", failures(&outcome.lines).join("\n")))
+}
+
+/// Lines of failures that are said again after the table at the end.
+const FAILURE_LINES_MAX: usize = 60;
+
+/// What test programs say of the tests that failed, and the compiler of its errors: once more for the end, where one looks first.
+fn failures(lines: &[String]) -> Vec<&str> {
+    let mut wanted = Vec::new();
+    let mut inside = false;
+    for line in lines {
+        inside = match line.as_str() {
+            "failures:" => true,
+            line if line.starts_with("test result:") || line.starts_with("successes:") => false,
+            _ => inside,
+        };
+        let error = line.starts_with("error") || line.contains("... FAILED");
+        if (inside || error) && !line.is_empty() && wanted.len() < FAILURE_LINES_MAX {
+            wanted.push(line.as_str());
+        }
+    }
+    wanted
 }
 
 /// Adds up the numbers before `word` in the lines `test result: ok. 12 passed; 0 failed; ...`.
@@ -76,6 +98,21 @@ fn total(lines: &[String], word: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failures_are_said_again() {
+        let lines = [
+            "test a ... ok",
+            "test b ... FAILED",
+            "successes:",
+            "noise",
+            "failures:",
+            "",
+            "why",
+            "test result: FAILED",
+        ];
+        assert_eq!(failures(&lines.map(str::to_owned)), ["test b ... FAILED", "failures:", "why"]);
+    }
 
     #[test]
     fn passed_tests_are_added_up() {

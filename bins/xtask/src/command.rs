@@ -24,14 +24,51 @@ impl Outcome {
     }
 }
 
+/// What of a program's output is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Echo {
+    /// Each line.
+    All,
+    /// None.
+    Nothing,
+    /// All but what test programs say of tests that passed: a thousand lines would hide the one that matters.
+    NotSuccesses,
+}
+
+/// The lines that [`Echo`] lets through, one after the other.
+#[derive(Debug)]
+struct Filter {
+    echo: Echo,
+    /// Between `successes:` and what follows that section.
+    in_successes: bool,
+}
+
+impl Filter {
+    fn passes(&mut self, line: &str) -> bool {
+        if line.starts_with("successes:") {
+            self.in_successes = true;
+        } else if line.starts_with("failures:") || line.starts_with("test result:") || line.starts_with("running ") {
+            self.in_successes = false;
+        }
+        match self.echo {
+            Echo::All => true,
+            Echo::Nothing => false,
+            Echo::NotSuccesses => {
+                let passed = line.starts_with("test ") && line.ends_with("... ok");
+                !(self.in_successes || passed || line.is_empty())
+            }
+        }
+    }
+}
+
 /// Lines kept of one program; beyond it they are passed on but not kept. A test run says some 10,000 lines of 100 bytes.
 const LINES_MAX: usize = 200_000;
 
-/// Runs `command` to its end, but no longer than `limit`. Its lines are passed on when `loud`.
+/// Runs `command` to its end, but no longer than `limit`. Its lines are passed on as `echo` says.
 ///
 /// # Errors
 /// Says which program could not be started, or that it took longer than `limit`.
-pub(crate) fn run(mut command: Command, limit: Duration, loud: bool) -> Result<Outcome, String> {
+pub(crate) fn run(mut command: Command, limit: Duration, echo: Echo) -> Result<Outcome, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0); // so that what it started can be ended with it
@@ -43,11 +80,12 @@ pub(crate) fn run(mut command: Command, limit: Duration, loud: bool) -> Result<O
     ];
     let deadline = Instant::now() + limit;
     let mut lines = Vec::new();
+    let mut filter = Filter { echo, in_successes: false };
     // The channel closes when both pipes are at their end, that is when the program and its children have ended.
     loop {
         match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => {
-                if loud {
+                if filter.passes(&line) {
                     println!("{line}");
                 }
                 if lines.len() < LINES_MAX {
@@ -107,15 +145,27 @@ mod tests {
 
     #[test]
     fn output_code_and_skips_are_kept() {
-        let outcome = run(shell("echo one; echo SKIP x: no y; exit 3"), Duration::from_secs(60), false).unwrap();
+        let outcome =
+            run(shell("echo one; echo SKIP x: no y; exit 3"), Duration::from_secs(60), Echo::Nothing).unwrap();
         assert_eq!((outcome.success, outcome.code), (false, Some(3)));
         assert_eq!(outcome.skips().collect::<Vec<_>>(), ["x: no y"]);
         assert_eq!(outcome.lines[0], "one");
     }
 
     #[test]
+    fn what_passed_is_not_passed_on() {
+        let mut filter = Filter { echo: Echo::NotSuccesses, in_successes: false };
+        let output = "running 2 tests\ntest a ... ok\ntest b ... FAILED\n\nsuccesses:\n---- a stdout ----\nnoise\n\
+                      failures:\n---- b stdout ----\nwhy\ntest result: FAILED. 1 passed";
+        let said: Vec<_> = output.lines().filter(|line| filter.passes(line)).collect();
+        let wanted = ["running 2 tests", "test b ... FAILED", "failures:", "---- b stdout ----", "why"];
+        assert_eq!(said[..5], wanted);
+        assert_eq!(said.len(), 6);
+    }
+
+    #[test]
     fn a_program_that_hangs_is_ended_with_its_children() {
-        let why = run(shell("echo begun; sleep 1000"), Duration::from_millis(50), false).unwrap_err();
+        let why = run(shell("echo begun; sleep 1000"), Duration::from_millis(50), Echo::Nothing).unwrap_err();
         assert!(why.contains("took longer"), "{why}");
     }
 }

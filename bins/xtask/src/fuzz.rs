@@ -122,7 +122,8 @@ fn fuzz(target: &Target, wish: &Wish) -> Result<String, String> {
     fuzz.args(["-n", "19"]).arg(&binary).current_dir(workspace::root()).env("LLVM_PROFILE_FILE", &profile);
     fuzz.args([target.name, &wish.executions.to_string(), &wish.seconds.to_string(), &wish.seed.to_string()]);
     fuzz.args(Some(target.corpus).filter(|folder| !folder.is_empty()));
-    let outcome = command::run(fuzz, Duration::from_secs(wish.seconds) + Duration::from_secs(120), false)?;
+    let outcome =
+        command::run(fuzz, Duration::from_secs(wish.seconds) + Duration::from_secs(120), command::Echo::Nothing)?;
     if !outcome.success {
         return Err(format!("{}\nseed {}", outcome.lines.join("\n"), wish.seed));
     }
@@ -139,7 +140,7 @@ fn coverage(target: &Target, binary: &Path, profile: &Path) -> Result<String, St
     let data = profile.with_extension("profdata");
     let mut merge = Command::new(tools.join("llvm-profdata"));
     merge.args(["merge", "-sparse"]).arg(profile).arg("-o").arg(&data);
-    let merged = command::run(merge, Duration::from_secs(60), false)?;
+    let merged = command::run(merge, Duration::from_secs(60), command::Echo::Nothing)?;
     if !merged.success {
         return Err(merged.lines.join("\n"));
     }
@@ -147,7 +148,7 @@ fn coverage(target: &Target, binary: &Path, profile: &Path) -> Result<String, St
     report.args(["export", "-summary-only", "-instr-profile"]).arg(&data).arg(binary);
     let sources = target.sources.iter().map(|source| workspace::root().join(source));
     report.arg("-sources").args(sources);
-    let export = command::run(report, Duration::from_secs(60), false)?;
+    let export = command::run(report, Duration::from_secs(60), command::Echo::Nothing)?;
     let json: serde_json::Value =
         serde_json::from_str(&export.lines.join("\n")).map_err(|e| format!("llvm-cov: {e}: {:?}", export.lines))?;
     let mut said = Vec::new();
@@ -168,7 +169,7 @@ fn coverage(target: &Target, binary: &Path, profile: &Path) -> Result<String, St
 fn tools() -> Result<PathBuf, String> {
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir"]);
-    let printed = command::run(rustc, Duration::from_secs(10), false)?;
+    let printed = command::run(rustc, Duration::from_secs(10), command::Echo::Nothing)?;
     let folder = printed.lines.first().map(|line| Path::new(line.trim()).with_file_name("bin"));
     folder
         .filter(|folder| folder.join("llvm-cov").is_file())

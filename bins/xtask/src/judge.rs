@@ -365,7 +365,7 @@ impl Judge {
 fn demo() -> Verdict {
     let mut command = Command::new(workspace::ringway());
     command.args(["demo", "--self-test", "--port", "0"]);
-    match command::run(command, Duration::from_secs(60), true) {
+    match command::run(command, Duration::from_secs(60), command::Echo::All) {
         Ok(outcome) if outcome.success => Verdict::Pass(String::new()),
         Ok(outcome) => Verdict::Fail(format!("exit code {:?}", outcome.code)),
         Err(why) => Verdict::Fail(why),

@@ -113,10 +113,10 @@ fn program(name: &str, arguments: &[&str]) -> Command {
 }
 
 fn succeeds(command: Command) -> bool {
-    command::run(command, INSTALL_LIMIT, false).is_ok_and(|outcome| outcome.success)
+    command::run(command, INSTALL_LIMIT, command::Echo::Nothing).is_ok_and(|outcome| outcome.success)
 }
 
 fn must(what: &str, command: Command) -> Result<(), String> {
-    let outcome = command::run(command, INSTALL_LIMIT, false)?;
+    let outcome = command::run(command, INSTALL_LIMIT, command::Echo::Nothing)?;
     if outcome.success { Ok(()) } else { Err(format!("{what} failed:\n{}", outcome.lines.join("\n"))) }
 }

@@ -66,6 +66,11 @@ impl Report {
         if self.skips.is_empty() {
             println!("nothing was skipped");
         }
+        for row in &self.rows {
+            if let Verdict::Fail(why) = &row.verdict {
+                println!("\n=== {} failed: {why}", row.name);
+            }
+        }
         let failed: Vec<&str> = self
             .rows
             .iter()

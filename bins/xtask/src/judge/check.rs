@@ -110,7 +110,7 @@ fn cases(bench: &Bench) -> Result<String, String> {
         std::fs::write(&file, text).map_err(|e| format!("cannot write a case: {e}"))?;
         let mut check = Command::new(workspace::ringway());
         check.arg("check").arg("-c").arg(&file);
-        let outcome = command::run(check, CHECK_LIMIT, false)?;
+        let outcome = command::run(check, CHECK_LIMIT, command::Echo::Nothing)?;
         let place = format!("{}:", file.display());
         let problems: Vec<&String> = outcome.lines.iter().filter(|line| line.starts_with(&place)).collect();
         let code = if case.expect.is_empty() { 0 } else { 1 };

@@ -98,11 +98,11 @@ fn judge(bench: &Bench, folder: &Path) -> Result<String, String> {
 fn read(file: &Path) -> Result<Read2, String> {
     let mut envoy = Command::new(setup::envoy_path());
     envoy.args(["--mode", "validate", "-c"]).arg(file);
-    let envoy = command::run(envoy, READ_LIMIT, false)?;
+    let envoy = command::run(envoy, READ_LIMIT, command::Echo::Nothing)?;
     let last = envoy.lines.last().cloned().unwrap_or_default();
     let mut ringway = Command::new(workspace::ringway());
     ringway.args(["check", "-c"]).arg(file);
-    let ringway = command::run(ringway, READ_LIMIT, false)?;
+    let ringway = command::run(ringway, READ_LIMIT, command::Echo::Nothing)?;
     Ok(Read2 {
         envoy: if envoy.success { Ok(()) } else { Err(last) },
         ringway: if ringway.success { Ok(()) } else { Err(ringway.lines) },

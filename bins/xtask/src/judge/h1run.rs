@@ -42,7 +42,7 @@ fn play(bench: &Bench, folder: &std::path::Path) -> Result<String, String> {
     let mut runner = Command::new("python3");
     runner.arg(folder.join("tools/h1run.py")).arg(format!("ringway:{}:{}", front.port(), origin.port()));
     runner.arg("--json").arg(bench.folder.join("h1run.json"));
-    let outcome = command::run(runner, RUN_LIMIT, true)?;
+    let outcome = command::run(runner, RUN_LIMIT, command::Echo::All)?;
     let counts: Vec<&str> = outcome.lines.iter().filter(|line| line.contains('=')).map(|line| line.trim()).collect();
     Ok(format!("exit code {:?}: {}", outcome.code, counts.join(" | ")))
 }

@@ -81,7 +81,7 @@ fn start_field(bench: &Bench, kinds: &[Kind], network: bool) -> Result<String, S
     field.arg(kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")).arg(network.to_string());
     field.env("RINGWAY_BIN", &copy);
     println!("seed {}, {} s, network faults: {network}", bench.seed, bench.count);
-    let outcome = command::run(field, Duration::from_secs(bench.count) + FIELD_SLACK, true)?;
+    let outcome = command::run(field, Duration::from_secs(bench.count) + FIELD_SLACK, command::Echo::All)?;
     let last = outcome.lines.iter().rev().find_map(|line| line.strip_prefix("VERDICT "));
     match (outcome.success, last) {
         (true, Some(line)) => Ok(line.to_owned()),

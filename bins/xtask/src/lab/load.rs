@@ -43,7 +43,7 @@ pub(crate) fn ask(to: SocketAddr, connections: usize, seconds: u64, cpu: Option<
     }
     let mut load = on(cpu, Path::new("wrk"));
     load.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "--latency", &format!("http://{to}/")]);
-    let outcome = command::run(load, Duration::from_secs(seconds) + LOAD_SLACK, false)?;
+    let outcome = command::run(load, Duration::from_secs(seconds) + LOAD_SLACK, command::Echo::Nothing)?;
     read(&outcome.lines).ok_or_else(|| format!("wrk said {:?}", outcome.lines))
 }
 

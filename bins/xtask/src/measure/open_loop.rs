@@ -86,7 +86,7 @@ pub(super) fn run(stand: &Stand) -> Result<Table, String> {
 fn build() -> Result<(), String> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--release", "--package", "ringway-load"]).current_dir(workspace::root());
-    let built = command::run(cargo, Duration::from_secs(1_200), false)?;
+    let built = command::run(cargo, Duration::from_secs(1_200), command::Echo::Nothing)?;
     if built.success { Ok(()) } else { Err(built.lines.join("\n")) }
 }
 
@@ -94,7 +94,7 @@ fn round(front: SocketAddr, rate: f64, seconds: u64, cpu: Option<usize>) -> Resu
     let mut load = on(cpu, &workspace::target().join("release/ringway-load"));
     load.args([&front.to_string(), "-c", &CONNECTIONS.to_string(), "-d", &seconds.to_string()]);
     load.args(["--rate", &rate.to_string()]);
-    let outcome = command::run(load, Duration::from_secs(seconds) + LOAD_SLACK, false)?;
+    let outcome = command::run(load, Duration::from_secs(seconds) + LOAD_SLACK, command::Echo::Nothing)?;
     read(&outcome.lines).ok_or_else(|| format!("ringway-load said {:?}", outcome.lines))
 }
 
