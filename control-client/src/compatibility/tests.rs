@@ -195,7 +195,7 @@ const HEAD: &str = "# Compatibility with Envoy's configuration
 
 Ringway reads Envoy's v3 bootstrap (YAML or JSON). This page says, for each field of each message that it descends into,
 what happens. It is written from the list that the translation itself uses
-(`control-client/src/compatibility.rs`); a test compares both with Envoy's API, as of the version of the crate `envoy-types`
+(`control-client/src/compatibility/`); a test compares both with Envoy's API, as of the version of the crate `envoy-types`
 that `Cargo.lock` names.
 
 * **done**: acted upon as Envoy does.

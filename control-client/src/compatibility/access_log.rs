@@ -1,0 +1,115 @@
+//! Access logs, their filters and formats.
+
+use super::{Covered, NO_RUNTIME};
+
+pub(super) static TABLE: &[Covered] = &[
+    Covered {
+        message: "envoy.config.accesslog.v3.AccessLog",
+        done: "name filter typed_config",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.AccessLogFilter",
+        done: "status_code_filter duration_filter not_health_check_filter runtime_filter and_filter or_filter \
+               header_filter response_flag_filter grpc_status_filter log_type_filter",
+        only: &[],
+        ignored: &[],
+        refused: "traceable_filter extension_filter metadata_filter",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.StatusCodeFilter",
+        done: "comparison",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.DurationFilter",
+        done: "comparison",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.ComparisonFilter",
+        done: "op value",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.RuntimeUInt32",
+        done: "default_value",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.NotHealthCheckFilter",
+        done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.RuntimeFilter",
+        done: "percent_sampled use_independent_randomness",
+        only: &[],
+        ignored: &[("runtime_key", NO_RUNTIME)],
+        refused: "",
+    },
+    Covered { message: "envoy.config.accesslog.v3.AndFilter", done: "filters", only: &[], ignored: &[], refused: "" },
+    Covered { message: "envoy.config.accesslog.v3.OrFilter", done: "filters", only: &[], ignored: &[], refused: "" },
+    Covered { message: "envoy.config.accesslog.v3.HeaderFilter", done: "header", only: &[], ignored: &[], refused: "" },
+    Covered {
+        message: "envoy.config.accesslog.v3.ResponseFlagFilter",
+        done: "flags",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.GrpcStatusFilter",
+        done: "statuses exclude",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.accesslog.v3.LogTypeFilter",
+        done: "types exclude",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        done: "path format json_format typed_json_format log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        done: "log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+        done: "log_format",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.SubstitutionFormatString",
+        done: "text_format json_format text_format_source omit_empty_values content_type",
+        only: &[],
+        ignored: &[("json_format_options", "members are sorted in any case, as in Envoy")],
+        refused: "formatters",
+    },
+];

@@ -1,0 +1,51 @@
+//! The endpoints of clusters.
+
+use super::{Covered, NO_READER};
+
+pub(super) static TABLE: &[Covered] = &[
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        done: "cluster_name endpoints policy",
+        refused: "named_endpoints",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
+        done: "overprovisioning_factor weighted_priority_health drop_overloads",
+        ignored: &[(
+            "endpoint_stale_after",
+            "only matters to assignments of a control plane; a file's are never stale",
+        )],
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
+        done: "drop_percentage",
+        ignored: &[("category", "only told to a control plane's load reports")],
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
+        done: "lb_endpoints locality load_balancing_weight priority",
+        ignored: &[("proximity", "not used by Envoy either"), ("metadata", NO_READER)],
+        refused: "load_balancer_endpoints leds_cluster_locality_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.LbEndpoint",
+        done: "endpoint health_status load_balancing_weight",
+        ignored: &[("metadata", NO_READER)],
+        refused: "endpoint_name",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.endpoint.v3.Endpoint",
+        done: "address hostname",
+        only: &[],
+        ignored: &[
+            ("observability_name", "statistics of single endpoints are filed under the address"),
+            ("health_check_config", "only matters with health checks, which are refused"),
+        ],
+        refused: "additional_addresses",
+    },
+];
