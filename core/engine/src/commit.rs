@@ -10,6 +10,10 @@
 //!
 //! It runs on the control thread and may block; it never runs on a worker.
 
+mod drain;
+mod problem;
+mod retired;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
@@ -19,9 +23,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringway_model::{
-    Address, Cluster, ClusterId, HttpConnectionManager, ListenSocket, Listener, LogSink, NetworkFilter, Snapshot,
-};
+use ringway_model::{Address, Cluster, ClusterId, ListenSocket, NetworkFilter, Snapshot};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
@@ -36,6 +38,9 @@ use crate::mailbox;
 use crate::membership::count_members;
 use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
 use crate::worker::Parts;
+use retired::Retired;
+
+pub use problem::{StageProblem, StartError};
 
 /// How the engine is started.
 pub struct Options {
@@ -53,62 +58,6 @@ pub struct Options {
     pub limits: Limits,
     /// Who writes access logs.
     pub logs: Box<dyn Logs>,
-}
-
-/// Why the engine did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A worker's thread could not be made.
-    Thread(io::Error),
-    /// A worker's runtime did not start.
-    Runtime(String),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Thread(error) => write!(formatter, "a worker thread could not be started: {error}"),
-            StartError::Runtime(error) => write!(formatter, "a worker's runtime did not start: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// Why a configuration cannot be committed.
-#[derive(Debug)]
-pub enum StageProblem {
-    /// A listener cannot be bound.
-    Listener {
-        /// Its name.
-        listener: String,
-        /// Its address.
-        address: Address,
-        /// What the kernel said.
-        error: io::Error,
-    },
-    /// An access log cannot be opened.
-    AccessLog {
-        /// The name of its listener.
-        listener: String,
-        /// Where its lines were to go.
-        sink: LogSink,
-        /// What the system said.
-        error: io::Error,
-    },
-}
-
-impl fmt::Display for StageProblem {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StageProblem::Listener { listener, address, error } => {
-                write!(formatter, "listener '{listener}': cannot bind {address}: {error}")
-            }
-            StageProblem::AccessLog { listener, sink, error } => {
-                write!(formatter, "listener '{listener}': cannot open the access log {sink}: {error}")
-            }
-        }
-    }
 }
 
 /// A configuration that can be committed: nothing that it needs is missing any more.
@@ -194,43 +143,6 @@ pub struct Engine {
     logs: Box<dyn Logs>,
     /// Each worker has its ring of log lines.
     rings_attached: bool,
-}
-
-/// What was in force and may still be pinned by a worker. Freed here, never on a core.
-#[derive(Default)]
-struct Retired {
-    snapshots: Vec<Arc<Snapshot>>,
-    clusters: Vec<Arc<Cluster>>,
-    listeners: Vec<Arc<Listener>>,
-    https: Vec<Arc<HttpConnectionManager>>,
-}
-
-impl Retired {
-    fn add(&mut self, old: Arc<Snapshot>, new: &Snapshot) {
-        for cluster in old.clusters.iter() {
-            if !new.clusters.get(cluster.id).is_some_and(|kept| Arc::ptr_eq(kept, cluster)) {
-                self.clusters.push(Arc::clone(cluster));
-            }
-        }
-        for listener in &old.listeners {
-            if !new.listener(listener.id).is_some_and(|kept| Arc::ptr_eq(kept, listener)) {
-                self.listeners.push(Arc::clone(listener));
-                self.https.extend(listener.chains.iter().map(|chain| {
-                    let NetworkFilter::Http(http) = &chain.filter;
-                    Arc::clone(http)
-                }));
-            }
-        }
-        self.snapshots.push(old);
-    }
-
-    /// Drops what only this list holds, from the outside in.
-    fn sweep(&mut self) {
-        self.snapshots.retain(|snapshot| Arc::strong_count(snapshot) > 1);
-        self.clusters.retain(|cluster| Arc::strong_count(cluster) > 1);
-        self.listeners.retain(|listener| Arc::strong_count(listener) > 1);
-        self.https.retain(|http| Arc::strong_count(http) > 1);
-    }
 }
 
 impl Engine {
@@ -631,59 +543,6 @@ impl Engine {
         self.registry.server.total_connections.set(connections as u64);
     }
 
-    /// Begins a graceful end: responses say `Connection: close`; accepting goes on until half of the drain time, or
-    /// until a second has passed without a new connection, since clients and balancers need time to look elsewhere.
-    pub fn drain(&mut self) {
-        if self.drain.is_some() {
-            return;
-        }
-        for index in 0..self.workers.len() {
-            self.tell(index, ToWorker::Drain);
-        }
-        let (stop, stopped) = mpsc::channel();
-        self.drain = Some(stop);
-        let workers: Vec<_> =
-            self.workers.iter().map(|worker| (worker.mailbox.clone(), Arc::clone(&worker.shared))).collect();
-        let half = self.drain_time / 2;
-        let watch = move || {
-            let count = || workers.iter().map(|(_, shared)| shared.accepted.load(Ordering::Acquire)).sum::<u64>();
-            let began = Instant::now();
-            let (mut seen, mut since) = (count(), began);
-            while began.elapsed() < half && since.elapsed() < QUIET {
-                if stopped.recv_timeout(WATCH_EVERY) != Err(mpsc::RecvTimeoutError::Timeout) {
-                    return;
-                }
-                let now = count();
-                if now != seen {
-                    (seen, since) = (now, Instant::now());
-                }
-            }
-            for (mailbox, _) in &workers {
-                let mut message = ToWorker::CloseListeners;
-                while let Err(refused) = mailbox.try_send(message) {
-                    message = refused;
-                    thread::yield_now();
-                }
-            }
-            // Held until the engine goes, so that its end is seen.
-            let _ = stopped.recv();
-        };
-        // Without this thread nothing would close the listeners: then they are closed at once.
-        if thread::Builder::new().name("rw:drain".into()).spawn(watch).is_err() {
-            for index in 0..self.workers.len() {
-                self.tell(index, ToWorker::CloseListeners);
-            }
-        }
-    }
-
-    /// Whether every listener is closed and no connection is left.
-    pub fn drained(&self) -> bool {
-        self.drain.is_some()
-            && self.workers.iter().all(|worker| {
-                worker.shared.listeners.load(Ordering::Acquire) == 0 && worker.shared.load.connections() == 0
-            })
-    }
-
     /// Ends the workers at once and waits for their threads.
     pub fn stop(mut self) {
         self.drain = None;
@@ -703,11 +562,6 @@ fn stat_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
         http.stat_prefix.as_str()
     })
 }
-
-/// So long without a new connection means that nobody comes any more.
-const QUIET: Duration = Duration::from_secs(1);
-/// How often the drain looks.
-const WATCH_EVERY: Duration = Duration::from_millis(50);
 
 /// A seed for a worker's choices: the keys of a fresh `RandomState` are the system's chance.
 fn seed(index: usize) -> [u64; 2] {
