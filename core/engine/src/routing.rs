@@ -499,17 +499,18 @@ pub(crate) fn protocol(version: Version) -> &'static str {
 
 /// Who the client is by a head that we wrote: `last_first` are its values of x-forwarded-for. What it says ends with the peer, where we
 /// have put it there.
-pub(crate) fn remote_address<'h>(
-    connection: &Downstream,
+pub(crate) fn remote_address<'v, 'h>(
+    connection: &'v Downstream,
     last_first: impl Iterator<Item = &'h [u8]>,
-) -> Value<'static> {
+) -> Value<'v> {
     let view = connection.worker.view_for(connection.key);
     let chain = view.chain(connection.listener, connection.chain).expect("a connection's view has its chain");
     let rules = &chain.http.headers;
     let peer = connection.addresses().1;
     let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && peer.is_some());
     let told = last_first.flat_map(|list| list.rsplit(|&byte| byte == b',')).skip(own);
-    Client::of(rules, told, || peer.map(|peer| peer.ip())).address(peer).map_or(Value::Absent, Value::Address)
+    let absent = || connection.pipe().map_or(Value::Absent, |path| Value::Pipe(path.as_bytes()));
+    Client::of(rules, told, || peer.map(|peer| peer.ip())).address(peer).map_or_else(absent, Value::Address)
 }
 
 /// What an operator says that asks for no header. `field` gives the request's fields and pseudo-fields.
