@@ -7,6 +7,7 @@
 mod access_log;
 mod cluster;
 mod dns;
+mod extension;
 mod http1;
 mod listener;
 mod load_balancing;

@@ -254,6 +254,51 @@ fn names_in_proper_case() {
     });
 }
 
+/// Names reach the other side as they came, and those that are ours, or another's of the same name, follow.
+#[test]
+fn names_keep_their_case() {
+    let check = |own: &str, lines: &[&str]| {
+        let format = format!(
+            "http_protocol_options: {{header_key_format: {{stateful_formatter: {{name: preserve_case, typed_config: {{'@type': \
+             type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig, \
+             formatter_type_on_envoy_headers: {own}, forward_reason_phrase: true}}}}}}}}"
+        );
+        let cluster = format!(
+            "typed_extension_protocol_options: {{o: {{'@type': \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {{{format}}}}}}}"
+        );
+        // Where the message comes from decides, not where it goes.
+        let proper = "http_protocol_options: {header_key_format: {proper_case_words: {}}}";
+        let proper_cluster = cluster.replace(&format[..], proper);
+        on_each_driver(|io| {
+            let proxy = Proxy::start(io, &config(served_by(scripted), &format, &proper_cluster));
+            let text = answers(
+                &proxy,
+                &format!("POST /echo HTTP/1.1\r\nHOST: a\r\nx-FORWARDED-proto: http\r\n{SPELLED}{END}\r\n"),
+            );
+            for line in lines {
+                assert!(text.contains(line), "{own}: {line}: {text}");
+            }
+            let proxy = Proxy::start(io, &config(served_by(scripted), "", &cluster));
+            let text = answers(&proxy, &get("/echo", END));
+            assert!(text.contains("\nx-oTHER_name: 1\n"), "{text}");
+            let ours = if own == "DEFAULT" { "\nconnection: close\n" } else { "\nConnection: close\n" };
+            assert!(text.contains(ours), "{own}: {text}");
+        });
+    };
+    const SPELLED: &str = "uSER-agent: x\r\nX-tWo: a\r\nx-TWO: b\r\ncontent-LENGTH: 0\r\n";
+    let kept = [
+        "\nHOST: a\n",
+        "\nuSER-agent: x\n",
+        "\nX-tWo: a\n",
+        "\nX-tWo: b\n",
+        "\ncontent-LENGTH: 0\n",
+        "\nx-FORWARDED-proto: ",
+    ];
+    check("DEFAULT", &[&kept[..], &["\nx-envoy-expected-rq-timeout-ms: "]].concat());
+    check("PROPER_CASE", &[&kept[..], &["\nX-Envoy-Expected-Rq-Timeout-Ms: "]].concat());
+}
+
 /// A response that is not what it says ends or is refused, and nothing of it is taken for the next one.
 #[test]
 fn responses_that_lie() {

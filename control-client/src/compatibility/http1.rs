@@ -18,10 +18,16 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat",
-        done: "proper_case_words",
+        done: "proper_case_words stateful_formatter",
         only: &[],
         ignored: &[],
-        refused: "stateful_formatter",
+        refused: "",
+    },
+    Covered {
+        message: "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
+        done: "formatter_type_on_envoy_headers",
+        ignored: &[("forward_reason_phrase", "reason phrases are passed on, whatever it says")],
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords",

@@ -9,6 +9,11 @@ use crate::schema::{Field, Kind, Label, MessageType, Shape};
 /// Fields of type Any that the translation opens, and what it opens them for.
 const OPENED: &[(&str, &str, &str)] = &[
     (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
+    ),
+    (
         "envoy.config.cluster.v3.Cluster.CustomClusterType",
         "typed_config",
         "envoy.extensions.clusters.dns.v3.DnsCluster",
@@ -234,7 +239,8 @@ Where Envoy's HTTP/1 would lose or mix up bytes, or the RFCs ask for something e
 | passes on, of a 1xx, 100 alone | passes all to clients of HTTP/1.1 (RFC 9110 §15.2) |
 | passes on an `Expect` that it does not know | answers 417 |
 | leaves `Max-Forwards` alone | counts it down for OPTIONS and TRACE, and answers at 0 (RFC 9110 §7.6.2) |
-| writes names of fields in lower case | leaves them as they came, and its own are `Content-Length` or `server`; `proper_case_words` is as in Envoy |
+| writes names of fields in lower case | leaves them as they came, and its own are `Content-Length` or `server`; `header_key_format` is as in Envoy |
+| writes its own reason phrases, but for `forward_reason_phrase` | passes on those of the origin |
 | with `accept_http_10` reads HTTP/0.9, HTTP/1.2 and chunked coding in HTTP/1.0 | refuses them |
 | sends `Content-Length` in a 2xx to CONNECT on | does not (RFC 9110 §9.3.6) |
 

@@ -9,7 +9,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, http1, local_reply, request, route, socket, upgrade};
+use super::{Context, access_log, address, extension, http1, local_reply, request, route, socket, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -114,7 +114,7 @@ fn chain(context: &mut Context<'_>, message: &Message) -> Option<Arc<FilterChain
     });
     let filters = context.each(message, "filters", |context, message| {
         refuse_unsupported(message, context.report);
-        extension(context, message, HTTP_CONNECTION_MANAGER, connection_manager)
+        filter(context, message, HTTP_CONNECTION_MANAGER, connection_manager)
     });
     if filters.len() != 1 {
         context.problem(message, "filters", "exactly one filter, the HTTP connection manager, is supported yet");
@@ -124,8 +124,8 @@ fn chain(context: &mut Context<'_>, message: &Message) -> Option<Arc<FilterChain
     Some(Arc::new(FilterChain { id: ChainId(0), name: message.text("name").to_owned(), filter }))
 }
 
-/// Opens `typed_config` if it is of the one type that is supported.
-fn extension<T>(
+/// A filter, if it is the one that is supported.
+fn filter<T>(
     context: &mut Context<'_>,
     message: &Message,
     supported: &str,
@@ -134,22 +134,7 @@ fn extension<T>(
     if message.get("config_discovery").is_some() {
         return None; // refused above
     }
-    let found = message.any("typed_config").and_then(|any| any.value.as_deref());
-    match found {
-        Some(Value::Message(config)) if config.kind.name() == supported => {
-            context.field("typed_config", |context| inner(context, config))
-        }
-        Some(Value::Message(config)) => {
-            context.problem(message, "typed_config", format!("{} is not supported yet", config.kind.name()));
-            None
-        }
-        // Envoy: "Didn't find a registered implementation".
-        _ => {
-            let rule = format!("no implementation for {:?} without a type", message.text("name"));
-            context.problem(message, "typed_config", rule);
-            None
-        }
-    }
+    extension::of(context, message, &[supported], inner)
 }
 
 fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<NetworkFilter> {
@@ -266,7 +251,7 @@ fn http_filters(context: &mut Context<'_>, message: &Message) -> RouterOptions {
     let mut options = RouterOptions::default();
     context.each(message, "http_filters", |context, filter| {
         refuse_unsupported(filter, context.report);
-        let router = extension(context, filter, ROUTER, |context, router| {
+        let router = self::filter(context, filter, ROUTER, |context, router| {
             refuse_unsupported(router, context.report);
             let is_set = |name| router.boolean(name).unwrap_or(false);
             options = RouterOptions {

@@ -15,6 +15,7 @@ use ringway_runtime::Chunk;
 use crate::connection::Downstream;
 use crate::hop::RequestHop;
 use crate::local_reply;
+use crate::outbox::Spelling;
 use crate::prepare;
 use crate::record::Record;
 use crate::reply::{self, Local, Reader};
@@ -155,7 +156,8 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
                 false => reply::write(worker, rules, request_id.as_ref(), local, close, to),
             };
             if let Some(record) = &mut record {
-                record.request = Some(hop.with(|edit| routing::write_request(worker, &request, edit, false)));
+                record.request =
+                    Some(hop.with(|edit| routing::write_request(worker, &request, edit, Spelling::AsReceived)));
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&local, &response, worker.core.now());
             }

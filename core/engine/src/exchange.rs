@@ -36,7 +36,7 @@ use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::hop::{ResponseHop, RouterFields};
 use crate::local_reply;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Spelling};
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::{Record, transport_failure};
 use crate::relay::{Relay, RelayError};
@@ -730,7 +730,8 @@ impl<'x> Exchange<'x> {
             let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
             encode_response(&response, framing_out, close, edit, &mut out);
             out.put(body);
-            out.finish_in_case(self.chain.http.http1.proper_case)
+            let spelling = Spelling::of(&self.cluster.config.http1, &self.chain.http.http1);
+            out.finish_spelled(spelling, response.fields().map(|field| field.name))
         };
         let out = match changes {
             None => hop.with(response.has(Known::XEnvoy), form, write),

@@ -20,7 +20,7 @@ use crate::balance;
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
 use crate::hop::{self, Client, RequestHop};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Spelling};
 use crate::pool::EndpointPool;
 use crate::reply::{Failure, Local, UPGRADE_REFUSED};
 use crate::response_edit::ResponseEdit;
@@ -293,7 +293,7 @@ impl<'c> Taken<'_, 'c> {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
         } else {
-            hop.with(|edit| write_request(worker, request, edit, cluster.config.http1.proper_case))
+            hop.with(|edit| write_request(worker, request, edit, self.spelling(&cluster)))
         };
         let weighted_at = picked.map(|(position, _)| position as u32);
         let response =
@@ -332,6 +332,11 @@ impl<'c> Taken<'_, 'c> {
             hop.count_first();
         }
         (Some(retry), timeout)
+    }
+
+    #[inline]
+    fn spelling(&self, cluster: &CoreCluster) -> Spelling {
+        Spelling::of(&self.chain.http.http1, &cluster.config.http1)
     }
 
     /// The request's head with all that the route changes: fields, then the host, then the path (Envoy,
@@ -384,12 +389,12 @@ impl<'c> Taken<'_, 'c> {
         }
         fields.write_lines();
         let edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
-        Ok(write_request(worker, request, &edit, cluster.config.http1.proper_case))
+        Ok(write_request(worker, request, &edit, self.spelling(cluster)))
     }
 }
 
 /// The request's head for an upstream.
-pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>, proper_case: bool) -> Chunk {
+pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>, spelling: Spelling) -> Chunk {
     let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
     // As Envoy: who has no body says so, but for methods that seldom have one (RFC 9110 §8.6 asks for it with POST and PUT).
     let framing = match (request.framing(), request.method()) {
@@ -398,7 +403,7 @@ pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadE
         (framing, _) => framing,
     };
     encode_request(request, framing, edit, &mut out);
-    out.finish_in_case(proper_case)
+    out.finish_spelled(spelling, request.fields().map(|field| field.name))
 }
 
 /// Keeps the received host in x-forwarded-host, unless it stands there last already.

@@ -19,7 +19,7 @@ use ringway_model::{
     ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
     HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules,
     HttpConnectionManager, JsonNode, Listener, ListenerId, LoadBalancing, LocalReplies, LogSink, LogText,
-    NetworkFilter, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy,
+    NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy,
     RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target,
     TextMatcher, TextPattern, Underscores, VirtualHost,
 };
@@ -194,6 +194,8 @@ fn busy_rules() -> RequestRules {
 }
 
 fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) -> Arc<Snapshot> {
+    let preserve_case = (!requests.is_none()).then_some(OwnNames::ProperCase);
+    let http1 = Http1Rules { preserve_case, ..Http1Rules::default() };
     let host = VirtualHost::new("v".into(), vec![Domain::Any], vec![route]);
     let http = HttpConnectionManager {
         stat_prefix: "t".into(),
@@ -213,7 +215,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         requests,
         request_fields_max: 100,
         keeps_after_400: false,
-        http1: Http1Rules::default(),
+        http1: http1.clone(),
         proxy_100_continue: false,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
@@ -242,7 +244,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         logical: false,
         outgoing: None,
         idle_timeout: Duration::from_secs(3600),
-        http1: Http1Rules::default(),
+        http1,
     }));
     Arc::new(snapshot)
 }

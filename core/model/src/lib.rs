@@ -34,7 +34,7 @@ pub use cluster::{CircuitBreakers, Cluster, Endpoint, Priority, RetryBudget};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
-pub use http1::Http1Rules;
+pub use http1::{Http1Rules, OwnNames};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, Listener, NetworkFilter};
 pub use load_balancing::{

@@ -305,7 +305,7 @@ macro_rules! view {
     ($view:ident) => {
         impl<'a> $view<'a> {
             /// All fields, in order.
-            pub fn fields(&self) -> impl Iterator<Item = FieldRef<'a>> + use<'a> {
+            pub fn fields(&self) -> impl Iterator<Item = FieldRef<'a>> + Clone + use<'a> {
                 let (bytes, table) = (self.bytes, self.table);
                 table.fields.iter().map(move |field| table.field_ref(bytes, field))
             }

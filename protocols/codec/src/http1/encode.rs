@@ -323,6 +323,26 @@ pub fn proper_case(head: &mut [u8]) {
     }
 }
 
+/// Writes the names of a head's fields, in place, as the first of `received` that is the same name spells it; those that are none of
+/// them in proper case or in lower case. What comes after the head stays as it is.
+pub fn preserve_case<'n>(head: &mut [u8], received: impl Iterator<Item = &'n [u8]> + Clone, proper: bool) {
+    if proper {
+        proper_case(head);
+    }
+    let Some(mut at) = memchr(b'\n', head).map(|end| end + 1) else { return };
+    while head.get(at).is_some_and(|&first| first != b'\r') {
+        let Some(end) = memchr(b':', &head[at..]).map(|len| at + len) else { return };
+        let name = &mut head[at..end];
+        match received.clone().find(|received| received.eq_ignore_ascii_case(name)) {
+            Some(spelled) => name.copy_from_slice(spelled),
+            None if !proper => name.make_ascii_lowercase(),
+            None => {}
+        }
+        let Some(next) = memchr(b'\n', &head[end..]) else { return };
+        at = end + next + 1;
+    }
+}
+
 /// The line before `len` bytes of chunk data; [`CHUNK_END`] goes after them. `len` 0 would end the body: asserted.
 #[must_use]
 pub fn chunk_header(len: usize, buf: &mut [u8; 18]) -> &[u8] {

@@ -24,7 +24,7 @@ mod trailers;
 pub use body::{BodyDecoder, BodyPart, BodyStep};
 pub use encode::{
     CHUNK_END, HeadEdit, LAST_CHUNK, chunk_header, encode_local_reply, encode_request, encode_response,
-    local_reply_size, proper_case, put_field, put_number, reason, request_head_size, response_head_size,
+    local_reply_size, preserve_case, proper_case, put_field, put_number, reason, request_head_size, response_head_size,
 };
 pub use request::decode_request;
 pub use response::decode_response;

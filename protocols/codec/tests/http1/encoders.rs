@@ -2,7 +2,8 @@
 
 use ringway_protocols::http1::{
     Decoded, HeadEdit, HeadScan, chunk_header, decode_request, decode_response, encode_local_reply, encode_request,
-    encode_response, encode_trailers, local_reply_size, proper_case, request_head_size, response_head_size,
+    encode_response, encode_trailers, local_reply_size, preserve_case, proper_case, request_head_size,
+    response_head_size,
 };
 use ringway_protocols::{Framing, HeadTable, Known, KnownSet, Limits, Method, Version};
 
@@ -281,6 +282,27 @@ fn a_head_can_wait_as_a_copy() {
     let head = ringway_protocols::Head { block, table };
     assert_eq!(head.request().path(), b"/a");
     assert_eq!(head.request().field_named(b"x"), Some(b"y".as_slice()));
+}
+
+#[test]
+fn names_as_they_came_and_those_of_others() {
+    let received: [&[u8]; 4] = [b"hOST", b"X-a", b"x-A", b"ETag"];
+    for (head, proper, expect) in [
+        (
+            "GET /aB http\r\nHost: aB\r\nx-a:1\r\nX-A: 2\r\nVia: b\r\n\r\nETAG: xY\r\n",
+            false,
+            "GET /aB http\r\nhOST: aB\r\nX-a:1\r\nX-a: 2\r\nvia: b\r\n\r\nETAG: xY\r\n",
+        ),
+        ("A\r\netag: x\r\nx-new: Y\r\n\r\n", true, "A\r\nETag: x\r\nX-New: Y\r\n\r\n"),
+        ("A\r\n\r\nabc", false, "A\r\n\r\nabc"),
+        ("", false, ""),
+        ("A\nB", false, "A\nB"),
+        ("A\nB:", false, "A\nb:"),
+    ] {
+        let mut bytes = head.as_bytes().to_vec();
+        preserve_case(&mut bytes, received.into_iter(), proper);
+        assert_eq!(String::from_utf8_lossy(&bytes), expect);
+    }
 }
 
 #[test]

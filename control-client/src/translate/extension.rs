@@ -1,0 +1,29 @@
+//! Extensions: what stands behind a `typed_config`, if it is of a type that is supported.
+
+use super::Context;
+use crate::message::{Message, Value};
+
+/// Does `inner` with `typed_config` of `message`, a `TypedExtensionConfig` or its like, if it is of one of these types.
+pub(super) fn of<T>(
+    context: &mut Context<'_>,
+    message: &Message,
+    supported: &[&str],
+    inner: impl FnOnce(&mut Context<'_>, &Message) -> Option<T>,
+) -> Option<T> {
+    let found = message.any("typed_config").and_then(|any| any.value.as_deref());
+    match found {
+        Some(Value::Message(config)) if supported.contains(&config.kind.name()) => {
+            context.field("typed_config", |context| inner(context, config))
+        }
+        Some(Value::Message(config)) => {
+            context.problem(message, "typed_config", format!("{} is not supported yet", config.kind.name()));
+            None
+        }
+        // Envoy: "Didn't find a registered implementation".
+        _ => {
+            let rule = format!("no implementation for {:?} without a type", message.text("name"));
+            context.problem(message, "typed_config", rule);
+            None
+        }
+    }
+}
