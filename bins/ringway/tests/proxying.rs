@@ -4,10 +4,12 @@ mod common;
 
 use std::net::{SocketAddr, TcpListener};
 
+use common::client::Client;
 use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
+use common::origin::{Origin, served_by};
 use common::process::Proxy;
+use common::{on_each_driver, wait_for};
+use serde_json::Value;
 
 fn forwarding(origin: &Origin) -> Config {
     Config::new().to("/", "origin").cluster("origin", origin.address)
@@ -192,6 +194,39 @@ fn weights_share_requests_out() {
         assert!(names.iter().all(|name| name == "one" || name == "two"));
         // 40 are expected; 5 and 100 are more than five standard deviations away.
         assert!((5..=100).contains(&twos), "{twos} of 400");
+    });
+}
+
+/// Answers with a head at once, and with a body when it has the request's.
+fn head_first(mut connection: Client) {
+    while connection.until(b"\r\n\r\n").is_ok() {
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+        if connection.until(b"go").is_err() {
+            return;
+        }
+        connection.send("hello");
+    }
+}
+
+/// Guards against a core that a few slow bodies starve: the worst kernel leaves it two receive chunks in all.
+#[test]
+fn a_body_that_is_awaited_holds_no_chunk() {
+    on_each_driver(|io| {
+        let proxy = Proxy::start(io, &Config::new().to("/", "origin").cluster("origin", served_by(head_first)));
+        let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+        for client in &mut clients {
+            client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 2\r\n\r\n");
+            client.until(b"\r\n\r\n").expect("a head");
+        }
+        wait_for("all chunks at home", || {
+            let workers: Value = serde_json::from_str(&proxy.admin("GET", "/workers").text()).ok()?;
+            let figures = &workers["workers"][0]["loop"];
+            (figures["chunks_total"].as_u64()? == figures["chunks_free"].as_u64()?).then_some(())
+        });
+        for client in &mut clients {
+            client.send("go");
+            assert_eq!(client.bytes(5), b"hello");
+        }
     });
 }
 

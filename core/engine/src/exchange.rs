@@ -531,19 +531,25 @@ impl<'x> Exchange<'x> {
         let mut download = Relay::new(framing, head.framing_out).within(unsent_max);
         download.trailers = self.passes_trailers();
         let mut whole = Ok(());
+        // An empty slice, too, would keep its chunk from going home as long as the body takes.
+        let rest = Some(rest).filter(|rest| !rest.is_empty());
         if head.tunnels {
-            upstream.stream.unread(rest);
+            if let Some(rest) = rest {
+                upstream.stream.unread(rest);
+            }
             self.upload.open_tunnel();
             download = Relay::new(Framing::UntilClose, Framing::UntilClose).within(unsent_max);
             self.deadline = None;
             self.arm();
             whole = poll_fn(|context| self.poll_tunnel(context, &mut download, &upstream.stream)).await;
-        } else if !download.is_done() && !rest.is_empty() {
-            // Fed directly: it needs no second look at the socket.
-            let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
-            whole = fed.map_err(|error| self.cut(&error));
-        } else if !rest.is_empty() {
-            upstream.stream.unread(rest);
+        } else if let Some(rest) = rest {
+            if download.is_done() {
+                upstream.stream.unread(rest);
+            } else {
+                // Fed directly: it needs no second look at the socket.
+                let fed = download.feed(self.worker(), rest, &upstream.stream, &self.connection.stream);
+                whole = fed.map_err(|error| self.cut(&error));
+            }
         }
         if whole.is_ok() && !download.is_done() {
             whole = poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await;

@@ -336,7 +336,8 @@ impl RingDriver {
         if socket.phase.get() != Phase::Closing {
             return false;
         }
-        if socket.in_flight.get() == 0 && !socket.has(flag::SENDING) {
+        // What it still has to send goes first, also where this completion was taken to make room for the send of another socket.
+        if socket.in_flight.get() == 0 && !socket.has(flag::SENDING | flag::FLUSH) {
             inner.finish_close(socket);
         }
         true
@@ -601,20 +602,33 @@ impl RingDriver {
     /// Room for one send of `count` pieces. What is written to the arenas afterwards stays until the next `submit`.
     #[inline]
     fn make_room(&self, inner: &Inner, socket: &Socket, count: usize) {
-        let full = self.queued.get() == self.queue_size
-            || self.pieces_used.get() + count > self.pieces.len()
-            || self.messages_used.get() == self.messages.len();
-        if full || !self.backlog.borrow().is_empty() {
+        let full =
+            self.pieces_used.get() + count > self.pieces.len() || self.messages_used.get() == self.messages.len();
+        if full || !self.has_room() {
             self.make_room_slowly(inner, socket);
         }
+    }
+
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.queued.get() < self.queue_size && self.backlog.borrow().is_empty()
     }
 
     #[cold]
     fn make_room_slowly(&self, inner: &Inner, socket: &Socket) {
         // From here on a closing socket is finished by the decision of its send, not by a completion that is taken now.
         socket.set(flag::SENDING);
-        self.move_backlog(inner);
-        self.submit(inner, 0, None); // Decides the sends so far and empties both arenas.
+        let mut tries = 0;
+        loop {
+            self.move_backlog(inner);
+            self.submit(inner, 0, None); // Decides the sends so far and empties both arenas.
+            // What was taken and decided may have filled the queue anew: receives that go on, sockets that wait for their peer.
+            if self.has_room() {
+                return;
+            }
+            tries += 1;
+            assert!(tries < SUBMIT_TRIES_MAX, "the kernel takes submissions");
+        }
     }
 
     /// All sends of the batch are decided: a completion told what was taken, or all was.
