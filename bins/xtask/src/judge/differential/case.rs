@@ -67,6 +67,8 @@ pub(super) struct Case {
     pub(super) methods: Vec<&'static str>,
     /// Sent when the connection has become a tunnel; then the client half-closes and reads to the end.
     pub(super) tunnel: Vec<u8>,
+    /// Bytes that come back through the tunnel before the client half-closes: Envoy's tunnel of HTTP/1 ends with that.
+    pub(super) tunnel_back: usize,
     /// Whether it runs while no other does, because its number stands in no field.
     pub(super) alone: bool,
     tags: Vec<Tag>,

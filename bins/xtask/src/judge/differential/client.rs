@@ -121,6 +121,10 @@ impl Client<'_> {
         if status == 101 || (method == "CONNECT" && (200..300).contains(&status)) {
             answer.framing = "tunnel";
             let _refused = self.stream.write_all(&self.case.tunnel);
+            answer.body.resize(self.case.tunnel_back, 0);
+            if let Err(error) = self.from.read_exact(&mut answer.body) {
+                answer.body = error.to_string().into_bytes();
+            }
             let _ended = self.stream.shutdown(Shutdown::Write);
             answer.cut = self.from.read_to_end(&mut answer.body).is_err();
             answers.push(answer);
