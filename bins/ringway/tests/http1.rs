@@ -18,7 +18,7 @@ fn scripted(mut connection: Client) {
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let (answer, goes_on) = match path.as_str() {
             "/interim" => (
-                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n\
                  HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
                 true,
             ),

@@ -70,7 +70,7 @@ fn asks(path: &str, more: &str) -> String {
 
 fn config(origin: SocketAddr) -> Config {
     Config::new()
-        .manager("upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: never, enabled: false}]")
+        .manager("upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: plain}, {upgrade_type: never, enabled: false}]")
         .route(
             "connect_matcher: {}, headers: [{name: x-end, present_match: true}]",
             "route: {cluster: c, upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]}",
@@ -107,18 +107,18 @@ fn an_upgrade_that_is_granted_is_a_tunnel() {
         let proxy = Proxy::start(io, &config(served_by(switching)));
         let mut client = proxy.client();
         // The first bytes for the tunnel come with the request, and they are none.
-        client.send(asks("/echo", "TE: trailers\r\n") + "early");
+        client.send(asks("/echo", "TE: trailers\r\n").replace(": Upgrade", ": keep-alive, X-Hop,upgrade") + "early");
         let answer = client.response(false);
         assert_eq!(answer.status(), 101);
         for (name, value) in
-            [("connection", "Upgrade"), ("upgrade", "websocket"), ("x-origin", "yes"), ("x-added", "101")]
+            [("connection", "upgrade"), ("upgrade", "websocket"), ("x-origin", "yes"), ("x-added", "101")]
         {
             assert_eq!(answer.header(name), Some(value), "{name}");
         }
         assert_eq!(answer.header("x-envoy-upstream-service-time"), None);
         let head = beginning(&mut client);
         assert!(head.starts_with("GET /echo HTTP/1.1\nhost: web.test\n"), "{head}");
-        assert!(head.contains("connection: Upgrade\nupgrade: websocket\n"), "{head}");
+        assert!(head.contains("connection: keep-alive, upgrade\nupgrade: websocket\n"), "{head}");
         assert_eq!(client.bytes(5), b"early");
         assert_eq!(proxy.stat("http.main.downstream_cx_upgrades_active"), 1);
         client.send("GET / HTTP/1.1\r\n\r\n");
@@ -146,6 +146,9 @@ fn what_is_not_granted() {
             (asks("/echo", "").replace("websocket", "websocket, h2c"), 403, ""),
             (asks("/direct", ""), 200, "direct"),
             (asks("/refuse", ""), 426, "no"),
+            // No WebSocket, and no error: the head alone (Envoy).
+            (asks("/plain", ""), 200, ""),
+            (asks("/plain", "").replace("websocket", "plain"), 200, "GET /plain"),
             (asks("/unasked", ""), 502, "protocol error"),
             ("CONNECT echo.test:443 HTTP/1.1\r\nHost: echo.test:443\r\n\r\n".into(), 403, ""),
             ("CONNECT refuse.test:443 HTTP/1.1\r\nHost: refuse.test:443\r\nX-On: 1\r\n\r\n".into(), 426, "no"),
@@ -155,6 +158,8 @@ fn what_is_not_granted() {
             let answer = client.response(false);
             assert_eq!(answer.status(), status, "{request}");
             assert!(answer.text().contains(text), "{request}: {}", answer.text());
+            assert!(!text.is_empty() || answer.body.is_empty(), "{request}: {}", answer.text());
+            assert_eq!(answer.header("x-envoy-upstream-service-time"), None, "{request}");
             assert_eq!(answer.header("connection"), Some("close"), "{request}");
             assert!(client.ended(), "{request}");
         }

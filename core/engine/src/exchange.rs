@@ -24,7 +24,7 @@ use ringway_model::format::Moment;
 use ringway_model::{Position, Priority};
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
-use ringway_protocols::{Error, Framing, Known, Method, Out, Rule, Version};
+use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version};
 use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
 
 mod again;
@@ -480,6 +480,7 @@ impl<'x> Exchange<'x> {
     async fn respond(&mut self, upstream: &Upstream) -> Result<bool, Stop> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
+        let mut continued = false;
         self.heard = false;
         let head = loop {
             let chunk = poll_fn(|context| self.poll_awaiting(context, &upstream.stream)).await?;
@@ -507,7 +508,8 @@ impl<'x> Exchange<'x> {
                         break (head, rest);
                     }
                     // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
-                    if self.passes_interim(head.status) {
+                    if self.passes_interim(head.status) && !(continued && head.status == 100) {
+                        continued |= head.status == 100;
                         self.connection.stream.send(head.out);
                     }
                     scan = HeadScan::default();
@@ -573,7 +575,7 @@ impl<'x> Exchange<'x> {
         if !head.upstream_keep_alive {
             self.cluster.state.breakers.stats.upstream_cx_close_notify.add(1);
         }
-        Ok(head.upstream_keep_alive && self.upload.is_done() && !head.tunnels)
+        Ok(head.upstream_keep_alive && self.upload.is_done() && self.tunnel == Tunnel::Not)
     }
 
     /// Until the first bytes of a response: the request's body goes up, the timeouts run, the client is watched.
@@ -701,7 +703,7 @@ impl<'x> Exchange<'x> {
             return Err(Error::peer(Rule::StatusLine));
         }
         let is_final = status >= 200 || tunnels;
-        let framing = response.framing();
+        let mut framing = response.framing();
         let rest = &bytes[consumed..];
         if self.retry.is_some() && status >= 200 && self.refuses(&response) {
             let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
@@ -709,7 +711,14 @@ impl<'x> Exchange<'x> {
             return Ok(Some(Seen::Refused { reusable }));
         }
         let http10 = self.connection.version.get() == Version::Http10;
+        let is_missed = self.tunnel.is_missed_by(status);
+        if is_missed {
+            framing = Framing::None;
+        }
         let framing_out = match framing {
+            Framing::None if is_missed && self.method != Method::Head && !matches!(status, 204 | 304) => {
+                Framing::Length(0)
+            }
             // HTTP/1.0 has no chunks (RFC 9112 §7.1).
             Framing::UntilClose | Framing::Chunked if http10 => Framing::UntilClose,
             // A body that ends with the connection gets an end of its own.
@@ -719,7 +728,9 @@ impl<'x> Exchange<'x> {
         let ends = !self.keep_alive || !self.upload.is_done() || self.connection.closes_after();
         let close = (status >= 200 && !tunnels && ends) || framing_out == Framing::UntilClose;
         let now = worker.core.now();
-        let service_time = self.requested_at.filter(|_| !tunnels).map(|since| now.saturating_duration_since(since));
+        // A request for a tunnel has no end (Envoy).
+        let is_ordinary = self.tunnel == Tunnel::Not;
+        let service_time = self.requested_at.filter(|_| is_ordinary).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
         let attempts = self.attempts_told();
         let hop =
@@ -731,7 +742,8 @@ impl<'x> Exchange<'x> {
         }
         let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
-        let form = HeadEdit { upgrade: self.tunnel == Tunnel::Upgrade, http10, ..HeadEdit::default() };
+        let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
+        let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
         let write = |edit: &HeadEdit<'_>| {
             let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
             encode_response(&response, framing_out, close, edit, &mut out);
@@ -759,9 +771,11 @@ impl<'x> Exchange<'x> {
         self.stats.count_status(head.status);
         self.cluster.state.breakers.stats.count_status(self.origin, head.status);
         self.active_at = self.worker().core.now();
+        let is_missed = self.tunnel.is_missed_by(head.status);
         self.note(|record, now| {
             record.status = head.status;
-            record.details = "via_upstream";
+            record.details = if is_missed { "websocket_handshake_unsuccessful" } else { "via_upstream" };
+            record.is_bare = is_missed;
             record.response = Some(head.out.clone());
             record.downstream_sent += head.out.len() as u64;
             record.upstream_received += head.consumed as u64;

@@ -548,7 +548,7 @@ impl<'e> ResponseHop<'e> {
         }
         then(&HeadEdit {
             remove: if has_envoy { self.ours } else { &[] },
-            drop: self.drop,
+            drop: self.drop.union(form.drop),
             lines: self.lines.get(),
             add: &add[..count],
             ..form

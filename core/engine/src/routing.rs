@@ -164,7 +164,7 @@ pub(crate) fn route<'c>(
             return Err(Answer { route: &found.route.name, ..UPGRADE_REFUSED.into() });
         }
         chain.stats.downstream_cx_upgrades_total.add(1);
-        hop.upgrade = tunnel == Tunnel::Upgrade;
+        hop.upgrade = tunnel.is_upgrade();
         tunnel = tunnel.on(&found.route.action);
     }
     let taken = Taken { connection, request, chain, found, tunnel };

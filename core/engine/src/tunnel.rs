@@ -27,6 +27,8 @@ pub(crate) enum Tunnel {
     Not,
     /// Another protocol, from whoever answers.
     Upgrade,
+    /// WebSocket, which is an upgrade like others but for answers without an error that do not grant it.
+    WebSocket,
     /// A way to its target, of the next proxy.
     Connect,
     /// A way to its target, of us: the cluster is where it leads (`connect_config`).
@@ -48,6 +50,7 @@ impl Tunnel {
         match (request.method(), request.upgrade()) {
             (Method::Connect, _) => (Self::Connect, b"CONNECT"),
             // HTTP/2 would begin under our hands; RFC 9113 §3.1 has given this way in up. Envoy takes it off, too.
+            (_, Some(kind)) if kind.eq_ignore_ascii_case(b"websocket") => (Self::WebSocket, kind),
             (_, Some(kind)) if !kind.eq_ignore_ascii_case(b"h2c") => (Self::Upgrade, kind),
             _ => (Self::Not, b""),
         }
@@ -67,11 +70,24 @@ impl Tunnel {
         self != Self::Not && self.is_begun_by(status, response)
     }
 
+    /// Whether it is an `Upgrade`, which travels on.
+    #[inline]
+    pub(crate) fn is_upgrade(self) -> bool {
+        matches!(self, Self::Upgrade | Self::WebSocket)
+    }
+
+    /// Whether this status says that there is no WebSocket, and yet that all is well. The client, which sends frames or
+    /// nothing from here on, gets the head without the content (Envoy, `websocket_handshake_unsuccessful`).
+    #[inline]
+    pub(crate) fn is_missed_by(self, status: u16) -> bool {
+        self == Self::WebSocket && matches!(status, 200..=399)
+    }
+
     #[cold]
     fn is_begun_by(self, status: u16, response: &Response<'_>) -> bool {
         match self {
             Self::Not => false,
-            Self::Upgrade => status == 101 && response.upgrade().is_some(),
+            Self::Upgrade | Self::WebSocket => status == 101 && response.upgrade().is_some(),
             Self::Connect | Self::Terminated => matches!(status, 200..=299),
         }
     }

@@ -54,7 +54,12 @@ struct Side {
 }
 
 /// The listener whose access logs are compared.
-const LOGGED: Front = Front { name: "logged", manager: "{log}", hosts: RETRIES, ..Front::PLAIN };
+const LOGGED: Front = Front {
+    name: "logged",
+    manager: "{log} upgrade_configs: [{upgrade_type: websocket}, {upgrade_type: other}],",
+    hosts: RETRIES,
+    ..Front::PLAIN
+};
 
 fn side(bench: &Bench, kind: Kind, name: &str) -> Result<Side, String> {
     let recorder = Recorder::start()?;

@@ -135,7 +135,8 @@ impl KnownSet {
     }
 
     /// The names of both.
-    pub(crate) const fn union(self, other: Self) -> Self {
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

@@ -6,6 +6,7 @@
 
 use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
+use crate::chars::list;
 use crate::head::{Field, Framing, HeadTable, Known, KnownSet, Path, Request, Response, Version};
 use crate::out::Out;
 use memchr::memchr;
@@ -93,7 +94,7 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
         out.put(b"TE: trailers\r\nConnection: TE\r\n");
     }
     if edit.upgrade {
-        put_upgrade(request.upgrade(), out);
+        put_upgrade(bytes, table, request.upgrade(), true, out);
     }
     if !framed {
         put_framing(framing, out);
@@ -145,19 +146,29 @@ pub fn encode_response(
         out.put(b"Connection: keep-alive\r\n");
     }
     if edit.upgrade {
-        put_upgrade(response.upgrade(), out);
+        put_upgrade(bytes, table, response.upgrade(), !close, out);
     }
     put_added_fields(edit, out);
     out.put(b"\r\n");
 }
 
+/// Our own Connection and Upgrade, in the words in which they came: servers were seen that compare them with regard to case. Of
+/// the options only those that say nothing of other fields, which are for this hop; `persists`: `keep-alive` may be among them.
 #[cold]
-fn put_upgrade(protocols: Option<&[u8]>, out: &mut impl Out) {
-    if let Some(protocols) = protocols {
-        out.put(b"Connection: Upgrade\r\nUpgrade: ");
-        out.put(protocols);
-        out.put(b"\r\n");
+fn put_upgrade(bytes: &[u8], table: &HeadTable, protocols: Option<&[u8]>, persists: bool, out: &mut impl Out) {
+    let Some(protocols) = protocols else { return };
+    let lines = table.fields.iter().filter(|field| field.known == Known::Connection);
+    let options = lines.flat_map(|field| list(table.field_ref(bytes, field).value));
+    let is_kept = |option: &&[u8]| {
+        option.eq_ignore_ascii_case(b"upgrade") || persists && option.eq_ignore_ascii_case(b"keep-alive")
+    };
+    for (at, option) in options.filter(is_kept).enumerate() {
+        out.put(if at == 0 { b"Connection: " } else { b", " });
+        out.put(option);
     }
+    out.put(b"\r\nUpgrade: ");
+    out.put(protocols);
+    out.put(b"\r\n");
 }
 
 /// Appends the received fields that travel on, in runs, and `with_line` the start line before them as it lies. True when the

@@ -86,6 +86,25 @@ fn what_is_for_one_hop_stays_here() {
     );
 }
 
+/// Of the options that came only those that name no other field, as they were spelled: servers were seen that read them to the letter.
+#[test]
+fn an_upgrade_is_nominated_in_the_words_of_who_asks() {
+    let upgrade = HeadEdit { upgrade: true, ..PLAIN };
+    for (options, expect) in [
+        ("Connection: upgrade\r\n", "upgrade"),
+        ("Connection: keep-alive,X-Hop , UPGRADE\r\nX-Hop: 1\r\n", "keep-alive, UPGRADE"),
+        ("Connection: close, Upgrade\r\n", "Upgrade"),
+        ("Connection: Upgrade\r\nConnection: TE, Keep-Alive\r\n", "Upgrade, Keep-Alive"),
+    ] {
+        request(
+            &format!("GET / HTTP/1.1\r\nHost: a\r\n{options}Upgrade: b\r\n\r\n"),
+            Framing::None,
+            &upgrade,
+            &format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: {expect}\r\nUpgrade: b\r\n\r\n"),
+        );
+    }
+}
+
 /// A length that is written as we would write it stays where it is; any other is written anew, and never are there two.
 #[test]
 fn a_length_stays_only_if_it_is_plain_and_true() {

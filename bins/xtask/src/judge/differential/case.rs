@@ -26,6 +26,8 @@ pub(super) enum Tag {
     Trailers,
     /// Asks for 100 (Continue).
     Expect,
+    /// The origin sends other interim responses than 100.
+    Interim,
     /// Several requests in one write.
     Pipelined,
     /// Is told of as a client of the loopback.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 
 use super::{Class, Front};
-use crate::judge::differential::case::{Case, Step};
+use crate::judge::differential::case::{Case, Step, Tag};
 use crate::judge::differential::origin::{Ask, Next};
 use crate::lab::chance::Chance;
 
@@ -37,12 +37,13 @@ fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
             let case = Case::of(chance, "", method, &format!("{text}\r\n")).on(front);
             // Who asks waits for the word, or does not.
             let case = if expects && chance.once_in(2) { case.step(Step::Head) } else { case };
-            if body.is_empty() { case } else { case.step(Step::Send(body.as_bytes().to_vec())) }
+            let case = if body.is_empty() { case } else { case.step(Step::Send(body.as_bytes().to_vec())) };
+            if path.ends_with("/x") || path.ends_with("-100") { case } else { case.tag(Tag::Interim) }
         })
         .collect()
 }
 
-/// The number is the status of the interim response that the origin sends first; `many` sends some of each.
+/// The number is the status of the interim response that the origin sends first; `interims` sends several.
 const PATHS: &[&str] = &["/a/interim-100", "/a/interim-102", "/b/interim-103", "/a/interims", "/a/x", "/b/interim-199"];
 
 fn origin(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {

@@ -31,6 +31,9 @@ pub(super) const CLASS: Class = Class {
 
 fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
     let mut cases: Vec<Case> = ODD.iter().map(|(name, text)| Case::raw(chance, name, "GET", text)).collect();
+    for (name, method, text) in NAMED {
+        cases.push(Case::of(chance, name, method, text).on("upgrades-all"));
+    }
     while cases.len() < count {
         let front = *chance.pick(&["upgrades", "upgrades-all", "upgrades-all", "upgrades-routes"]);
         let path = *chance.pick(&["/a/tunnel-0", "/a/tunnel-5", "/on/tunnel-9", "/a/x", "/b/status-403", "/nowhere"]);
@@ -78,6 +81,39 @@ fn refuse(mut stream: &TcpStream) -> io::Result<Next> {
     stream.write_all(b"HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n")?;
     Ok(Next::Keep)
 }
+
+/// Where upgrades are granted. No request with content: Envoy keeps it back until the 101, for which the origin waits in vain
+/// (RFC 9110 §7.8).
+const NAMED: &[(&str, &str, &str)] = &[
+    (
+        "a redirect instead of a WebSocket",
+        "GET",
+        "GET /a/status-302 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    (
+        "not modified instead of a WebSocket",
+        "GET",
+        "GET /a/status-304 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    (
+        "chunks instead of a WebSocket",
+        "GET",
+        "GET /a/chunked-5000 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    (
+        "a head alone",
+        "HEAD",
+        "HEAD /a/length-20 HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ),
+    ("many fields", "GET", "GET /a/many HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
+    ("a CONNECT that nobody granted", "CONNECT", "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n"),
+    (
+        "a WebSocket of an older draft",
+        "GET",
+        "GET /a/tunnel-3 HTTP/1.1\r\nHost: a\r\nConnection: close, upgrade\r\nUpgrade: websocket/76\r\n\r\n",
+    ),
+    ("an upgrade of no kind", "GET", "GET /a/x HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade:\r\n\r\n"),
+];
 
 const ODD: &[(&str, &str)] = &[
     (
