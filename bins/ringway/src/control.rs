@@ -271,8 +271,11 @@ impl Control {
         });
         // Said last: whoever reads the line finds everything as it says.
         self.log.info(format_args!("configuration: {report}"));
-        for (name, address) in listeners.iter().filter(|listener| !before.listeners.contains(listener)) {
-            self.log.info(format_args!("listener {name}: {address}"));
+        for (name, addresses) in &listeners {
+            let known = before.listeners.iter().find(|(other, _)| other == name).map_or(&[][..], |(_, known)| known);
+            for address in addresses.iter().filter(|address| !known.contains(address)) {
+                self.log.info(format_args!("listener {name}: {address}"));
+            }
         }
         Ok(())
     }

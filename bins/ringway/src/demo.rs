@@ -53,7 +53,7 @@ fn serve(options: &Demo) -> Result<ExitCode, Vec<String>> {
     let bound = |control: &crate::control::Control, name: &str| {
         let listeners = control.engine.listeners();
         let listener = listeners.into_iter().find(|listener| listener.0 == name).expect("committed under this name");
-        listener.1.ip().expect("the demo listens on TCP")
+        listener.1[0].ip().expect("the demo listens on TCP")
     };
     let (blue, green) = (bound(&control, "blue"), bound(&control, "green"));
     let yaml = origins(port(1), port(2)) + &proxy(port(0), blue, green);

@@ -40,7 +40,7 @@ pub(crate) struct View {
     /// What was committed; `None` before the first commit.
     pub(crate) snapshot: Option<Arc<Snapshot>>,
     /// Listeners' names and addresses, as bound.
-    pub(crate) listeners: Vec<(String, Address)>,
+    pub(crate) listeners: Vec<(String, Vec<Address>)>,
     /// The bootstrap as read; `None` before the first commit.
     pub(crate) bootstrap: Option<Dump>,
     /// `node.id` and `node.cluster`.

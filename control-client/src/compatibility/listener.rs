@@ -5,7 +5,7 @@ use super::{Covered, NO_READER};
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.listener.v3.Listener",
-        done: "socket_options freebind transparent tcp_fast_open_queue_length tcp_keepalive \
+        done: "socket_options freebind transparent tcp_fast_open_queue_length tcp_keepalive additional_addresses \
                name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config",
         only: &[("enable_reuse_port", "true"), ("bind_to_port", "true"), ("use_original_dst", "false")],
         ignored: &[
@@ -16,7 +16,7 @@ pub(super) static TABLE: &[Covered] = &[
             ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
             ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
         ],
-        refused: "additional_addresses stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
+        refused: "stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
                   per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
                   listener_filters udp_listener_config api_listener \
                   reuse_port access_log max_connections_to_accept_per_socket_event \
@@ -32,6 +32,20 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance",
         done: "",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.listener.v3.AdditionalAddress",
+        done: "address socket_options tcp_keepalive",
+        only: &[],
+        ignored: &[],
+        refused: "",
+    },
+    Covered {
+        message: "envoy.config.core.v3.SocketOptionsOverride",
+        done: "socket_options",
         only: &[],
         ignored: &[],
         refused: "",

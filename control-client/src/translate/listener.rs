@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::{
-    ChainId, Cidr, FilterChain, HeaderRules, HttpConnectionManager, Listener, ListenerId, NetworkFilter, ServerHeader,
+    ChainId, Cidr, FilterChain, HeaderRules, HttpConnectionManager, ListenAddress, Listener, ListenerId, NetworkFilter,
+    ServerHeader,
 };
 
 use super::timeout::unless_zero;
@@ -37,10 +38,22 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn check(&mut self, context: &mut Context<'_>, message: &Message, listener: &Listener) {
-        let address = &listener.address;
-        // Port 0 is another port each time.
-        if !address.is_of_any_port() && !self.addresses.insert(address.to_string()) {
-            context.problem(message, "address", format!("a second listener on {address}"));
+        let additional: Vec<_> = message.messages("additional_addresses").collect();
+        for (at, ListenAddress { address, .. }) in listener.addresses.iter().enumerate() {
+            // Port 0 is another port each time.
+            if address.is_of_any_port() || self.addresses.insert(address.to_string()) {
+                continue;
+            }
+            // Envoy binds one that the same listener has twice.
+            let rule = format!("a second listener on {address}");
+            match at.checked_sub(1) {
+                None => context.problem(message, "address", rule),
+                Some(at) => context.field("additional_addresses", |context| {
+                    let size = context.report.enter_item(at);
+                    context.problem(additional[at], "address", rule);
+                    context.report.leave(size);
+                }),
+            }
         }
         // Envoy lets the later one replace the earlier one without a word. One without a name is named by its address.
         if !self.names.insert(listener.name.clone()) {
@@ -60,7 +73,19 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
             None
         }
     };
-    context.is_pipe = address.as_ref().is_some_and(|address| address.pipe().is_some());
+    let sockets = socket::OfListener::read(context, message);
+    let socket = sockets.first(context, message);
+    let mut addresses = vec![address.map(|address| ListenAddress { address, socket })];
+    addresses.extend(context.each(message, "additional_addresses", |context, additional| {
+        refuse_unsupported(additional, context.report);
+        if additional.get("address").is_none() {
+            context.problem(additional, "address", "value is required");
+        }
+        let address = context.inside(additional, "address", super::address);
+        let socket = sockets.additional(context, additional);
+        address.map(|address| ListenAddress { address, socket })
+    }));
+    context.is_pipe = addresses.iter().flatten().any(|at| at.address.pipe().is_some());
     let chains = context.each(message, "filter_chains", chain);
     // What takes the place of the chains has been refused above.
     let instead = ["default_filter_chain", "udp_listener_config", "api_listener", "internal_listener", "fcds_config"];
@@ -76,18 +101,16 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
         Some(message.get("exact_balance").is_some())
     });
     let exact_balance = balance.unwrap_or(false);
-    let socket = socket::of_listener(context, message);
-    let address = address?;
+    let addresses: Vec<ListenAddress> = addresses.into_iter().collect::<Option<_>>()?;
     let name = match message.text("name") {
-        "" => address.to_string(),
+        "" => addresses[0].address.to_string(),
         name => name.to_owned(),
     };
     Some(Listener {
         id: ListenerId(0),
         name,
-        address,
+        addresses,
         exact_balance,
-        socket,
         backlog: message.uint("tcp_backlog_size").unwrap_or(BACKLOG),
         buffer_bytes_max: buffer_bytes_max(message),
         chains: chains.into_iter().flatten().collect(),

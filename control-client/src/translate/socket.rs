@@ -23,9 +23,60 @@ const TCP_FASTOPEN: i32 = 23;
 const KEEPALIVE_SECONDS_MAX: u32 = 32767;
 const KEEPALIVE_PROBES_MAX: u32 = 127;
 
-/// What a listener asks of its sockets.
-pub(super) fn of_listener(context: &mut Context<'_>, message: &Message) -> ListenSocket {
-    use SocketState::{Bound, Prebind};
+/// What a listener asks of its sockets, whichever of its addresses they are of.
+pub(super) struct OfListener {
+    /// What its other fields come to.
+    fields: Vec<SocketOption>,
+    /// Its `tcp_keepalive`. What is accepted inherits it (tcp(7)).
+    keepalive: Vec<SocketOption>,
+    /// Its `socket_options`.
+    options: Vec<SocketOption>,
+}
+
+impl OfListener {
+    pub(super) fn read(context: &mut Context<'_>, message: &Message) -> Self {
+        use SocketState::{Bound, Prebind};
+        let mut fields = Vec::new();
+        for (field, name) in [("transparent", IP_TRANSPARENT), ("freebind", IP_FREEBIND)] {
+            if let Some(on) = message.boolean(field) {
+                fields.push(SocketOption::number(SOL_IP, name, on.into(), Prebind));
+            }
+        }
+        if let Some(queue) = message.uint("tcp_fast_open_queue_length") {
+            let queue = i32::try_from(queue).unwrap_or(i32::MAX);
+            fields.push(SocketOption::number(SOL_TCP, TCP_FASTOPEN, queue, Bound));
+        }
+        let keepalive = context.inside(message, "tcp_keepalive", keepalive).unwrap_or_default();
+        Self { fields, keepalive, options: socket_options(context, message, true) }
+    }
+
+    /// For the listener's own address.
+    pub(super) fn first(&self, context: &mut Context<'_>, message: &Message) -> ListenSocket {
+        let options = [&self.fields, &self.keepalive, &self.options].into_iter().flatten();
+        ListenSocket { takes_ipv4: takes_ipv4(context, message), options: options.cloned().collect() }
+    }
+
+    /// For an `AdditionalAddress`, which may have keep-alive and options of its own in the place of the listener's.
+    pub(super) fn additional(&self, context: &mut Context<'_>, message: &Message) -> ListenSocket {
+        let keepalive = context.inside(message, "tcp_keepalive", |context, message| {
+            // A zero turns it off.
+            let is_off = ["keepalive_probes", "keepalive_time", "keepalive_interval"].map(|name| message.uint(name));
+            if is_off.contains(&Some(0)) { Some(Vec::new()) } else { keepalive(context, message) }
+        });
+        // An empty one is none, not the listener's.
+        let options = context.inside(message, "socket_options", |context, message| {
+            refuse_unsupported(message, context.report);
+            Some(socket_options(context, message, true))
+        });
+        let (keepalive, own) =
+            (keepalive.as_ref().unwrap_or(&self.keepalive), options.as_ref().unwrap_or(&self.options));
+        let options = [&self.fields, keepalive, own].into_iter().flatten();
+        ListenSocket { takes_ipv4: takes_ipv4(context, message), options: options.cloned().collect() }
+    }
+}
+
+/// `ipv4_compat` of the address that `message` has.
+fn takes_ipv4(context: &mut Context<'_>, message: &Message) -> bool {
     let socket = message.message("address").and_then(|address| address.message("socket_address"));
     let takes_ipv4 = socket.is_some_and(|socket| socket.boolean("ipv4_compat").unwrap_or(false));
     if takes_ipv4 && socket.is_some_and(|socket| !socket.text("address").contains(':')) {
@@ -33,20 +84,7 @@ pub(super) fn of_listener(context: &mut Context<'_>, message: &Message) -> Liste
             context.problem(message, "socket_address", "ipv4_compat is for IPv6 addresses");
         });
     }
-    let mut options = Vec::new();
-    for (field, name) in [("transparent", IP_TRANSPARENT), ("freebind", IP_FREEBIND)] {
-        if let Some(on) = message.boolean(field) {
-            options.push(SocketOption::number(SOL_IP, name, on.into(), Prebind));
-        }
-    }
-    if let Some(queue) = message.uint("tcp_fast_open_queue_length") {
-        let queue = i32::try_from(queue).unwrap_or(i32::MAX);
-        options.push(SocketOption::number(SOL_TCP, TCP_FASTOPEN, queue, Bound));
-    }
-    // What is accepted inherits them (tcp(7)).
-    options.extend(context.inside(message, "tcp_keepalive", keepalive).unwrap_or_default());
-    options.extend(socket_options(context, message, true));
-    ListenSocket { takes_ipv4, options }
+    takes_ipv4
 }
 
 /// What a cluster asks of its connections; `None`: nothing.

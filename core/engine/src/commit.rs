@@ -23,7 +23,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Address, Cluster, ClusterId, ListenSocket, NetworkFilter, Snapshot};
+use ringway_model::{Address, Cluster, ClusterId, ListenAddress, ListenSocket, Listener, NetworkFilter, Snapshot};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
 
@@ -267,19 +267,17 @@ impl Engine {
         let mut sockets = Vec::new();
         let mut problems = Vec::new();
         for listener in &snapshot.listeners {
-            let key = SocketKey::of(listener);
-            if self.sockets.contains_key(&key) {
-                continue;
-            }
-            match self.bind(&listener.address, &listener.socket) {
-                Ok((address, group)) => sockets.push((key, address, group)),
-                Err(error) => {
-                    self.registry.server.listener_create_failure.add(1);
-                    problems.push(StageProblem::Listener {
-                        listener: listener.name.clone(),
-                        address: listener.address.clone(),
-                        error,
-                    });
+            for (key, ListenAddress { address, socket }) in SocketKey::of(listener).zip(&listener.addresses) {
+                if self.sockets.contains_key(&key) {
+                    continue;
+                }
+                match self.bind(address, socket) {
+                    Ok((address, group)) => sockets.push((key, address, group)),
+                    Err(error) => {
+                        self.registry.server.listener_create_failure.add(1);
+                        let (listener, address) = (listener.name.clone(), address.clone());
+                        problems.push(StageProblem::Listener { listener, address, error });
+                    }
                 }
             }
         }
@@ -330,7 +328,8 @@ impl Engine {
         let backlogs: Vec<u32> = sockets
             .iter()
             .flat_map(|(key, _, group)| {
-                let listener = snapshot.listeners.iter().find(|listener| SocketKey::of(listener) == *key);
+                let listener =
+                    snapshot.listeners.iter().find(|listener| SocketKey::of(listener).any(|other| other == *key));
                 std::iter::repeat_n(listener.expect("staged for one").backlog, group.len())
             })
             .collect();
@@ -389,27 +388,31 @@ impl Engine {
         let mut https: Vec<HashMap<_, _>> = (0..count).map(|_| HashMap::new()).collect();
         let mut seeds_sockets: Vec<Vec<SocketSeed>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &snapshot.listeners {
-            let key = SocketKey::of(listener);
-            let address = &self.sockets[&key].address;
-            let sockets = groups.remove(&key).unwrap_or_default();
+            let address = self.bound(listener).next().expect("a listener has an address").to_string();
             for chain in &listener.chains {
                 let NetworkFilter::Http(http) = &chain.filter;
-                for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix, &address.to_string()))
-                {
+                for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix, &address)) {
                     https.insert((listener.id, http.stat_prefix.clone()), stats);
                 }
             }
-            let group = SocketGroup::new(count);
-            let mut sockets = sockets.into_iter().map(|socket| (socket, Arc::clone(&group)));
-            for (seeds, stats) in seeds_sockets.iter_mut().zip(self.registry.listener(&address.to_string())) {
-                let (key, exact) = (key.clone(), listener.exact_balance);
-                seeds.push(SocketSeed { key, listener: listener.id, exact, stats, socket: sockets.next() });
+            let stats = self.registry.listener(&address);
+            for key in SocketKey::of(listener) {
+                let group = SocketGroup::new(count);
+                let mut sockets = groups.remove(&key).into_iter().flatten().map(|socket| (socket, Arc::clone(&group)));
+                for (seeds, stats) in seeds_sockets.iter_mut().zip(&stats) {
+                    let (key, exact, stats) = (key.clone(), listener.exact_balance, Arc::clone(stats));
+                    seeds.push(SocketSeed { key, listener: listener.id, exact, stats, socket: sockets.next() });
+                }
             }
         }
-        let kept: Vec<SocketKey> = snapshot.listeners.iter().map(|listener| SocketKey::of(listener)).collect();
-        for (_, gone) in self.sockets.extract_if(|key, _| !kept.contains(key)) {
-            self.registry.forget_listener(&gone.address.to_string());
+        let first = |snapshot: &Snapshot| -> HashSet<String> {
+            snapshot.listeners.iter().filter_map(|listener| Some(self.bound(listener).next()?.to_string())).collect()
+        };
+        if let Some(old) = &self.current {
+            first(old).difference(&first(snapshot)).for_each(|gone| self.registry.forget_listener(gone));
         }
+        let kept: HashSet<SocketKey> = snapshot.listeners.iter().flat_map(|listener| SocketKey::of(listener)).collect();
+        self.sockets.retain(|key, _| kept.contains(key));
         let active = Arc::new(self.active.rows(self.current.as_deref(), snapshot, count));
         let parts = seeds.into_iter().zip(https).zip(seeds_sockets).enumerate();
         parts
@@ -508,13 +511,16 @@ impl Engine {
         }
     }
 
-    /// The listeners in force, by name, with the address as bound.
-    pub fn listeners(&self) -> Vec<(String, Address)> {
+    /// The listeners in force, by name, with their addresses as bound.
+    pub fn listeners(&self) -> Vec<(String, Vec<Address>)> {
         let current = self.current.as_deref();
         let listeners = current.into_iter().flat_map(|snapshot| &snapshot.listeners);
-        listeners
-            .map(|listener| (listener.name.clone(), self.sockets[&SocketKey::of(listener)].address.clone()))
-            .collect()
+        listeners.map(|listener| (listener.name.clone(), self.bound(listener).cloned().collect())).collect()
+    }
+
+    /// The addresses of a listener of the committed generation as bound, in the order of the file.
+    fn bound(&self, listener: &Listener) -> impl Iterator<Item = &Address> {
+        SocketKey::of(listener).map(|key| &self.sockets[&key].address)
     }
 
     /// Each worker's figures.

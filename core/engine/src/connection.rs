@@ -114,7 +114,16 @@ impl Downstream {
             let (local, peer) = (self.stream.local_addr(), self.stream.peer_addr());
             let pipe = || {
                 let view = self.worker.view_for(self.key);
-                Some(Arc::clone(&view.snapshot.listener(self.listener)?.address.pipe()?.path))
+                let listener = view.snapshot.listener(self.listener)?;
+                let paths = || listener.addresses.iter().filter_map(|at| Some(&at.address.pipe()?.path));
+                let path = match paths().nth(1) {
+                    None => paths().next(),
+                    Some(_) => {
+                        let own = self.stream.local_path()?;
+                        paths().find(|path| ***path == *own)
+                    }
+                };
+                path.map(Arc::clone)
             };
             let pipe = if local.is_none() { pipe() } else { None };
             Box::new(Addresses { local, peer, pipe })

@@ -132,13 +132,13 @@ impl Siblings {
         match sibling.inbox.try_send(HandOff { connection, group: Arc::clone(&run.group) }) {
             Ok(()) => {
                 own.handed_over.add(1);
-                run.stats.downstream_cx_handed_over.add(1);
+                run.stats().downstream_cx_handed_over.add(1);
                 None
             }
             Err(refused) => {
                 sibling.shared.load.under_way.fetch_sub(1, Ordering::Relaxed);
                 own.kept_full.add(1);
-                run.stats.downstream_cx_kept_full.add(1);
+                run.stats().downstream_cx_kept_full.add(1);
                 Some(refused.connection)
             }
         }
@@ -218,7 +218,7 @@ fn take(worker: &Rc<Worker>, handoff: HandOff) {
     });
     let run = run.expect("a run outlives the hand-offs of its group");
     worker.shared.taken_over.add(1);
-    run.stats.downstream_cx_taken_over.add(1);
+    run.stats().downstream_cx_taken_over.add(1);
     listen::admit(worker, &run, worker.core.attach(connection));
     // After the connection is counted: in between it counts twice, which only sends the next one elsewhere.
     worker.shared.load.under_way.fetch_sub(1, Ordering::Relaxed);
@@ -338,7 +338,7 @@ mod tests {
                 assert_eq!(u64::from(all[1].shared.load.total()), handed_over);
                 assert_eq!(all[0].shared.handed_over.value(), handed_over);
                 assert_eq!(
-                    (all[0].shared.kept_full.value(), run.stats.downstream_cx_kept_full.value()),
+                    (all[0].shared.kept_full.value(), run.stats().downstream_cx_kept_full.value()),
                     (kept_full, kept_full)
                 );
             });

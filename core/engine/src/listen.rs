@@ -6,7 +6,6 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 
 use ringway_runtime::{Listener, Stream};
@@ -57,7 +56,7 @@ async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener) {
                 }
             }
             // Out of descriptors or memory: the runtime tries again by itself after a while.
-            Some(Err(_)) => run.stats.downstream_cx_overflow.add(1),
+            Some(Err(_)) => run.stats().downstream_cx_overflow.add(1),
             None => break,
         }
     }
@@ -90,7 +89,7 @@ pub(crate) fn admit(worker: &Rc<Worker>, run: &Run, stream: Stream) {
     let chain = view.snapshot.listener(listener).and_then(|listener| listener.chains.first()).map(|chain| chain.id);
     let Some(chain) = chain else { return };
     // Counted at once, not at the task's first turn: the next connection of a burst sees it.
-    let registered = Registered::new(worker, listener, chain, view, Arc::clone(&run.stats));
+    let registered = Registered::new(worker, listener, chain, view, run.stats());
     let serve = downstream::serve(registered, stream, listener, chain);
     // The idle connection's budget (design: 512 bytes for the task's own state).
     assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use ringway_model::{Address, ListenSocket, Listener, ListenerId, Snapshot};
+use ringway_model::{Address, ListenAddress, ListenSocket, Listener, ListenerId, Snapshot};
 use ringway_observe::{Counter, ListenerStats};
 
 use crate::active::ActiveRows;
@@ -80,24 +80,30 @@ pub(crate) struct Shared {
     pub(crate) kept_full: Counter,
 }
 
-/// What identifies a listening socket over generations: its address and its options; for port 0, where each listener gets a port of
-/// its own, the name too.
+/// What identifies a listening socket over generations: its address and its options; for port 0, where each address gets a port of
+/// its own, also the listener's name and which of its addresses of that kind it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SocketKey {
     address: Address,
     socket: ListenSocket,
-    name: Option<String>,
+    of_any_port: Option<(String, usize)>,
 }
 
 impl SocketKey {
     /// The key of an address alone.
     #[cfg(test)]
     pub(crate) fn test(address: &str) -> Self {
-        Self { address: Address::Ip(address.parse().expect("an address")), socket: ListenSocket::default(), name: None }
+        let address = Address::Ip(address.parse().expect("an address"));
+        Self { address, socket: ListenSocket::default(), of_any_port: None }
     }
 
-    pub(crate) fn of(listener: &Listener) -> Self {
-        let name = listener.address.is_of_any_port().then(|| listener.name.clone());
-        Self { address: listener.address.clone(), socket: listener.socket.clone(), name }
+    /// The keys of a listener's addresses, in their order.
+    pub(crate) fn of(listener: &Listener) -> impl Iterator<Item = SocketKey> {
+        let mut of_any_port = 0..;
+        listener.addresses.iter().map(move |ListenAddress { address, socket }| {
+            let place = |at| (listener.name.clone(), at);
+            let of_any_port = if address.is_of_any_port() { of_any_port.next().map(place) } else { None };
+            SocketKey { address: address.clone(), socket: socket.clone(), of_any_port }
+        })
     }
 }

@@ -21,7 +21,8 @@ pub(crate) struct Run {
     pub(crate) exact: Cell<bool>,
     /// The sockets of this address on all workers.
     pub(crate) group: Arc<SocketGroup>,
-    pub(crate) stats: Arc<ListenerStats>,
+    /// Those of that listener.
+    stats: RefCell<Arc<ListenerStats>>,
     pub(crate) closing: Cell<bool>,
     pub(crate) waker: RefCell<Option<Waker>>,
     /// The last generation that had the listener, once it is gone.
@@ -35,11 +36,22 @@ impl Run {
             listener: Cell::new(seed.listener),
             exact: Cell::new(seed.exact),
             group,
-            stats: seed.stats,
+            stats: RefCell::new(seed.stats),
             closing: Cell::new(false),
             waker: RefCell::default(),
             last_view: RefCell::default(),
         })
+    }
+
+    /// Whose connections these are from now on.
+    pub(crate) fn belongs_to(&self, seed: &SocketSeed) {
+        self.listener.set(seed.listener);
+        self.exact.set(seed.exact);
+        *self.stats.borrow_mut() = Arc::clone(&seed.stats);
+    }
+
+    pub(crate) fn stats(&self) -> Arc<ListenerStats> {
+        Arc::clone(&self.stats.borrow())
     }
 
     /// Begins the end of this socket. What is still accepted is served by `last`, where its listener is gone.

@@ -246,17 +246,17 @@ impl Worker {
         *self.view.borrow_mut() = Rc::clone(&new);
         for run in self.runs.borrow().iter() {
             match prepare.sockets.iter().find(|socket| socket.key == run.key) {
-                Some(socket) => {
-                    run.listener.set(socket.listener);
-                    run.exact.set(socket.exact);
-                }
+                Some(socket) => run.belongs_to(socket),
                 None => run.close(Some(&old)),
             }
         }
         let mut bound = self.bound.borrow_mut();
         for Bound { seed, last_view, .. } in bound.iter_mut() {
             match prepare.sockets.iter().find(|socket| socket.key == seed.key && socket.socket.is_none()) {
-                Some(socket) => (seed.listener, seed.exact) = (socket.listener, socket.exact),
+                Some(socket) => {
+                    (seed.listener, seed.exact, seed.stats) =
+                        (socket.listener, socket.exact, Arc::clone(&socket.stats));
+                }
                 None => _ = last_view.get_or_insert_with(|| Rc::clone(&old)),
             }
         }

@@ -18,10 +18,10 @@ use ringway_model::{
     AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions,
     ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
     HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules,
-    HttpConnectionManager, JsonNode, Listener, ListenerId, LoadBalancing, LocalReplies, LogSink, LogText,
-    NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules, RetryOn, RetryPolicy,
-    RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject, Substitution, Target,
-    TextMatcher, TextPattern, Underscores, VirtualHost,
+    HttpConnectionManager, JsonNode, ListenAddress, ListenSocket, Listener, ListenerId, LoadBalancing, LocalReplies,
+    LogSink, LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules,
+    RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
+    Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -224,8 +224,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         exact_balance: false,
         id: ListenerId(0),
         name: "l".into(),
-        address: ([127, 0, 0, 1], 0).into(),
-        socket: ringway_model::ListenSocket::default(),
+        addresses: vec![ListenAddress { address: ([127, 0, 0, 1], 0).into(), socket: ListenSocket::default() }],
         backlog: 128,
         buffer_bytes_max: Some(32 << 10),
         chains: vec![Arc::new(chain)],
@@ -345,7 +344,7 @@ fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<Ac
     let staged = engine.stage(snapshot).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
-    let mut client = TcpStream::connect(engine.listeners()[0].1.ip().expect("TCP")).expect("the proxy listens");
+    let mut client = TcpStream::connect(engine.listeners()[0].1[0].ip().expect("TCP")).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
     let (mix, mut buffer) = (mix(way), vec![0; 4 * LARGE]);
     play(&mut client, &mix, &mut buffer, 200);

@@ -36,7 +36,7 @@ pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
 pub use http1::{Http1Rules, OwnNames};
 pub use ids::{ChainId, ClusterId, ListenerId};
-pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, Listener, NetworkFilter};
+pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, ListenAddress, Listener, NetworkFilter};
 pub use load_balancing::{
     CHOICES, CHOICES_MAX, HealthStatus, LbPolicy, LeastRequest, LoadBalancing, Locality, LocalityWeight, Placement,
     Selection,

@@ -15,10 +15,8 @@ pub struct Listener {
     pub id: ListenerId,
     /// `name`; the address where the file gives none, as Envoy does for statistics.
     pub name: String,
-    /// `address`. Port 0: the kernel chooses when the listener is first bound.
-    pub address: Address,
-    /// What is special about its sockets.
-    pub socket: ListenSocket,
+    /// `address`, then `additional_addresses`; at least the first. Statistics go by the first.
+    pub addresses: Vec<ListenAddress>,
     /// `tcp_backlog_size`; 4,096 where the file says nothing (the kernel cuts it to net.core.somaxconn).
     pub backlog: u32,
     /// `per_connection_buffer_limit_bytes`: what may be queued towards a client before its source is no longer read. `None`: the engine's
@@ -35,6 +33,15 @@ impl Listener {
     pub fn chain(&self, id: ChainId) -> Option<&Arc<FilterChain>> {
         self.chains.iter().find(|chain| chain.id == id)
     }
+}
+
+/// `AdditionalAddress`, and what the first address comes to: where a listener listens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenAddress {
+    /// `address`. Port 0: the kernel chooses when it is first bound.
+    pub address: Address,
+    /// What is special about its sockets.
+    pub socket: ListenSocket,
 }
 
 /// `envoy.config.listener.v3.FilterChain`.

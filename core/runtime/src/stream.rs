@@ -232,6 +232,11 @@ impl Stream {
         sys::local_addr(self.socket().fd.get()).ok()
     }
 
+    /// The path of its own end, where that is a unix socket with one; with `@` before it, a name of the abstract namespace.
+    pub fn local_path(&self) -> Option<String> {
+        sys::local_path(self.socket().fd.get())
+    }
+
     /// Where the client wanted to go before the packet filter redirected it here (SO_ORIGINAL_DST).
     pub fn original_destination(&self) -> Option<SocketAddr> {
         sys::original_destination(self.socket().fd.get()).ok()

@@ -3,9 +3,11 @@
 //! None of them blocks: sockets are made non-blocking, and what could wait says so.
 
 use std::io;
-use std::mem::{MaybeUninit, size_of};
+use std::mem::{ManuallyDrop, MaybeUninit, size_of};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::UnixStream;
 
 use libc::{c_int, c_void, socklen_t};
 
@@ -244,6 +246,17 @@ pub(crate) fn local_addr(fd: RawFd) -> io::Result<SocketAddr> {
 
 pub(crate) fn peer_addr(fd: RawFd) -> io::Result<SocketAddr> {
     name(fd, libc::getpeername)
+}
+
+/// The path that a unix socket is bound to; with `@` before it, a name of the abstract namespace. `None`: it has none that is text.
+pub(crate) fn local_path(fd: RawFd) -> Option<String> {
+    // SAFETY: the descriptor is open for as long as the caller lends it, and it is not closed here.
+    let socket = ManuallyDrop::new(unsafe { UnixStream::from_raw_fd(fd) });
+    let address = socket.local_addr().ok()?;
+    match address.as_abstract_name() {
+        Some(name) => Some(format!("@{}", std::str::from_utf8(name).ok()?)),
+        None => Some(address.as_pathname()?.to_str()?.to_owned()),
+    }
 }
 
 /// Where the client wanted to go before the packet filter redirected it (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST).

@@ -151,21 +151,29 @@ fn address_json(address: &Address) -> Value {
     }
 }
 
-/// `/listeners`: `name::address`, the address as bound.
+/// `/listeners`: `name::address` for each address, as bound.
 pub(crate) fn listeners(context: &Context, request: &Request) -> Response {
     let view = context.state.view();
     match request.parameter("format").unwrap_or("text") {
         "text" | "" => {
             let mut body = String::new();
-            for (name, address) in &view.listeners {
-                let _ = writeln!(body, "{name}::{address}");
+            for (name, addresses) in &view.listeners {
+                for address in addresses {
+                    let _ = writeln!(body, "{name}::{address}");
+                }
             }
             Response::text(200, body)
         }
         "json" => {
-            let statuses = view.listeners.iter();
-            let statuses =
-                statuses.map(|(name, address)| json!({ "name": name, "local_address": address_json(address) }));
+            let statuses = view.listeners.iter().map(|(name, addresses)| {
+                let mut addresses = addresses.iter().map(address_json);
+                let mut status = json!({ "name": name, "local_address": addresses.next() });
+                let others: Vec<_> = addresses.collect();
+                if !others.is_empty() {
+                    status["additional_local_addresses"] = others.into();
+                }
+                status
+            });
             Response::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
         }
         _ => Response::text(400, "usage: /listeners?format=(text|json)\n"),
