@@ -19,6 +19,7 @@ mod socket;
 mod stats;
 mod timeout;
 mod upgrade;
+mod upstream_http;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};

@@ -38,11 +38,17 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        done: "explicit_http_config",
+        done: "explicit_http_config use_downstream_protocol_config common_http_protocol_options",
         only: &[],
         ignored: &[],
-        refused: "common_http_protocol_options upstream_http_protocol_options use_downstream_protocol_config auto_config \
+        refused: "upstream_http_protocol_options auto_config \
                   http_filters header_validation_config outlier_detection request_mirror_policies hash_policy retry_policy",
+    },
+    Covered {
+        message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",
+        done: "http_protocol_options",
+        refused: "http2_protocol_options http3_protocol_options",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",

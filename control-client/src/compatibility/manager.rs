@@ -71,10 +71,10 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.core.v3.HttpProtocolOptions",
         done: "idle_timeout max_headers_count headers_with_underscores_action max_connection_duration \
-               max_requests_per_connection max_stream_duration",
+               max_requests_per_connection max_stream_duration max_response_headers_kb",
         only: &[],
         ignored: &[],
-        refused: "max_connection_duration_jitter max_response_headers_kb",
+        refused: "max_connection_duration_jitter",
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",

@@ -10,7 +10,7 @@ use ringway_model::{
 
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
-use super::{Context, http1, socket};
+use super::{Context, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName};
 use crate::message::Message;
@@ -20,8 +20,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// `RetryBudget.budget_percent` and `min_retry_concurrency` where the file says nothing.
 const RETRY_BUDGET_PERCENT: f64 = 20.0;
 const RETRY_CONCURRENCY_MIN: u32 = 3;
-/// `HttpProtocolOptions.idle_timeout` where the file says nothing.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cluster> {
     refuse_unsupported(message, context.report);
@@ -52,6 +50,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         Discovery::Other => {}
     }
     let [breakers, high_breakers] = context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default();
+    let protocol = upstream_http::of_cluster(context, message);
     Some(Cluster {
         id: context.names.id(name),
         name: name.to_owned(),
@@ -64,8 +63,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         endpoints,
         logical,
         outgoing: socket::of_cluster(context, message),
-        idle_timeout: IDLE_TIMEOUT,
-        http1: http1::of_cluster(context, message),
+        http: protocol.http,
+        http1: protocol.http1,
     })
 }
 

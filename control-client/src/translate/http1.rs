@@ -4,7 +4,7 @@ use ringway_model::{Http1Rules, OwnNames};
 
 use super::{Context, extension};
 use crate::compatibility::refuse_unsupported;
-use crate::message::{Message, Value};
+use crate::message::Message;
 
 /// `http_protocol_options`, where it is set.
 pub(super) fn rules(context: &mut Context<'_>, message: &Message) -> Http1Rules {
@@ -55,41 +55,3 @@ fn header_key_format(context: &mut Context<'_>, message: &Message) -> Option<For
 }
 
 const PRESERVE_CASE: &str = "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig";
-
-const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-
-/// `typed_extension_protocol_options` of a cluster: the options of HTTP, by whatever name.
-pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Http1Rules {
-    const FIELD: &str = "typed_extension_protocol_options";
-    let mut rules = Http1Rules::default();
-    let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return rules };
-    for (name, item) in entries {
-        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
-        match any.value.as_deref() {
-            Some(Value::Message(options)) if options.kind.name() == OPTIONS => {
-                context.field(&format!("{FIELD}[{name:?}]"), |context| {
-                    refuse_unsupported(options, context.report);
-                    context.inside(options, "explicit_http_config", |context, explicit| {
-                        refuse_unsupported(explicit, context.report);
-                        rules = self::rules(context, explicit);
-                        Some(())
-                    });
-                });
-            }
-            Some(Value::Message(options)) => {
-                let rule = format!("{} is not supported yet", options.kind.name());
-                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
-            }
-            _ => {
-                // Envoy: "Didn't find a registered network or http filter".
-                let rule = format!("no implementation for {name:?} without a type");
-                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
-            }
-        }
-    }
-    if rules.accept_http_10 || !rules.default_host.is_empty() {
-        // Without effect on a cluster, in Envoy, too.
-        rules = Http1Rules { accept_http_10: false, default_host: String::new(), ..rules };
-    }
-    rules
-}

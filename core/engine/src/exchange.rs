@@ -694,7 +694,7 @@ impl<'x> Exchange<'x> {
     fn decode(&mut self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
         let worker = self.worker();
         let mut table = worker.table.borrow_mut();
-        let decoded = decode_response(bytes, scan, &mut table, &worker.codec_limits, self.method)?;
+        let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
         let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
         let status = response.status();
         let tunnels = self.tunnel.begins(status, &response);

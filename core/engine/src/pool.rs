@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Address, Outgoing};
+use ringway_model::{Address, Outgoing, Reuse};
 use ringway_runtime::{Connect, Core, Detached, Stream, Target};
 
 use crate::active::ActiveRow;
@@ -77,6 +77,20 @@ impl ConnectionPermit {
         self.is_peers.set(true);
     }
 
+    /// Whether it has had its requests, or its time.
+    fn is_used_up(&self) -> bool {
+        let reuse = self.pool.reuse.get();
+        self.requests.get() >= reuse.requests_max || self.is_old(reuse.duration_max)
+    }
+
+    fn is_old(&self, duration_max: Option<Duration>) -> bool {
+        let old = duration_max.is_some_and(|max| self.core.now() >= self.since + max);
+        if old {
+            self.breakers.stats.upstream_cx_max_duration_reached.add(1);
+        }
+        old
+    }
+
     fn count_end(&self) {
         let stats = &self.breakers.stats;
         stats.upstream_cx_active.sub(1);
@@ -115,7 +129,11 @@ impl Upstream {
 
     /// A request goes to it.
     pub(crate) fn begin(&self) {
-        self.permit.requests.set(self.permit.requests.get().saturating_add(1));
+        let requests = self.permit.requests.get().saturating_add(1);
+        self.permit.requests.set(requests);
+        if requests == self.permit.pool.reuse.get().requests_max {
+            self.permit.breakers.stats.upstream_cx_max_requests.add(1);
+        }
         self.permit.is_busy.set(true);
     }
 
@@ -168,7 +186,8 @@ struct Idle {
 pub(crate) struct EndpointPool {
     /// Where new connections go.
     pub(crate) address: RefCell<Address>,
-    idle_timeout: Duration,
+    /// What its cluster says now.
+    pub(crate) reuse: Cell<Reuse>,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
     /// Requests of this core under way to the endpoint, those that wait for a connection included.
@@ -194,10 +213,10 @@ impl Drop for ActiveRequest {
 }
 
 impl EndpointPool {
-    pub(crate) fn new(address: Address, idle_timeout: Duration) -> Self {
+    pub(crate) fn new(address: Address) -> Self {
         Self {
             address: RefCell::new(address),
-            idle_timeout,
+            reuse: Cell::default(),
             idle: RefCell::default(),
             open: Cell::new(0),
             active: Cell::new(0),
@@ -257,6 +276,9 @@ impl EndpointPool {
     pub(crate) fn take(&self) -> Option<Upstream> {
         loop {
             let idle = self.idle.borrow_mut().pop()?;
+            if idle.upstream.permit.is_old(self.reuse.get().duration_max) {
+                continue;
+            }
             if idle.upstream.stream.is_quiet() {
                 return Some(idle.upstream);
             }
@@ -271,7 +293,7 @@ impl EndpointPool {
         if !is_quiet {
             upstream.died();
         }
-        if self.retired.get() || !is_quiet {
+        if self.retired.get() || !is_quiet || upstream.permit.is_used_up() {
             return;
         }
         if !self.caretaker_runs.replace(true) {
@@ -281,6 +303,10 @@ impl EndpointPool {
             let mut context = Context::from_waker(waker);
             if upstream.stream.poll_watch(&mut context).is_ready() {
                 return;
+            }
+            // Its end may come before all that the caretaker waits for.
+            if self.reuse.get().duration_max.is_some() {
+                waker.wake_by_ref();
             }
         }
         let surplus = {
@@ -326,14 +352,16 @@ impl EndpointPool {
 
     /// Closes what is unfit or too old; the time at which the next one will be.
     fn prune(&self, now: Instant) -> Option<Instant> {
+        let Reuse { idle_timeout, duration_max, .. } = self.reuse.get();
         let mut closed = Vec::new();
         let mut idle = self.idle.borrow_mut();
         let mut at = 0;
         while at < idle.len() {
-            let old = now >= idle[at].since + self.idle_timeout;
-            if old {
+            let unused = idle_timeout.is_some_and(|timeout| now >= idle[at].since + timeout);
+            if unused {
                 idle[at].upstream.permit.breakers.stats.upstream_cx_idle_timeout.add(1);
             }
+            let old = unused || idle[at].upstream.permit.is_old(duration_max);
             let is_quiet = idle[at].upstream.stream.is_quiet();
             if !is_quiet {
                 idle[at].upstream.died();
@@ -344,13 +372,18 @@ impl EndpointPool {
                 at += 1;
             }
         }
-        // Pushed in order of time, so the first is the oldest.
-        let next = idle.first().map(|oldest| oldest.since + self.idle_timeout);
+        // Pushed in order of time, so the first was unused for longest; any of them may be the oldest.
+        let next = idle.first().and_then(|first| Some(first.since + idle_timeout?));
+        let oldest = duration_max.and_then(|max| idle.iter().map(|idle| idle.upstream.permit.since + max).min());
+        let next = next.into_iter().chain(oldest).min();
         drop(idle);
         drop(closed);
         next
     }
 }
+
+/// How often a pool is looked at whose connections may stay unused for ever.
+const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// The caretaker: closes idle connections that ended, misbehaved or grew old. Ends with its pool.
 async fn care(core: Core, pool: Rc<EndpointPool>) {
@@ -367,8 +400,8 @@ async fn care(core: Core, pool: Rc<EndpointPool>) {
     poll_fn(|context| {
         let now = core.now();
         let next = pool.prune(now);
-        // An empty pool is looked at again after one idle timeout: a connection put back meanwhile is not older.
-        timer.set(next.unwrap_or(now + pool.idle_timeout));
+        // An empty pool is looked at again after one idle timeout: a connection put back meanwhile was not unused for longer.
+        timer.set(next.unwrap_or(now + pool.reuse.get().idle_timeout.unwrap_or(LOOK_AGAIN)));
         let _ = timer.poll_expired(context);
         if pool.retired.get() { Poll::Ready(()) } else { Poll::Pending }
     })

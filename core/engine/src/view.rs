@@ -44,6 +44,8 @@ pub(crate) struct CoreCluster {
     pub(crate) endpoints: Vec<Rc<EndpointPool>>,
     /// Whose turn it is.
     pub(crate) wheels: RefCell<Wheels>,
+    /// The bounds on one response.
+    pub(crate) codec_limits: ringway_protocols::Limits,
 }
 
 impl CoreCluster {
@@ -64,10 +66,11 @@ impl CoreCluster {
             .endpoints
             .iter()
             .map(|endpoint| {
-                let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone(), config.idle_timeout));
+                let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone()));
                 let key = if config.logical { LOGICAL } else { endpoint.address.clone() };
                 let pool = Rc::clone(pools.entry(key).or_insert_with(fresh));
                 pool.address.replace(endpoint.address.clone());
+                pool.reuse.set(config.http.reuse);
                 pool
             })
             .collect();
@@ -93,7 +96,12 @@ impl CoreCluster {
             is_kept
         });
         drop(pools);
-        Rc::new(Self { config, state, endpoints, wheels: RefCell::new(wheels) })
+        let codec_limits = ringway_protocols::Limits {
+            head_bytes_max: config.http.response_head_bytes_max,
+            headers_max: config.http.response_fields_max,
+            ..ringway_protocols::Limits::default()
+        };
+        Rc::new(Self { config, state, endpoints, wheels: RefCell::new(wheels), codec_limits })
     }
 
     fn retire(&self) {

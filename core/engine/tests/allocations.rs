@@ -21,7 +21,7 @@ use ringway_model::{
     HttpConnectionManager, JsonNode, ListenAddress, ListenSocket, Listener, ListenerId, LoadBalancing, LocalReplies,
     LogSink, LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules,
     RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
-    Substitution, Target, TextMatcher, TextPattern, Underscores, VirtualHost,
+    Substitution, Target, TextMatcher, TextPattern, Underscores, UpstreamHttp, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -242,7 +242,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         endpoints,
         logical: false,
         outgoing: None,
-        idle_timeout: Duration::from_secs(3600),
+        http: UpstreamHttp::default(),
         http1,
     }));
     Arc::new(snapshot)

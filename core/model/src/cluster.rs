@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Address, Balancer, ClusterId, Http1Rules, Outgoing, Placement};
+use crate::{Address, Balancer, ClusterId, Http1Rules, Outgoing, Placement, UpstreamHttp};
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,9 +30,9 @@ pub struct Cluster {
     pub balancer: Balancer,
     /// What is special about its connections.
     pub outgoing: Option<Box<Outgoing>>,
-    /// How long a pooled connection may stay unused. Envoy: `common_http_protocol_options.idle_timeout`, 1 h.
-    pub idle_timeout: Duration,
-    /// `typed_extension_protocol_options`: `explicit_http_config.http_protocol_options`.
+    /// `typed_extension_protocol_options`: `common_http_protocol_options`.
+    pub http: UpstreamHttp,
+    /// `typed_extension_protocol_options`: `http_protocol_options` of the configuration that is chosen there.
     pub http1: Http1Rules,
 }
 

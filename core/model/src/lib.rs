@@ -26,6 +26,7 @@ mod snapshot;
 mod socket;
 mod stats_rules;
 mod upgrade;
+mod upstream_http;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use address::{Address, Pipe};
@@ -56,3 +57,4 @@ pub use snapshot::{ClusterTable, Snapshot};
 pub use socket::{ListenSocket, Outgoing, SocketOption, SocketState};
 pub use stats_rules::{BucketRule, StatsRules, StatsShown};
 pub use upgrade::Upgrade;
+pub use upstream_http::{Reuse, UpstreamHttp};

@@ -43,6 +43,10 @@ block! {
         upstream_cx_destroy_with_active_rq: Counter,
         /// Connections closed because they were idle for too long.
         upstream_cx_idle_timeout: Counter,
+        /// Connections that were as old as they may be.
+        upstream_cx_max_duration_reached: Counter,
+        /// Connections that had as many requests as they may have.
+        upstream_cx_max_requests: Counter,
         /// Connections closed because the peer broke the protocol.
         upstream_cx_protocol_error: Counter,
         /// Times that no healthy endpoint was there.

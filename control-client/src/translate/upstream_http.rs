@@ -1,0 +1,105 @@
+//! How a cluster speaks HTTP: `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`, and the fields of the cluster itself that it took
+//! the place of.
+
+use ringway_model::{Http1Rules, Reuse, UpstreamHttp};
+
+use super::timeout::unless_zero;
+use super::{Context, http1, request};
+use crate::compatibility::refuse_unsupported;
+use crate::message::{Message, Value};
+
+/// What is said of one cluster.
+#[derive(Default)]
+pub(super) struct Protocol {
+    pub(super) http: UpstreamHttp,
+    pub(super) http1: Http1Rules,
+}
+
+const FIELD: &str = "typed_extension_protocol_options";
+const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// Of the cluster itself, deprecated since.
+const BEFORE: [&str; 3] = ["common_http_protocol_options", "http_protocol_options", "protocol_selection"];
+
+pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protocol {
+    let mut protocol = match typed(context, message) {
+        Some(protocol) => {
+            for name in BEFORE.into_iter().filter(|name| message.get(name).is_some()) {
+                // Envoy says nothing, and does not look at it.
+                context.problem(message, name, format!("without effect beside {FIELD}: set it there"));
+            }
+            protocol
+        }
+        None => Protocol {
+            http: context.inside(message, "common_http_protocol_options", common).unwrap_or_default(),
+            http1: http1::rules(context, message),
+        },
+    };
+    if let Some(max) = message.uint("max_requests_per_connection").filter(|&max| max > 0)
+        && protocol.http.reuse.requests_max == u32::MAX
+    {
+        protocol.http.reuse.requests_max = max;
+    }
+    if protocol.http1.accept_http_10 || !protocol.http1.default_host.is_empty() {
+        // Without effect on a cluster, in Envoy, too.
+        protocol.http1 = Http1Rules { accept_http_10: false, default_host: String::new(), ..protocol.http1 };
+    }
+    protocol
+}
+
+/// `typed_extension_protocol_options`: the options of HTTP, by whatever name.
+fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
+    let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return None };
+    let mut found = None;
+    for (name, item) in entries {
+        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
+        match any.value.as_deref() {
+            Some(Value::Message(options)) if options.kind.name() == OPTIONS => {
+                found = context.field(&format!("{FIELD}[{name:?}]"), |context| Some(self::options(context, options)));
+            }
+            Some(Value::Message(options)) => {
+                let rule = format!("{} is not supported yet", options.kind.name());
+                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
+            }
+            _ => {
+                // Envoy: "Didn't find a registered network or http filter".
+                let rule = format!("no implementation for {name:?} without a type");
+                context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
+            }
+        }
+    }
+    found
+}
+
+fn options(context: &mut Context<'_>, message: &Message) -> Protocol {
+    refuse_unsupported(message, context.report);
+    let mut http1 = Http1Rules::default();
+    // Of one that follows the client's protocol, only what is said of HTTP/1 can matter: there is no other.
+    for name in ["explicit_http_config", "use_downstream_protocol_config"] {
+        context.inside(message, name, |context, chosen| {
+            refuse_unsupported(chosen, context.report);
+            http1 = http1::rules(context, chosen);
+            Some(())
+        });
+    }
+    Protocol { http: context.inside(message, "common_http_protocol_options", common).unwrap_or_default(), http1 }
+}
+
+/// `HttpProtocolOptions` of a cluster.
+fn common(context: &mut Context<'_>, message: &Message) -> Option<UpstreamHttp> {
+    refuse_unsupported(message, context.report);
+    if message.get("max_stream_duration").is_some() {
+        context.problem(message, "max_stream_duration", "not supported yet for clusters: routes and listeners have it");
+    }
+    let default = UpstreamHttp::default();
+    Some(UpstreamHttp {
+        reuse: Reuse {
+            idle_timeout: message.duration("idle_timeout").map_or(default.reuse.idle_timeout, unless_zero),
+            duration_max: message.duration("max_connection_duration").and_then(unless_zero),
+            requests_max: message.uint("max_requests_per_connection").filter(|&max| max > 0).unwrap_or(u32::MAX),
+        },
+        response_head_bytes_max: message
+            .uint("max_response_headers_kb")
+            .map_or(default.response_head_bytes_max, |kilobytes| kilobytes as usize * 1024),
+        response_fields_max: request::fields_max(context, message),
+    })
+}
