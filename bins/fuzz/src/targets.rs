@@ -7,8 +7,10 @@ use std::hash::{Hash, Hasher};
 
 use ringway_control_client::{ReadOptions, Source, read_bootstrap};
 use ringway_model::format::{Format, Surroundings};
-use ringway_model::{EscapedSlashes, PathOutcome, PathRules};
-use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_request, decode_response};
+use ringway_model::{EscapedSlashes, HostRules, PathOutcome, PathRules, StripPort};
+use ringway_protocols::http1::{
+    BodyDecoder, BodyPart, Decoded, HeadScan, decode_request, decode_response, is_authority,
+};
 use ringway_protocols::{Framing, HeadTable, Limits, Method, fuzz};
 
 /// Takes an input, gives the shape of the answer; asserts what must hold.
@@ -29,8 +31,11 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "request", quick: request, thorough: fuzz::request, inputs: &[] },
     Target { name: "response", quick: response, thorough: fuzz::response, inputs: &[] },
     Target { name: "chunked", quick: chunked, thorough: fuzz::chunked, inputs: &[] },
+    Target { name: "request-onward", quick: request_onward, thorough: |_| (), inputs: &[] },
+    Target { name: "response-onward", quick: response_onward, thorough: |_| (), inputs: &[] },
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
+    Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },
     Target { name: "bootstrap", quick: || Box::new(bootstrap), thorough: |_| (), inputs: BOOTSTRAPS },
 ];
 
@@ -185,6 +190,16 @@ fn chunked() -> Body {
     })
 }
 
+fn request_onward() -> Body {
+    let mut onward = fuzz::Onward::default();
+    Box::new(move |input| onward.request(input))
+}
+
+fn response_onward() -> Body {
+    let mut onward = fuzz::Onward::default();
+    Box::new(move |input| onward.response(input))
+}
+
 fn format(input: &[u8]) -> u64 {
     let Ok(text) = std::str::from_utf8(input) else { return 0 };
     match Format::parse(text, &Surroundings::NONE) {
@@ -221,6 +236,20 @@ fn path() -> Body {
     })
 }
 
+fn host() -> Body {
+    let (mut out, mut again) = (Vec::new(), Vec::new());
+    Box::new(move |input| {
+        let strip_port = [StripPort::None, StripPort::Matching, StripPort::Any][input.len() % 3];
+        let rules = HostRules { strip_dot: cut_of(input) % 2 == 0, strip_port };
+        let host = rules.apply(input, || Some(80), &mut out);
+        assert!(host.len() <= input.len() && (input.is_empty() || !host.is_empty()));
+        // Nothing comes out that a request may not say.
+        assert!(!is_authority(input) || is_authority(host), "{:?}", String::from_utf8_lossy(host));
+        let more = rules.apply(host, || Some(80), &mut again).len();
+        shape((is_authority(input), size_class(input.len() - host.len()), size_class(host.len() - more)))
+    })
+}
+
 fn bootstrap(input: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(input);
     // A bare CR ends a line of YAML, too; and what is missing at the end is said to be missing on the line after the last.
@@ -242,6 +271,9 @@ const FORMATS: &[&str] = &[
     "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %COMMON_DURATION(DS_RX_BEG:US_TX_BEG:ms)% %QUERY_PARAM(q):2% %PATH(NQ)%",
     "%ENVIRONMENT(HOME)% %HOSTNAME% %DYNAMIC_METADATA(a:b)% %GRPC_STATUS(SNAKE_STRING)% %RESPONSE_CODE_DETAILS(ALLOW_WHITESPACES)%",
 ];
+
+const HOSTS: &[&str] =
+    &["a.test", "a.test:80", "a.test.:80", "a.test.", "[::1]:80", "[::1].", "1.2.3.4:65536", "a:80:80", ".:80"];
 
 const PATHS: &[&str] =
     &["/a/b/../c//d/./e?x=/../y", "/%2e%2E/a%2Fb%5cc%41%zz", "//a///b/..//../../c\\d/..\\e", "/a/%2F/%252F/..;/x"];

@@ -28,18 +28,23 @@ const TARGETS: &[Target] = &[
         corpus: "protocols/codec/corpus/chunked",
         sources: &["protocols/codec/src/http1/body.rs"],
     },
+    Target { name: "request-onward", corpus: "protocols/codec/corpus/request", sources: ONWARD },
+    Target { name: "response-onward", corpus: "protocols/codec/corpus/response", sources: ONWARD },
     Target {
         name: "format",
         corpus: "",
         sources: &["core/model/src/format.rs", "core/model/src/format/operator.rs", "core/model/src/format/time.rs"],
     },
     Target { name: "path", corpus: "", sources: &["core/model/src/path.rs"] },
+    Target { name: "host", corpus: "", sources: &["core/model/src/host.rs"] },
     Target {
         name: "bootstrap",
         corpus: "",
         sources: &["control-client/src/document.rs", "control-client/src/reader.rs", "control-client/src/scalar.rs"],
     },
 ];
+
+const ONWARD: &[&str] = &["protocols/codec/src/http1/encode.rs", "protocols/codec/src/http1/trailers.rs"];
 
 /// What is asked for.
 struct Wish {

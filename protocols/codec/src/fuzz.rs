@@ -3,6 +3,10 @@
 //! Each panics on what must never be, and gives nothing else. What must hold: no input panics a decoder; the answer does
 //! not depend on the pieces it arrived in; what is forwarded is clean and means what was received.
 
+mod onward;
+
+pub use onward::Onward;
+
 use crate::audit::audit;
 use crate::head::{Framing, Method};
 use crate::http1::{BodyDecoder, BodyPart};

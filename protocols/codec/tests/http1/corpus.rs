@@ -95,6 +95,16 @@ fn responses() {
 }
 
 #[test]
+fn requests_onward() {
+    replay_and_mutate("request", |input| _ = fuzz::Onward::default().request(input));
+}
+
+#[test]
+fn responses_onward() {
+    replay_and_mutate("response", |input| _ = fuzz::Onward::default().response(input));
+}
+
+#[test]
 fn chunked_bodies() {
     replay_and_mutate("chunked", fuzz::chunked);
 }
