@@ -240,7 +240,7 @@ fn host() -> Body {
     let (mut out, mut again) = (Vec::new(), Vec::new());
     Box::new(move |input| {
         let strip_port = [StripPort::None, StripPort::Matching, StripPort::Any][input.len() % 3];
-        let rules = HostRules { strip_dot: cut_of(input) % 2 == 0, strip_port };
+        let rules = HostRules { strip_dot: cut_of(input).is_multiple_of(2), strip_port };
         let host = rules.apply(input, || Some(80), &mut out);
         assert!(host.len() <= input.len() && (input.is_empty() || !host.is_empty()));
         // Nothing comes out that a request may not say.
