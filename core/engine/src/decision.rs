@@ -26,8 +26,6 @@ use crate::worker::Worker;
 
 /// What a complete head leads to. Everything that the exchange needs of its generation is in here.
 pub(crate) struct Decision {
-    /// Bytes that are done with: the head, and for a reply of our own the body that came with it.
-    pub(crate) consumed: usize,
     pub(crate) method: Method,
     pub(crate) framing: Framing,
     pub(crate) keep_alive: bool,
@@ -51,11 +49,12 @@ pub(crate) enum Then {
     Forward(Forward),
 }
 
-/// Decides what is to be done with the request whose head begins `bytes`; `None` while the head is not complete.
+/// Decides what is to be done with the request whose head begins `bytes`, and leaves it in [`Worker::decided`]. How many bytes are done
+/// with: the head, and for a reply of our own the body that came with it; `None` while the head is not complete.
 ///
 /// # Errors
 /// The rule of HTTP/1.1 that the head, or the part of the body that came with it, breaks.
-pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Decision>, Error> {
+pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<usize>, Error> {
     // From here to the end of the exchange one generation holds. A connection whose chain is gone finishes on the
     // last generation that had it.
     let view = connection.worker.view_for(connection.key);
@@ -98,7 +97,8 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         buffers = worker.prepared_head.borrow_mut();
         prepare::target(connection, &http.requests, request, &mut buffers, &chain.stats)
     };
-    let mut hop = RequestHop::new(connection, rules, &request);
+    let lines = &mut *worker.lines.borrow_mut();
+    let mut hop = RequestHop::new(connection, rules, &request, lines);
     if request.expect_continue() && !chain.http.proxy_100_continue {
         hop.answer_expectation();
     }
@@ -172,8 +172,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         Then::Answer { .. } => head_size + body_size,
         Then::Forward(_) => head_size,
     };
-    Ok(Some(Decision {
-        consumed,
+    *worker.decided.borrow_mut() = Some(Decision {
         method: request.method(),
         framing: request.framing(),
         keep_alive: request.keep_alive(),
@@ -184,12 +183,13 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         request_id,
         origin,
         then,
-    }))
+    });
+    Ok(Some(consumed))
 }
 
 /// Decides about an HTTP/1.0 request without a Host as if it had said this one (`default_host_for_http_10`).
 #[cold]
-fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result<Option<Decision>, Error> {
+fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result<Option<usize>, Error> {
     // The empty line that may come before the start line is two bytes.
     let line_end = bytes.iter().skip(2).position(|&byte| byte == b'\n').map(|at| at + 3);
     let (Some(line_end), false) = (line_end, host.is_empty()) else { return Err(Error::peer(Rule::HostMissing)) };
@@ -199,8 +199,8 @@ fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result
     for part in [&bytes[..line_end], field[0], field[1], field[2], &bytes[line_end..]] {
         head.extend_from_slice(part);
     }
-    let decision = decide(connection, &head, &mut HeadScan::default())?;
-    Ok(decision.map(|decision| Decision { consumed: decision.consumed - added, ..decision }))
+    let consumed = decide(connection, &head, &mut HeadScan::default())?;
+    Ok(consumed.map(|consumed| consumed - added))
 }
 
 /// Checks what came of the body together with its head; its size.

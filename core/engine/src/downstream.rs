@@ -28,7 +28,7 @@ use ringway_runtime::{BlockMut, Chunk, Stream};
 use crate::age::Age;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
-use crate::decision::{self, Decision};
+use crate::decision;
 use crate::exchange;
 use crate::local_reply;
 use crate::reply::{self, Failure, Local, Reader};
@@ -62,14 +62,9 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
     })
     .await;
     loop {
-        // Made in a statement of its own: a decision that lived while the exchange is awaited would be a part of this task, and
-        // take 200 bytes of each idle connection.
-        let exchange = match connection.head().await {
-            Ok(decision) => Ok(worker.core.pooled(exchange::run(&connection, decision))),
-            Err(after) => Err(after),
-        };
-        let after = match exchange {
-            Ok(exchange) => exchange.await,
+        let after = match connection.head().await {
+            // In memory of its own, which an idle connection does without.
+            Ok(()) => worker.core.pooled(exchange::run(&connection)).await,
             Err(after) => after,
         };
         match after {
@@ -90,7 +85,7 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
 
 impl Downstream {
     /// Waits for the next request's head and decides what is to be done with it.
-    async fn head(&self) -> Result<Decision, After> {
+    async fn head(&self) -> Result<(), After> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
         let idle_until = self.wait_idle();
@@ -127,12 +122,12 @@ impl Downstream {
                 Err(chunk) => decision::decide(self, chunk, &mut scan),
             };
             match decided {
-                Ok(Some(decision)) => {
+                Ok(Some(consumed)) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
-                    if decision.consumed < bytes.len() {
-                        self.stream.unread(bytes.slice(decision.consumed..bytes.len()));
+                    if consumed < bytes.len() {
+                        self.stream.unread(bytes.slice(consumed..bytes.len()));
                     }
-                    return Ok(decision);
+                    return Ok(());
                 }
                 Ok(None) => {
                     held = Some(bytes.unwrap_or_else(|chunk| self.worker.copy(&chunk)));

@@ -48,11 +48,10 @@ use crate::tunnel::{self, End, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
-/// Carries a decision out to the last byte of the response.
-pub(crate) async fn run(connection: &Downstream, decision: Decision) -> After {
-    let Decision {
-        method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then, ..
-    } = decision;
+/// Carries out to the last byte of the response what was decided just now ([`Worker::decided`]).
+pub(crate) async fn run(connection: &Downstream) -> After {
+    let Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then } =
+        connection.worker.decided.borrow_mut().take().expect("an exchange begins with what was decided");
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| {
@@ -733,8 +732,8 @@ impl<'x> Exchange<'x> {
         let service_time = self.requested_at.filter(|_| is_ordinary).map(|since| now.saturating_duration_since(since));
         let rules = &self.chain.http.headers;
         let attempts = self.attempts_told();
-        let hop =
-            ResponseHop::new(worker, rules, self.request_id.as_ref(), &response, is_final, service_time, attempts);
+        let (id, lines) = (self.request_id.as_ref(), &mut *worker.lines.borrow_mut());
+        let hop = ResponseHop::new((worker, lines), rules, id, &response, is_final, service_time, attempts);
         let mut fields = worker.fields.borrow_mut();
         let changes = self.edit.as_ref().filter(|_| is_final);
         if let Some(changes) = changes {

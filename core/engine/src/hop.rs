@@ -1,7 +1,7 @@
 //! What this hop does to heads whatever their route: who the client is, the request's id, and the fields that are ours
 //! (Envoy, "HTTP header manipulation").
 //!
-//! The fields are written as lines into a small buffer on the stack and handed to the encoder whole. Lists that a peer had a say in
+//! The fields are written as lines into a small buffer of the worker's and handed to the encoder whole. Lists that a peer had a say in
 //! (x-forwarded-for, via) grow in a block and are looked at by the encoder.
 
 use std::net::{IpAddr, SocketAddr};
@@ -52,7 +52,7 @@ const PLAIN: usize = 15;
 const EDGE: usize = STRIPPED.len();
 
 /// Lines of fields. The longest: an id of 36 bytes, an address of 46, four numbers and their names.
-struct Lines {
+pub(crate) struct Lines {
     bytes: [u8; LINES_BYTES_MAX],
     len: usize,
 }
@@ -60,8 +60,14 @@ struct Lines {
 const LINES_BYTES_MAX: usize = 352;
 
 impl Lines {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: [0; LINES_BYTES_MAX], len: 0 }
+    }
+
+    /// Without the last head's.
+    fn cleared(&mut self) -> &mut Self {
+        self.len = 0;
+        self
     }
 
     /// Gives name and value of each.
@@ -143,7 +149,7 @@ pub(crate) fn forwarded<'r>(request: &Request<'r>) -> impl Iterator<Item = &'r [
 
 /// What is done to a request's head.
 pub(crate) struct RequestHop<'r> {
-    lines: Lines,
+    lines: &'r mut Lines,
     drop: KnownSet,
     strip: &'static [&'static [u8]],
     forwarded_for: Option<BlockMut>,
@@ -171,12 +177,17 @@ pub(crate) fn client(connection: &Downstream, rules: &HeaderRules, request: &Req
 }
 
 impl<'r> RequestHop<'r> {
-    pub(crate) fn new(connection: &Downstream, rules: &'r HeaderRules, request: &Request<'_>) -> Self {
+    pub(crate) fn new(
+        connection: &Downstream,
+        rules: &'r HeaderRules,
+        request: &Request<'_>,
+        lines: &'r mut Lines,
+    ) -> Self {
         let worker = &*connection.worker;
         let peer = || connection.addresses().1.map(|peer| peer.ip());
         let client = client(connection, rules, request);
         let mut edit = Self {
-            lines: Lines::new(),
+            lines: lines.cleared(),
             drop: KnownSet::NONE,
             strip: &[],
             forwarded_for: None,
@@ -222,7 +233,7 @@ impl<'r> RequestHop<'r> {
         {
             edit.drop = edit.drop.with(Known::XForwardedPort);
             edit.lines.put(b"x-forwarded-port: ");
-            put_number(u64::from(local.port()), &mut edit.lines);
+            put_number(u64::from(local.port()), edit.lines);
             edit.lines.put(b"\r\n");
         }
         if let Some(agent) = &rules.user_agent {
@@ -267,7 +278,7 @@ impl<'r> RequestHop<'r> {
         let left = left.checked_sub(1).ok_or(())?;
         self.drop = self.drop.with(Known::MaxForwards);
         self.lines.put(b"max-forwards: ");
-        put_number(u64::from(left), &mut self.lines);
+        put_number(u64::from(left), self.lines);
         self.lines.put(b"\r\n");
         Ok(())
     }
@@ -429,7 +440,7 @@ const SERVER_BYTES_SHORT: usize = 64;
 
 /// What is done to a response's head.
 pub(crate) struct ResponseHop<'e> {
-    lines: Lines,
+    lines: &'e mut Lines,
     drop: KnownSet,
     server: &'e [u8],
     /// Another name of a server may stay.
@@ -444,7 +455,7 @@ impl<'e> ResponseHop<'e> {
     /// `service_time` is how long the upstream took, where the request was complete; `attempts` is told where it is to be. A
     /// response that is not final is passed on as it is.
     pub(crate) fn new(
-        worker: &Worker,
+        (worker, lines): (&Worker, &'e mut Lines),
         rules: &'e HeaderRules,
         id: Option<&'e Chunk>,
         response: &Response<'_>,
@@ -453,7 +464,7 @@ impl<'e> ResponseHop<'e> {
         attempts: Option<u32>,
     ) -> Self {
         let mut edit = Self {
-            lines: Lines::new(),
+            lines: lines.cleared(),
             drop: KnownSet::NONE,
             server: b"",
             server_gives_way: rules.server != ServerHeader::Overwrite,
@@ -466,12 +477,12 @@ impl<'e> ResponseHop<'e> {
         }
         if let (Some(time), false) = (service_time, rules.suppress_envoy_headers) {
             edit.lines.put(b"x-envoy-upstream-service-time: ");
-            put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), &mut edit.lines);
+            put_number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX), edit.lines);
             edit.lines.put(b"\r\n");
             edit.ours = &ROUTERS[..1];
         }
         if let Some(attempts) = attempts {
-            put_attempts(attempts, &mut edit.lines);
+            put_attempts(attempts, edit.lines);
             edit.ours = if edit.ours.is_empty() { &ROUTERS[1..] } else { ROUTERS };
         }
         if !response.has(Known::Date) {

@@ -19,8 +19,10 @@ use ringway_runtime::{BlockMut, Chunk, Core, Generation, Mailbox};
 use slab::Slab;
 
 use crate::date::Date;
+use crate::decision::Decision;
 use crate::fields::Fields;
 use crate::handoff::{Siblings, SocketGroup};
+use crate::hop::Lines;
 use crate::limits::Limits;
 use crate::local_reply::Mapping;
 use crate::log::Log;
@@ -58,10 +60,14 @@ pub(crate) struct Worker {
     pub(crate) date: Date,
     /// Where heads are decoded: one table, since a head is used up before anything else runs.
     pub(crate) table: RefCell<HeadTable>,
+    /// What was decided of a head, until its exchange begins: before anything else runs, too. It is too large to be handed from call to
+    /// call, each of which would move it.
+    pub(crate) decided: RefCell<Option<Decision>>,
     /// Where exchanges are told of.
     pub(crate) log: Log,
     /// Where heads are changed, and what is rewritten in them: used up before anything else runs, too.
     pub(crate) fields: RefCell<Fields>,
+    pub(crate) lines: RefCell<Lines>,
     pub(crate) rewritten: RefCell<Rewritten>,
     /// What the connection manager's rules make of a request's path and host.
     pub(crate) prepared_head: RefCell<PreparedHead>,
@@ -80,6 +86,8 @@ pub(crate) struct Worker {
     deferred: RefCell<VecDeque<ToWorker>>,
     main: RefCell<Option<Waker>>,
     register: RefCell<Slab<Entry>>,
+    /// Connections of the register that are pinned to an older generation: nearly always none.
+    pinned: Cell<usize>,
     runs: RefCell<Vec<Rc<Run>>>,
     bound: RefCell<Vec<Bound>>,
     pub(crate) siblings: Siblings,
@@ -116,8 +124,10 @@ impl Worker {
             limits: parts.limits,
             codec_limits: ringway_protocols::Limits::default(),
             table: RefCell::new(HeadTable::new(ringway_protocols::Limits::HEADERS_CAP)),
+            decided: RefCell::default(),
             log: Log::default(),
             fields: RefCell::default(),
+            lines: RefCell::new(Lines::new()),
             rewritten: RefCell::default(),
             prepared_head: RefCell::default(),
             mapping: Mapping::default(),
@@ -131,6 +141,7 @@ impl Worker {
             deferred: RefCell::default(),
             main: RefCell::default(),
             register: RefCell::default(),
+            pinned: Cell::new(0),
             runs: RefCell::default(),
             bound: RefCell::default(),
             siblings: parts.siblings,
@@ -154,10 +165,18 @@ impl Worker {
     #[inline]
     pub(crate) fn view_for(self: &Rc<Self>, key: usize) -> Rc<View> {
         self.refresh();
-        match &self.register.borrow()[key].pinned {
-            None => Rc::clone(&self.view.borrow()),
-            Some(pinned) => Rc::clone(pinned),
+        if self.pinned.get() > 0
+            && let Some(pinned) = &self.register.borrow()[key].pinned
+        {
+            return Rc::clone(pinned);
         }
+        Rc::clone(&self.view.borrow())
+    }
+
+    /// Whether the connection finishes on an older generation.
+    #[inline]
+    fn is_pinned(&self, key: usize) -> bool {
+        self.pinned.get() > 0 && self.register.borrow()[key].pinned.is_some()
     }
 
     #[inline]
@@ -267,6 +286,7 @@ impl Worker {
         for (_, entry) in self.register.borrow_mut().iter_mut() {
             if entry.pinned.is_none() && new.chain(entry.listener, entry.chain).is_none() {
                 entry.pinned = Some(Rc::clone(&old));
+                self.pinned.set(self.pinned.get() + 1);
                 gone.extend(entry.waker.clone());
             }
         }
@@ -321,6 +341,7 @@ impl Worker {
 
     pub(crate) fn register(&self, listener: ListenerId, chain: ChainId, pinned: Option<Rc<View>>) -> usize {
         let mut register = self.register.borrow_mut();
+        self.pinned.set(self.pinned.get() + usize::from(pinned.is_some()));
         let key = register.insert(Entry { listener, chain, pinned, waker: None });
         self.shared.load.set_connections(register.len());
         key
@@ -333,6 +354,7 @@ impl Worker {
     pub(crate) fn unregister(&self, key: usize) {
         let was_full = self.is_full();
         let entry = self.register.borrow_mut().remove(key);
+        self.pinned.set(self.pinned.get() - usize::from(entry.pinned.is_some()));
         drop(entry);
         self.shared.load.set_connections(self.register.borrow().len());
         if was_full {
@@ -351,13 +373,13 @@ impl Worker {
     /// Whether a connection that is between two requests has to go.
     #[inline]
     pub(crate) fn closes_when_idle(&self, key: usize) -> bool {
-        self.closing.get() || self.register.borrow()[key].pinned.is_some()
+        self.closing.get() || self.is_pinned(key)
     }
 
     /// Whether the response under way is a connection's last.
     #[inline]
     pub(crate) fn closes_after(&self, key: usize) -> bool {
-        self.draining.get() || self.register.borrow()[key].pinned.is_some()
+        self.draining.get() || self.is_pinned(key)
     }
 
     /// A number for a connection that no other of the process has: counted by this worker, behind which comes which one it is.
