@@ -24,6 +24,15 @@ impl Lane {
         Self(u8x16::new(*bytes))
     }
 
+    /// The first of `bytes`, and zeros behind them where they are too few.
+    #[inline(always)]
+    pub(crate) fn first_of(bytes: &[u8]) -> Self {
+        match bytes.first_chunk() {
+            Some(lane) => Self::of(lane),
+            None => Self::of(&padded(bytes)),
+        }
+    }
+
     /// With bit 5 set in every byte, which makes letters lower case.
     #[inline(always)]
     pub(crate) fn lower(self) -> Self {
@@ -35,12 +44,31 @@ impl Lane {
         Those(self.0.simd_eq(u8x16::splat(byte)))
     }
 
+    #[inline(always)]
+    pub(crate) fn same(self, bytes: &[u8; LANE_BYTES]) -> Those {
+        Those(self.0.simd_eq(u8x16::new(*bytes)))
+    }
+
     /// Both ends are in.
     #[inline(always)]
     pub(crate) fn within(self, first: u8, last: u8) -> Those {
         let from_first = self.0 - u8x16::splat(first);
         Those(from_first.min(u8x16::splat(last - first)).simd_eq(from_first))
     }
+}
+
+/// Fewer bytes than a lane has, and zeros behind them. Without a loop: two words that overlap are all of them.
+#[cold]
+#[inline(never)]
+fn padded(bytes: &[u8]) -> [u8; LANE_BYTES] {
+    fn joined<const N: usize>(bytes: &[u8], word: impl Fn([u8; N]) -> u64) -> Option<u128> {
+        let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
+        Some(u128::from(word(*first)) | u128::from(word(*last)) << (8 * (bytes.len() - N)))
+    }
+    let long = joined(bytes, u64::from_le_bytes);
+    let middle = || joined(bytes, |word| u64::from(u32::from_le_bytes(word)));
+    let short = || bytes.iter().rev().fold(0, |all, &byte| all << 8 | u128::from(byte));
+    long.or_else(middle).unwrap_or_else(short).to_le_bytes()
 }
 
 impl Those {
@@ -53,5 +81,20 @@ impl Those {
     #[inline(always)]
     pub(crate) fn bits(self) -> u32 {
         self.0.to_bitmask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_have_zeros_behind_them() {
+        let bytes: [u8; LANE_BYTES] = std::array::from_fn(|at| at as u8 + 1);
+        for len in 0..LANE_BYTES {
+            let mut lane = [0; LANE_BYTES];
+            lane[..len].copy_from_slice(&bytes[..len]);
+            assert_eq!(padded(&bytes[..len]), lane);
+        }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! It never looks at values.
 
+use crate::lane::{LANE_BYTES, Lane};
+
 macro_rules! known {
     ($($name:ident = $text:literal,)*) => {
         /// Field names that the codec or the engine acts on.
@@ -104,6 +106,20 @@ impl Known {
         }
     }
 
+    /// The meaning of a name of letters and dashes that begins `lane`.
+    #[inline(always)]
+    pub(crate) fn of_letters(name: &[u8], lane: Lane) -> Self {
+        // Names of ours begin with x, and so do those that share length and first letter.
+        let Some(first) =
+            name.first().map(|first| first | 0x20).filter(|first| *first != b'x' && name.len() <= LANE_BYTES)
+        else {
+            return Self::from_name(name);
+        };
+        let (text, known, size) = &SHORT[place(first, name.len())];
+        let differs = !lane.lower().same(text).bits() & ((1 << name.len()) - 1);
+        if differs == 0 && name.len() == usize::from(*size) { *known } else { Self::Other }
+    }
+
     /// Whether a field of this name is for one hop alone, nominated or not (RFC 9110 §7.6.1), or frames the message: the
     /// encoder never copies it, and writes its own where one is due.
     #[must_use]
@@ -111,6 +127,37 @@ impl Known {
         self.bit() & OF_THE_HOP != 0
     }
 }
+
+/// Places for names by length and first letter.
+const PLACES: usize = 64;
+
+/// Where a name stands in [`SHORT`]; no two of them at one place, which is seen to when it is made.
+#[inline(always)]
+const fn place(first: u8, len: usize) -> usize {
+    (first as usize * 5 + len) % PLACES
+}
+
+/// The names that fit a lane and do not begin with x: text, meaning, length.
+static SHORT: [([u8; LANE_BYTES], Known, u8); PLACES] = {
+    let mut table = [([0; LANE_BYTES], Known::Other, 0); PLACES];
+    let mut at = 0;
+    while at < Known::ALL.len() {
+        let (known, text) = Known::ALL[at];
+        let text = text.as_bytes();
+        if text.len() <= LANE_BYTES && text[0] != b'x' {
+            let entry = &mut table[place(text[0], text.len())];
+            assert!(entry.2 == 0, "two names at one place: choose another factor");
+            let mut byte = 0;
+            while byte < text.len() {
+                entry.0[byte] = text[byte];
+                byte += 1;
+            }
+            (entry.1, entry.2) = (known, text.len() as u8);
+        }
+        at += 1;
+    }
+    table
+};
 
 /// A set of names that somebody acts on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -252,8 +299,17 @@ mod tests {
     #[test]
     fn every_known_name_is_found_in_any_case_and_nothing_near_it() {
         for &(known, text) in Known::ALL {
+            let near = if known == Known::XEnvoy { known } else { Known::Other };
             assert_eq!(Known::from_name(text.as_bytes()), known, "{text}");
             assert_eq!(Known::from_name(text.to_uppercase().as_bytes()), known, "{text}");
+            if text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+                for (text, known) in
+                    [(text.to_owned(), known), (text.to_uppercase(), known), (format!("{text}s"), near)]
+                {
+                    let lane = Lane::first_of(format!("{text}: value and more").as_bytes());
+                    assert_eq!(Known::of_letters(text.as_bytes(), lane), known, "{text}");
+                }
+            }
             let mut near = text.as_bytes().to_vec();
             *near.last_mut().unwrap() ^= 1;
             assert_eq!(Known::from_name(&near), Known::Other, "{text}");

@@ -198,11 +198,15 @@ fn put_kept_fields(
         left_out = left_out.without(Known::Trailer);
     }
     let removes_none = edit.removes_none();
+    let looked_at = left_out.with(Known::ContentLength);
     let mut framed = false;
     // What is kept lies in runs: only a field that is left out ends one.
     let line_start = |at: usize| table.fields.get(at).map_or(fields_end, |field: &Field| field.name_start as usize);
     let mut run_start = if with_line { 0 } else { line_start(0) };
     for (at, field) in table.fields.iter().enumerate() {
+        if removes_none && !looked_at.contains(field.known) && !field.nominated {
+            continue;
+        }
         let mut kept = !left_out.contains(field.known) && !field.nominated;
         if field.known == Known::ContentLength {
             kept = is_plain_length(bytes, field, line_start(at + 1), table.content_length, framing)

@@ -3,7 +3,7 @@
 //! It never looks at the start line. Invariant: the lines that it has read lie one after the other, each ended by CRLF, with
 //! nothing between them, so that a run of fields can be forwarded as one slice.
 
-use super::lines::{Line, field_line};
+use super::lines::{Line, field_line, usual_line};
 use crate::chars::{is_token_all, list, trim};
 use crate::error::Rule;
 use crate::head::{Field, Framing, HeadTable, Known, Span, Version, is_for_all};
@@ -28,21 +28,40 @@ pub(super) fn read(
 ) -> Result<Option<Seen>, Rule> {
     let fields_max = limits.headers_max.min(table.headers_max as usize);
     let mut seen = Seen { host: None, framing: Framing::None, close: false, keep_alive: false };
+    let mut has_options = false;
     loop {
-        let line = match field_line(bytes, at)? {
-            Line::Read(line) => line,
-            Line::More => return Ok(None),
-            Line::Empty(end) => {
-                table.end = end as u32;
-                break;
-            }
+        let rest = &bytes[at..];
+        if rest.first_chunk() == Some(b"\r\n") {
+            table.end = at as u32 + 2;
+            break;
+        }
+        let (line, known) = match usual_line(rest, at) {
+            Some(usual) => usual,
+            None => match field_line(bytes, at)? {
+                Line::Read(line) => {
+                    let known = Known::from_name(&bytes[at..line.name_end]);
+                    (line, known)
+                }
+                Line::More => return Ok(None),
+                Line::Empty => unreachable!("looked for just now"),
+            },
         };
         if table.fields.len() == fields_max {
             return Err(Rule::TooManyFields);
         }
-        let known = Known::from_name(&bytes[at..line.name_end]);
         if known.bit() & ACTED_ON != 0 {
-            act(bytes, known, line.value_start, line.value_end, table, &mut seen, is_request)?;
+            let value = &bytes[line.value_start..line.value_end];
+            match known {
+                // What nearly every message says. It nominates Keep-Alive, which is of the hop anyway.
+                Known::Connection if value == b"keep-alive" => seen.keep_alive = true,
+                Known::Connection => has_options = true,
+                // RFC 9112 §6.3 would let equal ones be merged; that they are there says that somebody before us disagreed.
+                Known::ContentLength if table.seen & known.bit() != 0 => return Err(Rule::ContentLengthRepeated),
+                Known::ContentLength => table.content_length = Some(content_length(value)?),
+                Known::Host if is_request && table.seen & known.bit() != 0 => return Err(Rule::HostRepeated),
+                Known::Host => seen.host = Some(Span::new(line.value_start, line.value_end)),
+                _ => act(value, known, table, &mut seen, is_request)?,
+            }
         }
         table.seen |= known.bit();
         table.fields.push(Field {
@@ -61,10 +80,10 @@ pub(super) fn read(
         }
         seen.framing = Framing::Length(length);
     }
-    if table.seen & Known::Connection.bit() == 0 {
-        table.upgrade = None;
-    } else {
+    if has_options {
         connection_options(bytes, table, &mut seen, limits)?;
+    } else {
+        table.upgrade = None;
     }
     Ok(Some(seen))
 }
@@ -74,26 +93,14 @@ const ACTED_ON: u32 = Known::Host.bit()
     | Known::TransferEncoding.bit()
     | Known::Te.bit()
     | Known::Expect.bit()
+    | Known::Connection.bit()
     | Known::Upgrade.bit();
 
-/// What a field does to the message.
-fn act(
-    bytes: &[u8],
-    known: Known,
-    start: usize,
-    end: usize,
-    table: &mut HeadTable,
-    seen: &mut Seen,
-    is_request: bool,
-) -> Result<(), Rule> {
-    let value = &bytes[start..end];
+/// What a field of the less frequent ones does to the message.
+#[inline(never)]
+fn act(value: &[u8], known: Known, table: &mut HeadTable, seen: &mut Seen, is_request: bool) -> Result<(), Rule> {
     let repeated = table.seen & known.bit() != 0;
     match known {
-        Known::Host if repeated && is_request => return Err(Rule::HostRepeated),
-        Known::Host => seen.host = Some(Span::new(start, end)),
-        // RFC 9112 §6.3 would let equal ones be merged; that they are there says that somebody before us disagreed.
-        Known::ContentLength if repeated => return Err(Rule::ContentLengthRepeated),
-        Known::ContentLength => table.content_length = Some(content_length(value)?),
         Known::TransferEncoding if repeated => return Err(Rule::TransferCoding),
         Known::TransferEncoding => {
             if table.version == Version::Http10 {
@@ -153,6 +160,7 @@ fn transfer_coding(value: &[u8]) -> Result<(), Rule> {
 }
 
 /// Applies the options of all Connection fields (RFC 9110 §7.6.1): persistence, and which fields are for this hop alone.
+#[inline(never)]
 fn connection_options(bytes: &[u8], table: &mut HeadTable, seen: &mut Seen, limits: &Limits) -> Result<(), Rule> {
     let mut options = 0;
     let mut upgrade = false;

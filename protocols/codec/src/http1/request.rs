@@ -56,7 +56,7 @@ fn decode(bytes: &[u8], scan: &mut HeadScan, table: &mut HeadTable, limits: &Lim
 fn read(bytes: &[u8], start: usize, table: &mut HeadTable, limits: &Limits) -> Result<bool, Rule> {
     let line = match request_line(bytes, start)? {
         Line::Read(line) => line,
-        Line::More | Line::Empty(_) => return Ok(false),
+        Line::More | Line::Empty => return Ok(false),
     };
     let target_start = line.method_end + 1;
     if line.target_end - target_start > limits.target_bytes_max {

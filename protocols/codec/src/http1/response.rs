@@ -63,7 +63,7 @@ fn decode(
 fn read(bytes: &[u8], table: &mut HeadTable, limits: &Limits, request_method: Method) -> Result<bool, Rule> {
     let line = match status_line(bytes)? {
         Line::Read(line) => line,
-        Line::More | Line::Empty(_) => return Ok(false),
+        Line::More | Line::Empty => return Ok(false),
     };
     let status = line.status;
     table.version = line.version;
