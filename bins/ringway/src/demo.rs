@@ -48,7 +48,7 @@ fn serve(options: &Demo) -> Result<ExitCode, Vec<String>> {
     let mut loader = Loader::new(in_memory(origins(port(1), port(2))));
     let origins_only = loader.load()?;
     let Process { mut control, commands, inbox } =
-        Process::start(&options.engine, Log(Level::Warning), loader, serde_json::json!({}))?;
+        Process::start(&options.engine, Log::from_level(Level::Warning), loader, serde_json::json!({}))?;
     control.begin(origins_only, &inbox)?;
     let bound = |control: &crate::control::Control, name: &str| {
         let listeners = control.engine.listeners();

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ringway_model::format::TimeFormat;
@@ -29,6 +30,9 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    const ALL: [Level; 7] =
+        [Level::Trace, Level::Debug, Level::Info, Level::Warning, Level::Error, Level::Critical, Level::Off];
+
     /// The level of this name, `warn` included (Envoy, `--log-level`).
     pub(crate) fn parse(text: &str) -> Option<Level> {
         Some(match text {
@@ -57,14 +61,36 @@ impl Level {
     }
 }
 
-/// Writes lines of its level and above to stderr.
+/// From which level on lines are written. The process's, as stderr is.
+static THRESHOLD: AtomicU8 = AtomicU8::new(Level::Info as u8);
+
+/// Writes lines of the process's level and above to stderr.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Log(pub(crate) Level);
+pub(crate) struct Log(());
 
 impl Log {
+    /// The log, from this level on.
+    pub(crate) fn from_level(level: Level) -> Log {
+        let log = Log(());
+        log.set_level(level);
+        log
+    }
+
+    /// Writes lines from this level on.
+    pub(crate) fn set_level(self, level: Level) {
+        THRESHOLD.store(level as u8, Ordering::Relaxed);
+    }
+
+    /// From which level on lines are written.
+    pub(crate) fn level(self) -> Level {
+        let number = THRESHOLD.load(Ordering::Relaxed);
+        Level::ALL.into_iter().find(|level| *level as u8 == number).expect("only levels are stored")
+    }
+
     /// Writes a line. What stderr refuses is lost: there is nowhere else to say it.
     pub(crate) fn write(self, level: Level, text: impl fmt::Display) {
-        if level >= self.0 && self.0 != Level::Off {
+        let threshold = self.level();
+        if level >= threshold && threshold != Level::Off {
             let _ = std::io::stderr().write_all(line(SystemTime::now(), level, &text.to_string()).as_bytes());
         }
     }

@@ -29,7 +29,7 @@ use crate::watch::Watch;
 
 /// Serves until told to end.
 pub(crate) fn run(options: Run) -> ExitCode {
-    let log = Log(options.log_level);
+    let log = Log::from_level(options.log_level);
     match start(&options, log) {
         Ok((control, _, Began::Ended)) => {
             log.info("exiting at once, as asked for");
@@ -205,7 +205,7 @@ pub(crate) fn serve_admin(
     address: SocketAddr,
     address_path: Option<&Path>,
 ) -> Result<(), Vec<String>> {
-    let context = Context { state: control.state.clone(), commands: commands.clone() };
+    let context = Context { state: control.state.clone(), commands: commands.clone(), log: control.log };
     let bound = admin::start(address, context, control.log)
         .map_err(|error| vec![format!("admin: cannot serve at {address}: {error}")])?;
     control.log.info(format_args!("admin: {bound}"));

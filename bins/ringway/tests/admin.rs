@@ -22,6 +22,17 @@ fn json(proxy: &Proxy, path: &str) -> serde_json::Value {
 }
 
 #[test]
+fn the_level_of_the_log_is_changed() {
+    let origin = Origin::start("one");
+    let mut proxy = start(&origin);
+    assert_eq!(proxy.admin("POST", "/logging").text(), "active loggers:\n  ringway: debug\n");
+    assert_eq!(proxy.admin("POST", "/logging?level=off").text(), "active loggers:\n  ringway: off\n");
+    assert_eq!(proxy.admin("POST", "/logging?paths=ringway:info").status(), 200);
+    assert_eq!(proxy.admin("POST", "/drain_listeners").status(), 200);
+    proxy.line("draining the listeners, as asked for");
+}
+
+#[test]
 fn methods_and_paths_are_checked() {
     let origin = Origin::start("one");
     let proxy = start(&origin);
@@ -38,6 +49,9 @@ fn methods_and_paths_are_checked() {
         ("GET", "/healthcheck/fail", 405),
         ("GET", "/drain_listeners", 405),
         ("POST", "/drain_listeners?inboundonly&graceful", 400),
+        ("GET", "/logging", 405),
+        ("POST", "/logging?level=loud", 400),
+        ("POST", "/logging?admin=info", 400),
         ("GET", "/stats?filter=(", 400),
         ("GET", "/stats?type=Histogram", 400),
         ("GET", "/stats?type=Histograms", 200),

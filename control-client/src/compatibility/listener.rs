@@ -14,12 +14,16 @@ pub(super) static TABLE: &[Covered] = &[
             ("listener_filters_timeout", "nothing waits: listener_filters is refused"),
             ("continue_on_listener_filters_timeout", "nothing waits: listener_filters is refused"),
             ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
+            (
+                "max_connections_to_accept_per_socket_event",
+                "how many wait is no matter: a worker takes each as its loop has room, and others have their turn between",
+            ),
             ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
         ],
         refused: "stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
                   per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
                   listener_filters udp_listener_config api_listener \
-                  reuse_port access_log max_connections_to_accept_per_socket_event \
+                  reuse_port access_log \
                   internal_listener enable_mptcp",
     },
     Covered {

@@ -14,17 +14,37 @@ pub(super) static TABLE: &[Covered] = &[
                stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
                represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent local_reply_config request_timeout drain_timeout \
                http1_safe_max_connection_duration \
-               upgrade_configs http_protocol_options proxy_100_continue",
+               upgrade_configs http_protocol_options proxy_100_continue original_ip_detection_extensions \
+               request_id_extension",
         only: &[("codec_type", "AUTO HTTP1")],
         ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
         refused: "rds scoped_routes tracing \
                   http2_protocol_options http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
-                  access_log_flush_interval flush_access_log_on_new_request access_log_options original_ip_detection_extensions early_header_mutation_extensions forward_client_cert_matcher \
-                  request_id_extension \
+                  access_log_flush_interval flush_access_log_on_new_request access_log_options early_header_mutation_extensions forward_client_cert_matcher \
                   path_normalization_options proxy_status_config \
                   typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension",
+        done: "typed_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+        ignored: &[
+            ("pack_trace_reason", "only matters to tracing, which is refused"),
+            ("use_request_id_for_trace_sampling", "only matters to tracing, which is refused"),
+        ],
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
+        done: "xff_num_trusted_hops",
+        only: &[("skip_xff_append", "true")],
+        refused: "xff_trusted_cidrs",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig",

@@ -22,10 +22,10 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.HeaderValue",
-        done: "key value",
+        done: "key value raw_value",
         only: &[],
         ignored: &[],
-        refused: "raw_value",
+        refused: "",
     },
     Covered {
         message: "envoy.config.route.v3.VirtualHost",
@@ -194,9 +194,9 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.DataSource",
-        done: "filename inline_bytes inline_string",
+        done: "filename inline_bytes inline_string environment_variable",
         only: &[],
         ignored: &[],
-        refused: "environment_variable watched_directory",
+        refused: "watched_directory",
     },
 ];

@@ -11,6 +11,16 @@ const OPENED: &[(&str, &str, &str)] = &[
     (
         "envoy.config.core.v3.TypedExtensionConfig",
         "typed_config",
+        "envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
+    ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension",
+        "typed_config",
+        "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+    ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
         "envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig",
     ),
     (

@@ -21,7 +21,9 @@ pub(super) fn of<T>(
         }
         // Envoy: "Didn't find a registered implementation".
         _ => {
-            let rule = format!("no implementation for {:?} without a type", message.text("name"));
+            let has_name = message.kind.fields().iter().any(|field| field.name() == "name");
+            let name = if has_name { message.text("name") } else { "" };
+            let rule = format!("no implementation for {name:?} without a type");
             context.problem(message, "typed_config", rule);
             None
         }

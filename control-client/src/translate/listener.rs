@@ -10,7 +10,7 @@ use ringway_model::{
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, extension, http1, local_reply, request, route, socket, upgrade};
+use super::{Context, access_log, address, extension, http1, identity, local_reply, request, route, socket, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -217,6 +217,8 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
         Some((context.each(config, "cidr_ranges", cidr).into_iter().flatten().collect(), is_internal_pipe))
     });
     let (internal, internal_pipe) = internal.unwrap_or_default();
+    let detection = identity::detection(context, message);
+    identity::request_id(context, message);
     let mut text = |name: &str, default: String| match message.text(name) {
         "" => default,
         // RFC 9110 §5.5: what it is written into must stay one line.
@@ -229,7 +231,7 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
     let (server_name, via) = (text("server_name", defaults.server_name.clone()), text("via", String::new()));
     HeaderRules {
         use_remote_address: message.boolean("use_remote_address").unwrap_or(false),
-        trusted_hops: message.uint("xff_num_trusted_hops").unwrap_or(0),
+        trusted_hops: detection.or(message.uint("xff_num_trusted_hops")).unwrap_or(0),
         skip_xff_append: message.boolean("skip_xff_append").unwrap_or(false),
         internal,
         internal_pipe,

@@ -6,6 +6,7 @@
 mod config;
 mod figures;
 mod http;
+mod logging;
 mod process;
 mod stats;
 
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) state: Arc<State>,
     /// Where commands go.
     pub(crate) commands: SyncSender<Command>,
+    /// The process's log.
+    pub(crate) log: Log,
 }
 
 /// One endpoint.
@@ -115,6 +118,13 @@ const ENDPOINTS: &[Endpoint] = &[
         help: "listeners and the addresses they are bound to",
         parameters: &[("format", "text or json")],
         answer: config::listeners,
+    },
+    Endpoint {
+        path: "/logging",
+        post: true,
+        help: "show the level of the process's log, or change it",
+        parameters: &[("level", "trace, debug, info, warning, error, critical or off")],
+        answer: logging::logging,
     },
     Endpoint { path: "/memory", post: false, help: "memory of the process", parameters: &[], answer: figures::memory },
     Endpoint {

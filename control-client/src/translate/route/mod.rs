@@ -157,14 +157,22 @@ fn direct(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<
 /// `envoy.config.core.v3.DataSource` of at most `size_max` bytes.
 pub(super) fn data(context: &mut Context<'_>, message: &Message, size_max: usize) -> Option<Vec<u8>> {
     refuse_unsupported(message, context.report);
-    let set =
-        message.fields.iter().find(|set| ["filename", "inline_bytes", "inline_string"].contains(&set.field.name()))?;
+    const KINDS: [&str; 4] = ["filename", "inline_bytes", "inline_string", "environment_variable"];
+    let set = message.fields.iter().find(|set| KINDS.contains(&set.field.name()))?;
     let data = match &set.value {
         Value::Bytes(bytes) => bytes.clone(),
         Value::Text(path) if set.field.name() == "filename" => match read(path, size_max) {
             Ok(data) => data,
             Err(rule) => {
                 context.problem(message, "filename", rule);
+                return None;
+            }
+        },
+        Value::Text(name) if set.field.name() == "environment_variable" => match std::env::var_os(name) {
+            Some(value) => value.into_encoded_bytes(),
+            None => {
+                // Envoy's words.
+                context.problem(message, "environment_variable", format!("Environment variable doesn't exist: {name}"));
                 return None;
             }
         },

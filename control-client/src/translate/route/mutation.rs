@@ -98,24 +98,39 @@ fn field(context: &mut Context<'_>, message: &Message, head: Head) -> Option<(St
         context.problem(message, "key", rule);
         return None;
     }
-    let text = message.text("value");
+    let (field, text) = match message.get("raw_value").map(|set| &set.value) {
+        None => ("value", message.text("value")),
+        // Envoy: "Only one of value or raw_value can be set".
+        Some(_) if message.get("value").is_some() => {
+            context.problem(message, "raw_value", "only one of value and raw_value can be set");
+            return None;
+        }
+        Some(Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+            Ok(text) => ("raw_value", text),
+            Err(_) => {
+                context.problem(message, "raw_value", "bytes that are not UTF-8 are not supported yet");
+                return None;
+            }
+        },
+        Some(other) => unreachable!("raw_value holds no {other:?}"),
+    };
     let hostname = if text.contains("%HOSTNAME%") { hostname() } else { String::new() };
     let around = Surroundings { hostname: &hostname, variable: &|name| std::env::var(name).ok() };
     let format = match Format::parse(text, &around) {
         Ok(format) => format,
         Err(error) => {
-            context.problem(message, "value", error.to_string());
+            context.problem(message, field, error.to_string());
             return None;
         }
     };
     for piece in format.pieces() {
         match piece {
             Piece::Text(text) if text.bytes().any(|byte| byte < 0x20 && byte != b'\t' || byte == 0x7f) => {
-                context.problem(message, "value", "a header cannot hold control characters");
+                context.problem(message, field, "a header cannot hold control characters");
                 return None;
             }
             Piece::Value(operator, _) if !is_known(operator, head) => {
-                context.problem(message, "value", format!("not supported yet in a header: {operator:?}"));
+                context.problem(message, field, format!("not supported yet in a header: {operator:?}"));
                 return None;
             }
             Piece::Text(_) | Piece::Value(..) => {}

@@ -9,7 +9,7 @@ pub(super) const CLASS: Class = Class {
     fronts: &[
         Front { name: "v4", hosts: HOSTS, manager: TRUSTED, ..Front::PLAIN },
         Front { name: "v6", address: "::1", hosts: HOSTS, manager: TRUSTED, ..Front::PLAIN },
-        Front { name: "any-v4", address: "0.0.0.0", hosts: HOSTS, ..Front::PLAIN },
+        Front { name: "any-v4", address: "0.0.0.0", hosts: HOSTS, manager: DETECTED, ..Front::PLAIN },
         Front { name: "any-v6", address: "::", hosts: HOSTS, manager: APPENDED, ..Front::PLAIN },
     ],
     clusters: CLUSTERS,
@@ -19,6 +19,11 @@ pub(super) const CLASS: Class = Class {
 
 /// The client's own address is believed, with one proxy before it.
 const TRUSTED: &str = "use_remote_address: true, xff_num_trusted_hops: 1,";
+/// The hop before the last is believed, and its request's id is told back.
+const DETECTED: &str = "original_ip_detection_extensions: [{name: e, typed_config: {'@type': \
+    type.googleapis.com/envoy.extensions.http.original_ip_detection.xff.v3.XffConfig, xff_num_trusted_hops: 1}}], \
+    request_id_extension: {typed_config: {'@type': \
+    type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig, pack_trace_reason: false}},";
 const APPENDED: &str = "use_remote_address: true, skip_xff_append: true,";
 
 fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
