@@ -87,9 +87,13 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.cluster.v3.UpstreamConnectionOptions",
-        done: "tcp_keepalive",
+        done: "tcp_keepalive happy_eyeballs_config",
         only: &[("set_local_interface_name_on_upstream_connections", "false")],
-        refused: "happy_eyeballs_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.UpstreamConnectionOptions.HappyEyeballsConfig",
+        done: "first_address_family_version first_address_family_count",
         ..Covered::NOTHING
     },
     Covered {

@@ -40,12 +40,13 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.endpoint.v3.Endpoint",
-        done: "address hostname",
+        done: "address hostname additional_addresses",
         only: &[],
         ignored: &[
             ("observability_name", "statistics of single endpoints are filed under the address"),
             ("health_check_config", "only matters with health checks, which are refused"),
         ],
-        refused: "additional_addresses",
+        refused: "",
     },
+    Covered { message: "envoy.config.endpoint.v3.Endpoint.AdditionalAddress", done: "address", ..Covered::NOTHING },
 ];

@@ -103,12 +103,12 @@ impl Followed {
         };
         updates.successes += 1;
         let mut found: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, rules.port)).collect();
-        if self.plan.hosts == DnsHosts::One {
-            found.truncate(1);
-        }
-        // Answers come in any order: what stays keeps its place.
-        let stays: Vec<SocketAddr> =
-            known.addresses.iter().copied().filter(|address| found.contains(address)).collect();
+        // Answers come in any order: what stays keeps its place. Of one endpoint the first address matters.
+        let moved = self.plan.hosts == DnsHosts::One && found.first() != known.addresses.first();
+        let stays: Vec<SocketAddr> = match moved {
+            true => Vec::new(),
+            false => known.addresses.iter().copied().filter(|address| found.contains(address)).collect(),
+        };
         found.retain(|address| !stays.contains(address));
         let changed = !found.is_empty() || stays.len() != known.addresses.len();
         known.addresses = stays.into_iter().chain(found).collect();
@@ -121,6 +121,15 @@ impl Followed {
     }
 
     fn endpoints(&self) -> Vec<Endpoint> {
+        if self.plan.hosts == DnsHosts::One {
+            // The name is one endpoint, whatever addresses it has.
+            let all = self.names.iter().zip(&self.plan.names).filter_map(|(known, rules)| {
+                let address = (*known.addresses.first()?).into();
+                let attempts = self.plan.eyeballs.order(&known.addresses);
+                Some(Endpoint { address, attempts, ..rules.endpoint.clone() })
+            });
+            return all.collect();
+        }
         let mut endpoints: Vec<Endpoint> = Vec::new();
         for (known, rules) in self.names.iter().zip(&self.plan.names) {
             for address in &known.addresses {

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringway_model::Endpoint;
+use ringway_model::{Endpoint, HappyEyeballs};
 
 /// `dns_refresh_rate` where the file says nothing.
 pub(crate) const REFRESH_RATE: Duration = Duration::from_secs(5);
@@ -37,6 +37,8 @@ pub struct DnsPlan {
     pub(crate) ttl_min: Duration,
     /// `dns_jitter`: up to so much is added to each wait.
     pub(crate) jitter: Duration,
+    /// In which order the addresses of a LOGICAL_DNS cluster's name are tried.
+    pub(crate) eyeballs: HappyEyeballs,
     /// Who is asked.
     pub(crate) resolver: ResolverPlan,
     /// `wait_for_warm_on_init`: the configuration takes effect after the first answer.

@@ -1,11 +1,12 @@
 //! `envoy.config.cluster.v3.Cluster` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::{
-    Balancer, CircuitBreakers, Cluster, Endpoint, HealthStatus, LoadBalancing, Locality, Placement, RetryBudget,
+    Balancer, CircuitBreakers, Cluster, Endpoint, Family, HappyEyeballs, HealthStatus, LoadBalancing, Locality,
+    Placement, RetryBudget,
 };
 
 use super::dns::{self, Discovery};
@@ -31,14 +32,18 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     let mut balancing = load_balancing(context, message);
     let mut endpoints = Vec::new();
     let mut logical = false;
+    let eyeballs = eyeballs(context, message);
     match dns::discovery(context, message) {
         Discovery::Addresses => {
             let read = |context: &mut Context<'_>, message: &Message| {
-                load_assignment(context, message, &mut balancing, at_address)
+                load_assignment(context, message, &mut balancing, |context, endpoint, placement| {
+                    at_addresses(context, endpoint, placement, eyeballs)
+                })
             };
             endpoints = context.inside(message, "load_assignment", read).unwrap_or_default();
         }
-        Discovery::Names(plan) => {
+        Discovery::Names(mut plan) => {
+            plan.eyeballs = eyeballs;
             let read = |context: &mut Context<'_>, message: &Message| {
                 load_assignment(context, message, &mut balancing, at_name)
             };
@@ -108,34 +113,88 @@ fn retry_budget(context: &mut Context<'_>, message: &Message) -> Option<RetryBud
     })
 }
 
-/// The endpoint at an address.
-fn at_address(context: &mut Context<'_>, message: &Message, hostname: &str, placement: &Placement) -> Option<Endpoint> {
-    let address = super::address(context, message)?;
-    Some(Endpoint { address, hostname: hostname.to_owned(), placement: placement.clone() })
+/// `happy_eyeballs_config`. Its message is looked into with the connection options.
+fn eyeballs(context: &mut Context<'_>, message: &Message) -> HappyEyeballs {
+    let options = message.message("upstream_connection_options");
+    let Some(config) = options.and_then(|options| options.message("happy_eyeballs_config")) else {
+        return HappyEyeballs::default();
+    };
+    context.field("upstream_connection_options", |context| {
+        context.field("happy_eyeballs_config", |context| refuse_unsupported(config, context.report));
+    });
+    let first = match config.number("first_address_family_version") {
+        1 => Some(Family::V4),
+        2 => Some(Family::V6),
+        _ => None,
+    };
+    let default = HappyEyeballs::default();
+    HappyEyeballs { first, count: config.uint("first_address_family_count").unwrap_or(default.count) }
+}
+
+/// The endpoint at an address, or at several.
+fn at_addresses(
+    context: &mut Context<'_>,
+    message: &Message,
+    placement: &Placement,
+    eyeballs: HappyEyeballs,
+) -> Option<Endpoint> {
+    let address = context.inside(message, "address", super::address);
+    let additional = context.each(message, "additional_addresses", |context, message| {
+        refuse_unsupported(message, context.report);
+        if message.get("address").is_none() {
+            context.problem(message, "address", "value is required");
+        }
+        context.inside(message, "address", ip_address)
+    });
+    let mut all: Vec<SocketAddr> = additional.into_iter().collect::<Option<_>>()?;
+    let address = address?;
+    match address.ip() {
+        Some(first) => all.insert(0, first),
+        None if all.is_empty() => {}
+        None => context.problem(message, "additional_addresses", "a unix socket has no other addresses"),
+    }
+    let hostname = message.text("hostname").to_owned();
+    Some(Endpoint { address, attempts: eyeballs.order(&all), hostname, placement: placement.clone() })
+}
+
+/// One of several addresses.
+fn ip_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr> {
+    if let Some(pipe) = message.get("pipe") {
+        context.report.problem_in("pipe", pipe.place, "one of several addresses must be a socket_address");
+        return None;
+    }
+    super::tcp_address(context, message)
 }
 
 /// The endpoints at the addresses of a name. They go by that name where the file gives them no other.
-fn at_name(context: &mut Context<'_>, message: &Message, hostname: &str, placement: &Placement) -> Option<DnsName> {
-    if let Some(pipe) = message.get("pipe") {
-        context.report.problem_in("pipe", pipe.place, "a cluster of names has no unix sockets");
-        return None;
+fn at_name(context: &mut Context<'_>, message: &Message, placement: &Placement) -> Option<DnsName> {
+    if message.get("additional_addresses").is_some() {
+        // Envoy takes them and asks the one name only.
+        context.problem(message, "additional_addresses", "a cluster of names has none, only a STATIC one");
     }
-    let (name, port, socket) = super::named_address(context, message)?;
-    if socket.get("resolver_name").is_some() {
-        return None; // refused above
-    }
-    let hostname = if hostname.is_empty() { name } else { hostname };
-    let (address, hostname) = ((Ipv4Addr::UNSPECIFIED, port).into(), hostname.to_owned());
-    let endpoint = Endpoint { address, hostname, placement: placement.clone() };
-    Some(DnsName { name: name.to_owned(), port, endpoint })
+    let hostname = message.text("hostname");
+    context.inside(message, "address", |context, message| {
+        if let Some(pipe) = message.get("pipe") {
+            context.report.problem_in("pipe", pipe.place, "a cluster of names has no unix sockets");
+            return None;
+        }
+        let (name, port, socket) = super::named_address(context, message)?;
+        if socket.get("resolver_name").is_some() {
+            return None; // refused above
+        }
+        let hostname = if hostname.is_empty() { name } else { hostname };
+        let (address, hostname) = ((Ipv4Addr::UNSPECIFIED, port).into(), hostname.to_owned());
+        let endpoint = Endpoint { address, attempts: Vec::new(), hostname, placement: placement.clone() };
+        Some(DnsName { name: name.to_owned(), port, endpoint })
+    })
 }
 
-/// What `read` makes of each endpoint's address, hostname and place among the others, flattened in the order of the file.
+/// What `read` makes of each endpoint and its place among the others, flattened in the order of the file.
 fn load_assignment<T>(
     context: &mut Context<'_>,
     message: &Message,
     balancing: &mut LoadBalancing,
-    read: fn(&mut Context<'_>, &Message, &str, &Placement) -> Option<T>,
+    read: impl Fn(&mut Context<'_>, &Message, &Placement) -> Option<T>,
 ) -> Option<Vec<T>> {
     refuse_unsupported(message, context.report);
     context.inside(message, "policy", |context, message| {
@@ -165,9 +224,8 @@ fn load_assignment<T>(
             };
             let endpoint = context.inside(message, "endpoint", |context, message| {
                 refuse_unsupported(message, context.report);
-                let hostname = message.text("hostname");
-                context
-                    .inside(message, "address", |context, message| Some(read(context, message, hostname, &placement)))
+                message.get("address")?;
+                Some(read(context, message, &placement))
             });
             match endpoint {
                 Some(endpoint) => endpoints.extend(endpoint),

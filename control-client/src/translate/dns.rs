@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ringway_model::HappyEyeballs;
+
 use super::{Context, numeric_address};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{
@@ -87,6 +89,7 @@ fn by_cluster(context: &mut Context<'_>, message: &Message, hosts: DnsHosts) -> 
     let resolver = typed.or(options).or(listed).unwrap_or_else(|| context.resolver.clone());
     Discovery::Names(Box::new(DnsPlan {
         stat_name: String::new(),
+        eyeballs: HappyEyeballs::default(),
         hosts,
         names: Vec::new(),
         family,
@@ -114,6 +117,7 @@ fn typed(context: &mut Context<'_>, cluster: &Message, message: &Message) -> Opt
     let typed = context.inside(message, "typed_dns_resolver_config", resolver);
     Some(Discovery::Names(Box::new(DnsPlan {
         stat_name: String::new(),
+        eyeballs: HappyEyeballs::default(),
         hosts: if one { DnsHosts::One } else { DnsHosts::Each },
         names: Vec::new(),
         family,

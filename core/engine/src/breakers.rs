@@ -51,6 +51,12 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Those of a process with one worker.
+    #[cfg(test)]
+    pub(crate) fn of_one(breakers: &CircuitBreakers, stats: &Arc<ClusterStats>) -> Self {
+        Self::new(breakers, std::slice::from_ref(stats), 1)
+    }
+
     fn new(breakers: &CircuitBreakers, stats: &[Arc<ClusterStats>], workers: usize) -> Self {
         Self {
             connections: SharedLimit::new(breakers.connections_max, workers),

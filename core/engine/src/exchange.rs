@@ -436,11 +436,12 @@ impl<'x> Exchange<'x> {
             }
         };
         self.note(|record, now| record.mark(Moment::ConnectBegan, now));
-        let core = &self.worker().core;
+        let Worker { core, limits, .. } = self.worker();
         let began = core.now();
         let deadline = began + self.cluster.config.connect_timeout;
-        let connected =
-            self.unless_expired(pool.connect(core, self.cluster.config.outgoing.as_deref(), deadline)).await;
+        let connected = self
+            .unless_expired(pool.connect((core, limits), &breakers, self.cluster.config.outgoing.as_deref(), deadline))
+            .await;
         match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
             Ok(stream) => {
                 breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));
@@ -797,6 +798,7 @@ impl<'x> Exchange<'x> {
             if is_complete {
                 record.mark(Moment::SendEnded, now);
             }
+            record.upstream_remote = upstream.remote();
             if chain.logs_upstream_local {
                 record.upstream_local = upstream.stream.local_addr();
             }

@@ -46,6 +46,7 @@ mod age;
 mod balance;
 mod breakers;
 pub mod commit;
+mod connecting;
 mod connection;
 mod date;
 mod decision;

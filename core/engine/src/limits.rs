@@ -30,6 +30,12 @@ pub struct Limits {
     /// Connections that other workers have handed to a worker and that it has not taken yet; beyond it they stay with who
     /// accepted them. A worker takes all at its next turn, so this is a burst of one turn. 32 bytes each.
     pub handoffs_max: usize,
+    /// Where an endpoint has several addresses: from an attempt to connect that neither succeeds nor fails to the next one (RFC 8305
+    /// §5: 100 ms to 2 s). Envoy: 300 ms.
+    pub connect_attempt_delay: Duration,
+    /// Attempts under way at once for one connection; beyond it the next waits until one has failed. A descriptor each. With Envoy's
+    /// times, 17 begin before `connect_timeout`.
+    pub connect_attempts_max: usize,
     /// From refusing new handshakes to closing the socket: what was begun can finish. A handshake on a LAN is over
     /// in well under this; a slower client's SYN is repeated by its kernel and meets the next process.
     pub handshake_grace: Duration,
@@ -48,6 +54,8 @@ impl Default for Limits {
             adoption_wait: Duration::from_millis(100),
             mailbox_capacity: 64,
             handoffs_max: 256,
+            connect_attempt_delay: Duration::from_millis(300),
+            connect_attempts_max: 32,
             handshake_grace: Duration::from_millis(30),
         }
     }

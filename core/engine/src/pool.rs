@@ -13,16 +13,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ringway_model::{Address, Outgoing, Reuse};
+use ringway_model::{Address, Endpoint, Outgoing, Reuse};
 use ringway_runtime::{Connect, Core, Detached, Stream, Target};
 
 use crate::active::ActiveRow;
 use crate::breakers::Breakers;
+use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
+use crate::limits::Limits;
 use crate::socket;
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
@@ -137,6 +140,11 @@ impl Upstream {
         self.permit.is_busy.set(true);
     }
 
+    /// Where it leads, if that may be elsewhere than to the endpoint's own address.
+    pub(crate) fn remote(&self) -> Option<SocketAddr> {
+        if self.permit.pool.has_several_addresses() { self.stream.peer_addr() } else { None }
+    }
+
     /// The response is complete.
     pub(crate) fn end(&self) {
         self.permit.is_busy.set(false);
@@ -188,6 +196,8 @@ pub(crate) struct EndpointPool {
     pub(crate) address: RefCell<Address>,
     /// What its cluster says now.
     pub(crate) reuse: Cell<Reuse>,
+    /// Where they are tried in turn, if there is more than one address.
+    attempts: RefCell<Option<Rc<[SocketAddr]>>>,
     idle: RefCell<Vec<Idle>>,
     open: Cell<u32>,
     /// Requests of this core under way to the endpoint, those that wait for a connection included.
@@ -217,6 +227,7 @@ impl EndpointPool {
         Self {
             address: RefCell::new(address),
             reuse: Cell::default(),
+            attempts: RefCell::default(),
             idle: RefCell::default(),
             open: Cell::new(0),
             active: Cell::new(0),
@@ -259,16 +270,41 @@ impl EndpointPool {
         ActiveRequest(Rc::clone(self))
     }
 
+    /// The endpoint is where this version of its cluster says.
+    pub(crate) fn set_addresses(&self, endpoint: &Endpoint) {
+        self.address.replace(endpoint.address.clone());
+        let attempts = (!endpoint.attempts.is_empty()).then(|| Rc::from(&endpoint.attempts[..]));
+        self.attempts.replace(attempts);
+    }
+
+    /// Whether a connection may lead elsewhere than to `address`.
+    pub(crate) fn has_several_addresses(&self) -> bool {
+        self.attempts.borrow().is_some()
+    }
+
+    /// Whether it has other addresses by this version than before. The first is its key.
+    pub(crate) fn differs_from(&self, endpoint: &Endpoint) -> bool {
+        self.attempts.borrow().as_deref().unwrap_or_default() != endpoint.attempts
+    }
+
     /// Begins a new connection, which is nobody's yet.
-    pub(crate) fn connect(&self, core: &Core, outgoing: Option<&Outgoing>, deadline: Instant) -> Connect {
-        let address = &*self.address.borrow();
-        let target = match address {
-            Address::Ip(address) => Target::Ip(*address),
-            Address::Pipe(pipe) => Target::Unix(&pipe.path),
-        };
-        match outgoing {
-            None => core.connect(target, deadline),
-            Some(outgoing) => core.connect_with(target, deadline, |fd| socket::prepare(fd, address, outgoing)),
+    pub(crate) fn connect<'o>(
+        &self,
+        (core, limits): (&Core, &Limits),
+        breakers: &Rc<Breakers>,
+        outgoing: Option<&'o Outgoing>,
+        deadline: Instant,
+    ) -> Connecting<'o> {
+        match &*self.attempts.borrow() {
+            None => Connecting::One(connect(core, &self.address.borrow(), outgoing, deadline)),
+            Some(attempts) => Connecting::Several(Box::new(Attempts::new(
+                core,
+                limits,
+                Rc::clone(attempts),
+                breakers,
+                outgoing,
+                deadline,
+            ))),
         }
     }
 
@@ -406,6 +442,18 @@ async fn care(core: Core, pool: Rc<EndpointPool>) {
         if pool.retired.get() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+}
+
+/// Begins a connection to one address.
+pub(crate) fn connect(core: &Core, address: &Address, outgoing: Option<&Outgoing>, deadline: Instant) -> Connect {
+    let target = match address {
+        Address::Ip(address) => Target::Ip(*address),
+        Address::Pipe(pipe) => Target::Unix(&pipe.path),
+    };
+    match outgoing {
+        None => core.connect(target, deadline),
+        Some(outgoing) => core.connect_with(target, deadline, |fd| socket::prepare(fd, address, outgoing)),
+    }
 }
 
 #[cfg(test)]

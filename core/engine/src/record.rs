@@ -51,6 +51,8 @@ pub(crate) struct Record {
     pub(crate) cluster: Option<Rc<CoreCluster>>,
     pub(crate) upstream: Option<Address>,
     pub(crate) upstream_local: Option<SocketAddr>,
+    /// Which of several addresses of the endpoint the connection leads to.
+    pub(crate) upstream_remote: Option<SocketAddr>,
     /// Requests sent, or meant to be sent, to an upstream.
     pub(crate) attempts: u32,
     /// Bytes of the bodies, without framing.
@@ -80,6 +82,7 @@ impl Record {
             route: None,
             cluster: None,
             upstream: None,
+            upstream_remote: None,
             upstream_local: None,
             attempts: 0,
             body_received: 0,
@@ -149,6 +152,7 @@ impl Record {
     pub(crate) fn tried_again(&mut self, attempts: u32, upstream: Address) {
         self.attempts = attempts;
         self.upstream = Some(upstream);
+        self.upstream_remote = None;
         self.transport_failure = "";
         for moment in
             [Moment::ConnectBegan, Moment::ConnectEnded, Moment::SendBegan, Moment::SendEnded, Moment::ResponseBegan]
@@ -378,6 +382,11 @@ impl Told<'_> {
             Fact::RequestTxDuration => self.since_begin(Moment::SendEnded),
             Fact::ResponseDuration => self.since_begin(Moment::ResponseBegan),
             Fact::ResponseTxDuration => self.between(Moment::ResponseBegan, Moment::AnswerEnded, Unit::Milliseconds),
+            Fact::UpstreamRemoteAddress | Fact::UpstreamRemoteAddressWithoutPort | Fact::UpstreamRemotePort
+                if record.upstream_remote.is_some() =>
+            {
+                record.upstream_remote.map_or(Value::Absent, Value::Address)
+            }
             Fact::UpstreamHost
             | Fact::UpstreamHostName
             | Fact::UpstreamHostNameWithoutPort

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,8 +69,18 @@ impl CoreCluster {
             .map(|endpoint| {
                 let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone()));
                 let key = if config.logical { LOGICAL } else { endpoint.address.clone() };
-                let pool = Rc::clone(pools.entry(key).or_insert_with(fresh));
-                pool.address.replace(endpoint.address.clone());
+                let pool = match pools.entry(key) {
+                    Entry::Vacant(place) => Rc::clone(place.insert(fresh())),
+                    Entry::Occupied(place) if config.logical || !place.get().differs_from(endpoint) => {
+                        Rc::clone(place.get())
+                    }
+                    // Some of its connections may lead where the endpoint is not any more.
+                    Entry::Occupied(mut place) => {
+                        place.insert(fresh()).retire();
+                        Rc::clone(place.get())
+                    }
+                };
+                pool.set_addresses(endpoint);
                 pool.reuse.set(config.http.reuse);
                 pool
             })

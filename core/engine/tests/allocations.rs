@@ -229,7 +229,12 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         buffer_bytes_max: Some(32 << 10),
         chains: vec![Arc::new(chain)],
     }));
-    let endpoints = vec![Endpoint { address: origin.into(), hostname: String::new(), placement: Placement::default() }];
+    let endpoints = vec![Endpoint {
+        address: origin.into(),
+        attempts: Vec::new(),
+        hostname: String::new(),
+        placement: Placement::default(),
+    }];
     snapshot.clusters.insert(Arc::new(Cluster {
         id: ClusterId(0),
         name: "c".into(),

@@ -1,5 +1,6 @@
 //! A cluster: the endpoints that serve one name, and the rules for using them.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::{Address, Balancer, ClusterId, Http1Rules, Outgoing, Placement, UpstreamHttp};
@@ -95,6 +96,9 @@ impl Default for CircuitBreakers {
 pub struct Endpoint {
     /// `endpoint.address`. Health and load state is keyed by it and survives changes of the cluster.
     pub address: Address,
+    /// Where connections are tried, in this order, where there is more than one address: `address` and
+    /// `endpoint.additional_addresses`, or of a LOGICAL_DNS cluster all that its name has. Else empty.
+    pub attempts: Vec<SocketAddr>,
     /// `endpoint.hostname`: what `auto_host_rewrite` makes of the host. Empty where the file gives none.
     pub hostname: String,
     /// Where it stands among the others.

@@ -10,6 +10,7 @@ mod access_log;
 mod address;
 mod balancer;
 mod cluster;
+mod eyeballs;
 mod flags;
 pub mod format;
 mod header_rules;
@@ -32,6 +33,7 @@ pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, L
 pub use address::{Address, Pipe};
 pub use balancer::{Balancer, Membership, Pick, Wheels};
 pub use cluster::{CircuitBreakers, Cluster, Endpoint, Priority, RetryBudget};
+pub use eyeballs::{Family, HappyEyeballs};
 pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};

@@ -25,6 +25,7 @@ fn mean_time(policy: LbPolicy, counts: Counts, load: f64, slow: f64) -> f64 {
     };
     let endpoints = (0..ENDPOINTS).map(|at| Endpoint {
         address: ([127, 0, 0, 1], at as u16 + 1).into(),
+        attempts: Vec::new(),
         hostname: String::new(),
         placement: crate::Placement::default(),
     });

@@ -45,7 +45,12 @@ fn endpoints(text: &str) -> Vec<Endpoint> {
         let weight = word.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().expect("a weight");
         let priority = priority.parse().expect("a priority");
         let placement = Placement { weight, health, priority, locality: zone(locality) };
-        Endpoint { address: ([127, 0, 0, 1], position as u16 + 1).into(), hostname: String::new(), placement }
+        Endpoint {
+            address: ([127, 0, 0, 1], position as u16 + 1).into(),
+            attempts: Vec::new(),
+            hostname: String::new(),
+            placement,
+        }
     };
     text.split_whitespace().enumerate().map(endpoint).collect()
 }
