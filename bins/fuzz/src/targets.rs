@@ -33,11 +33,21 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "chunked", quick: chunked, thorough: fuzz::chunked, inputs: &[] },
     Target { name: "request-onward", quick: request_onward, thorough: |_| (), inputs: &[] },
     Target { name: "response-onward", quick: response_onward, thorough: |_| (), inputs: &[] },
+    Target { name: "hpack", quick: hpack, thorough: |_| (), inputs: &[] },
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
     Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },
     Target { name: "bootstrap", quick: || Box::new(bootstrap), thorough: |_| (), inputs: BOOTSTRAPS },
 ];
+
+/// Field blocks on one connection; what was read, and what stopped it.
+fn hpack() -> Body {
+    let mut blocks = fuzz::Blocks::default();
+    Box::new(move |input| {
+        let (fields, stopped) = blocks.play(input);
+        shape((size_class(fields), stopped))
+    })
+}
 
 /// A shape: what an answer is, without what it says.
 fn shape(of: impl Hash) -> u64 {

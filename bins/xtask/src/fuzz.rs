@@ -30,6 +30,7 @@ const TARGETS: &[Target] = &[
     },
     Target { name: "request-onward", corpus: "protocols/codec/corpus/request", sources: ONWARD },
     Target { name: "response-onward", corpus: "protocols/codec/corpus/response", sources: ONWARD },
+    Target { name: "hpack", corpus: "protocols/codec/corpus/hpack", sources: &["protocols/codec/src/hpack"] },
     Target {
         name: "format",
         corpus: "",

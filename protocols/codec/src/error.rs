@@ -108,6 +108,14 @@ rules! {
     ChunkEnd = 400, "CRLF follows the chunk data at once (RFC 9112 §7.1)";
     TrailersTooLarge = 431, "the trailer section is within the limit (Limits::trailer_bytes_max, Limits::headers_max)";
     Truncated = 400, "the connection does not end within a message (RFC 9112 §8)";
+
+    // Field blocks (HPACK). All are COMPRESSION_ERROR, RFC 9113 §4.3.
+    HpackTruncated = 400, "a field block is whole (RFC 7541 §3, §6)";
+    HpackInteger = 400, "an integer of a field block is small, and no longer than it has to be (RFC 7541 §5.1)";
+    HpackHuffman = 400, "a coded string ends in ones, fewer than 8, and has no EOS (RFC 7541 §5.2)";
+    HpackIndex = 400, "an index names an entry of the tables (RFC 7541 §2.3.3)";
+    HpackSizeUpdate = 400, "the table's size changes before the first field, within what was announced, and where it has to (RFC 7541 §4.2, §6.3)";
+
     TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";
 }
 

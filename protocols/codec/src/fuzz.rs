@@ -3,8 +3,10 @@
 //! Each panics on what must never be, and gives nothing else. What must hold: no input panics a decoder; the answer does
 //! not depend on the pieces it arrived in; what is forwarded is clean and means what was received.
 
+mod hpack;
 mod onward;
 
+pub use hpack::Blocks;
 pub use onward::Onward;
 
 use crate::audit::audit;

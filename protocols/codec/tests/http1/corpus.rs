@@ -108,3 +108,8 @@ fn responses_onward() {
 fn chunked_bodies() {
     replay_and_mutate("chunked", fuzz::chunked);
 }
+
+#[test]
+fn field_blocks() {
+    replay_and_mutate("hpack", |input| _ = fuzz::Blocks::default().play(input));
+}

@@ -1,0 +1,173 @@
+//! A field block to fields (RFC 7541 §3, §6).
+//!
+//! It never stops in the middle: a section that is too large is read to its end, so that both sides' tables stay equal, and only not kept.
+//! The work is bounded by the block: what costs more than its bytes, copying out of the table, ends at the limit.
+
+use super::list::{FieldList, Listed};
+use super::table::{ENTRY_OVERHEAD, Table};
+use super::{huffman, integer, statics};
+use crate::error::{Error, Rule};
+
+/// Bounds on one field section.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListLimits {
+    /// [`FieldList::size`] at most, as told by `SETTINGS_MAX_HEADER_LIST_SIZE`; past it 431. Worst case: so many bytes in a core's one list.
+    pub size_max: usize,
+    /// Fields at most; past it 431. Worst case: 12 bytes each in a core's one list.
+    pub fields_max: usize,
+}
+
+/// One direction's state at the side that reads.
+#[derive(Debug)]
+pub struct Decoder {
+    table: Table,
+    /// What the peer may make of the table, as we told it (`SETTINGS_HEADER_TABLE_SIZE`).
+    allowed: usize,
+    /// The peer has yet to say that it keeps to less than before (RFC 7541 §4.2).
+    update_due: bool,
+}
+
+impl Decoder {
+    /// A table of at most `table_bytes_max` bytes, which is what we announce; 4,096 without an announcement (RFC 9113 §6.5.2).
+    #[must_use]
+    pub fn new(table_bytes_max: usize) -> Self {
+        Self { table: Table::new(table_bytes_max), allowed: table_bytes_max, update_due: false }
+    }
+
+    /// We have announced another size, and the peer has acknowledged it.
+    pub fn announced(&mut self, table_bytes_max: usize) {
+        self.allowed = table_bytes_max;
+        self.update_due = self.table.size_max() > table_bytes_max;
+    }
+
+    /// Bytes of memory that its table holds.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.table.memory()
+    }
+
+    /// Reads one whole block into `list`, which forgets what it had.
+    ///
+    /// # Errors
+    /// The rule that the block breaks: the tables may differ from here on, so that it ends the connection (COMPRESSION_ERROR, RFC 9113 §4.3).
+    pub fn decode(&mut self, block: &[u8], limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
+        list.clear();
+        let mut rest = self.updates(block)?;
+        while let Some(&first) = rest.first() {
+            rest = if first & 0x80 != 0 {
+                let (index, rest) = integer::decode(rest, 7)?;
+                self.indexed(index as usize, limits, list)?;
+                rest
+            } else if first & 0x40 != 0 {
+                self.literal(rest, 6, limits, list)?
+            } else if first & 0x20 != 0 {
+                return Err(Rule::HpackSizeUpdate.into()); // behind a field
+            } else {
+                self.literal(rest, 4, limits, list)?
+            };
+        }
+        Ok(())
+    }
+
+    /// The changes of the table's size at the front of a block: two at most, the smallest and the last one (RFC 7541 §4.2).
+    fn updates<'b>(&mut self, block: &'b [u8]) -> Result<&'b [u8], Error> {
+        let mut rest = block;
+        for _ in 0..2 {
+            match rest.first() {
+                Some(first) if first & 0xe0 == 0x20 => {}
+                _ => break,
+            }
+            let (size, after) = integer::decode(rest, 5)?;
+            if size as usize > self.allowed {
+                return Err(Rule::HpackSizeUpdate.into());
+            }
+            self.table.resize(size as usize);
+            self.update_due = false;
+            rest = after;
+        }
+        if self.update_due { Err(Rule::HpackSizeUpdate.into()) } else { Ok(rest) }
+    }
+
+    #[inline]
+    fn indexed(&self, index: usize, limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
+        let (name, value) = self.entry(index)?;
+        let start = list.bytes.len();
+        if admit(list, limits, name.len(), value.len()) {
+            list.bytes.extend_from_slice(name);
+            list.bytes.extend_from_slice(value);
+            let static_name = if index <= statics::LEN { index as u8 } else { 0 };
+            push(list, start, name.len(), static_name, false);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Error> {
+        match index.checked_sub(statics::LEN + 1) {
+            Some(age) => self.table.get(age).ok_or_else(|| Rule::HpackIndex.into()),
+            None if index == 0 => Err(Rule::HpackIndex.into()),
+            None => Ok(statics::get(index)),
+        }
+    }
+
+    /// A field that is written out, its name perhaps by an index of `bits` bits. With 6 it goes to the table.
+    fn literal<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        bits: u32,
+        limits: &ListLimits,
+        list: &mut FieldList,
+    ) -> Result<&'b [u8], Error> {
+        let never_indexed = bits == 4 && bytes[0] & 0x10 != 0;
+        let (index, mut rest) = integer::decode(bytes, bits)?;
+        let start = list.bytes.len();
+        if index == 0 {
+            rest = string(rest, &mut list.bytes)?;
+        } else {
+            let (name, _) = self.entry(index as usize)?;
+            list.bytes.extend_from_slice(name);
+        }
+        let name_len = list.bytes.len() - start;
+        rest = string(rest, &mut list.bytes)?;
+        let (name, value) = list.bytes[start..].split_at(name_len);
+        let value_len = value.len();
+        if bits == 6 {
+            self.table.insert(name, value);
+        }
+        if admit(list, limits, name_len, value_len) {
+            let static_name = if index as usize <= statics::LEN { index as u8 } else { 0 };
+            push(list, start, name_len, static_name, never_indexed);
+        } else {
+            list.bytes.truncate(start);
+        }
+        Ok(rest)
+    }
+}
+
+/// Counts a field; whether it is kept.
+#[inline]
+fn admit(list: &mut FieldList, limits: &ListLimits, name_len: usize, value_len: usize) -> bool {
+    list.size = list.size.saturating_add(name_len + value_len + ENTRY_OVERHEAD);
+    list.is_too_large |=
+        list.size > limits.size_max || list.fields.len() >= limits.fields_max || name_len > usize::from(u16::MAX);
+    !list.is_too_large
+}
+
+#[inline]
+fn push(list: &mut FieldList, start: usize, name_len: usize, static_name: u8, never_indexed: bool) {
+    let value_len = (list.bytes.len() - start - name_len) as u32;
+    list.fields.push(Listed { start: start as u32, value_len, name_len: name_len as u16, static_name, never_indexed });
+}
+
+/// Appends the string at the front of `bytes`, and gives what is behind it (RFC 7541 §5.2).
+#[inline]
+fn string<'b>(bytes: &'b [u8], plain: &mut Vec<u8>) -> Result<&'b [u8], Rule> {
+    let is_coded = bytes.first().is_some_and(|first| first & 0x80 != 0);
+    let (len, rest) = integer::decode(bytes, 7)?;
+    let (string, rest) = rest.split_at_checked(len as usize).ok_or(Rule::HpackTruncated)?;
+    if is_coded {
+        huffman::decode(string, plain)?;
+    } else {
+        plain.extend_from_slice(string);
+    }
+    Ok(rest)
+}
