@@ -11,13 +11,13 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use open_loop::Loop;
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
 use ringway_protocols::{HeadTable, Limits, Method};
-use ringway_runtime::{Core, IoChoice, Options, Stream, Wake};
+use ringway_runtime::{Core, Instant, IoChoice, Options, Stream, Wake};
 
 /// What is to be sent, where, and for how long.
 struct Args {

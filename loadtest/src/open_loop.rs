@@ -12,10 +12,10 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_protocols::{HeadTable, Limits};
-use ringway_runtime::Core;
+use ringway_runtime::{Core, Instant};
 
 use crate::histogram::Histogram;
 use crate::{Tally, bump, exchange};

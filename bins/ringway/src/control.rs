@@ -10,11 +10,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use ringway_control_client::{Changes, Directory};
 use ringway_engine::{Engine, StageProblem};
 use ringway_observe::ServerState;
+use ringway_runtime::Instant;
 
 use crate::access_log::LogThread;
 use crate::admin::{loop_json, worker_json};

@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
 use std::{fs, io, thread};
 
 use ringway_control_client::{Directory, FileWatch};
 use ringway_engine::{Balance, Engine, Limits};
 use ringway_observe::Registry;
-use ringway_runtime::IoReport;
+use ringway_runtime::{Instant, IoReport};
 
 use crate::STACK_SIZE;
 use crate::access_log::LogThread;

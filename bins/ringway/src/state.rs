@@ -5,13 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use ringway_control_client::Dump;
 use ringway_model::{Address, Snapshot, StatsRules};
 use ringway_observe::{Registry, ServerState};
 use ringway_runtime::cpus::Topology;
-use ringway_runtime::{IoReport, LoopStats};
+use ringway_runtime::{Instant, IoReport, LoopStats};
 
 /// The process, as far as it can be seen.
 pub(crate) struct State {

@@ -5,9 +5,9 @@
 //! Invariant: one line about a worker in [`SAY_EVERY`], whatever happens on it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_runtime::{LoopStats, Stall};
+use ringway_runtime::{Instant, LoopStats, Stall};
 
 /// The shortest time between two lines about one worker. A task that stalls in each turn would else write a log of its own.
 const SAY_EVERY: Duration = Duration::from_secs(10);

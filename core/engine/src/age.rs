@@ -9,10 +9,10 @@
 //! It never closes a connection: it says when, to who waits on it. One that has had no request is closed as soon as it is old.
 
 use std::cell::Cell;
-use std::time::Instant;
 
 use ringway_model::ConnectionRules;
 use ringway_observe::HttpStats;
+use ringway_runtime::Instant;
 
 /// See the module.
 pub(crate) struct Age {

@@ -21,11 +21,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::{Address, Cluster, ClusterId, ListenAddress, ListenSocket, Listener, NetworkFilter, Snapshot};
 use ringway_observe::Registry;
-use ringway_runtime::{self as runtime, Generation, IoReport, LoopStats, Sender, Wake};
+use ringway_runtime::{self as runtime, Generation, Instant, IoReport, LoopStats, Sender, Wake};
 
 use crate::active::ActiveBook;
 use crate::breakers::{ClusterLimits, ClusterSeed};

@@ -13,10 +13,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::{Address, Outgoing};
-use ringway_runtime::{Connect, ConnectError, Core, Stream, Timer};
+use ringway_runtime::{Connect, ConnectError, Core, Instant, Stream, Timer};
 
 use crate::breakers::Breakers;
 use crate::limits::Limits;

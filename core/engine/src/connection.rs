@@ -4,12 +4,11 @@ use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ringway_model::{ChainId, ListenerId};
 use ringway_observe::HttpStats;
 use ringway_protocols::Version;
-use ringway_runtime::{Stream, Timer};
+use ringway_runtime::{Instant, Stream, Timer};
 
 use crate::age::Age;
 use crate::worker::Worker;

@@ -2,9 +2,10 @@
 //! the clock on the wall as a function.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringway_model::format::TimeFormat;
+use ringway_runtime::Instant;
 
 /// The time of day as HTTP writes it (RFC 9110 §5.6.7), made anew at most once a second.
 pub(crate) struct Date {
@@ -75,8 +76,7 @@ fn nanos(time: Duration) -> u64 {
 /// Whole milliseconds between two instants.
 #[inline]
 pub(crate) fn elapsed_ms(since: Instant, now: Instant) -> u64 {
-    let elapsed = now.saturating_duration_since(since);
-    elapsed.as_secs() * 1000 + u64::from(elapsed.subsec_millis())
+    now.ms_since(since)
 }
 
 #[cfg(test)]

@@ -17,13 +17,13 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::{HttpStats, ListenerStats};
 use ringway_protocols::Version;
 use ringway_protocols::http1::HeadScan;
-use ringway_runtime::{BlockMut, Chunk, Stream};
+use ringway_runtime::{BlockMut, Chunk, Instant, Stream};
 
 use crate::age::Age;
 use crate::connection::{After, Downstream};

@@ -18,14 +18,14 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::format::Moment;
 use ringway_model::{Position, Priority};
-use ringway_observe::{HttpStats, Origin, ResponseFlag};
+use ringway_observe::{ClusterStats, HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
 use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version};
-use ringway_runtime::{BlockMut, Chunk, ConnectError, Stream};
+use ringway_runtime::{BlockMut, Chunk, ConnectError, Instant, Stream};
 
 mod again;
 mod expiry;
@@ -185,6 +185,7 @@ struct Exchange<'x> {
     connection: &'x Downstream,
     cluster: &'x Rc<CoreCluster>,
     stats: &'x HttpStats,
+    cluster_stats: &'x ClusterStats,
     method: Method,
     keep_alive: bool,
     /// The request's body on its way up.
@@ -255,6 +256,7 @@ impl<'x> Exchange<'x> {
             connection,
             cluster,
             stats: &chain.stats,
+            cluster_stats: &cluster.state.breakers.stats,
             method,
             keep_alive,
             upload: Relay::new(framing, framing).within(cluster.config.buffer_bytes_max),
@@ -298,7 +300,7 @@ impl<'x> Exchange<'x> {
         self.arm();
         let pick = || balance::pick(self.worker(), self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at]));
         let Some(mut pool) = endpoint.or_else(pick) else {
-            self.cluster.state.breakers.stats.upstream_cx_none_healthy.add(1);
+            self.cluster_stats.upstream_cx_none_healthy.add(1);
             return self.answer(Failure::NoHealthyUpstream);
         };
         self.note(|record, _| record.upstream = Some(pool.address.borrow().clone()));
@@ -318,20 +320,20 @@ impl<'x> Exchange<'x> {
                     },
                 };
                 upstream.begin();
-                self.cluster.state.breakers.stats.upstream_rq_total.add(1);
+                self.cluster_stats.upstream_rq_total.add(1);
                 if self.tunnel == Tunnel::Terminated {
                     // A connection that is made is what the next proxy would say 200 to.
                     upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
                 } else {
                     upstream.stream.send(head.clone());
                     self.sent(&upstream, head.len());
-                    self.cluster.state.breakers.stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
+                    self.cluster_stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
                 }
                 let stop = match self.respond(&upstream).await {
                     Ok(reusable) => {
                         upstream.end();
                         if replays > 0 {
-                            self.cluster.state.breakers.stats.upstream_rq_retry_success.add(1);
+                            self.cluster_stats.upstream_rq_retry_success.add(1);
                         }
                         if reusable {
                             self.put_back(&pool, upstream);
@@ -349,12 +351,12 @@ impl<'x> Exchange<'x> {
                     {
                         upstream.died();
                         replays += 1;
-                        self.cluster.state.breakers.stats.upstream_rq_retry.add(1);
+                        self.cluster_stats.upstream_rq_retry.add(1);
                         continue 'tries;
                     }
                     Stop::Died => {
                         upstream.died();
-                        self.cluster.state.breakers.stats.upstream_rq_rx_reset.add(1);
+                        self.cluster_stats.upstream_rq_rx_reset.add(1);
                     }
                     Stop::Refused { reusable: true } => {
                         upstream.end();
@@ -364,7 +366,7 @@ impl<'x> Exchange<'x> {
                         if matches!(stop, Stop::Fail(Failure::Reset)) {
                             upstream.died();
                         }
-                        self.cluster.state.breakers.stats.upstream_rq_tx_reset.add(1);
+                        self.cluster_stats.upstream_rq_tx_reset.add(1);
                     }
                 }
                 stop
@@ -503,7 +505,7 @@ impl<'x> Exchange<'x> {
                     if self.tunnel == Tunnel::Terminated {
                         head.consumed = 0; // said by ourselves
                     }
-                    self.cluster.state.breakers.stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
+                    self.cluster_stats.upstream_cx_rx_bytes_total.add(head.consumed as u64);
                     if head.status >= 200 || head.tunnels {
                         break (head, rest);
                     }
@@ -519,7 +521,7 @@ impl<'x> Exchange<'x> {
                     }
                 }
                 Err(_) => {
-                    self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
+                    self.cluster_stats.upstream_cx_protocol_error.add(1);
                     return Err(Stop::Fail(Failure::UpstreamProtocol));
                 }
             }
@@ -556,7 +558,7 @@ impl<'x> Exchange<'x> {
         if whole.is_ok() && !download.is_done() {
             whole = poll_fn(|context| self.poll_body(context, &mut download, &upstream.stream)).await;
         }
-        let stats = &self.cluster.state.breakers.stats;
+        let stats = self.cluster_stats;
         stats.upstream_cx_rx_bytes_total.add(download.received);
         stats.upstream_cx_tx_bytes_total.add(self.upload.sent);
         self.stats.downstream_cx_tx_bytes_total.add(download.sent);
@@ -573,7 +575,7 @@ impl<'x> Exchange<'x> {
         });
         whole?;
         if !head.upstream_keep_alive {
-            self.cluster.state.breakers.stats.upstream_cx_close_notify.add(1);
+            self.cluster_stats.upstream_cx_close_notify.add(1);
         }
         Ok(head.upstream_keep_alive && self.upload.is_done() && self.tunnel == Tunnel::Not)
     }
@@ -769,7 +771,7 @@ impl<'x> Exchange<'x> {
         }
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);
-        self.cluster.state.breakers.stats.count_status(self.origin, head.status);
+        self.cluster_stats.count_status(self.origin, head.status);
         self.active_at = self.worker().core.now();
         let is_missed = self.tunnel.is_missed_by(head.status);
         self.note(|record, now| {
@@ -811,7 +813,7 @@ impl<'x> Exchange<'x> {
         match error {
             RelayError::Sink => Stop::Client(RelayError::Source),
             RelayError::Malformed(_) => {
-                self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
+                self.cluster_stats.upstream_cx_protocol_error.add(1);
                 Stop::Fail(Failure::UpstreamProtocol)
             }
             RelayError::Source => Stop::Fail(Failure::Reset),
@@ -839,7 +841,7 @@ impl<'x> Exchange<'x> {
         let worker = self.worker();
         let complete = self.upload.is_done();
         let close = !self.keep_alive || !complete || self.connection.closes_after();
-        self.cluster.state.breakers.stats.count_status(self.origin, local.status);
+        self.cluster_stats.count_status(self.origin, local.status);
         self.stats.downstream_rq_completed.add(1);
         let to = Reader {
             version: self.connection.version.get(),
@@ -881,7 +883,7 @@ impl<'x> Exchange<'x> {
         match self.requested_at {
             Some(since) => {
                 let ms = elapsed_ms(since, self.worker().core.now());
-                self.cluster.state.breakers.stats.count_time(self.origin, ms);
+                self.cluster_stats.count_time(self.origin, ms);
             }
             None => self.stats.downstream_rq_response_before_rq_complete.add(1),
         }

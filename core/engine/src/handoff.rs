@@ -17,10 +17,10 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use ringway_runtime::{Detached, LoopStats, Mailbox, Sender};
+use ringway_runtime::{Detached, Instant, LoopStats, Mailbox, Sender};
 
 use crate::lighter::{Balance, Weight, lighter};
 use crate::listen;

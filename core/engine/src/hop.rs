@@ -341,7 +341,19 @@ impl<'r> RequestHop<'r> {
     }
 
     /// Gives the encoder's form of it to `then`.
+    #[inline]
     pub(crate) fn with<R>(&self, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+        let edit = HeadEdit { remove: self.strip, drop: self.drop, upgrade: self.upgrade, ..HeadEdit::default() };
+        let edit = HeadEdit { lines: self.lines.get(), ..edit };
+        if self.forwarded_for.is_none() && self.via.is_none() && self.agent.is_none() && !self.counts {
+            return then(&edit);
+        }
+        self.with_more(edit, then)
+    }
+
+    /// The same where there are values of which lines are made by the encoder.
+    #[inline(never)]
+    fn with_more<R>(&self, edit: HeadEdit<'_>, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
         let mut add: [(&[u8], &[u8]); 5] = [(b"", b""); 5];
         let mut count = 0;
         for (name, value) in [(&b"x-forwarded-for"[..], &self.forwarded_for), (b"via", &self.via)] {
@@ -368,11 +380,8 @@ impl<'r> RequestHop<'r> {
                 Some((agent, _)) if agent.node.is_empty() => DOWNSTREAM_CLUSTER.as_bytes(),
                 Some(_) => b"x-envoy-downstream-service-cluster\nx-envoy-downstream-service-node",
             },
-            drop: self.drop,
-            lines: self.lines.get(),
             add: &add[..count],
-            upgrade: self.upgrade,
-            ..HeadEdit::default()
+            ..edit
         })
     }
 
@@ -547,7 +556,19 @@ impl<'e> ResponseHop<'e> {
 
     /// Gives the encoder's form of it to `then`. `has_envoy`: the response has a field of Envoy's; `form` is what
     /// the client asks for.
+    #[inline]
     pub(crate) fn with<R>(&self, has_envoy: bool, form: HeadEdit<'_>, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
+        let remove = if has_envoy { self.ours } else { &[] };
+        let edit = HeadEdit { remove, drop: self.drop.union(form.drop), lines: self.lines.get(), ..form };
+        if self.server.is_empty() && self.id.is_none() && self.via.is_none() {
+            return then(&edit);
+        }
+        self.with_more(edit, then)
+    }
+
+    /// The same where there are values of which lines are made by the encoder.
+    #[inline(never)]
+    fn with_more<R>(&self, edit: HeadEdit<'_>, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
         let mut add: [(&[u8], &[u8]); 3] = [(b"", b""); 3];
         let mut count = 0;
         let server = (!self.server.is_empty()).then_some(self.server);
@@ -557,13 +578,7 @@ impl<'e> ResponseHop<'e> {
                 count += 1;
             }
         }
-        then(&HeadEdit {
-            remove: if has_envoy { self.ours } else { &[] },
-            drop: self.drop.union(form.drop),
-            lines: self.lines.get(),
-            add: &add[..count],
-            ..form
-        })
+        then(&HeadEdit { add: &add[..count], ..edit })
     }
 }
 

@@ -7,12 +7,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
 use std::thread::Thread;
-use std::time::Instant;
 
 use ringway_model::{AccessLog, LogSink, NetworkFilter, Snapshot};
 use ringway_observe::access_log;
 use ringway_protocols::http1::{Decoded, HeadScan, decode_request, decode_response};
 use ringway_protocols::{HeadTable, Limits};
+use ringway_runtime::Instant;
 
 use crate::connection::Downstream;
 use crate::log_ring::{LogReader, LogTail};

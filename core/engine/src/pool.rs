@@ -16,10 +16,10 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::{Address, Endpoint, Outgoing, Reuse};
-use ringway_runtime::{Connect, Core, Detached, Stream, Target};
+use ringway_runtime::{Connect, Core, Detached, Instant, Stream, Target};
 
 use crate::active::ActiveRow;
 use crate::breakers::Breakers;

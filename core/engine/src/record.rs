@@ -6,7 +6,6 @@
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
 
 use ringway_model::format::{Fact, HeaderSource, Moment, Operator, PathSource, Unit};
 use ringway_model::{Address, Caches, HeaderMatcher, HeaderRules};
@@ -14,7 +13,7 @@ use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
 use ringway_protocols::{Known, Method, Request, Response, Version};
-use ringway_runtime::Chunk;
+use ringway_runtime::{Chunk, Instant};
 
 use crate::hop::{Client, forwarded};
 use crate::reply::Local;

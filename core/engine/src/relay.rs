@@ -276,9 +276,9 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::sync::Arc;
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
-    use ringway_runtime::{Generation, IoChoice, Options, Wake, mailbox, run};
+    use ringway_runtime::{Generation, Instant, IoChoice, Options, Wake, mailbox, run};
 
     use super::*;
     use crate::handoff::Siblings;

@@ -5,12 +5,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_model::{Address, Caches, RateLimitedBackOff, RequestView, Reset, RetryOn, RetryRules};
 use ringway_observe::ClusterStats;
 use ringway_protocols::{Method, Response};
-use ringway_runtime::{Chunk, Core};
+use ringway_runtime::{Chunk, Core, Instant};
 
 use crate::breakers::Breakers;
 use crate::kept::{Kept, KeptBudget};

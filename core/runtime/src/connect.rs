@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use crate::core::{Core, Inner};
+use crate::instant::Instant;
 use crate::socket::{Phase, Send};
 use crate::stream::Stream;
 use crate::sys;

@@ -15,15 +15,15 @@ use std::os::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::block::BlockMut;
 use crate::chunk::Chunk;
-use crate::clock::Clock;
 use crate::connect::Connect;
 use crate::driver::Driver;
 use crate::executor::{Executor, YieldNow};
 use crate::feature::FeatureSet;
+use crate::instant::Instant;
 use crate::listener::{Listener, Listeners};
 use crate::mail::Mail;
 use crate::meter::Meter;
@@ -34,6 +34,7 @@ use crate::socket::{Phase, Sockets};
 use crate::spin::Spin;
 use crate::stats::LoopStats;
 use crate::stream::{Detached, Stream};
+use crate::sys;
 use crate::target::Target;
 use crate::timer::{Timer, Wheel};
 use crate::wake::Wake;
@@ -107,7 +108,6 @@ impl Options {
 
 /// The parts of a core. Everything in it is of one thread.
 pub(crate) struct Inner {
-    pub(crate) clock: Clock,
     pub(crate) now: Cell<Instant>,
     pub(crate) executor: Executor,
     pub(crate) meter: Meter,
@@ -260,17 +260,14 @@ where
     options.check();
     let stats = options.stats.clone().unwrap_or_default();
     let (driver, pools, report) = Driver::start(options, &wake)?;
-    let clock = Clock::start();
-    let ns = clock.ns();
-    let now = clock.instant(ns);
-    stats.start(clock);
+    let now = Instant::now();
+    stats.start(now);
     let inner = Rc::new(Inner {
-        clock,
         now: Cell::new(now),
         executor: Executor::new(),
-        meter: Meter::new(options.stall_budget, ns),
+        meter: Meter::new(options.stall_budget, now.ns()),
         spin: Spin::new(Duration::from_micros(u64::from(options.spin_us))),
-        wheel: Wheel::new(now, ns),
+        wheel: Wheel::new(now),
         sockets: Sockets::new(),
         listeners: Listeners::default(),
         mail: Mail::default(),
@@ -357,8 +354,8 @@ impl Housekeeper {
 impl Inner {
     fn turn(&self, housekeeper: &mut Housekeeper) {
         self.stats.turns.add(1);
-        let ns = self.meter.take_woke().unwrap_or_else(|| self.clock.ns());
-        let began = self.clock.instant(ns);
+        let ns = self.meter.take_woke().unwrap_or_else(sys::monotonic_ns);
+        let began = Instant::of_ns(ns);
         self.now.set(began);
         self.meter.turn_begins(&self.stats, ns);
         if self.wake.take_pending() {
@@ -387,7 +384,7 @@ impl Inner {
             }
         };
         self.pools.gauge(&self.stats);
-        self.meter.turn_ends(&self.stats, polls, self.clock.ns());
+        self.meter.turn_ends(&self.stats, polls, sys::monotonic_ns());
         self.driver.enter(self, timeout);
     }
 

@@ -12,7 +12,6 @@
 
 mod block;
 mod chunk;
-mod clock;
 mod connect;
 mod core;
 pub mod cpus;
@@ -22,6 +21,7 @@ mod executor;
 mod feature;
 mod flow;
 mod generation;
+mod instant;
 mod leaf;
 mod listener;
 mod mail;
@@ -52,6 +52,7 @@ pub use crate::descriptors::raise_descriptor_limit;
 pub use crate::feature::{Feature, FeatureSet, Without};
 pub use crate::flow::RECV_UNREAD_MAX;
 pub use crate::generation::Generation;
+pub use crate::instant::Instant;
 pub use crate::listener::{Listener, bind, bind_source, bind_unix, bind_with, set_option, start_listening};
 pub use crate::mailbox::{Mailbox, Sender, mailbox};
 pub use crate::pooled::Pooled;

@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::instant::Instant;
 use crate::sys;
 
 /// One figure with one writer.
@@ -52,7 +52,7 @@ macro_rules! loop_stats {
             pub(crate) running: Counter,
             /// On the monotonic clock; 0 while the loop sleeps.
             pub(crate) turn_began: Counter,
-            clock: OnceLock<Clock>,
+            began: OnceLock<Instant>,
             /// The thread's CPU clock; 0: none yet.
             cpu_clock: AtomicI32,
             kinds: Kinds,
@@ -164,8 +164,8 @@ pub struct Hold {
 
 impl LoopStats {
     /// The core begins on this thread.
-    pub(crate) fn start(&self, clock: Clock) {
-        self.clock.get_or_init(|| clock);
+    pub(crate) fn start(&self, now: Instant) {
+        self.began.get_or_init(|| now);
         self.cpu_clock.store(sys::thread_cpu_clock().unwrap_or(0), Ordering::Relaxed);
     }
 
@@ -177,7 +177,7 @@ impl LoopStats {
 
     /// Time since the core began; `None`: it has not.
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        self.clock.get().map(|clock| now.saturating_duration_since(clock.begin()))
+        self.began.get().map(|began| now.saturating_duration_since(*began))
     }
 
     /// CPU time of the core's thread, in the kernel, too. `None` before it runs and after it ended. One system call of the caller;
@@ -196,7 +196,7 @@ impl LoopStats {
         if began == 0 || self.turn_began.get() != began {
             return None;
         }
-        let held = self.clock.get()?.ns_of(now).saturating_sub(began);
+        let held = now.ns().saturating_sub(began);
         Some(Hold { kind, held: Duration::from_nanos(held) })
     }
 
@@ -210,7 +210,7 @@ impl LoopStats {
     #[cold]
     pub(crate) fn stalled(&self, kinds: u64, polls: u64, held_ns: u64, at_ns: u64) {
         self.stalled_ns.add(held_ns);
-        let at = self.clock.get_or_init(Clock::start).instant(at_ns);
+        let at = Instant::of_ns(at_ns);
         let stall = Stall { kind: String::new(), held: Duration::from_nanos(held_ns), polls, at };
         match self.last_stall.try_lock() {
             Ok(mut known) => *known = Some((kinds, stall)),

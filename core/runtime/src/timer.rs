@@ -9,9 +9,10 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::Inner;
+use crate::instant::Instant;
 use crate::leaf::Leaf;
 
 const LEVELS: usize = 6;
@@ -60,19 +61,16 @@ struct State {
 /// The timers of one core.
 pub(crate) struct Wheel {
     start: Instant,
-    /// The same instant on the loop's clock, whose nanoseconds are what each turn compares.
-    start_ns: u64,
     /// Nothing is due before; `NEVER` when the wheel is empty. It may be too early (an entry has left), never too late.
     due_ns: Cell<u64>,
     state: Leaf<State>,
 }
 
 impl Wheel {
-    /// An empty wheel that begins at `start`, which is `start_ns` on the loop's clock.
-    pub(crate) fn new(start: Instant, start_ns: u64) -> Wheel {
+    /// An empty wheel that begins at `start`.
+    pub(crate) fn new(start: Instant) -> Wheel {
         Wheel {
             start,
-            start_ns,
             due_ns: Cell::new(NEVER),
             state: Leaf::new(State {
                 slots: Vec::new(),
@@ -86,8 +84,7 @@ impl Wheel {
 
     /// The first tick that begins at or after `at`.
     fn tick_ceil(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.start);
-        since.as_secs() * 1000 + u64::from(since.subsec_nanos().div_ceil(1_000_000))
+        at.ns().saturating_sub(self.start.ns()).div_ceil(TICK_NS)
     }
 
     fn begin_of(&self, tick: u64) -> Instant {
@@ -96,7 +93,8 @@ impl Wheel {
 
     /// Remembers when the wheel wants to be served next.
     fn wants(&self, next: Option<(usize, usize, u64)>) {
-        self.due_ns.set(next.map_or(NEVER, |(_, _, tick)| self.start_ns.saturating_add(tick.saturating_mul(TICK_NS))));
+        self.due_ns
+            .set(next.map_or(NEVER, |(_, _, tick)| self.start.ns().saturating_add(tick.saturating_mul(TICK_NS))));
     }
 
     /// Serves what is due at `now`, on the loop's clock. Says whether it left something for the next turn.
@@ -107,7 +105,7 @@ impl Wheel {
 
     #[cold]
     fn serve(&self, now: u64) -> bool {
-        let left = self.advance_to(now.saturating_sub(self.start_ns) / TICK_NS);
+        let left = self.advance_to(now.saturating_sub(self.start.ns()) / TICK_NS);
         // SAFETY: plain fields.
         self.wants(unsafe { self.state.with(|state| state.next_due()) });
         left
@@ -420,9 +418,9 @@ mod tests {
 
     #[track_caller]
     fn check(steps: &[Step]) {
-        let start = Instant::now();
+        let start = Instant::of_ns(BEGIN);
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let wheel = Wheel::new(start, BEGIN);
+        let wheel = Wheel::new(start);
         let ns = |ms: u64| BEGIN + ms * TICK_NS;
         let counts = [0, 1].map(|_| Arc::new(Count(AtomicU64::new(0))));
         for _ in &counts {

@@ -13,9 +13,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_runtime::{Chunk, ConnectError, Core, Detached, Listener, Options, Stream, mailbox};
+use ringway_runtime::{Chunk, ConnectError, Core, Detached, Instant, Listener, Options, Stream, mailbox};
 use support::*;
 
 /// More polls than an operation on loopback takes on the drivers of the product; what has not completed by then is polled until it does.

@@ -5,9 +5,9 @@ mod support;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_runtime::{ConnectError, Core, Detached, Stream, Wake};
+use ringway_runtime::{ConnectError, Core, Detached, Instant, Stream, Wake};
 use support::*;
 
 #[test]

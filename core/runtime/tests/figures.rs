@@ -5,9 +5,9 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_runtime::{Core, LoopStats, Options, Wake};
+use ringway_runtime::{Core, Instant, LoopStats, Options, Wake};
 use support::*;
 
 /// Holds the loop; the clock decides how long, as a stall is about nothing else.

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ringway_engine::WorkerRow;
 use ringway_observe::ServerState;
 use ringway_runtime::cpus::Topology;
-use ringway_runtime::{Histogram, IoReport, LoopStats};
+use ringway_runtime::{Histogram, Instant, IoReport, LoopStats};
 use serde_json::{Value, json};
 
 use super::Context;

@@ -82,7 +82,7 @@ impl<'x> Exchange<'x> {
         let is_too_large = self.upload.kept.as_ref().is_some_and(|kept| kept.is_overflowed());
         if is_too_large && self.retry().is_enabled() {
             self.retry().disable();
-            self.cluster.state.breakers.stats.retry_or_shadow_abandoned.add(1);
+            self.cluster_stats.retry_or_shadow_abandoned.add(1);
         }
         is_too_large
     }
@@ -96,7 +96,7 @@ impl<'x> Exchange<'x> {
         let wanted = self.retry().wants_after_response(rules, response, seconds, caches);
         let verdict = self.decide(wanted);
         if verdict == Verdict::Yes {
-            self.cluster.state.breakers.stats.retry_codes.count(response.status());
+            self.cluster_stats.retry_codes.count(response.status());
         }
         verdict == Verdict::Yes
     }
@@ -159,7 +159,7 @@ impl<'x> Exchange<'x> {
         }
         let timed_out = matches!(stop, Stop::Fail(Failure::TryTimeout | Failure::TryIdle));
         let (rules, chance) = (self.rules(), self.worker().chance());
-        let stats = &self.cluster.state.breakers.stats;
+        let stats = self.cluster_stats;
         let wait = self.retry.as_mut().map(|retry| retry.back_off(rules, chance, stats)).unwrap_or_default();
         self.retry().sent_at = None;
         self.back_off(wait).await?;

@@ -1,9 +1,9 @@
 //! The timeouts of one exchange: one timer for all of them.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use ringway_model::format::Moment;
+use ringway_runtime::Instant;
 
 use super::{Exchange, Response};
 use crate::reply::Failure;
@@ -39,7 +39,11 @@ impl Exchange<'_> {
     pub(super) fn arm(&self) {
         let idle = self.stream_idle.map(|timeout| self.active_at + timeout);
         let wake = self.retry.as_ref().and_then(|retry| retry.wakes_at(self.active_at));
-        match [self.deadline, idle, self.ends, self.request_ends(), wake].into_iter().flatten().min() {
+        let earlier = |one: Option<Instant>, other: Option<Instant>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            _ => one.or(other),
+        };
+        match earlier(earlier(self.deadline, idle), earlier(earlier(self.ends, self.request_ends()), wake)) {
             Some(at) => self.connection.timer.set(at),
             None => self.connection.timer.clear(),
         }
@@ -63,7 +67,7 @@ impl Exchange<'_> {
         while self.connection.timer.poll_expired(context).is_ready() {
             let now = self.worker().core.now();
             if self.deadline.is_some_and(|deadline| now >= deadline) {
-                self.cluster.state.breakers.stats.upstream_rq_timeout.add(1);
+                self.cluster_stats.upstream_rq_timeout.add(1);
                 return Poll::Ready(Expired::Timeout(Failure::RouteTimeout));
             }
             if self.ends.is_some_and(|ends| now >= ends) {
@@ -87,7 +91,7 @@ impl Exchange<'_> {
             if let Some(retry) = &self.retry
                 && retry.wakes_at(self.active_at).is_some_and(|at| now >= at)
             {
-                let stats = &self.cluster.state.breakers.stats;
+                let stats = self.cluster_stats;
                 return Poll::Ready(match retry.wake {
                     Some(Wake::BackOff(at)) if now >= at => Expired::BackOff,
                     Some(Wake::TryTimeout(at)) if now >= at => {

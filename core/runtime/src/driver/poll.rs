@@ -273,7 +273,7 @@ impl PollDriver {
         }
         if asleep {
             inner.wake.awake();
-            inner.meter.woke(inner.clock.ns());
+            inner.meter.woke(sys::monotonic_ns());
         }
         let events = self.events.borrow();
         if asleep && events.is_empty() {
@@ -330,7 +330,7 @@ impl PollDriver {
         let mut found;
         loop {
             self.wait(inner, Some(Duration::ZERO));
-            now = inner.clock.ns();
+            now = sys::monotonic_ns();
             found = !self.events.borrow().is_empty() || inner.has_work();
             if found || now >= until {
                 break;

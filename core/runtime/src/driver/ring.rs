@@ -37,6 +37,7 @@ use crate::pool::Pools;
 use crate::report::IoReport;
 use crate::report::StartError;
 use crate::socket::{GENERATION_MASK, Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
+use crate::sys;
 use crate::wake::Wake;
 
 /// Pieces of all gathered sends of one batch; a batch that needs more is submitted in parts.
@@ -208,7 +209,7 @@ impl RingDriver {
             inner.stats.enters.add(1);
             let entered = self.kernel_enter(min_complete, timeout);
             if min_complete > 0 {
-                inner.meter.woke(inner.clock.ns());
+                inner.meter.woke(sys::monotonic_ns());
             }
             if let Err(error) = entered {
                 match error.raw_os_error() {
@@ -279,7 +280,7 @@ impl RingDriver {
             if self.kernel.has_work() || !self.kernel.is_empty() {
                 self.submit(inner, 0, None);
             }
-            now = inner.clock.ns();
+            now = sys::monotonic_ns();
             if found() || now >= until {
                 break;
             }

@@ -8,9 +8,9 @@ use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ringway_runtime::{Chunk, Core, IoChoice, IoReport, Listener, LoopStats, Options, Stream, Wake};
+use ringway_runtime::{Chunk, Core, Instant, IoChoice, IoReport, Listener, LoopStats, Options, Stream, Wake};
 
 /// Far enough away that only a hang reaches it.
 pub const LONG: Duration = Duration::from_secs(30);
