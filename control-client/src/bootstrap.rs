@@ -6,10 +6,9 @@
 //! Invariant: a [`Bootstrap`] that exists can be built into a snapshot without further questions.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringway_model::{Cluster, Endpoint, Listener, StatsRules};
+use ringway_model::{Address, Cluster, Endpoint, Listener, StatsRules};
 
 use crate::dns::DnsPlans;
 use crate::document;
@@ -46,7 +45,7 @@ pub struct Bootstrap {
     /// `node`.
     pub node: Node,
     /// `admin.address`; `None`: no admin server.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
     /// `static_resources`.
     pub resources: Resources,
     /// `stats_config`.

@@ -116,7 +116,7 @@ impl Names {
 }
 
 /// Translates the whole file; what is given counts only if the report has no problem.
-pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<SocketAddr>, Resources, StatsRules) {
+pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<Address>, Resources, StatsRules) {
     refuse_unsupported(message, report);
     let mut context = Context {
         report,
@@ -133,11 +133,7 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
     context.node = node.clone();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
-        if let Some(pipe) = admin.message("address").and_then(|address| address.get("pipe")) {
-            context.field("address", |context| context.report.problem_in("pipe", pipe.place, "not supported yet"));
-            return None;
-        }
-        context.inside(admin, "address", tcp_address)
+        context.inside(admin, "address", address)
     });
     let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();

@@ -61,7 +61,7 @@ fn serve(options: &Demo) -> Result<ExitCode, Vec<String>> {
     let whole = control.loader.load()?;
     control.begin(whole, &inbox)?;
     let proxy = bound(&control, "proxy");
-    serve_admin(&control, &commands, SocketAddr::from((Ipv4Addr::LOCALHOST, port(3))), None)?;
+    serve_admin(&control, &commands, &(Ipv4Addr::LOCALHOST, port(3)).into(), None)?;
     forward(signals, &control.state, &commands).map_err(text)?;
     if options.self_test {
         let (verdict, judged) = channel();

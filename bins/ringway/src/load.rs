@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -11,7 +10,7 @@ use std::thread;
 use ringway_control_client::{
     Builder, Built, DnsPlans, Dump, Problem, ReadOptions, Resources, Source as ConfigSource, read_bootstrap,
 };
-use ringway_model::{Endpoint, Snapshot, StatsRules};
+use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
 
 use crate::STACK_SIZE;
 use crate::args::Source;
@@ -32,7 +31,7 @@ pub(crate) struct Loaded {
     /// The clusters whose endpoints are found by names.
     pub(crate) dns: DnsPlans,
     /// Where the admin server is to be.
-    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin: Option<Address>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
     /// What is shown of the statistics.

@@ -1,6 +1,5 @@
 //! `ringway run`: the order in which a process comes to life.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::{fs, io, thread};
 
 use ringway_control_client::{Directory, FileWatch};
 use ringway_engine::{Balance, Engine, Limits};
+use ringway_model::Address;
 use ringway_observe::Registry;
 use ringway_runtime::{Instant, IoReport};
 
@@ -67,7 +67,7 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
     let loaded = loader.load()?;
     let command_line = command_line(options);
     let Process { mut control, commands, inbox } = Process::start(&options.engine, log, loader, command_line)?;
-    let started = match loaded.admin {
+    let started = match &loaded.admin {
         Some(address) => serve_admin(&control, &commands, address, options.admin_address_path.as_deref()),
         None => Ok(()),
     };
@@ -201,7 +201,7 @@ fn io_lines(reports: &[IoReport]) -> Vec<String> {
 pub(crate) fn serve_admin(
     control: &Control,
     commands: &SyncSender<Command>,
-    address: SocketAddr,
+    address: &Address,
     address_path: Option<&Path>,
 ) -> Result<(), Vec<String>> {
     let context = Context { state: control.state.clone(), commands: commands.clone(), log: control.log };

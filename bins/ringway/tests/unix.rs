@@ -212,3 +212,47 @@ fn a_file_that_is_no_socket_is_left_alone() {
     assert!(!output.status.success() && log.contains("listener 'pipe': cannot bind"), "{log}");
     assert_eq!(fs::read_to_string(path).expect("it is there"), "precious");
 }
+
+/// One request to an admin server.
+fn ask_admin(path: &str) -> io::Result<String> {
+    ask(path, "/ready")
+}
+
+#[test]
+fn the_admin_server_listens_at_a_unix_socket() {
+    on_each_driver(|io| {
+        for is_abstract in [false, true] {
+            let dir = TempDir::new();
+            let name = dir.0.join("admin.sock").display().to_string();
+            let path = if is_abstract { format!("@{name}") } else { name };
+            let yaml = Config::new().yaml().replace(
+                "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
+                &format!("admin: {{address: {{pipe: {{path: \"{path}\", mode: 384}}}}}}"),
+            );
+            let mut proxy = Proxy::start_somewhere(io, &yaml);
+            proxy.line("[info] serving");
+            proxy.said(&format!("admin: {path}"));
+            let told = fs::read_to_string(proxy.dir.0.join("admin")).expect("--admin-address-path is written");
+            assert_eq!(told, path);
+            assert!(ask_admin(&path).expect("it is served").starts_with("HTTP/1.1 200 OK\r\n"));
+            let stats = ask(&path, "/stats?filter=server.live").expect("it is served");
+            assert!(stats.contains("server.live: 1"), "{stats}");
+            if !is_abstract {
+                let file = fs::metadata(&path).expect("a socket");
+                assert_eq!(file.permissions().mode() & 0o777, 0o600);
+            }
+        }
+        // What is not a socket is not removed.
+        let dir = TempDir::new();
+        let path = dir.rename_over("file", "somebody's").display().to_string();
+        let yaml = Config::new().yaml().replace(
+            "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}",
+            &format!("admin: {{address: {{pipe: {{path: \"{path}\"}}}}}}"),
+        );
+        let file = dir.rename_over("c.yaml", &yaml).display().to_string();
+        let output = run(&["-c", &file, "--io", io]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && log.contains(&format!("admin: cannot serve at {path}: ")), "{log}");
+        assert_eq!(fs::read_to_string(&path).expect("it is there still"), "somebody's");
+    });
+}

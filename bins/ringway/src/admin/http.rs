@@ -5,9 +5,9 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use super::socket::Stream as Socket;
 use crate::command::Command;
 
 /// The longest head; a regular expression in a query is the longest thing that anybody sends.
@@ -110,7 +110,7 @@ impl Response {
 ///
 /// # Errors
 /// `Err(Some)`: what to answer instead. `Err(None)`: the client is gone or too slow, there is nobody to answer.
-pub(crate) fn read(stream: &mut TcpStream, deadline: Instant) -> Result<Request, Option<Response>> {
+pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Request, Option<Response>> {
     let mut head = Vec::new();
     let end = loop {
         if let Some(at) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -135,12 +135,12 @@ pub(crate) fn read(stream: &mut TcpStream, deadline: Instant) -> Result<Request,
     Ok(request)
 }
 
-fn read_some(stream: &mut TcpStream, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
+fn read_some(stream: &mut Socket, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    stream.set_read_timeout(Some(left))?;
+    stream.set_read_timeout(left)?;
     match stream.read(piece)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         count => Ok(count),
@@ -208,7 +208,7 @@ pub(crate) struct Taking {
 }
 
 /// Writes the answer and ends the connection. A client that does not take it in time loses it.
-pub(crate) fn write(stream: &mut TcpStream, response: Response, taking: Taking) -> io::Result<()> {
+pub(crate) fn write(stream: &mut Socket, response: Response, taking: Taking) -> io::Result<()> {
     let Response { status, content_type, body, .. } = response;
     let length = match (&body, taking.chunks) {
         (Body::Text(text), _) => format!("content-length: {}\r\n", text.len()),
@@ -221,7 +221,7 @@ pub(crate) fn write(stream: &mut TcpStream, response: Response, taking: Taking) 
          x-content-type-options: nosniff\r\nserver: ringway\r\nconnection: close\r\n\r\n",
         reason(status),
     );
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(PATIENCE)?;
     stream.write_all(head.as_bytes())?;
     match body {
         _ if !taking.body => {}
@@ -238,12 +238,12 @@ pub(crate) fn write(stream: &mut TcpStream, response: Response, taking: Taking) 
             }
         }
     }
-    stream.shutdown(Shutdown::Write)
+    stream.finish()
 }
 
 /// A long body on its way, piece by piece.
 struct Pieces<'s> {
-    stream: &'s mut TcpStream,
+    stream: &'s mut Socket,
     piece: String,
     chunks: bool,
     result: io::Result<()>,
@@ -260,7 +260,7 @@ impl Pieces<'_> {
     }
 }
 
-fn send_piece(stream: &mut TcpStream, piece: &str, as_chunk: bool) -> io::Result<()> {
+fn send_piece(stream: &mut Socket, piece: &str, as_chunk: bool) -> io::Result<()> {
     if !as_chunk {
         return stream.write_all(piece.as_bytes());
     }

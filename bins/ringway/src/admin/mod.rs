@@ -8,22 +8,25 @@ mod figures;
 mod http;
 mod logging;
 mod process;
+mod socket;
 mod stats;
 
 use std::fmt::Write;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Instant;
 use std::{io, thread};
 
+use ringway_model::Address;
+
 use crate::STACK_SIZE;
 use crate::command::Command;
 use crate::log::Log;
 use crate::state::State;
 use http::{PATIENCE, Request, Response, Taking};
+use socket::{Listener, Stream};
 
 pub(crate) use process::{loop_json, worker_json};
 
@@ -233,9 +236,8 @@ const FILTER: &str = "a regular expression that the name must contain a match of
 ///
 /// # Errors
 /// The address cannot be bound, or the thread cannot be started.
-pub(crate) fn start(address: SocketAddr, context: Context, log: Log) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
-    let bound = listener.local_addr()?;
+pub(crate) fn start(address: &Address, context: Context, log: Log) -> io::Result<Address> {
+    let (listener, bound) = Listener::bind(address)?;
     let context = Arc::new(context);
     spawn("admin", move || accept(&listener, &context, log))?;
     Ok(bound)
@@ -246,14 +248,14 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
 }
 
 /// Accepts for as long as the process lives; waits while all threads are busy.
-fn accept(listener: &TcpListener, context: &Arc<Context>, log: Log) {
+fn accept(listener: &Listener, context: &Arc<Context>, log: Log) {
     let serving = Arc::new(Serving { count: AtomicUsize::new(0), acceptor: thread::current() });
     loop {
         while serving.count.load(Ordering::Acquire) >= CONNECTIONS_MAX {
             thread::park();
         }
         match listener.accept() {
-            Ok((stream, _)) => {
+            Ok(stream) => {
                 serving.count.fetch_add(1, Ordering::AcqRel);
                 let (context, seat) = (context.clone(), Seat(serving.clone()));
                 let started = spawn("admin:conn", move || {
@@ -291,7 +293,7 @@ impl Drop for Seat {
     }
 }
 
-fn serve(mut stream: TcpStream, context: &Context) {
+fn serve(mut stream: Stream, context: &Context) {
     let deadline = Instant::now() + PATIENCE;
     let (mut response, taking) = match http::read(&mut stream, deadline) {
         Ok(request) => {
@@ -309,7 +311,7 @@ fn serve(mut stream: TcpStream, context: &Context) {
     }
     if written.is_ok() {
         // The client's last bytes are taken before the socket closes: a reset could overtake our answer.
-        let _ = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.read(&mut [0; 256]));
+        let _ = stream.set_read_timeout(PATIENCE).and_then(|()| stream.read(&mut [0; 256]));
     }
 }
 

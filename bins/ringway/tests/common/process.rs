@@ -97,6 +97,12 @@ impl Proxy {
         proxy
     }
 
+    /// Starts a proxy from a text, whose admin server is where no [`Client`] comes.
+    #[track_caller]
+    pub(crate) fn start_somewhere(io: &str, yaml: &str) -> Proxy {
+        Proxy::spawn(Command::new(BINARY), io, yaml, &["--concurrency", "1"], |mut command| command.spawn())
+    }
+
     /// Starts a proxy that may take long to serve, and waits for a line of its log. It has no addresses yet.
     #[track_caller]
     pub(crate) fn start_until(io: &str, config: &Config, options: &[&str], line: &str) -> Proxy {
