@@ -24,4 +24,5 @@ pub use bootstrap::{Bootstrap, Dump, Node, ReadOptions, Resources, Source, read_
 pub use builder::{Builder, Built};
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
 pub use problem::Problem;
+pub use schema::has_path;
 pub use watch::FileWatch;

@@ -82,6 +82,17 @@ impl MessageType {
     }
 }
 
+/// Whether a message of this type has a field at this path of names. All but the last are single messages; a path without names is the
+/// message itself.
+pub fn has_path(message: &str, path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    let Some(field) = MessageType::by_name(message).and_then(|message| message.field(first)) else { return false };
+    rest.is_empty()
+        || field.kind == Kind::Message
+            && !matches!(field.label, Label::List | Label::Map)
+            && has_path(field.message().name(), rest)
+}
+
 /// Two types are one if they have one name: each name occurs once.
 impl PartialEq for MessageType {
     fn eq(&self, other: &Self) -> bool {

@@ -1,16 +1,13 @@
-//! `/clusters`, `/listeners` and `/config_dump`: the configuration as it is in force.
+//! `/clusters` and `/listeners`: the configuration as it is in force.
 
 use std::fmt::{self, Write};
-use std::time::SystemTime;
 
-use ringway_control_client::Dump;
 use ringway_model::{Address, CircuitBreakers, Cluster, HealthStatus, Locality};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::http::{Request, Response, TEXT};
 use super::stats::Filter;
-use crate::log::timestamp;
 use crate::state::View;
 
 /// `/clusters`. Envoy's rows, without those that count per endpoint: Ringway counts per cluster.
@@ -126,11 +123,11 @@ fn health_flags(health: HealthStatus) -> &'static str {
 }
 
 /// A TIMEOUT is shown as what it comes to, as Envoy does.
-fn eds_health(health: HealthStatus) -> &'static str {
+pub(super) fn eds_health(health: HealthStatus) -> &'static str {
     if health == HealthStatus::Timeout { HealthStatus::Unhealthy.name() } else { health.name() }
 }
 
-fn locality_json(locality: Option<&Locality>) -> Value {
+pub(super) fn locality_json(locality: Option<&Locality>) -> Value {
     let mut json = serde_json::Map::new();
     if let Some(Locality { region, zone, sub_zone }) = locality {
         for (name, text) in [("region", region), ("zone", zone), ("sub_zone", sub_zone)] {
@@ -142,7 +139,7 @@ fn locality_json(locality: Option<&Locality>) -> Value {
     Value::Object(json)
 }
 
-fn address_json(address: &Address) -> Value {
+pub(super) fn address_json(address: &Address) -> Value {
     match address {
         Address::Ip(address) => {
             json!({ "socket_address": { "address": address.ip().to_string(), "port_value": address.port() } })
@@ -177,89 +174,5 @@ pub(crate) fn listeners(context: &Context, request: &Request) -> Response {
             Response::json(&json!({ "listener_statuses": statuses.collect::<Vec<_>>() }))
         }
         _ => Response::text(400, "usage: /listeners?format=(text|json)\n"),
-    }
-}
-
-/// `/config_dump`: Envoy's `ConfigDump` of what was read from the file, and beside it, under `ringway`, the generation
-/// in force and the last configuration that was refused.
-pub(crate) fn config_dump(context: &Context, _: &Request) -> Response {
-    let view = context.state.view();
-    let json = view.bootstrap.as_ref().map(Dump::to_json).unwrap_or_default();
-    let bootstrap: Value = serde_json::from_str(&json).unwrap_or(Value::Null);
-    drop(json);
-    let updated = timestamp(view.updated);
-    let part = |name: &str| bootstrap.pointer(&format!("/static_resources/{name}")).and_then(Value::as_array);
-    let list = |name: &str, wrap: &dyn Fn(&Value) -> Value| -> Vec<Value> {
-        part(name).into_iter().flatten().map(wrap).collect()
-    };
-    let static_clusters = list(
-        "clusters",
-        &|cluster| json!({ "cluster": typed("envoy.config.cluster.v3.Cluster", cluster), "last_updated": updated }),
-    );
-    let static_listeners = list(
-        "listeners",
-        &|listener| json!({ "listener": typed("envoy.config.listener.v3.Listener", listener), "last_updated": updated }),
-    );
-    let mut routes = vec![];
-    part("listeners").into_iter().flatten().for_each(|listener| route_configurations(listener, &mut routes));
-    let static_routes: Vec<_> = routes
-        .into_iter()
-        .map(|routes| {
-            let routes = typed("envoy.config.route.v3.RouteConfiguration", routes);
-            json!({ "route_config": routes, "last_updated": updated })
-        })
-        .collect();
-    let generation = view.snapshot.as_ref().map_or(0, |snapshot| snapshot.generation);
-    let rejected = view
-        .rejection
-        .as_ref()
-        .map(|rejection| json!({ "last_update_attempt": timestamp(rejection.at), "details": rejection.problems }));
-    Response::json(&json!({
-        "configs": [
-            { "@type": admin_type("BootstrapConfigDump"), "bootstrap": bootstrap, "last_updated": updated },
-            { "@type": admin_type("ClustersConfigDump"), "static_clusters": static_clusters },
-            { "@type": admin_type("ListenersConfigDump"), "static_listeners": static_listeners },
-            { "@type": admin_type("RoutesConfigDump"), "static_route_configs": static_routes },
-        ],
-        "ringway": {
-            "generation": generation,
-            "last_updated": updated_or_never(generation, view.updated),
-            "rejected": rejected,
-        },
-    }))
-}
-
-fn updated_or_never(generation: u64, updated: SystemTime) -> Option<String> {
-    (generation > 0).then(|| timestamp(updated))
-}
-
-fn admin_type(name: &str) -> String {
-    format!("type.googleapis.com/envoy.admin.v3.{name}")
-}
-
-/// A message as an `Any` in JSON.
-fn typed(name: &str, message: &Value) -> Value {
-    let mut any = serde_json::Map::new();
-    any.insert("@type".into(), format!("type.googleapis.com/{name}").into());
-    if let Some(fields) = message.as_object() {
-        any.extend(fields.iter().map(|(key, value)| (key.clone(), value.clone())));
-    }
-    Value::Object(any)
-}
-
-/// Every `route_config` within a listener, at whatever depth its filter stands.
-fn route_configurations<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
-    match value {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                if key == "route_config" {
-                    found.push(value);
-                } else {
-                    route_configurations(value, found);
-                }
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| route_configurations(value, found)),
-        _ => {}
     }
 }

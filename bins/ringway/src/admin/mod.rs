@@ -4,6 +4,7 @@
 //! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
 
 mod config;
+mod config_dump;
 mod figures;
 mod http;
 mod logging;
@@ -70,8 +71,13 @@ const ENDPOINTS: &[Endpoint] = &[
         path: "/config_dump",
         post: false,
         help: "the configuration in force, and the last one that was refused",
-        parameters: &[],
-        answer: config::config_dump,
+        parameters: &[
+            ("resource", "only the items of this list, static_clusters for one"),
+            ("mask", "only these fields, paths separated by commas"),
+            ("name_regex", "only what has a name that matches as a whole"),
+            ("include_eds", "with the endpoints of the clusters, as they are in force"),
+        ],
+        answer: config_dump::config_dump,
     },
     Endpoint {
         path: "/drain_listeners",
