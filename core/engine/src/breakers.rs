@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_model::{CircuitBreakers, Cluster, ClusterId};
-use ringway_observe::ClusterStats;
+use ringway_observe::{BreakerStats, ClusterStats, PriorityLevels};
 
 use crate::lease::{Lease, SharedLimit};
 use crate::retry_limit::RetryLimit;
@@ -18,13 +18,28 @@ pub(crate) struct ClusterLimits {
     pub(crate) default: Limits,
     /// Of the priority HIGH, where requests have it.
     pub(crate) high: Option<Limits>,
+    /// Where it is shown which of them are reached.
+    levels: Arc<BreakerStats>,
 }
 
 impl ClusterLimits {
     /// `stats`: what each of `workers` counts for the cluster.
-    pub(crate) fn new(cluster: &Cluster, stats: &[Arc<ClusterStats>], workers: usize) -> Self {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        stats: &[Arc<ClusterStats>],
+        levels: Arc<BreakerStats>,
+        workers: usize,
+    ) -> Self {
         let limits = |breakers: &CircuitBreakers| Limits::new(breakers, stats, workers);
-        Self { default: limits(&cluster.circuit_breakers), high: cluster.high_breakers.as_ref().map(limits) }
+        Self { default: limits(&cluster.circuit_breakers), high: cluster.high_breakers.as_ref().map(limits), levels }
+    }
+
+    /// Shows which limits are reached now.
+    pub(crate) fn show(&self) {
+        self.default.show(&self.levels.default);
+        if let Some(high) = &self.high {
+            high.show(&self.levels.high);
+        }
     }
 
     /// Takes up changed limits; `false` where a priority has come or gone.
@@ -64,6 +79,13 @@ impl Limits {
             requests: SharedLimit::new(breakers.requests_max, workers),
             retries: Arc::new(RetryLimit::new(breakers, stats.to_vec())),
         }
+    }
+
+    fn show(&self, levels: &PriorityLevels) {
+        levels.cx_open.set(u64::from(self.connections.is_exhausted()));
+        levels.rq_open.set(u64::from(self.requests.is_exhausted()));
+        levels.rq_pending_open.set(u64::from(self.pending.is_exhausted()));
+        levels.rq_retry_open.set(u64::from(self.retries.is_exhausted()));
     }
 
     fn set(&self, breakers: &CircuitBreakers) {

@@ -374,7 +374,8 @@ impl Engine {
                 continue;
             }
             let stats = self.registry.cluster(&cluster.stat_name);
-            let limits = Arc::new(ClusterLimits::new(cluster, &stats, count));
+            let limits =
+                Arc::new(ClusterLimits::new(cluster, &stats, self.registry.breakers(&cluster.stat_name), count));
             self.cluster_limits.insert(cluster.id, (names(cluster), Arc::clone(&limits)));
             for (seeds, stats) in seeds.iter_mut().zip(stats) {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
@@ -541,9 +542,10 @@ impl Engine {
             .collect()
     }
 
-    /// Frees what was retired and is pinned by nobody. To be called about once a second.
+    /// Frees what was retired and is pinned by nobody, and shows what only a look tells. To be called about once a second.
     pub fn sweep(&mut self) {
         self.retired.sweep();
+        self.cluster_limits.values().for_each(|(_, limits)| limits.show());
         self.registry.server.pinned_generations.set(self.retired.snapshots.len() as u64);
         let connections: usize = self.workers().iter().map(|worker| worker.connections).sum();
         self.registry.server.total_connections.set(connections as u64);

@@ -34,6 +34,11 @@ impl SharedLimit {
         self.max.store(max, Ordering::Relaxed);
     }
 
+    /// Whether no permit is left to be leased.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.leased.load(Ordering::Relaxed) >= self.max.load(Ordering::Relaxed)
+    }
+
     fn slice(&self) -> u32 {
         let max = self.max.load(Ordering::Relaxed);
         match max / (EXACT_BELOW_PER_WORKER * self.workers) {

@@ -56,6 +56,11 @@ impl RetryLimit {
         max.max((percent / 100.0 * requests as f64) as u32)
     }
 
+    /// Whether no other retry may begin now.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.active.load(Ordering::Relaxed) >= self.max()
+    }
+
     fn try_take(&self) -> bool {
         let max = self.max();
         let more = |active: u32| (active < max).then_some(active + 1);

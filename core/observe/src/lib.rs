@@ -9,6 +9,7 @@
 
 pub mod access_log;
 mod block;
+mod breakers;
 mod codes;
 pub mod format;
 mod histogram;
@@ -20,6 +21,7 @@ pub mod show;
 mod stats;
 
 pub use block::{Block, CodesRow, HistogramRow, Kind, Row, VisitCodes};
+pub use breakers::{BreakerStats, PriorityLevels};
 pub use codes::Codes;
 pub use histogram::{Bin, Distribution, Histogram};
 pub use number::{Counter, Gauge};

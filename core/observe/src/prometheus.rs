@@ -40,6 +40,7 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     write_scope(out, "cluster", CLUSTER, &clusters, show)?;
     write_codes(out, "cluster", CLUSTER, &clusters, show)?;
     write_scope(out, "cluster", CLUSTER, &registry.memberships(), show)?;
+    write_scope(out, "cluster", CLUSTER, &registry.breaker_levels(), show)?;
     write_scope(out, "http", HTTP, &https, show)?;
     write_scope(out, "listener", LISTENER, &listeners, show)?;
     for (at, row) in worker_rows() {
@@ -265,7 +266,7 @@ fn write_scope<B: Block>(
         let class = status_class(row.name);
         let name = match class {
             Some((stem, _)) => format!("envoy_{scope}_{stem}_xx"),
-            None => format!("envoy_{scope}_{}", row.name),
+            None => format!("envoy_{scope}_{}", sanitised(row.name)),
         };
         let mut family = families.of(out, &name, row.kind);
         for entry in entries {
@@ -440,6 +441,7 @@ envoy_cluster_upstream_rq_time_count{envoy_cluster_name="a"} 2
             registry.cluster(name);
             registry.http(name, name);
             registry.membership(name);
+            registry.breakers(name);
             registry.cluster(name)[0].count_status(Origin::External, 200);
             registry.listener(name);
         }

@@ -12,7 +12,8 @@ use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    Block, ClusterStats, CodesRow, Distribution, HttpStats, Kind, ListenerStats, MembershipStats, Row, Server,
+    Block, BreakerStats, ClusterStats, CodesRow, Distribution, HttpStats, Kind, ListenerStats, MembershipStats, Row,
+    Server,
 };
 
 /// All numbers of the process.
@@ -24,6 +25,7 @@ pub struct Registry {
     server_base: Mutex<HashMap<&'static str, u64>>,
     clusters: Names<ClusterStats>,
     memberships: Names<MembershipStats>,
+    breakers: Names<BreakerStats>,
     listeners: Names<ListenerStats>,
     https: Names<HttpStats>,
     /// By listener and prefix, the listeners that are gone included: their part of the prefix's sum stays until the prefix goes.
@@ -124,6 +126,7 @@ impl Registry {
             server_base: Mutex::default(),
             clusters: Names::default(),
             memberships: Names::default(),
+            breakers: Names::default(),
             listeners: Names::default(),
             https: Names::default(),
             listener_https: Mutex::default(),
@@ -144,6 +147,11 @@ impl Registry {
     /// What the control thread says of a cluster's endpoints; made at the first ask.
     pub fn membership(&self, stat_name: &str) -> Arc<MembershipStats> {
         self.memberships.find(stat_name, 1).pop().expect("one block")
+    }
+
+    /// What the control thread says of a cluster's limits; made at the first ask.
+    pub fn breakers(&self, stat_name: &str) -> Arc<BreakerStats> {
+        self.breakers.find(stat_name, 1).pop().expect("one block")
     }
 
     /// The blocks of a listener's address (`127.0.0.1:8080`, `[::1]:8080`), by worker; made at the first ask.
@@ -167,6 +175,7 @@ impl Registry {
     pub fn forget_cluster(&self, stat_name: &str) {
         self.clusters.forget(stat_name);
         self.memberships.forget(stat_name);
+        self.breakers.forget(stat_name);
     }
 
     /// Forgets a listener's numbers; see [`Registry::forget_cluster`].
@@ -224,10 +233,14 @@ impl Registry {
         let mut rows = Rows::default();
         server_below("cluster.", visit)?;
         let mut memberships = self.memberships.entries().into_iter().peekable();
+        let mut breakers = self.breakers.entries().into_iter().peekable();
         for entry in self.clusters.entries() {
             rows.add(&entry);
             if let Some(membership) = memberships.next_if(|membership| membership.name == entry.name) {
                 rows.add(&membership);
+            }
+            if let Some(breakers) = breakers.next_if(|breakers| breakers.name == entry.name) {
+                rows.add(&breakers);
             }
             rows.show("cluster", &entry.name, visit)?;
         }
@@ -290,6 +303,10 @@ impl Registry {
 
     pub(crate) fn clusters(&self) -> Vec<Entry<ClusterStats>> {
         self.clusters.entries()
+    }
+
+    pub(crate) fn breaker_levels(&self) -> Vec<Entry<BreakerStats>> {
+        self.breakers.entries()
     }
 
     pub(crate) fn memberships(&self) -> Vec<Entry<MembershipStats>> {

@@ -18,7 +18,8 @@ use crate::step::Verdict;
 const REVIEWED: &[(&str, &str)] = &[
     ("envoy_cluster_assignment_*", "clusters by EDS are refused"),
     ("envoy_cluster_bind_errors", "a source address that cannot be bound is a failed connection"),
-    ("envoy_cluster_circuit_breakers_*", "levels of the breakers are not shown yet; what they refused is"),
+    ("envoy_cluster_circuit_breakers_default_cx_pool_open", "max_connection_pools is refused"),
+    ("envoy_cluster_circuit_breakers_high_cx_pool_open", "max_connection_pools is refused"),
     ("envoy_cluster_default_total_match_count", "transport_socket_matches is refused"),
     ("envoy_cluster_http1_*", "what is counted of responses by the codec: options that are refused on clusters"),
     ("envoy_cluster_lb_*", "subsets and zones are refused"),
