@@ -33,7 +33,6 @@ const REVIEWED: &[(&str, &str)] = &[
     ("envoy_cluster_upstream_cx_connect_with_0_rtt", "HTTP/3"),
     ("envoy_cluster_upstream_cx_http2_total", "HTTP/2"),
     ("envoy_cluster_upstream_cx_http3_total", "HTTP/3"),
-    ("envoy_cluster_upstream_cx_max_*", "options of clusters that are refused"),
     ("envoy_cluster_upstream_cx_pool_overflow", "max_connection_pools is refused"),
     ("envoy_cluster_upstream_cx_preconnect_skipped", "preconnecting is refused"),
     ("envoy_cluster_upstream_cx_rx_bytes_buffered", "buffers are the worker's: /workers shows them"),
