@@ -1,4 +1,4 @@
-//! No heap allocation on an HTTP/1 exchange once warm, on both drivers, over a mix of requests.
+//! No heap allocation on an HTTP/1 exchange once warm, on both drivers, over a mix of requests, nor in a tunnel.
 //!
 //! The count is the process's: client and origin are plain threads that reuse their buffers, so whatever is counted
 //! after the warm-up is the engine's.
@@ -21,7 +21,7 @@ use ringway_model::{
     HttpConnectionManager, JsonNode, ListenAddress, ListenSocket, Listener, ListenerId, LoadBalancing, LocalReplies,
     LogSink, LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules,
     RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
-    Substitution, Target, TextMatcher, TextPattern, Underscores, UpstreamHttp, VirtualHost,
+    Substitution, Target, TextMatcher, TextPattern, Underscores, Upgrade, UpstreamHttp, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -211,7 +211,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         access_logs,
         headers: HeaderRules::default(),
         local_replies: (!requests.is_none()).then(|| LocalReplies { mappers: Vec::new(), format: None }),
-        upgrades: Vec::new(),
+        upgrades: vec![Upgrade { kind: "tunnel".into(), enabled: true, terminates: false }],
         requests,
         request_fields_max: 100,
         keeps_after_400: false,
@@ -268,6 +268,10 @@ fn origin(listener: &TcpListener) {
         filled += got;
         let text = &buffer[..filled];
         let Some(end) = text.windows(4).position(|four| four == b"\r\n\r\n") else { continue };
+        if text.starts_with(b"GET /tunnel ") {
+            stream.write_all(SWITCHED.as_bytes()).expect("the proxy listens");
+            return echo(&mut stream, &mut buffer);
+        }
         let which = usize::from(text[text.iter().position(|&byte| byte == b'/').expect("a path") + 1] - b'a');
         let whole = match which {
             1 | 5 => text.ends_with(b"\r\n0\r\n\r\n"),
@@ -280,6 +284,44 @@ fn origin(listener: &TcpListener) {
             filled = 0;
         }
     }
+}
+
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: tunnel\r\n\r\n";
+
+/// Says back what comes, to its end.
+fn echo(stream: &mut TcpStream, buffer: &mut [u8]) {
+    loop {
+        let got = stream.read(buffer).unwrap_or(0);
+        if got == 0 {
+            return;
+        }
+        stream.write_all(&buffer[..got]).expect("the proxy listens");
+    }
+}
+
+/// Messages through a tunnel that are said back: a byte, a frame, and more than one buffer of the kernel's ring.
+fn converse(client: &mut TcpStream, buffer: &mut [u8], rounds: usize) {
+    const SIZES: [usize; 3] = [1, 1_000, LARGE];
+    for size in (0..rounds).flat_map(|_| SIZES) {
+        let (sent, came) = buffer.split_at_mut(LARGE);
+        client.write_all(&sent[..size]).expect("the proxy listens");
+        client.read_exact(&mut came[..size]).expect("the same bytes");
+        assert!(came[..size] == sent[..size]);
+    }
+}
+
+/// Changes to a tunnel; the head that says so is read.
+fn change(client: &mut TcpStream) {
+    client
+        .write_all(b"GET /tunnel HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: tunnel\r\n\r\n")
+        .expect("the proxy listens");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        client.read_exact(&mut byte).expect("an answer");
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
 }
 
 /// The end of one whole answer in `text`, by its own framing: without a body after HEAD.
@@ -321,6 +363,19 @@ fn play(client: &mut TcpStream, mix: &[Step], buffer: &mut [u8], rounds: usize) 
 /// give buffers back, and a pool may meet its deepest moment late; what an exchange allocates is in every window.
 const WINDOWS_MAX: usize = 8;
 
+/// Plays windows until one is without any allocation.
+#[track_caller]
+fn quiet(what: &str, mut window: impl FnMut()) {
+    let mut counts = Vec::new();
+    while counts.last() != Some(&0) {
+        assert!(counts.len() < WINDOWS_MAX, "allocations on {what}: {counts:?} in 100 rounds each");
+        let before = ALLOCATOR.stats();
+        window();
+        let after = ALLOCATOR.stats();
+        counts.push((after.allocations - before.allocations) + (after.reallocations - before.reallocations));
+    }
+}
+
 fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) {
     // What the rules make nothing of.
     let way = if requests.is_none() { "/" } else { "//./x/..%2F" };
@@ -356,17 +411,14 @@ fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<Ac
     // The last lines of a round may be on their way.
     let mut lines = logs.lines();
     let mut rounds = 200;
-    let mut counts = Vec::new();
-    while counts.last() != Some(&0) {
-        assert!(
-            counts.len() < WINDOWS_MAX,
-            "allocations on {io:?} with {log_count} logs: {counts:?} in 900 exchanges each"
-        );
-        let before = ALLOCATOR.stats();
+    quiet(&format!("{io:?} with {log_count} logs"), || {
         play(&mut client, &mix, &mut buffer, 100);
-        let after = ALLOCATOR.stats();
-        counts.push((after.allocations - before.allocations) + (after.reallocations - before.reallocations));
         rounds += 100;
+    });
+    if log_count == 0 {
+        change(&mut client);
+        converse(&mut client, &mut buffer, 200);
+        quiet(&format!("{io:?} in a tunnel"), || converse(&mut client, &mut buffer, 100));
     }
     drop(client);
     lines += logs.lines();
