@@ -158,11 +158,13 @@ struct Sink {
     lines: u64,
     /// It did not take what it was given last.
     failing: bool,
+    /// It took a part of a line whose rest was dropped: a line end belongs before the next one.
+    torn: bool,
 }
 
 impl Sink {
     fn new(sink: LogSink, file: File) -> Self {
-        Self { sink, file, buffer: Vec::new(), lines: 0, failing: false }
+        Self { sink, file, buffer: Vec::new(), lines: 0, failing: false, torn: false }
     }
 }
 
@@ -269,7 +271,7 @@ impl Writer {
                 continue;
             }
             match open(&sink.sink) {
-                Ok(file) => sink.file = file,
+                Ok(file) => (sink.file, sink.torn) = (file, false),
                 Err(error) => {
                     self.registry.server.access_log_reopen_failed.add(1);
                     self.log.error(format_args!(
@@ -288,6 +290,10 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Writes a buffer, as far as the file takes it.
 fn write_out(sink: &mut Sink, registry: &Registry, log: Log) {
     let server = &registry.server;
+    if sink.torn {
+        // Where there is no room for it, there is none for what follows.
+        sink.torn = !matches!(sink.file.write(b"\n"), Ok(1));
+    }
     let mut at = 0;
     let written = loop {
         match sink.file.write(&sink.buffer[at..]) {
@@ -304,6 +310,10 @@ fn write_out(sink: &mut Sink, registry: &Registry, log: Log) {
             Err(error) => break Written::Failed(error),
         }
     };
+    if at > 0 && !matches!(written, Written::All) {
+        sink.lines -= lines_in(&sink.buffer, at, sink.lines);
+        sink.torn = matches!(written, Written::Failed(_)) && sink.buffer[at - 1] != b'\n';
+    }
     sink.buffer.drain(..at);
     let was_failing = std::mem::replace(&mut sink.failing, !matches!(written, Written::All));
     match written {
@@ -328,6 +338,36 @@ fn write_out(sink: &mut Sink, registry: &Registry, log: Log) {
             if !was_failing {
                 log.error(format_args!("access log {}: {error}; lines are dropped until it takes them", sink.sink));
             }
+        }
+    }
+}
+
+/// How many of the `lines` in a buffer end within its first `size` bytes. Where they have another number of line ends than one each, it
+/// is estimated by their size.
+#[cold]
+fn lines_in(buffer: &[u8], size: usize, lines: u64) -> u64 {
+    let ends = |bytes: &[u8]| bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+    if ends(buffer) == lines { ends(&buffer[..size]) } else { lines * size as u64 / buffer.len().max(1) as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_went_before_the_disk_was_full_are_not_dropped_ones() {
+        for (buffer, size, lines, expect) in [
+            ("a\nbc\nd\n", 0, 3, 0),
+            ("a\nbc\nd\n", 2, 3, 1),
+            ("a\nbc\nd\n", 4, 3, 1),
+            ("a\nbc\nd\n", 5, 3, 2),
+            // The end of one that went in part before.
+            ("c\nd\n", 3, 2, 1),
+            // Without line ends, and with two each.
+            ("abcd", 2, 4, 2),
+            ("a\nb\nc\nd\n", 4, 2, 1),
+        ] {
+            assert_eq!(lines_in(buffer.as_bytes(), size, lines), expect, "{buffer:?} {size}");
         }
     }
 }

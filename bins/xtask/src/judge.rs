@@ -4,8 +4,10 @@ mod asan;
 mod check;
 mod configs;
 mod differential;
+mod disk;
 mod emfile;
 mod families;
+mod flapping;
 mod flood;
 mod h1run;
 mod idle;
@@ -116,6 +118,24 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: true,
         run: |bench, _| emfile::run(bench),
+    },
+    Judge {
+        name: "flapping",
+        shows: "two origins that go away by turns in five ways, and come back: what one of them could answer is answered",
+        unit: "times that an origin goes away",
+        sample: 10,
+        full: 300,
+        drivers: true,
+        run: |bench, _| flapping::run(bench),
+    },
+    Judge {
+        name: "disk",
+        shows: "a full disk under the access log: nobody waits, what is dropped is counted, lines come again when there is room",
+        unit: "requests",
+        sample: 20_000,
+        full: 1_000_000,
+        drivers: true,
+        run: disk::run,
     },
     Judge {
         name: "reload",
