@@ -40,12 +40,13 @@ fn cases(chance: &mut Chance, count: usize) -> Vec<Case> {
                 text += &format!("Content-Length: {}\r\n", body.len());
             }
             let front = *chance.pick(&["v4", "v6", "any-v4", "any-v6"]);
-            Case::of(chance, "", method, &format!("{text}\r\n{body}")).on(front).tag(Tag::Loopback)
+            let case = Case::of(chance, "", method, &format!("{text}\r\n{body}")).on(front).tag(Tag::Loopback);
+            if path == "/nobody/x" { case.tag(Tag::Unsent) } else { case }
         })
         .collect()
 }
 
-const PATHS: &[&str] = &["/v4/x", "/dns/x", "/logical/x", "/numeric/x", "/told"];
+const PATHS: &[&str] = &["/v4/x", "/dns/x", "/logical/x", "/numeric/x", "/several/x", "/nobody/x", "/told"];
 
 const FIELDS: &[&str] = &[
     "X-Forwarded-For: 192.0.2.7",
@@ -63,6 +64,8 @@ const HOSTS: &str = r#"
     {match: {prefix: /dns/}, route: {cluster: dns}},
     {match: {prefix: /logical/}, route: {cluster: logical, auto_host_rewrite: true}},
     {match: {prefix: /numeric/}, route: {cluster: numeric}},
+    {match: {prefix: /several/}, route: {cluster: several}},
+    {match: {prefix: /nobody/}, route: {cluster: nobody}},
     {match: {prefix: /told}, direct_response: {status: 200, body: {inline_string: told}}}],
    request_headers_to_add: [
     {header: {key: x-remote, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}},
@@ -71,7 +74,18 @@ const HOSTS: &str = r#"
     {header: {key: x-remote, value: "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"}},
     {header: {key: x-local, value: "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%"}}]}"#;
 
+// Nobody listens on port 1 of the loopback.
 const CLUSTERS: &str = r#"
+  - name: several
+    upstream_connection_options: {happy_eyeballs_config: {first_address_family_version: V6, first_address_family_count: 2}}
+    load_assignment: {cluster_name: several, endpoints: [{lb_endpoints: [
+      {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}, additional_addresses: [
+        {address: {socket_address: {address: '::1', port_value: 1}}},
+        {address: {socket_address: {address: 127.0.0.1, port_value: {a}}}}]}}]}]}
+  - name: nobody
+    load_assignment: {cluster_name: nobody, endpoints: [{lb_endpoints: [
+      {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}, additional_addresses: [
+        {address: {socket_address: {address: '::1', port_value: 1}}}]}}]}]}
   - name: dns
     type: STRICT_DNS
     dns_lookup_family: V4_ONLY
