@@ -67,7 +67,8 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     };
     let (http, rules) = (&*chain.http, &chain.http.headers);
     connection.age.request(&http.connections, &chain.stats);
-    if !http.requests.is_none() {
+    let has_rules = !http.requests.is_none();
+    if has_rules {
         prepare::fields(&http.requests, &mut table, bytes, &chain.stats)?;
     }
     if !http.routes.internal_only.is_empty() {
@@ -91,7 +92,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     chain.stats.downstream_rq_http1_total.add(1);
     chain.stats.rq_total.add(1);
     let mut buffers;
-    let (request, prepared) = if http.requests.is_none() {
+    let (request, prepared) = if !has_rules {
         (request, Ok(false))
     } else {
         buffers = worker.prepared_head.borrow_mut();

@@ -15,7 +15,6 @@
 //! chunk: its head is one block, and what else the client sent lies with its socket.
 
 use std::future::poll_fn;
-use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -23,35 +22,39 @@ use std::time::Duration;
 use ringway_model::format::Moment;
 use ringway_model::{Position, Priority};
 use ringway_observe::{ClusterStats, HttpStats, Origin, ResponseFlag};
-use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
-use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version};
-use ringway_runtime::{BlockMut, Chunk, ConnectError, Instant, Stream};
+use ringway_protocols::http1::HeadScan;
+use ringway_protocols::{Framing, Method, Version};
+use ringway_runtime::{BlockMut, Chunk, Instant, Stream};
 
 mod again;
+mod connect;
 mod expiry;
+mod local;
+mod response_head;
 
 use crate::balance;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
-use crate::hop::{ResponseHop, RouterFields};
-use crate::local_reply;
-use crate::outbox::{Outbox, Spelling};
-use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
-use crate::record::{Record, transport_failure};
+use crate::pool::{EndpointPool, Upstream};
+use crate::record::Record;
 use crate::relay::{Relay, RelayError};
-use crate::reply::{self, Failure, Local, Reader};
+use crate::reply::{self, Failure};
 use crate::response_edit::ResponseEdit;
 use crate::retry::Retry;
 use crate::routing::Forward;
 use crate::tunnel::{self, End, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
+use response_head::Seen;
 
 /// Carries out to the last byte of the response what was decided just now ([`Worker::decided`]).
 pub(crate) async fn run(connection: &Downstream) -> After {
-    let Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then } =
-        connection.worker.decided.borrow_mut().take().expect("an exchange begins with what was decided");
+    let Some(Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then }) =
+        connection.worker.decided.borrow_mut().take()
+    else {
+        unreachable!("an exchange begins with what was decided")
+    };
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| {
@@ -173,14 +176,6 @@ enum Stop {
     Refused { reusable: bool },
 }
 
-/// What the head of a response leads to.
-enum Seen {
-    /// It is passed on.
-    Head(ResponseHead),
-    /// Another try is made.
-    Refused { reusable: bool },
-}
-
 struct Exchange<'x> {
     connection: &'x Downstream,
     cluster: &'x Rc<CoreCluster>,
@@ -222,25 +217,6 @@ struct Exchange<'x> {
     /// Where there are rules for tries.
     retry: Option<Box<Retry>>,
 }
-
-/// The head of a response, decoded and written for the client.
-struct ResponseHead {
-    consumed: usize,
-    status: u16,
-    out: Chunk,
-    framing: Framing,
-    framing_out: Framing,
-    upstream_keep_alive: bool,
-    close: bool,
-    /// The body is in `out` too: it was short and there already.
-    whole: bool,
-    /// What follows is a tunnel.
-    tunnels: bool,
-}
-
-/// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
-/// the kernel than two are, by more than the copy costs.
-const BODY_COPIED_MAX: usize = 2048;
 
 impl<'x> Exchange<'x> {
     fn new(
@@ -412,70 +388,6 @@ impl<'x> Exchange<'x> {
                 After::Close
             }
         }
-    }
-
-    /// A new connection to the endpoint, within the cluster's limits and timeouts.
-    async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
-        let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
-        if !breakers.pending.try_acquire() {
-            breakers.stats.upstream_rq_pending_overflow.add(1);
-            return Err(Failure::Overflow);
-        }
-        breakers.stats.upstream_rq_pending_total.add(1);
-        breakers.stats.upstream_rq_pending_active.add(1);
-        let _pending = scopeguard(|| {
-            breakers.pending.release();
-            breakers.stats.upstream_rq_pending_active.sub(1);
-        });
-        let permit = loop {
-            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core) {
-                break permit;
-            }
-            breakers.stats.upstream_cx_overflow.add(1);
-            self.unless_expired(pool.wait()).await.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?;
-            if let Some(upstream) = pool.take() {
-                return Ok(upstream);
-            }
-        };
-        self.note(|record, now| record.mark(Moment::ConnectBegan, now));
-        let Worker { core, limits, .. } = self.worker();
-        let began = core.now();
-        let deadline = began + self.cluster.config.connect_timeout;
-        let connected = self
-            .unless_expired(pool.connect((core, limits), &breakers, self.cluster.config.outgoing.as_deref(), deadline))
-            .await;
-        match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
-            Ok(stream) => {
-                breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));
-                self.note(|record, now| record.mark(Moment::ConnectEnded, now));
-                Ok(Upstream::new(stream, permit))
-            }
-            Err(error) => {
-                breakers.stats.upstream_cx_connect_fail.add(1);
-                breakers.stats.upstream_rq_pending_failure_eject.add(1);
-                Err(match error {
-                    ConnectError::Timeout => {
-                        breakers.stats.upstream_cx_connect_timeout.add(1);
-                        Failure::ConnectTimeout
-                    }
-                    ConnectError::Io(error) => {
-                        permit.closed_by_peer();
-                        self.note(|record, _| record.transport_failure = transport_failure(&error));
-                        Failure::Connect
-                    }
-                })
-            }
-        }
-    }
-
-    /// Waits for `work` as long as the exchange's own timeouts allow.
-    async fn unless_expired<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Failure> {
-        let mut work = pin!(work);
-        poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Ready(value) => Poll::Ready(Ok(value)),
-            Poll::Pending => self.poll_expired(context).map(Err),
-        })
-        .await
     }
 
     /// Sends the rest of the request and brings the response to the client. `true`: the connection may be reused.
@@ -692,102 +604,6 @@ impl<'x> Exchange<'x> {
         }
     }
 
-    /// Decodes a response's head and writes it for the client.
-    fn decode(&mut self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
-        let worker = self.worker();
-        let mut table = worker.table.borrow_mut();
-        let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
-        let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
-        let status = response.status();
-        let tunnels = self.tunnel.begins(status, &response);
-        if status == 101 && !tunnels || tunnels && !self.upload.is_done() {
-            // Nobody asked, or not all of what was to come first has come (RFC 9110 §7.8).
-            return Err(Error::peer(Rule::StatusLine));
-        }
-        let is_final = status >= 200 || tunnels;
-        let mut framing = response.framing();
-        let rest = &bytes[consumed..];
-        if self.retry.is_some() && status >= 200 && self.refuses(&response) {
-            let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
-            let reusable = is_whole && response.keep_alive() && self.upload.is_done();
-            return Ok(Some(Seen::Refused { reusable }));
-        }
-        let http10 = self.connection.version.get() == Version::Http10;
-        let is_missed = self.tunnel.is_missed_by(status);
-        if is_missed {
-            framing = Framing::None;
-        }
-        let framing_out = match framing {
-            Framing::None if is_missed && self.method != Method::Head && !matches!(status, 204 | 304) => {
-                Framing::Length(0)
-            }
-            // HTTP/1.0 has no chunks (RFC 9112 §7.1).
-            Framing::UntilClose | Framing::Chunked if http10 => Framing::UntilClose,
-            // A body that ends with the connection gets an end of its own.
-            Framing::UntilClose => Framing::Chunked,
-            framing => framing,
-        };
-        let ends = !self.keep_alive || !self.upload.is_done() || self.connection.closes_after();
-        let close = (status >= 200 && !tunnels && ends) || framing_out == Framing::UntilClose;
-        let now = worker.core.now();
-        // A request for a tunnel has no end (Envoy).
-        let is_ordinary = self.tunnel == Tunnel::Not;
-        let service_time = self.requested_at.filter(|_| is_ordinary).map(|since| now.saturating_duration_since(since));
-        let rules = &self.chain.http.headers;
-        let attempts = self.attempts_told();
-        let (id, lines) = (self.request_id.as_ref(), &mut *worker.lines.borrow_mut());
-        let hop = ResponseHop::new((worker, lines), rules, id, &response, is_final, service_time, attempts);
-        let mut fields = worker.fields.borrow_mut();
-        let changes = self.edit.as_ref().filter(|_| is_final);
-        if let Some(changes) = changes {
-            changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
-        }
-        let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
-        let body: &[u8] = if whole { rest } else { &[] };
-        let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
-        let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
-        let write = |edit: &HeadEdit<'_>| {
-            let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
-            encode_response(&response, framing_out, close, edit, &mut out);
-            out.put(body);
-            let spelling = Spelling::of(&self.cluster.config.http1, &self.chain.http.http1);
-            out.finish_spelled(spelling, response.fields().map(|field| field.name))
-        };
-        let out = match changes {
-            None => hop.with(response.has(Known::XEnvoy), form, write),
-            Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
-        };
-        let consumed = consumed + body.len();
-        let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
-        let head =
-            ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
-        Ok(Some(Seen::Head(head)))
-    }
-
-    fn begin(&mut self, head: &ResponseHead) {
-        self.response = Response::Begun;
-        if self.retry.is_some() {
-            self.begin_response();
-        }
-        self.keep_alive &= !head.close;
-        self.stats.count_status(head.status);
-        self.cluster_stats.count_status(self.origin, head.status);
-        self.active_at = self.worker().core.now();
-        let is_missed = self.tunnel.is_missed_by(head.status);
-        self.note(|record, now| {
-            record.status = head.status;
-            record.details = if is_missed { "websocket_handshake_unsuccessful" } else { "via_upstream" };
-            record.is_bare = is_missed;
-            record.response = Some(head.out.clone());
-            record.downstream_sent += head.out.len() as u64;
-            record.upstream_received += head.consumed as u64;
-            if let (true, Framing::Length(length)) = (head.whole, head.framing) {
-                record.body_sent = length;
-            }
-            record.mark(Moment::AnswerBegan, now);
-        });
-    }
-
     /// The request's head has gone to an upstream.
     fn sent(&mut self, upstream: &Upstream, size: usize) {
         if self.retry.is_some() {
@@ -818,61 +634,6 @@ impl<'x> Exchange<'x> {
             }
             RelayError::Source => Stop::Fail(Failure::Reset),
         }
-    }
-
-    fn answer(&mut self, failure: Failure) -> After {
-        if self.retry.is_some() {
-            return self.answer_tries(failure);
-        }
-        self.answer_local(failure.local(), failure == Failure::Overflow)
-    }
-
-    /// Ends the exchange with a reply of our own, if the response has not begun; else ends the response where it is.
-    fn answer_local(&mut self, local: Local<'_>, is_overloaded: bool) -> After {
-        if self.response == Response::Begun {
-            self.stats.rq_reset_after_downstream_response_started.add(1);
-            self.stats.downstream_rq_tx_reset.add(1);
-            self.connection.is_cut.set(true);
-            self.stats.downstream_cx_destroy_local_active_rq.add(1);
-            self.note(|record, _| record.cut(local.flag, local.details));
-            // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
-            return After::Linger;
-        }
-        let worker = self.worker();
-        let complete = self.upload.is_done();
-        let close = !self.keep_alive || !complete || self.connection.closes_after();
-        self.cluster_stats.count_status(self.origin, local.status);
-        self.stats.downstream_rq_completed.add(1);
-        let to = Reader {
-            version: self.connection.version.get(),
-            head_only: self.method == Method::Head,
-            proper_case: self.chain.http.http1.proper_case,
-        };
-        let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
-        let why = match local.flag {
-            _ if rules.suppress_envoy_headers => None,
-            Some(ResponseFlag::DO) => Some("x-envoy-drop-overload"),
-            Some(ResponseFlag::UDO) => Some("x-envoy-unconditional-drop-overload"),
-            _ => is_overloaded.then_some("x-envoy-overloaded"),
-        };
-        let routers = RouterFields::new(why, self.attempts_told());
-        let mut reply = match &self.edit {
-            None => reply::write_lines(worker, rules, id, local, routers.lines(), close, to),
-            Some(edit) => {
-                let fields = &mut worker.fields.borrow_mut();
-                edit.apply_local(self.connection, self.cluster, !local.body.is_empty(), id, &routers, fields);
-                reply::write_edited(worker, local, fields.lines(), close, to)
-            }
-        };
-        self.note(|record, now| record.local(&local, &reply, now));
-        let mut status = local.status;
-        if let (Some(record), Some(_)) = (&mut self.record, &self.chain.http.local_replies) {
-            (status, reply) = local_reply::map(self.connection, self.chain, record, reply, local.body, close);
-        }
-        self.stats.count_status(status);
-        self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
-        self.connection.stream.send(reply);
-        if close { After::Linger } else { After::KeepAlive }
     }
 
     fn finish(&mut self) -> After {

@@ -14,7 +14,7 @@ use ringway_runtime::{BlockMut, Chunk};
 
 use crate::connection::Downstream;
 use crate::fields::Fields;
-use crate::uuid::uuid_v4;
+use crate::uuid::{UUID_SIZE, uuid_v4};
 use crate::worker::Worker;
 
 /// Fields of Envoy's that only a client of ours may send: the router acts on them, or says them itself.
@@ -154,8 +154,8 @@ pub(crate) struct RequestHop<'r> {
     strip: &'static [&'static [u8]],
     forwarded_for: Option<BlockMut>,
     via: Option<BlockMut>,
-    /// The id that we gave it.
-    id: Option<[u8; 36]>,
+    /// Where among the lines the id is that we gave it.
+    id: Option<usize>,
     /// The client may ask for another protocol, and does.
     pub(crate) upgrade: bool,
     /// The client is one of ours.
@@ -249,9 +249,9 @@ impl<'r> RequestHop<'r> {
             let id = uuid_v4(worker.chance(), worker.chance());
             edit.drop = edit.drop.with(Known::XRequestId);
             edit.lines.put(b"x-request-id: ");
+            edit.id = Some(edit.lines.len);
             edit.lines.put(&id);
             edit.lines.put(b"\r\n");
-            edit.id = Some(id);
         }
         if client.is_internal {
             edit.lines.put(b"x-envoy-internal: true\r\n");
@@ -391,7 +391,7 @@ impl<'r> RequestHop<'r> {
             return None;
         }
         let received = || request.field(Known::XRequestId);
-        self.id.as_ref().map(|id| &id[..]).or_else(received).map(|id| worker.core.chunk(id))
+        self.id.map(|at| &self.lines.get()[at..at + UUID_SIZE]).or_else(received).map(|id| worker.core.chunk(id))
     }
 }
 

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use libc::{c_int, c_long, c_void, socklen_t};
 
@@ -197,6 +198,26 @@ pub(crate) fn is_unix(fd: RawFd) -> bool {
 pub(crate) fn shutdown_write(fd: RawFd) {
     // SAFETY: no memory is passed. A socket that is no longer connected (ENOTCONN) has nothing left to shut down.
     let _ = unsafe { libc::shutdown(fd, libc::SHUT_WR) };
+}
+
+/// Waits for events, at most as many as `events` has room for and as long as `timeout` (rounded up to milliseconds) says, and puts them in
+/// the place of what was in it. The error is the number.
+pub(crate) fn epoll_wait(fd: RawFd, events: &mut Vec<libc::epoll_event>, timeout: Option<Duration>) -> Result<(), i32> {
+    events.clear();
+    let ms = timeout.map_or(-1, |timeout| {
+        // Not in u128, which std counts in, and divides by a loop.
+        let part = u64::from(timeout.subsec_nanos()).div_ceil(1_000_000);
+        timeout.as_secs().saturating_mul(1000).saturating_add(part).min(c_int::MAX as u64) as c_long
+    });
+    let (fd, room, buffer) = (c_long::from(fd), events.capacity() as c_long, events.as_mut_ptr());
+    let no_mask = std::ptr::null::<c_void>();
+    let none: c_long = 0;
+    // SAFETY: the buffer has room for so many events; no signal mask is given. By syscall(2) as in `recv`.
+    let result = unsafe { libc::syscall(libc::SYS_epoll_pwait, fd, buffer, room, ms, no_mask, none) };
+    let count = check_size(result as isize)?;
+    // SAFETY: the kernel wrote so many.
+    unsafe { events.set_len(count) };
+    Ok(())
 }
 
 /// Receives at most `len` bytes, now or not at all.

@@ -1,4 +1,4 @@
-//! The `poll` driver: edge-triggered readiness (epoll, by mio), turned into completions.
+//! The `poll` driver: edge-triggered readiness (epoll; registered by mio), turned into completions.
 //!
 //! A socket is registered once, for both directions. Reading happens between turns only, right after the wait, and only for
 //! sockets whose receive is armed; what was not read then stays marked readable and is read in the round after it is
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Token};
+use mio::{Interest, Token};
 
 use crate::chunk::{Chunk, Header};
 use crate::core::Inner;
@@ -38,9 +38,8 @@ const TOKEN_WAKE: Token = Token(usize::MAX);
 const LISTENER_BIT: usize = 1 << 63;
 
 pub(crate) struct PollDriver {
-    poll: RefCell<mio::Poll>,
-    registry: mio::Registry,
-    events: RefCell<Events>,
+    poll: mio::Poll,
+    events: RefCell<Vec<libc::epoll_event>>,
     /// Sockets to read in the next round without a new edge.
     reads: RefCell<Vec<u32>>,
     reads_spare: RefCell<Vec<u32>>,
@@ -55,12 +54,10 @@ impl PollDriver {
     pub(crate) fn new(wake: &Arc<Wake>) -> Result<PollDriver, StartError> {
         let start = || -> io::Result<PollDriver> {
             let poll = mio::Poll::new()?;
-            let registry = poll.registry().try_clone()?;
-            registry.register(&mut SourceFd(&wake.event().as_raw_fd()), TOKEN_WAKE, Interest::READABLE)?;
+            poll.registry().register(&mut SourceFd(&wake.event().as_raw_fd()), TOKEN_WAKE, Interest::READABLE)?;
             Ok(PollDriver {
-                poll: RefCell::new(poll),
-                registry,
-                events: RefCell::new(Events::with_capacity(EVENTS_PER_TURN_MAX)),
+                poll,
+                events: RefCell::new(Vec::with_capacity(EVENTS_PER_TURN_MAX)),
                 reads: RefCell::new(Vec::with_capacity(64)),
                 reads_spare: RefCell::new(Vec::with_capacity(64)),
                 accepts: RefCell::new(Vec::new()),
@@ -75,13 +72,13 @@ impl PollDriver {
         inner.stats.syscalls.add(1);
         let token = Token(socket.index as usize | (socket.generation.get() as usize) << 32);
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.registry.register(&mut SourceFd(&socket.fd.get()), token, interest)
+        self.poll.registry().register(&mut SourceFd(&socket.fd.get()), token, interest)
     }
 
     pub(crate) fn detach(&self, inner: &Inner, socket: &Socket) {
         inner.stats.syscalls.add(1);
         // It fails only for a descriptor that is not registered, which is what we want.
-        let _ = self.registry.deregister(&mut SourceFd(&socket.fd.get()));
+        let _ = self.poll.registry().deregister(&mut SourceFd(&socket.fd.get()));
     }
 
     pub(crate) fn arm_recv(&self, socket: &Socket) {
@@ -174,7 +171,20 @@ impl PollDriver {
     }
 
     fn attempt(&self, inner: &Inner, socket: &Socket) {
-        if socket.send_queue.len() > 1 && socket.unsent.get() <= SEND_JOINED_MAX {
+        if socket.send_queue.len() == 1 {
+            // SAFETY: in range; the queue does not change before the send is over.
+            let chunk = unsafe { socket.send_queue.at(0) };
+            let piece = libc::iovec { iov_base: chunk.data().cast(), iov_len: chunk.len() };
+            // SAFETY: the piece is the queue's live chunk.
+            let result = unsafe { sys::send(socket.fd.get(), &[piece]) };
+            return self.attempted(inner, socket, result, piece.iov_len);
+        }
+        self.attempt_several(inner, socket);
+    }
+
+    #[inline(never)]
+    fn attempt_several(&self, inner: &Inner, socket: &Socket) {
+        if socket.unsent.get() <= SEND_JOINED_MAX {
             // SAFETY: a copy and a system call.
             let (result, total) = unsafe {
                 self.joined.with(|joined| {
@@ -218,7 +228,7 @@ impl PollDriver {
     pub(crate) fn attach_listener(&self, inner: &Inner, slot: &ListenSlot) -> io::Result<()> {
         inner.stats.syscalls.add(1);
         let token = Token(LISTENER_BIT | slot.index as usize | (slot.generation as usize) << 32);
-        self.registry.register(&mut SourceFd(&slot.fd()), token, Interest::READABLE)
+        self.poll.registry().register(&mut SourceFd(&slot.fd()), token, Interest::READABLE)
     }
 
     pub(crate) fn arm_accept(&self, inner: &Inner, slot: &ListenSlot) {
@@ -280,10 +290,8 @@ impl PollDriver {
             inner.timed_out(timeout);
         }
         self.read_listed(inner);
-        let mut count = 0;
         for event in events.iter() {
-            count += 1;
-            let token = event.token();
+            let (token, is) = (Token(event.u64 as usize), event.events as i32);
             if token == TOKEN_WAKE {
                 sys::eventfd_drain(inner.wake.event());
             } else if token.0 & LISTENER_BIT != 0 {
@@ -295,32 +303,29 @@ impl PollDriver {
             } else if let Some(socket) = inner.sockets.get(token.0 as u32)
                 && socket.generation.get() == (token.0 >> 32) as u32
             {
-                if event.is_readable() || event.is_read_closed() || event.is_error() {
+                if is & !libc::EPOLLOUT != 0 {
                     socket.set(flag::READABLE);
-                    if event.is_read_closed() || event.is_error() {
+                    if is & (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) != 0 {
                         socket.set(flag::READ_CLOSED);
                     }
                     self.read(inner, socket);
                 }
-                if event.is_writable() || event.is_write_closed() || event.is_error() {
+                if is & (libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR) != 0 {
                     inner.writable(socket);
                 }
             }
         }
-        self.events_full.set(count == EVENTS_PER_TURN_MAX);
-        inner.stats.completions.add(count as u64);
+        self.events_full.set(events.len() == events.capacity());
+        inner.stats.completions.add(events.len() as u64);
     }
 
     /// One epoll_wait(2). What it brought is in `events`.
     #[inline]
     fn wait(&self, inner: &Inner, timeout: Option<Duration>) {
-        let mut events = self.events.borrow_mut();
         inner.stats.enters.add(1);
-        if let Err(error) = self.poll.borrow_mut().poll(&mut events, timeout) {
-            // Nothing was taken. Other errors cannot happen to an epoll descriptor and a buffer that are ours.
-            assert_eq!(error.kind(), io::ErrorKind::Interrupted, "epoll_wait");
-            events.clear();
-        }
+        let result = sys::epoll_wait(self.poll.as_raw_fd(), &mut self.events.borrow_mut(), timeout);
+        // Nothing was taken. Other errors cannot happen to an epoll descriptor and a buffer that are ours.
+        assert!(matches!(result, Ok(()) | Err(libc::EINTR)), "epoll_wait: {result:?}");
     }
 
     /// Looks for work until `until` instead of sleeping. Says whether there is some, in `events` or elsewhere.

@@ -7,22 +7,28 @@ use std::net::Ipv6Addr;
 
 /// Whether `bytes` are a host that is not empty, and a port (which the grammar allows to be empty).
 pub(super) fn is_valid(bytes: &[u8]) -> bool {
-    split(bytes).is_some()
+    split(bytes, bytes.len()).is_some()
+}
+
+/// The same of the first `len` bytes. What follows them is no part of a host, and lets all of it be looked at in one lane.
+pub(super) fn begins(bytes: &[u8], len: usize) -> bool {
+    split(bytes, len).is_some()
 }
 
 /// The same with a port from 1 to 65535, as CONNECT wants it (RFC 9110 §9.3.6).
 pub(super) fn is_valid_with_port(bytes: &[u8]) -> bool {
-    split(bytes).flatten().is_some_and(|port| port > 0)
+    split(bytes, bytes.len()).flatten().is_some_and(|port| port > 0)
 }
 
 /// `Some(port)` when it is an authority.
-fn split(bytes: &[u8]) -> Option<Option<u16>> {
+fn split(all: &[u8], len: usize) -> Option<Option<u16>> {
+    let bytes = &all[..len];
     let rest = if let Some(literal) = bytes.strip_prefix(b"[") {
         let end = literal.iter().position(|&b| b == b']')?;
         std::str::from_utf8(&literal[..end]).ok()?.parse::<Ipv6Addr>().ok()?;
         &literal[end + 1..]
     } else {
-        let end = host_len(bytes);
+        let end = host_len(all).min(len);
         if end == 0 {
             return None;
         }
@@ -105,6 +111,12 @@ mod tests {
         ];
         for bad in bad {
             assert!(!is_valid(bad.as_bytes()), "{bad}");
+        }
+        // In a head, where more follows.
+        for (head, len, is) in
+            [("a.test:80 \r\n\r\n", 9, true), ("a%2\r\n", 3, false), ("a b\r\n", 3, false), ("\r\n", 0, false)]
+        {
+            assert_eq!(begins(head.as_bytes(), len), is, "{head:?}");
         }
         assert!(is_valid_with_port(b"a:443") && is_valid_with_port(b"[::1]:1"));
         assert!(!is_valid_with_port(b"a") && !is_valid_with_port(b"a:") && !is_valid_with_port(b"a:0"));

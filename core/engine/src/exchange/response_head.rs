@@ -1,0 +1,138 @@
+//! The head of a response: decoded where it lies, and written anew for the client in the same call.
+//!
+//! It never sends anything and waits for nothing.
+
+use ringway_model::format::Moment;
+use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
+use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version};
+use ringway_runtime::Chunk;
+
+use super::{Exchange, Response};
+use crate::hop::ResponseHop;
+use crate::outbox::{Outbox, Spelling};
+use crate::tunnel::Tunnel;
+
+/// What the head of a response leads to.
+pub(super) enum Seen {
+    /// It is passed on.
+    Head(ResponseHead),
+    /// Another try is made.
+    Refused { reusable: bool },
+}
+
+/// The head of a response, decoded and written for the client.
+pub(super) struct ResponseHead {
+    pub(super) consumed: usize,
+    pub(super) status: u16,
+    pub(super) out: Chunk,
+    pub(super) framing: Framing,
+    pub(super) framing_out: Framing,
+    pub(super) upstream_keep_alive: bool,
+    pub(super) close: bool,
+    /// The body is in `out` too: it was short and there already.
+    pub(super) whole: bool,
+    /// What follows is a tunnel.
+    pub(super) tunnels: bool,
+}
+
+/// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
+/// the kernel than two are, by more than the copy costs.
+const BODY_COPIED_MAX: usize = 2048;
+
+impl Exchange<'_> {
+    /// Decodes a response's head and writes it for the client.
+    pub(super) fn decode(&mut self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
+        let worker = self.worker();
+        let mut table = worker.table.borrow_mut();
+        let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
+        let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
+        let status = response.status();
+        let tunnels = self.tunnel.begins(status, &response);
+        if status == 101 && !tunnels || tunnels && !self.upload.is_done() {
+            // Nobody asked, or not all of what was to come first has come (RFC 9110 §7.8).
+            return Err(Error::peer(Rule::StatusLine));
+        }
+        let is_final = status >= 200 || tunnels;
+        let mut framing = response.framing();
+        let rest = &bytes[consumed..];
+        if self.retry.is_some() && status >= 200 && self.refuses(&response) {
+            let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
+            let reusable = is_whole && response.keep_alive() && self.upload.is_done();
+            return Ok(Some(Seen::Refused { reusable }));
+        }
+        let http10 = self.connection.version.get() == Version::Http10;
+        let is_missed = self.tunnel.is_missed_by(status);
+        if is_missed {
+            framing = Framing::None;
+        }
+        let framing_out = match framing {
+            Framing::None if is_missed && self.method != Method::Head && !matches!(status, 204 | 304) => {
+                Framing::Length(0)
+            }
+            // HTTP/1.0 has no chunks (RFC 9112 §7.1).
+            Framing::UntilClose | Framing::Chunked if http10 => Framing::UntilClose,
+            // A body that ends with the connection gets an end of its own.
+            Framing::UntilClose => Framing::Chunked,
+            framing => framing,
+        };
+        let ends = !self.keep_alive || !self.upload.is_done() || self.connection.closes_after();
+        let close = (status >= 200 && !tunnels && ends) || framing_out == Framing::UntilClose;
+        let now = worker.core.now();
+        // A request for a tunnel has no end (Envoy).
+        let is_ordinary = self.tunnel == Tunnel::Not;
+        let service_time = self.requested_at.filter(|_| is_ordinary).map(|since| now.saturating_duration_since(since));
+        let rules = &self.chain.http.headers;
+        let attempts = self.attempts_told();
+        let (id, lines) = (self.request_id.as_ref(), &mut *worker.lines.borrow_mut());
+        let hop = ResponseHop::new((worker, lines), rules, id, &response, is_final, service_time, attempts);
+        let mut fields = worker.fields.borrow_mut();
+        let changes = self.edit.as_ref().filter(|_| is_final);
+        if let Some(changes) = changes {
+            changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
+        }
+        let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
+        let body: &[u8] = if whole { rest } else { &[] };
+        let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
+        let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
+        let write = |edit: &HeadEdit<'_>| {
+            let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
+            encode_response(&response, framing_out, close, edit, &mut out);
+            out.put(body);
+            let spelling = Spelling::of(&self.cluster.config.http1, &self.chain.http.http1);
+            out.finish_spelled(spelling, response.fields().map(|field| field.name))
+        };
+        let out = match changes {
+            None => hop.with(response.has(Known::XEnvoy), form, write),
+            Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
+        };
+        let consumed = consumed + body.len();
+        let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
+        let head =
+            ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
+        Ok(Some(Seen::Head(head)))
+    }
+
+    pub(super) fn begin(&mut self, head: &ResponseHead) {
+        self.response = Response::Begun;
+        if self.retry.is_some() {
+            self.begin_response();
+        }
+        self.keep_alive &= !head.close;
+        self.stats.count_status(head.status);
+        self.cluster_stats.count_status(self.origin, head.status);
+        self.active_at = self.worker().core.now();
+        let is_missed = self.tunnel.is_missed_by(head.status);
+        self.note(|record, now| {
+            record.status = head.status;
+            record.details = if is_missed { "websocket_handshake_unsuccessful" } else { "via_upstream" };
+            record.is_bare = is_missed;
+            record.response = Some(head.out.clone());
+            record.downstream_sent += head.out.len() as u64;
+            record.upstream_received += head.consumed as u64;
+            if let (true, Framing::Length(length)) = (head.whole, head.framing) {
+                record.body_sent = length;
+            }
+            record.mark(Moment::AnswerBegan, now);
+        });
+    }
+}
