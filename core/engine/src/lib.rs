@@ -34,6 +34,7 @@
 //! | `breakers` | a cluster's circuit breakers on this core |
 //! | `lease` | a limit of the whole process, used without contention |
 //! | `record` | what one exchange remembers for its access logs |
+//! | `told_heads` | the fields of its heads that they ask for |
 //! | [`log`](Logs) | a worker's access log |
 //! | `log_ring` | lines on their way to the thread that writes them |
 //! | `uuid` | version 4 UUIDs |
@@ -78,6 +79,7 @@ mod retry_limit;
 mod routing;
 mod run;
 mod socket;
+mod told_heads;
 mod tunnel;
 mod uuid;
 mod view;

@@ -10,7 +10,7 @@ use ringway_model::{HeaderMatcher, LocalReplies};
 use ringway_observe::access_log::{filter_passes, write_text};
 use ringway_observe::format::{Value, Values};
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
-use ringway_protocols::{HeadTable, Known, Limits, Out};
+use ringway_protocols::{HeadTable, Known, Limits, Out, Response};
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
@@ -18,6 +18,7 @@ use crate::fields::{Facts, Fields};
 use crate::log;
 use crate::outbox::Outbox;
 use crate::record::{Record, Told};
+use crate::told_heads::FoundHeads;
 use crate::view::CoreChain;
 
 /// A worker's working memory, from the first answer that is changed.
@@ -27,6 +28,7 @@ pub(crate) struct Mapping(RefCell<Option<Box<Buffers>>>);
 struct Buffers {
     request: HeadTable,
     response: HeadTable,
+    found: FoundHeads,
     body: Vec<u8>,
     /// The body that a format is made of.
     spare: Vec<u8>,
@@ -48,16 +50,22 @@ pub(crate) fn map(
     let mut buffers = worker.mapping.0.borrow_mut();
     let buffers = buffers.get_or_insert_with(|| {
         let table = || HeadTable::new(Limits::HEADERS_CAP);
-        Box::new(Buffers { request: table(), response: table(), body: Vec::new(), spare: Vec::new() })
+        Box::new(Buffers {
+            request: table(),
+            response: table(),
+            found: FoundHeads::default(),
+            body: Vec::new(),
+            spare: Vec::new(),
+        })
     });
-    let Buffers { request, response, body: mapped, spare } = &mut **buffers;
+    let Buffers { request, response, found, body: mapped, spare } = &mut **buffers;
     let head_only = record.method == ringway_protocols::Method::Head;
     let fields = &mut *worker.fields.borrow_mut();
     let clocks = (worker.core.now(), worker.date.nanos(worker.core.now()));
-    let tables = (request, response);
-    let status = log::with_told(connection, chain, record, &view, tables, clocks, |told| {
-        apply(rules, told, body, worker.chance(), fields, (mapped, spare))
-    });
+    let request = log::whole_request(worker, record, request);
+    let response = log::whole_response(worker, record, response);
+    let told = log::told(connection, chain, record, &view, found, request, clocks);
+    let status = apply(rules, &told, response, body, worker.chance(), fields, (mapped, spare));
     let has_body = !mapped.is_empty() && !matches!(status, 204 | 304);
     let sent = if has_body && !head_only { &mapped[..] } else { b"" };
     let date = worker.date.text(worker.core.now());
@@ -79,6 +87,7 @@ pub(crate) fn map(
 fn apply(
     rules: &LocalReplies,
     told: &Told<'_>,
+    response: Option<Response<'_>>,
     body: &[u8],
     chance: u64,
     fields: &mut Fields,
@@ -86,7 +95,7 @@ fn apply(
 ) -> u16 {
     let mut status = told.record.status;
     fields.clear();
-    for field in told.response.iter().flat_map(|response| response.fields()) {
+    for field in response.iter().flat_map(|response| response.fields()) {
         // Written anew.
         if matches!(field.known, Known::ContentLength | Known::Date | Known::Connection) {
             continue;

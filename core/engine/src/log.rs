@@ -11,13 +11,15 @@ use std::thread::Thread;
 use ringway_model::{AccessLog, LogSink, NetworkFilter, Snapshot};
 use ringway_observe::access_log;
 use ringway_protocols::http1::{Decoded, HeadScan, decode_request, decode_response};
-use ringway_protocols::{HeadTable, Limits};
+use ringway_protocols::{HeadTable, Limits, Request, Response};
 use ringway_runtime::Instant;
 
 use crate::connection::Downstream;
 use crate::log_ring::{LogReader, LogTail};
 use crate::record::{Record, Told};
+use crate::told_heads::{FoundHeads, ToldHeads};
 use crate::view::{CoreChain, View};
+use crate::worker::Worker;
 
 /// Whoever writes the lines of access logs. Called on the control thread alone.
 pub trait Logs: Send {
@@ -64,8 +66,9 @@ pub(crate) struct Log {
 struct State {
     tail: LogTail,
     line: Vec<u8>,
+    found: FoundHeads,
+    /// For filters that look at a whole head.
     request: HeadTable,
-    response: HeadTable,
 }
 
 impl Log {
@@ -73,8 +76,8 @@ impl Log {
         *self.state.borrow_mut() = Some(State {
             tail,
             line: Vec::with_capacity(LINE_BYTES_USUAL),
+            found: FoundHeads::default(),
             request: HeadTable::new(Limits::HEADERS_CAP),
-            response: HeadTable::new(Limits::HEADERS_CAP),
         });
     }
 
@@ -109,63 +112,76 @@ impl State {
     fn write(&mut self, connection: &Downstream, chain: &CoreChain, record: &Record, view: &View) {
         let worker = &connection.worker;
         let now = worker.core.now();
-        let Self { tail, line, request, response, .. } = self;
+        let Self { tail, line, found, request } = self;
         let clocks = (now, worker.date.nanos(now));
-        with_told(connection, chain, record, view, (request, response), clocks, |told| {
-            for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
-                if access_log::passes(log, told, worker.chance()) {
-                    line.clear();
-                    access_log::write_line(log, told, line);
-                    if !line.is_empty() {
-                        tail.push(*sink, line);
-                    }
+        let whole = chain.asked_fields.whole_request.then(|| whole_request(worker, record, request)).flatten();
+        let told = told(connection, chain, record, view, found, whole, clocks);
+        for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
+            if access_log::passes(log, &told, worker.chance()) {
+                line.clear();
+                access_log::write_line(log, &told, line);
+                if !line.is_empty() {
+                    tail.push(*sink, line);
                 }
             }
-        });
+        }
     }
 }
 
-/// Gives an exchange to `then`, with what is read again of its heads in `tables`. `clocks` are the time, and the nanoseconds from 1970
-/// to it.
-pub(crate) fn with_told<R>(
-    connection: &Downstream,
-    chain: &CoreChain,
-    record: &Record,
-    view: &View,
-    (request, response): (&mut HeadTable, &mut HeadTable),
-    (now, wall_nanos): (Instant, u64),
-    then: impl FnOnce(&Told<'_>) -> R,
-) -> R {
-    let worker = &connection.worker;
-    // Our own bytes: what bounds those of a peer has been asked before.
-    let limits = Limits {
+/// The whole head of the request as it was sent, read again.
+pub(crate) fn whole_request<'t>(worker: &Worker, record: &'t Record, table: &'t mut HeadTable) -> Option<Request<'t>> {
+    let decoded = decode_request(record.request.as_deref()?, &mut HeadScan::default(), table, &of_ours(worker));
+    match decoded {
+        Ok(Decoded::Complete { head, .. }) => Some(head),
+        _ => None,
+    }
+}
+
+/// The whole head of the response as it was sent, read again.
+pub(crate) fn whole_response<'t>(
+    worker: &Worker,
+    record: &'t Record,
+    table: &'t mut HeadTable,
+) -> Option<Response<'t>> {
+    let bytes = record.response.as_deref()?;
+    match decode_response(bytes, &mut HeadScan::default(), table, &of_ours(worker), record.method) {
+        Ok(Decoded::Complete { head, .. }) => Some(head),
+        _ => None,
+    }
+}
+
+/// Bounds on our own bytes: what bounds those of a peer has been asked before.
+fn of_ours(worker: &Worker) -> Limits {
+    Limits {
         head_bytes_max: Limits::HEAD_BYTES_CAP,
         target_bytes_max: Limits::HEAD_BYTES_CAP,
         headers_max: Limits::HEADERS_CAP,
         ..worker.codec_limits
-    };
-    let request = record.request.as_deref().and_then(|bytes| {
-        match decode_request(bytes, &mut HeadScan::default(), request, &limits) {
-            Ok(Decoded::Complete { head, .. }) => Some(head),
-            _ => None,
-        }
-    });
-    let response = record.response.as_deref().and_then(|bytes| {
-        match decode_response(bytes, &mut HeadScan::default(), response, &limits, record.method) {
-            Ok(Decoded::Complete { head, .. }) => Some(head),
-            _ => None,
-        }
-    });
+    }
+}
+
+/// An exchange that can be asked. `clocks` are the time, and the nanoseconds from 1970 to it.
+pub(crate) fn told<'t>(
+    connection: &'t Downstream,
+    chain: &'t CoreChain,
+    record: &'t Record,
+    view: &'t View,
+    found: &'t mut FoundHeads,
+    request: Option<Request<'t>>,
+    (now, wall_nanos): (Instant, u64),
+) -> Told<'t> {
+    let worker = &connection.worker;
+    let heads = (record.request.as_deref(), record.response.as_deref());
     let listener = view.snapshot.listener(connection.listener);
     let filter_chain = listener.and_then(|listener| listener.chain(connection.chain));
     let (downstream_local, downstream_remote) = connection.addresses();
     let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
-    let told = Told {
+    Told {
         record,
+        heads: ToldHeads::find(heads, &chain.asked_fields, found),
         request,
         rules: &chain.http.headers,
         caches: &chain.caches,
-        response,
         now,
         wall_nanos,
         downstream_local,
@@ -176,6 +192,5 @@ pub(crate) fn with_told<R>(
         filter_chain_name: filter_chain.map_or("", |chain| &chain.name),
         chance: [worker.chance(), worker.chance()],
         status_text: [digit(100), digit(10), digit(1)],
-    };
-    then(&told)
+    }
 }

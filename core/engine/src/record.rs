@@ -12,12 +12,13 @@ use ringway_model::{Address, Caches, HeaderMatcher, HeaderRules};
 use ringway_observe::access_log::grpc_status_of;
 use ringway_observe::format::{Value, Values};
 use ringway_observe::{ResponseFlag, ResponseFlags};
-use ringway_protocols::{Known, Method, Request, Response, Version};
+use ringway_protocols::{Method, Request, Version};
 use ringway_runtime::{Chunk, Instant};
 
-use crate::hop::{Client, forwarded};
+use crate::hop::Client;
 use crate::reply::Local;
 use crate::routing::{Routed, protocol};
+use crate::told_heads::ToldHeads;
 use crate::uuid::uuid_v4;
 use crate::view::CoreCluster;
 
@@ -256,11 +257,12 @@ pub(crate) fn transport_failure(error: &std::io::Error) -> &'static str {
 /// A record about to be written down, with what only then is known.
 pub(crate) struct Told<'t> {
     pub(crate) record: &'t Record,
+    pub(crate) heads: ToldHeads<'t>,
+    /// The whole head of the request, where something looks at it.
     pub(crate) request: Option<Request<'t>>,
     pub(crate) rules: &'t HeaderRules,
     /// Working memory for matchers.
     pub(crate) caches: &'t RefCell<Caches>,
-    pub(crate) response: Option<Response<'t>>,
     pub(crate) now: Instant,
     /// Nanoseconds from 1970 to `now`.
     pub(crate) wall_nanos: u64,
@@ -277,33 +279,13 @@ pub(crate) struct Told<'t> {
     pub(crate) status_text: [u8; 3],
 }
 
-/// Fields that are for one hop: Envoy takes them off before anything looks.
-const OF_THE_HOP: [&str; 4] = ["connection", "keep-alive", "proxy-connection", "transfer-encoding"];
-
-impl Told<'_> {
-    fn request_field(&self, name: &str) -> Option<&[u8]> {
-        let request = self.request.as_ref()?;
-        match name {
-            "" => None,
-            ":method" => Some(request.method_str()),
-            // A CONNECT has none.
-            ":path" => Some(request.path()).filter(|path| !path.is_empty()),
-            ":authority" | "host" => Some(request.authority()),
-            // In the head that we sent, it is what we believe.
-            ":scheme" if request.field(Known::XForwardedProto) == Some(b"https") => Some(b"https"),
-            ":scheme" => Some(b"http"),
-            name if OF_THE_HOP.contains(&name) => None,
-            name => request.field_named(name.as_bytes()),
-        }
-    }
-
+impl<'t> Told<'t> {
     fn response_field(&self, name: &str) -> Option<&[u8]> {
         match name {
             "" => None,
             ":status" => (self.record.status > 0).then_some(&self.status_text[..]),
             "content-length" if self.record.is_bare => None,
-            name if OF_THE_HOP.contains(&name) => None,
-            name => self.response.as_ref()?.field_named(name.as_bytes()),
+            name => self.heads.response_field(name),
         }
     }
 
@@ -313,16 +295,16 @@ impl Told<'_> {
         // The head is the one that we sent on: where we named the peer, it is the last, and no more to be believed than we are.
         let rules = self.rules;
         let own = usize::from(rules.use_remote_address && !rules.skip_xff_append && self.downstream_remote.is_some());
-        let entries = self.request.iter().flat_map(forwarded).skip(own);
+        let entries = self.heads.forwarded().flat_map(|list| list.rsplit(|&byte| byte == b',')).skip(own);
         Client::of(rules, entries, peer).address(self.downstream_remote)
     }
 
     fn path(&self, of: PathSource) -> Option<&[u8]> {
-        let original = || self.request_field("x-envoy-original-path");
+        let original = || self.heads.original_path();
         match of {
             PathSource::Original => original(),
-            PathSource::Path => self.request_field(":path"),
-            PathSource::Either => original().or_else(|| self.request_field(":path")),
+            PathSource::Path => self.heads.request_field(":path"),
+            PathSource::Either => original().or_else(|| self.heads.request_field(":path")),
         }
     }
 
@@ -347,7 +329,7 @@ impl Told<'_> {
     }
 
     fn grpc_status(&self) -> Value<'_> {
-        let content_type = self.request_field("content-type").unwrap_or_default();
+        let content_type = self.heads.request_field("content-type").unwrap_or_default();
         let is_grpc = content_type == b"application/grpc" || content_type.starts_with(b"application/grpc+");
         if !is_grpc {
             return Value::Absent;
@@ -421,7 +403,7 @@ impl Told<'_> {
             | Fact::DownstreamDirectRemoteAddressWithoutPort
             | Fact::DownstreamDirectRemotePort => address(self.downstream_remote),
             Fact::ConnectionId => Value::Number(self.connection_id),
-            Fact::StreamId => self.request_field("x-request-id").map_or(Value::Absent, Value::Text),
+            Fact::StreamId => self.heads.request_field("x-request-id").map_or(Value::Absent, Value::Text),
             Fact::UniqueId => Value::Uuid(uuid_v4(self.chance[0], self.chance[1])),
             Fact::RouteName => record.route.as_ref().map_or(Value::Absent, |name| Value::Text(name)),
             Fact::FilterChainName => {
@@ -444,7 +426,7 @@ impl Values for Told<'_> {
         match operator {
             Operator::Header { of, name, otherwise } => {
                 let field = |name: &str| match of {
-                    HeaderSource::Request => self.request_field(name),
+                    HeaderSource::Request => self.heads.request_field(name),
                     HeaderSource::Response => self.response_field(name),
                 };
                 field(name).or_else(|| field(otherwise)).map_or(Value::Absent, Value::Text)
@@ -481,7 +463,7 @@ impl Values for Told<'_> {
     }
 
     fn request_header(&self, name: &str) -> Option<&[u8]> {
-        self.request_field(name)
+        self.heads.request_field(name)
     }
 
     fn request_matches(&self, matcher: &HeaderMatcher) -> bool {

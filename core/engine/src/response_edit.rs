@@ -6,12 +6,14 @@ use ringway_model::Position;
 use ringway_model::format::{Fact, HeaderSource, Operator};
 use ringway_observe::format::Value;
 use ringway_protocols::Response;
+use ringway_protocols::http1::Written;
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
 use crate::hop::{self, ResponseHop, RouterFields};
 use crate::routing::{of_exchange, remote_address};
+use crate::told_heads;
 use crate::view::{CoreChain, CoreCluster};
 
 /// Kept from a request's decision to its response, only where the configuration asks for it.
@@ -74,7 +76,8 @@ impl ResponseEdit {
             (ringway_model::Action::Forward(action), Some(position)) => action.target.weighted(position as usize),
             _ => None,
         };
-        let facts = ResponseFacts { connection, response, head: Head(&self.head), route: &found.route.name, cluster };
+        let facts =
+            ResponseFacts { connection, response, head: Written::new(&self.head), route: &found.route.name, cluster };
         found.mutations(weighted).for_each(|level| fields.apply(&level.response, &facts));
     }
 }
@@ -83,9 +86,15 @@ impl ResponseEdit {
 struct ResponseFacts<'a> {
     connection: &'a Downstream,
     response: Option<&'a Response<'a>>,
-    head: Head<'a>,
+    head: Written<'a>,
     route: &'a str,
     cluster: &'a CoreCluster,
+}
+
+impl<'a> ResponseFacts<'a> {
+    fn request(&self, name: &str) -> Option<&'a [u8]> {
+        told_heads::of_request(self.head, name, |name| self.head.fields_named(name.as_bytes()).next())
+    }
 }
 
 impl Facts for ResponseFacts<'_> {
@@ -97,7 +106,7 @@ impl Facts for ResponseFacts<'_> {
         let text = |text: Option<&'v [u8]>| text.map_or(Value::Absent, Value::Text);
         match operator {
             Operator::Header { of: HeaderSource::Request, name, otherwise } => {
-                text(self.head.get(name).or_else(|| self.head.get(otherwise)))
+                text(self.request(name).or_else(|| self.request(otherwise)))
             }
             Operator::Header { of: HeaderSource::Response, name, otherwise } => {
                 let of_response = |name: &str| fields.first(self, name);
@@ -105,66 +114,12 @@ impl Facts for ResponseFacts<'_> {
             }
             Operator::Fact(
                 Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort,
-            ) => remote_address(self.connection, self.head.last_first("x-forwarded-for")),
+            ) => remote_address(self.connection, self.head.last_first(b"x-forwarded-for")),
             operator => {
                 let status = Some(self.response.map_or(0, |response| response.status()));
-                let field = |name: &str| self.head.get(name);
+                let field = |name: &str| self.request(name);
                 of_exchange(operator, self.connection, field, self.route, Some(self.cluster), status)
             }
         }
-    }
-}
-
-/// A request's head that we wrote ourselves: its lines are as the encoder makes them.
-#[derive(Clone, Copy)]
-struct Head<'a>(&'a [u8]);
-
-impl<'a> Head<'a> {
-    /// The first field of this name (in lower case), or a pseudo-field.
-    fn get(&self, name: &str) -> Option<&'a [u8]> {
-        let mut lines = self.0.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        let start = lines.next()?;
-        let name = match name {
-            ":method" => return start.split(|&byte| byte == b' ').next(),
-            ":path" => return start.split(|&byte| byte == b' ').nth(1),
-            ":authority" => "host",
-            ":scheme" => return Some(if self.get("x-forwarded-proto") == Some(b"https") { b"https" } else { b"http" }),
-            name => name,
-        };
-        lines.find_map(|line| {
-            let (found, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
-            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
-        })
-    }
-
-    /// The values of all fields of this name (in lower case), the last one first.
-    fn last_first(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.0.rsplit(|&byte| byte == b'\n').filter_map(move |line| {
-            let (found, value) = line.split_at(line.iter().position(|&byte| byte == b':')?);
-            found.eq_ignore_ascii_case(name.as_bytes()).then(|| value[1..].trim_ascii())
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_of_ours_is_read_again() {
-        let head = Head(b"GET /a?b HTTP/1.1\r\nHost: h\r\nX-A: 1 2 \r\nx-a: 3\r\nx-e:\r\n\r\n");
-        for (name, expect) in [
-            (":method", Some("GET")),
-            (":path", Some("/a?b")),
-            (":authority", Some("h")),
-            (":scheme", Some("http")),
-            ("x-a", Some("1 2")),
-            ("x-e", Some("")),
-            ("x-none", None),
-            ("", None),
-        ] {
-            assert_eq!(head.get(name), expect.map(str::as_bytes), "{name}");
-        }
-        assert_eq!(head.last_first("x-a").collect::<Vec<_>>(), [&b"3"[..], b"1 2"]);
     }
 }

@@ -22,6 +22,7 @@ use crate::active::ActiveRows;
 use crate::breakers::{Breakers, ClusterSeed};
 use crate::log::LogSinks;
 use crate::pool::EndpointPool;
+use crate::told_heads::AskedFields;
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
 pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
@@ -135,6 +136,8 @@ pub(crate) struct CoreChain {
     pub(crate) unsent_max: Option<u32>,
     /// The numbers of the access logs' sinks, in the order of the logs.
     pub(crate) log_sinks: Vec<u32>,
+    /// What the logs ask of heads.
+    pub(crate) asked_fields: AskedFields,
     /// Whether a log tells of our address towards the upstream: the system is asked only then.
     pub(crate) logs_upstream_local: bool,
 }
@@ -226,6 +229,7 @@ impl View {
                     codec_limits,
                     unsent_max: listener.buffer_bytes_max,
                     log_sinks: config.access_logs.iter().map(|log| sinks[&log.sink]).collect(),
+                    asked_fields: AskedFields::of(&config.access_logs),
                     logs_upstream_local: config.access_logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
                 })
             });

@@ -60,25 +60,46 @@ pub enum LogText {
 
 impl LogText {
     /// Whether an operator of this kind stands in it.
-    pub fn asks_for(&self, kind: impl Fn(&Operator) -> bool + Copy) -> bool {
+    pub fn asks_for(&self, kind: impl Fn(&Operator) -> bool) -> bool {
+        let mut asks = false;
+        self.each_operator(&mut |operator| asks |= kind(operator));
+        asks
+    }
+
+    /// Gives each operator that stands in it.
+    pub fn each_operator(&self, take: &mut dyn FnMut(&Operator)) {
         match self {
-            LogText::Text { format, .. } => asks(format, kind),
-            LogText::Json { object, .. } => object.asks_for(kind),
+            LogText::Text { format, .. } => each_operator(format, take),
+            LogText::Json { object, .. } => object.each_operator(take),
         }
     }
 }
 
-fn asks(format: &Format, kind: impl Fn(&Operator) -> bool) -> bool {
-    format.pieces().iter().any(|piece| matches!(piece, Piece::Value(operator, _) if kind(operator)))
+fn each_operator(format: &Format, take: &mut dyn FnMut(&Operator)) {
+    for piece in format.pieces() {
+        if let Piece::Value(operator, _) = piece {
+            take(operator);
+        }
+    }
 }
 
 impl JsonNode {
-    fn asks_for(&self, kind: impl Fn(&Operator) -> bool + Copy) -> bool {
+    fn each_operator(&self, take: &mut dyn FnMut(&Operator)) {
         match self {
-            JsonNode::Null | JsonNode::Literal(_) => false,
-            JsonNode::Text(format) => asks(format, kind),
-            JsonNode::Object(members) => members.iter().any(|(_, node)| node.asks_for(kind)),
-            JsonNode::List(items) => items.iter().any(|node| node.asks_for(kind)),
+            JsonNode::Null | JsonNode::Literal(_) => {}
+            JsonNode::Text(format) => each_operator(format, take),
+            JsonNode::Object(members) => members.iter().for_each(|(_, node)| node.each_operator(take)),
+            JsonNode::List(items) => items.iter().for_each(|node| node.each_operator(take)),
+        }
+    }
+}
+
+impl LogFilter {
+    /// Gives it and each filter within it.
+    pub fn each(&self, take: &mut dyn FnMut(&LogFilter)) {
+        take(self);
+        if let LogFilter::All(filters) | LogFilter::Any(filters) = self {
+            filters.iter().for_each(|filter| filter.each(take));
         }
     }
 }

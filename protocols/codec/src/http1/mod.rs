@@ -20,6 +20,7 @@ mod response;
 mod scan;
 mod target;
 mod trailers;
+mod written;
 
 pub use body::{BodyDecoder, BodyPart, BodyStep};
 pub use encode::{
@@ -30,6 +31,7 @@ pub use request::decode_request;
 pub use response::decode_response;
 pub use scan::{Decoded, HeadScan};
 pub use trailers::{LAST_CHUNK_LINE, encode_trailers, is_trailer_allowed, trailer_fields};
+pub use written::{FieldNames, FoundFields, Written};
 
 /// Whether `bytes` may stand in Host: a host that is not empty and an optional port. To be asked of what a peer had a say in
 /// before it becomes [`HeadEdit::authority`].
