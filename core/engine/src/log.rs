@@ -87,7 +87,7 @@ impl Log {
         match spare {
             None => Box::new(Record::new(began)),
             Some(mut record) => {
-                *record = Record::new(began);
+                record.begin(began);
                 record
             }
         }
@@ -116,10 +116,10 @@ impl State {
         let clocks = (now, worker.date.nanos(now));
         let whole = chain.asked_fields.whole_request.then(|| whole_request(worker, record, request)).flatten();
         let told = told(connection, chain, record, view, found, whole, clocks);
-        for (log, sink) in chain.http.access_logs.iter().zip(&chain.log_sinks) {
+        for (log, (text, sink)) in chain.http.access_logs.iter().zip(&chain.log_lines) {
             if access_log::passes(log, &told, worker.chance()) {
                 line.clear();
-                access_log::write_line(log, &told, line);
+                text.write(&told, line);
                 if !line.is_empty() {
                     tail.push(*sink, line);
                 }

@@ -24,13 +24,16 @@ use crate::view::CoreCluster;
 
 /// Moments of an exchange: all of [`Moment`] but `Never`.
 const MOMENTS: usize = Moment::Never as usize;
+const _: () = assert!(MOMENTS <= u16::BITS as usize, "a bit for each");
 
 /// One exchange, as its logs will tell of it.
 pub(crate) struct Record {
     /// The request's first byte was read.
     began: Instant,
-    /// Nanoseconds from then to each moment, and one; 0: it has not come.
-    moments: [u64; MOMENTS],
+    /// When each moment came, if it did.
+    moments: [Instant; MOMENTS],
+    /// A bit for each moment that has come.
+    came: u16,
     /// What the client was told; 0: nothing.
     pub(crate) status: u16,
     pub(crate) flags: ResponseFlags,
@@ -69,7 +72,8 @@ impl Record {
     pub(crate) fn new(began: Instant) -> Self {
         let mut record = Self {
             began,
-            moments: [0; MOMENTS],
+            moments: [began; MOMENTS],
+            came: 0,
             status: 0,
             flags: ResponseFlags::NONE,
             details: "",
@@ -96,9 +100,30 @@ impl Record {
         record
     }
 
+    /// Takes up a record that was forgotten for another exchange.
+    pub(crate) fn begin(&mut self, began: Instant) {
+        debug_assert!(self.request.is_none() && self.cluster.is_none(), "it was forgotten");
+        self.began = began;
+        self.came = 0;
+        self.status = 0;
+        self.flags = ResponseFlags::NONE;
+        self.details = "";
+        self.transport_failure = "";
+        self.method = Method::Other;
+        self.version = Version::Http11;
+        self.is_bare = false;
+        self.attempts = 0;
+        self.body_received = 0;
+        self.body_sent = 0;
+        self.downstream_received = 0;
+        self.downstream_sent = 0;
+        self.upstream_received = 0;
+        self.upstream_sent = 0;
+        self.mark(Moment::RequestBegan, began);
+    }
+
     /// Notes that a moment has come; the last time counts for what ends, the first for what begins.
     pub(crate) fn mark(&mut self, moment: Moment, now: Instant) {
-        let place = &mut self.moments[moment as usize];
         let is_end = matches!(
             moment,
             Moment::RequestEnded
@@ -107,14 +132,19 @@ impl Record {
                 | Moment::ResponseEnded
                 | Moment::AnswerEnded
         );
-        if is_end || *place == 0 {
-            *place = u64::try_from(now.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX - 1) + 1;
+        if is_end || !self.has_come(moment) {
+            self.moments[moment as usize] = now;
+            self.came |= 1 << moment as u16;
         }
+    }
+
+    fn has_come(&self, moment: Moment) -> bool {
+        self.came >> moment as u16 & 1 != 0
     }
 
     /// Notes that the request's last byte went to the upstream, if its first one did.
     pub(crate) fn mark_sent(&mut self, now: Instant) {
-        if self.nanos(Moment::SendBegan).is_some() {
+        if self.has_come(Moment::SendBegan) {
             self.mark(Moment::SendEnded, now);
         }
     }
@@ -157,7 +187,7 @@ impl Record {
         for moment in
             [Moment::ConnectBegan, Moment::ConnectEnded, Moment::SendBegan, Moment::SendEnded, Moment::ResponseBegan]
         {
-            self.moments[moment as usize] = 0;
+            self.came &= !(1 << moment as u16);
         }
     }
 
@@ -169,11 +199,19 @@ impl Record {
 
     /// Lets go of what it refers to.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.began);
+        self.request = None;
+        self.response = None;
+        self.route = None;
+        self.cluster = None;
+        self.upstream = None;
+        self.upstream_remote = None;
+        self.upstream_local = None;
     }
 
+    /// Nanoseconds from the request's first byte to this moment, if it came.
     fn nanos(&self, moment: Moment) -> Option<u64> {
-        self.moments.get(moment as usize).copied().filter(|nanos| *nanos > 0).map(|nanos| nanos - 1)
+        let at = self.moments.get(moment as usize).filter(|_| self.has_come(moment))?;
+        Some(u64::try_from(at.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -346,7 +384,7 @@ impl<'t> Told<'t> {
         let address = |address: Option<SocketAddr>| address.map_or(absent, Value::Address);
         match fact {
             Fact::Protocol => text(protocol(record.version)),
-            Fact::UpstreamProtocol if record.nanos(Moment::SendBegan).is_some() => text("HTTP/1.1"),
+            Fact::UpstreamProtocol if record.has_come(Moment::SendBegan) => text("HTTP/1.1"),
             Fact::ResponseCode => Value::Number(u64::from(record.status)),
             Fact::UpstreamTransportFailureReason => text(record.transport_failure),
             Fact::ResponseFlags | Fact::ResponseFlagsLong => Value::Flags(record.flags),
@@ -468,5 +506,71 @@ impl Values for Told<'_> {
 
     fn request_matches(&self, matcher: &HeaderMatcher) -> bool {
         self.request.is_some_and(|request| matcher.matches(&Routed::written(request), &mut self.caches.borrow_mut()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that is no reference; naming each field makes the compiler ask for new ones.
+    fn shown(record: &Record) -> String {
+        let Record {
+            began,
+            moments,
+            came,
+            status,
+            flags,
+            details,
+            transport_failure,
+            method,
+            version,
+            request,
+            response,
+            is_bare,
+            route,
+            cluster,
+            upstream,
+            upstream_remote,
+            upstream_local,
+            attempts,
+            body_received,
+            body_sent,
+            downstream_received,
+            downstream_sent,
+            upstream_received,
+            upstream_sent,
+        } = record;
+        let references =
+            (request.is_some(), response.is_some(), route.is_some(), cluster.is_some(), upstream.is_some());
+        let addresses = (upstream_remote, upstream_local);
+        let texts = (status, flags, details, transport_failure, method, version, is_bare, attempts, addresses);
+        let bytes = [body_received, body_sent, downstream_received, downstream_sent, upstream_received, upstream_sent];
+        format!("{began:?} {moments:?} {came} {references:?} {texts:?} {bytes:?}")
+    }
+
+    /// What one exchange left behind another would tell, or answer: a HEAD's answer has no body.
+    #[test]
+    fn a_record_taken_up_again_is_a_new_one() {
+        let began = Instant::now();
+        let later = began + std::time::Duration::from_secs(1);
+        let mut record = Record::new(began);
+        record.status = 200;
+        record.flags.insert(ResponseFlag::UF);
+        (record.details, record.transport_failure) = ("details", "failure");
+        (record.method, record.version, record.is_bare, record.attempts) = (Method::Head, Version::Http10, true, 2);
+        record.upstream_local = Some("127.0.0.1:1".parse().expect("an address"));
+        record.upstream_remote = record.upstream_local;
+        (record.body_received, record.body_sent) = (1, 2);
+        (record.downstream_received, record.downstream_sent) = (3, 4);
+        (record.upstream_received, record.upstream_sent) = (5, 6);
+        record.mark(Moment::SendBegan, later);
+        assert_eq!(record.nanos(Moment::SendBegan), Some(1_000_000_000));
+        record.forget();
+        record.begin(later);
+        assert_eq!(record.nanos(Moment::SendBegan), None);
+        // The instants of moments that have not come mean nothing.
+        record.moments = [later; MOMENTS];
+        assert_eq!(shown(&record), shown(&Record::new(later)));
     }
 }

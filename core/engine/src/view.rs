@@ -16,7 +16,7 @@ use ringway_model::{
     Address, Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Priority, Snapshot,
     Wheels,
 };
-use ringway_observe::HttpStats;
+use ringway_observe::{HttpStats, Line};
 
 use crate::active::ActiveRows;
 use crate::breakers::{Breakers, ClusterSeed};
@@ -134,8 +134,8 @@ pub(crate) struct CoreChain {
     pub(crate) codec_limits: ringway_protocols::Limits,
     /// What may be queued towards a client, where the listener says.
     pub(crate) unsent_max: Option<u32>,
-    /// The numbers of the access logs' sinks, in the order of the logs.
-    pub(crate) log_sinks: Vec<u32>,
+    /// The lines of the access logs and the numbers of their sinks, in the order of the logs.
+    pub(crate) log_lines: Vec<(Line, u32)>,
     /// What the logs ask of heads.
     pub(crate) asked_fields: AskedFields,
     /// Whether a log tells of our address towards the upstream: the system is asked only then.
@@ -152,7 +152,7 @@ impl CoreChain {
     /// Whether it has an access log.
     #[inline]
     pub(crate) fn is_logged(&self) -> bool {
-        !self.log_sinks.is_empty()
+        !self.log_lines.is_empty()
     }
 }
 
@@ -228,7 +228,7 @@ impl View {
                     caches,
                     codec_limits,
                     unsent_max: listener.buffer_bytes_max,
-                    log_sinks: config.access_logs.iter().map(|log| sinks[&log.sink]).collect(),
+                    log_lines: config.access_logs.iter().map(|log| (Line::new(&log.text), sinks[&log.sink])).collect(),
                     asked_fields: AskedFields::of(&config.access_logs),
                     logs_upstream_local: config.access_logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
                 })

@@ -12,7 +12,7 @@ use std::fmt;
 
 use operator::Read;
 pub use operator::{Fact, GrpcForm, HeaderSource, Moment, Operator, PathSource, Unit};
-pub use time::{TimeFormat, put_number};
+pub use time::{TimeFormat, TimeText, put_number};
 
 /// Envoy's text format where an access log gives none. It ends with a line end, as every text format of a file has to.
 pub const DEFAULT_ACCESS_LOG_FORMAT: &str = "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" \

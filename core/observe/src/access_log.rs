@@ -5,16 +5,11 @@
 use ringway_model::format::{Fact, Format, GrpcForm, Operator, Piece};
 use ringway_model::{AccessLog, JsonNode, LogFilter, LogText};
 
-use crate::format::{ABSENT, Value, Values, port, put_number, write, write_operator, write_value};
+use crate::format::{ABSENT, Value, Values, port, put_number, write, write_at_most};
 
 /// Whether this exchange is worth a line. `chance` is a uniformly random number; the same number gives the same answer.
 pub fn passes(log: &AccessLog, values: &impl Values, chance: u64) -> bool {
     log.filter.as_ref().is_none_or(|filter| filter_passes(filter, values, chance))
-}
-
-/// Appends the exchange's line.
-pub fn write_line(log: &AccessLog, values: &impl Values, out: &mut Vec<u8>) {
-    write_text(&log.text, values, out);
 }
 
 /// Appends what a format says: an object ends with a line feed, in a body as in a log.
@@ -138,17 +133,19 @@ fn write_json_text(format: &Format, omit_empty: bool, values: &impl Values, out:
     };
     match values.value(operator) {
         Value::Absent if omit_empty => return false,
+        value => write_json_value(operator, *length_max, value, out),
+    }
+    true
+}
+
+/// What a single operator says, as a JSON value of its type.
+pub(crate) fn write_json_value(operator: &Operator, length_max: Option<usize>, value: Value<'_>, out: &mut Vec<u8>) {
+    match value {
         Value::Absent => out.extend_from_slice(b"null"),
         Value::Number(number) if !is_named(operator) => put_number(number, out),
         Value::Address(address) if port(operator, address).is_some() => put_number(u64::from(address.port()), out),
-        value if length_max.is_none() => quote(out, |out| {
-            write_value(operator, value, out);
-        }),
-        _ => quote(out, |out| {
-            write_operator(operator, *length_max, values, out);
-        }),
+        value => quote(out, |out| write_at_most(operator, length_max, value, out)),
     }
-    true
 }
 
 /// Whether a number is written as a name.
@@ -157,11 +154,11 @@ fn is_named(operator: &Operator) -> bool {
 }
 
 /// Appends a JSON string of what `write` appends.
-fn quote(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn quote(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(b'"');
     let begin = out.len();
     write(out);
-    if out[begin..].iter().any(|&byte| !is_plain(byte)) {
+    if !are_plain(&out[begin..]) {
         escape(begin, out);
     }
     out.push(b'"');
@@ -170,6 +167,27 @@ fn quote(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// Whether a byte stands for itself in a JSON string.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, 0x20..=0x7e) && byte != b'"' && byte != b'\\'
+}
+
+/// Whether all bytes stand for themselves, which is the usual case: eight at a time.
+fn are_plain(bytes: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let is_word_plain = |word: &[u8; WORD]| is_plain_word(u64::from_le_bytes(*word));
+    let Some(last) = bytes.last_chunk::<WORD>() else { return bytes.iter().all(|&byte| is_plain(byte)) };
+    let (words, _) = bytes.as_chunks::<WORD>();
+    words.iter().all(is_word_plain) && is_word_plain(last)
+}
+
+/// Whether each of the eight bytes stands for itself.
+#[inline]
+fn is_plain_word(word: u64) -> bool {
+    const EACH: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = EACH * 0x80;
+    // The high bit of a byte that is zero, if none before it was: whether there is any is right.
+    let zeros = |word: u64| word.wrapping_sub(EACH) & !word;
+    let of = |byte: u8| zeros(word ^ (EACH * u64::from(byte)));
+    let small = word.wrapping_sub(EACH * 0x20) & !word;
+    (word | small | of(b'"') | of(b'\\') | of(0x7f)) & HIGH == 0
 }
 
 /// Escapes what begins at `begin`, in place: the text grows to its end size once, and moves from its end.
@@ -222,6 +240,7 @@ mod tests {
     use ringway_model::{Comparison, ComparisonOp, LogSink, ResponseFlag, ResponseFlags};
 
     use super::*;
+    use crate::Line;
 
     /// An exchange that ended with 503 after 12 ms because it could not connect.
     struct Sample;
@@ -258,10 +277,13 @@ mod tests {
         let members: Vec<_> = members.iter().map(|(name, node)| ((*name).to_owned(), node.clone())).collect();
         for (omit_empty, expect) in [(false, expect), (true, expect_omitted)] {
             let text = LogText::Json { object: JsonNode::Object(members.clone()), omit_empty };
-            let log = AccessLog { sink: LogSink::Stdout, text, filter: None };
-            let mut out = b"before".to_vec();
-            write_line(&log, &Sample, &mut out);
-            assert_eq!(String::from_utf8_lossy(&out[6..]), format!("{expect}\n"), "{omit_empty}");
+            let line = Line::new(&text);
+            let (mut out, mut by_steps) = (b"before".to_vec(), b"before".to_vec());
+            write_text(&text, &Sample, &mut out);
+            line.write(&Sample, &mut by_steps);
+            for out in [out, by_steps] {
+                assert_eq!(String::from_utf8_lossy(&out[6..]), format!("{expect}\n"), "{omit_empty}");
+            }
         }
     }
 
@@ -299,6 +321,20 @@ mod tests {
     fn texts_are_escaped_once_and_bytes_that_are_none_as_latin_1() {
         let expect = r#"{"a\"b":"q\"\\\té€","b":"q\u0022\u005c\u0009\u00e9\u00ff"}"#;
         check_json(&[("a\"b", format("%REQ(text)%")), ("b", format("%REQ(bytes)%"))], expect, expect);
+    }
+
+    /// Every byte at every place, in words and in what is left of them: as one at a time.
+    #[test]
+    fn words_and_bytes_agree_on_what_is_plain() {
+        for byte in 0..=255 {
+            for (size, at) in [1, 7, 8, 9, 16, 23].into_iter().flat_map(|size| (0..size).map(move |at| (size, at))) {
+                for fill in [b'a', b' ', b'!', b'#', b'~', b'[', b']'] {
+                    let mut bytes = [fill; 23];
+                    bytes[at] = byte;
+                    assert_eq!(are_plain(&bytes[..size]), is_plain(byte), "{byte} at {at} of {size}");
+                }
+            }
+        }
     }
 
     #[track_caller]

@@ -4,7 +4,7 @@
 //! and for header operations. It appends to the caller's buffer and allocates nothing that the buffer has room for.
 
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ringway_model::HeaderMatcher;
 use ringway_model::format::{Fact, Format, GrpcForm, Operator, Piece};
@@ -75,12 +75,18 @@ pub(crate) fn write_operator(
     values: &impl Values,
     out: &mut Vec<u8>,
 ) -> bool {
+    let value = values.value(operator);
+    write_at_most(operator, length_max, value, out);
+    value != Value::Absent
+}
+
+/// Appends a value as `operator` wants it, cut after so many bytes.
+pub(crate) fn write_at_most(operator: &Operator, length_max: Option<usize>, value: Value<'_>, out: &mut Vec<u8>) {
     let begin = out.len();
-    let is_said = write_value(operator, values.value(operator), out);
+    write_value(operator, value, out);
     if let Some(length_max) = length_max {
         out.truncate(begin.saturating_add(length_max));
     }
-    is_said
 }
 
 /// Appends a value as `operator` wants it; false where there is none.
@@ -164,8 +170,37 @@ fn put_address(operator: &Operator, address: SocketAddr, out: &mut Vec<u8>) {
     if let Some(port) = port(operator, address) {
         return put_number(u64::from(port), out);
     }
+    if let IpAddr::V4(ip) = address.ip() {
+        put_ipv4(ip, out);
+        if is_whole {
+            out.push(b':');
+            put_number(u64::from(address.port()), out);
+        }
+        return;
+    }
     // Writing to a vector cannot fail.
     let _never = if is_whole { write!(out, "{address}") } else { write!(out, "{}", address.ip()) };
+}
+
+/// As the standard library writes it, in a tenth of the instructions.
+fn put_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
+    let mut text = [b'.'; 15];
+    let mut at = 0;
+    for octet in address.octets() {
+        let digit = |by: u8| b'0' + octet / by % 10;
+        if octet >= 100 {
+            text[at] = digit(100);
+            at += 1;
+        }
+        if octet >= 10 {
+            text[at] = digit(10);
+            at += 1;
+        }
+        text[at] = digit(1);
+        // The point that stands there already.
+        at += 2;
+    }
+    out.extend_from_slice(&text[..at - 1]);
 }
 
 /// Whether blanks become `_`: these texts are phrases, and a line is cut at its blanks.
@@ -269,6 +304,16 @@ mod tests {
         let mut out = b"| ".to_vec();
         write(&format, &Sample, ABSENT, &mut out);
         assert_eq!(String::from_utf8_lossy(&out[2..]), expect);
+    }
+
+    #[test]
+    fn ipv4_addresses_are_written_as_the_standard_library_does() {
+        for octet in 0..=255 {
+            let address = Ipv4Addr::new(octet, 255 - octet, octet / 2, octet / 10);
+            let mut out = Vec::new();
+            put_ipv4(address, &mut out);
+            assert_eq!(String::from_utf8(out), Ok(address.to_string()));
+        }
     }
 
     #[test]

@@ -100,22 +100,74 @@ impl TimeFormat {
 
     /// Writes the instant that lies `nanos` nanoseconds after 1970 began.
     pub fn write(&self, nanos: u64, out: &mut Vec<u8>) {
+        self.write_pieces(nanos, out, |_, _| {});
+    }
+
+    /// The same, with `text` kept from the last time: within a second only fractions change.
+    pub fn write_again(&self, nanos: u64, text: &mut TimeText, out: &mut Vec<u8>) {
+        let (second, fraction) = (nanos / NANOS, nanos % NANOS);
+        let TimeText { made_for, bytes, fractions } = text;
+        if *made_for != Some(second) {
+            *made_for = Some(second);
+            bytes.clear();
+            fractions.clear();
+            self.write_pieces(nanos, bytes, |end, digits| fractions.push((end, digits)));
+        }
+        let begin = out.len();
+        out.extend_from_slice(bytes);
+        for &(end, digits) in &*fractions {
+            let mut left = fraction / TENS[9 - usize::from(digits)];
+            for place in out[begin + end - usize::from(digits)..begin + end].iter_mut().rev() {
+                *place = b'0' + (left % 10) as u8;
+                left /= 10;
+            }
+        }
+    }
+
+    /// Writes it, and tells where each fraction ends, from where the text began, and its digits.
+    fn write_pieces(&self, nanos: u64, out: &mut Vec<u8>, mut fraction_ends: impl FnMut(usize, u8)) {
         let (seconds, fraction) = (nanos / NANOS, nanos % NANOS);
         let date = Date::of(seconds / 86_400);
         let second = (seconds % 86_400) as u32;
+        let begin = out.len();
         for piece in &self.pieces {
             match piece {
                 TimePiece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 TimePiece::Letter(letter) => date.write(*letter, second, out),
-                TimePiece::Fraction(digits) => put_fraction(fraction, *digits, out),
+                TimePiece::Fraction(digits) => {
+                    put_fraction(fraction, *digits, out);
+                    fraction_ends(out.len() - begin, *digits);
+                }
                 TimePiece::Epoch(digits) => {
                     put_number(seconds, 1, b'0', out);
                     put_fraction(fraction, *digits, out);
+                    fraction_ends(out.len() - begin, *digits);
                 }
             }
         }
     }
 }
+
+/// A time as it was written last.
+#[derive(Clone, Debug, Default)]
+pub struct TimeText {
+    /// The second since 1970.
+    made_for: Option<u64>,
+    bytes: Vec<u8>,
+    /// Where fractions of the second end, and how many digits each has.
+    fractions: Vec<(usize, u8)>,
+}
+
+/// Powers of ten.
+const TENS: [u64; 10] = {
+    let mut tens = [1; 10];
+    let mut at = 1;
+    while at < tens.len() {
+        tens[at] = tens[at - 1] * 10;
+        at += 1;
+    }
+    tens
+};
 
 /// A day of the proleptic Gregorian calendar.
 struct Date {
@@ -207,7 +259,7 @@ fn joined(values: &[u64], between: u8, out: &mut Vec<u8>) {
 /// The first digits of a fraction that is given in nanoseconds; cut, not rounded.
 fn put_fraction(nanos: u64, digits: u8, out: &mut Vec<u8>) {
     if digits > 0 {
-        put_number(nanos / 10u64.pow(9 - u32::from(digits)), usize::from(digits), b'0', out);
+        put_number(nanos / TENS[9 - usize::from(digits)], usize::from(digits), b'0', out);
     }
 }
 
@@ -233,8 +285,17 @@ mod tests {
     #[track_caller]
     fn check(format: &str, nanos: u64, expect: &str) {
         let mut out = Vec::new();
-        TimeFormat::parse(format).expect("a format").write(nanos, &mut out);
+        let format = TimeFormat::parse(format).expect("a format");
+        format.write(nanos, &mut out);
         assert_eq!(String::from_utf8(out).expect("text"), expect);
+        // With a text kept from another second, from this one, and from another time of this one.
+        let mut text = TimeText::default();
+        for kept in [nanos + NANOS, nanos - nanos % NANOS, nanos, nanos - nanos % NANOS + 999_999_999] {
+            format.write_again(kept, &mut text, &mut Vec::new());
+            let mut out = b"before".to_vec();
+            format.write_again(nanos, &mut text, &mut out);
+            assert_eq!(String::from_utf8_lossy(&out[6..]), expect);
+        }
     }
 
     #[test]
