@@ -70,6 +70,13 @@ impl Ring {
     fn word(&self, position: u64) -> &AtomicU64 {
         &self.words[position as usize & (self.words.len() - 1)]
     }
+
+    /// So many words from a position on: up to the end of the ring, and then from its start.
+    fn places(&self, position: u64, count: usize) -> (&[AtomicU64], &[AtomicU64]) {
+        let start = position as usize & (self.words.len() - 1);
+        let end = (start + count).min(self.words.len());
+        (&self.words[start..end], &self.words[..count - (end - start)])
+    }
 }
 
 impl LogTail {
@@ -88,21 +95,18 @@ impl LogTail {
             return;
         }
         ring.word(tail).store(u64::from(sink) << 32 | line.len() as u64, Relaxed);
-        let mut position = tail + 1;
-        let mut chunks = line.chunks_exact(WORD);
-        for chunk in &mut chunks {
-            let word = u64::from_ne_bytes(chunk.try_into().expect("whole words"));
-            ring.word(position).store(word, Relaxed);
-            position += 1;
-        }
-        let rest = chunks.remainder();
+        let (words, rest) = line.as_chunks::<WORD>();
+        let (places, wrapped) = ring.places(tail + 1, words.len());
+        let (front, back) = words.split_at(places.len());
+        let store = |(place, word): (&AtomicU64, &[u8; WORD])| place.store(u64::from_ne_bytes(*word), Relaxed);
+        places.iter().zip(front).for_each(store);
+        wrapped.iter().zip(back).for_each(store);
         if !rest.is_empty() {
             let mut word = [0; WORD];
             word[..rest.len()].copy_from_slice(rest);
-            ring.word(position).store(u64::from_ne_bytes(word), Relaxed);
-            position += 1;
+            store((ring.word(tail + size - 1), &word));
         }
-        assert_eq!(position, tail + size, "a line fills its entry");
+        let position = tail + size;
         ring.tail.store(position, Release);
         if position - self.head >= self.wake_words {
             self.head = ring.head.load(Acquire);
@@ -125,16 +129,21 @@ impl LogReader {
         while head < tail {
             let entry = ring.word(head).load(Relaxed);
             let (sink, size) = ((entry >> 32) as u32, entry as u32 as usize);
-            self.line.clear();
-            head += 1;
-            for at in 0..size.div_ceil(WORD) as u64 {
-                self.line.extend_from_slice(&ring.word(head + at).load(Relaxed).to_ne_bytes());
+            let count = size.div_ceil(WORD);
+            let (places, wrapped) = ring.places(head + 1, count);
+            head += 1 + count as u64;
+            // Grows to the longest line there is; what is behind this one is of another.
+            if self.line.len() < count * WORD {
+                self.line.resize(count * WORD, 0);
             }
-            head += size.div_ceil(WORD) as u64;
-            self.line.truncate(size);
+            let (words, _) = self.line[..count * WORD].as_chunks_mut::<WORD>();
+            let (front, back) = words.split_at_mut(places.len());
+            let load = |(place, word): (&AtomicU64, &mut [u8; WORD])| *word = place.load(Relaxed).to_ne_bytes();
+            places.iter().zip(front).for_each(load);
+            wrapped.iter().zip(back).for_each(load);
             // Before `take`: it may wait for a disk, and the worker has use for the room.
             ring.head.store(head, Release);
-            take(sink, &self.line);
+            take(sink, &self.line[..size]);
             lines += 1;
         }
         lines

@@ -13,7 +13,7 @@ use ringway_model::{
 };
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
-use ringway_protocols::{Framing, Known, KnownSet, Method, Request, Version};
+use ringway_protocols::{Framing, Known, KnownSet, Method, Request, Version, is_same_name};
 use ringway_runtime::Chunk;
 
 use crate::balance;
@@ -86,7 +86,7 @@ impl RequestView for Routed<'_> {
     fn values<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r [u8]> {
         let ours = self.scheme.filter(|_| name == "x-forwarded-proto").map(|scheme| scheme.as_str().as_bytes());
         let fields = self.request.fields().filter(|field| !self.hidden.contains(field.known));
-        let named = fields.filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()));
+        let named = fields.filter(move |field| is_same_name(field.name, name.as_bytes()));
         ours.into_iter().chain(named.map(|field| field.value))
     }
 

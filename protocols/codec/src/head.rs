@@ -300,6 +300,16 @@ impl HeadTable {
     }
 }
 
+/// Whether two names of fields are the same but for case. Names of one length mostly differ at their ends.
+#[inline]
+#[must_use]
+pub fn is_same_name(name: &[u8], other: &[u8]) -> bool {
+    /// What tells letters' cases apart.
+    const CASE: u8 = 0x20;
+    let is_end_same = || name.last().map(|byte| byte | CASE) == other.last().map(|byte| byte | CASE);
+    name.len() == other.len() && is_end_same() && name.eq_ignore_ascii_case(other)
+}
+
 /// What both views answer alike.
 macro_rules! view {
     ($view:ident) => {
@@ -333,7 +343,7 @@ macro_rules! view {
             /// The value of the first field of this name, compared without case.
             #[must_use]
             pub fn field_named(&self, name: &[u8]) -> Option<&'a [u8]> {
-                self.fields().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+                self.fields().find(|field| is_same_name(field.name, name)).map(|field| field.value)
             }
 
             /// The options of all `Connection` fields: they bind a trailer section too (RFC 9110 §7.6.1), see

@@ -25,7 +25,9 @@ mod part;
 pub mod script;
 
 pub use error::{Error, Fault, Rule, Scope};
-pub use head::{Field, FieldRef, Framing, HeadTable, Known, KnownSet, Method, Request, Response, Version};
+pub use head::{
+    Field, FieldRef, Framing, HeadTable, Known, KnownSet, Method, Request, Response, Version, is_same_name,
+};
 pub use limits::Limits;
 pub use out::Out;
 pub use part::{Block, Head, Part, ResetReason};
