@@ -106,7 +106,7 @@ impl Known {
         }
     }
 
-    /// The meaning of a name of letters and dashes that begins `lane`.
+    /// The meaning of a name of letters, digits and dashes that begins `lane`.
     #[inline(always)]
     pub(crate) fn of_letters(name: &[u8], lane: Lane) -> Self {
         // Names of ours begin with x, and so do those that share length and first letter.

@@ -51,12 +51,12 @@ pub(super) struct StatusLine {
     pub(super) next: usize,
 }
 
-/// The field line at the start of `rest`, `at` of the head, if it is as nearly all are: letters and dashes, a colon and one space, a value
+/// The field line at the start of `rest`, `at` of the head, if it is as nearly all are: letters, digits and dashes, a colon and one space, a value
 /// without tabs and without spaces around it, CRLF. Of any other line it says nothing: see [`field_line`].
 #[inline(always)]
 pub(super) fn usual_line(rest: &[u8], at: usize) -> Option<(FieldLine, Known)> {
     let lane = Lane::first_of(rest);
-    let stops = no_letter_or_dash(lane);
+    let stops = not_usual_in_names(lane);
     let name = if stops != 0 { stops.trailing_zeros() as usize } else { long_name(rest) };
     let (colon, value) = rest.get(name..)?.split_first_chunk()?;
     if name == 0 || colon != b": " {
@@ -78,7 +78,7 @@ pub(super) fn usual_line(rest: &[u8], at: usize) -> Option<(FieldLine, Known)> {
 #[cold]
 #[inline(never)]
 fn long_name(rest: &[u8]) -> usize {
-    stop_len(rest, no_letter_or_dash)
+    stop_len(rest, not_usual_in_names)
 }
 
 /// The field line at `start`, whatever it looks like.
@@ -243,7 +243,7 @@ fn no_crlf(rest: &[u8], otherwise: Rule) -> Result<Option<usize>, Rule> {
 /// Bytes of the token at the start.
 #[inline]
 fn token_len(bytes: &[u8]) -> usize {
-    run_len(bytes, no_letter_or_dash, is_token)
+    run_len(bytes, not_usual_in_names, is_token)
 }
 
 /// Bytes up to the first that no field value has (RFC 9110 §5.5).
@@ -271,8 +271,9 @@ pub(super) fn host_bytes(bytes: &[u8]) -> usize {
 
 /// The bytes of a lane that are not what nearly all names are made of.
 #[inline(always)]
-fn no_letter_or_dash(lane: Lane) -> u32 {
-    !lane.lower().within(b'a', b'z').or(lane.equal(b'-')).bits() & ALL
+fn not_usual_in_names(lane: Lane) -> u32 {
+    let usual = lane.lower().within(b'a', b'z').or(lane.equal(b'-')).or(lane.within(b'0', b'9'));
+    !usual.bits() & ALL
 }
 
 /// The bytes of a lane that no value has, and tabs.
