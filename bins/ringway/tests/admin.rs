@@ -123,7 +123,8 @@ fn stats_are_filtered_and_formatted() {
     assert!(text("/stats").contains("cluster.origin.upstream_rq_timeout: 0\n"));
     assert!(!text("/stats?filter=cluster&invert_filter").contains("cluster"));
     let gauges = text("/stats?type=Gauges&filter=^cluster\\.");
-    let is_gauge = |line: &str| line.contains("_active: ") || line.contains(".membership_");
+    let is_gauge =
+        |line: &str| ["_active: ", ".membership_", ".circuit_breakers."].iter().any(|part| line.contains(part));
     assert!(gauges.lines().all(is_gauge), "{gauges}");
     assert_eq!(
         json(&proxy, "/stats?format=json&filter=origin.upstream_rq_2xx"),
