@@ -293,6 +293,7 @@ fn clusters_and_listeners_are_listed() {
         "origin::default_priority::max_requests::1024".to_owned(),
         "origin::added_via_api::false".to_owned(),
         format!("origin::{}::health_flags::healthy", origin.address),
+        format!("origin::{}::success_rate::-1", origin.address),
     ] {
         assert!(clusters.lines().any(|found| found == line), "no {line}:\n{clusters}");
     }

@@ -70,6 +70,9 @@ fn cluster_text(cluster: &Cluster, out: &mut String) {
             ("sub_zone", &locality.sub_zone),
             ("canary", "false"),
             ("priority", &placement.priority.to_string()),
+            // Envoy's word for: outlier_detection, which is refused, does not watch it.
+            ("success_rate", "-1"),
+            ("local_origin_success_rate", "-1"),
         ] {
             let _ = writeln!(out, "{name}::{}::{row}::{value}", endpoint.address);
         }
