@@ -89,7 +89,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     // A start of the body that is wrong is refused before an origin sees anything.
     let body_size = check_body(request.framing(), &bytes[head_size..], worker)?;
     chain.stats.downstream_rq_total.add(1);
-    chain.stats.downstream_rq_http1_total.add(1);
+    chain.stats.count_version(request.version() == Version::Http2);
     chain.stats.rq_total.add(1);
     let mut buffers;
     let (request, prepared) = if !has_rules {

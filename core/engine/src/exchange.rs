@@ -544,7 +544,7 @@ impl<'x> Exchange<'x> {
     /// Whether an interim response is the client's affair: HTTP/1.0 has none, and a 100 only where it is the origin's to say
     /// (RFC 9110 §15.2).
     fn passes_interim(&self, status: u16) -> bool {
-        self.connection.version.get() == Version::Http11 && (status != 100 || self.chain.http.proxy_100_continue)
+        self.connection.version.get() != Version::Http10 && (status != 100 || self.chain.http.proxy_100_continue)
     }
 
     /// The client asks for a tunnel: whatever it gets, its connection has no further request.

@@ -209,6 +209,8 @@ block! {
         downstream_rq_active: Gauge,
         /// Requests received by HTTP/1.
         downstream_rq_http1_total: Counter,
+        /// Requests received by HTTP/2.
+        downstream_rq_http2_total: Counter,
         /// Requests answered to the end.
         downstream_rq_completed: Counter,
         /// Responses of class 1xx.
@@ -320,6 +322,12 @@ impl ClusterStats {
 }
 
 impl HttpStats {
+    /// Counts a request by the version that it came in.
+    #[inline]
+    pub fn count_version(&self, is_http2: bool) {
+        (if is_http2 { &self.downstream_rq_http2_total } else { &self.downstream_rq_http1_total }).add(1);
+    }
+
     /// Counts a response of this status in its class. Statuses outside 100..=599 belong to none.
     #[inline]
     pub fn count_status(&self, status: u16) {
@@ -347,6 +355,14 @@ mod tests {
         }
         let rows = HttpStats::table().iter().filter(|row| row.name.ends_with("xx"));
         assert_eq!(rows.map(|row| (row.value)(&http)).collect::<Vec<_>>(), [1, 2, 1, 1, 3]);
+    }
+
+    #[test]
+    fn requests_are_counted_by_version() {
+        let http = HttpStats::new();
+        [true, false, true].into_iter().for_each(|is_http2| http.count_version(is_http2));
+        let rows = HttpStats::table().iter().filter(|row| row.name.starts_with("downstream_rq_http"));
+        assert_eq!(rows.map(|row| (row.value)(&http)).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

@@ -67,13 +67,15 @@ impl Method {
     }
 }
 
-/// The version in a start line.
+/// The version that a message came in. Whatever it was, its head stands as bytes in the form of HTTP/1.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Version {
     /// HTTP/1.0: no chunked coding, no 1xx, closes by default.
     Http10,
     /// HTTP/1.1
     Http11,
+    /// HTTP/2: a stream for each request, so that the end of one says nothing of its connection's.
+    Http2,
 }
 
 /// How the end of a message is found, RFC 9112 §6.3.
@@ -366,7 +368,7 @@ macro_rules! view {
                 self.table
             }
 
-            /// The version in the start line.
+            /// The version that the message came in.
             #[must_use]
             pub fn version(&self) -> Version {
                 self.table.version

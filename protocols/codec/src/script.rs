@@ -308,7 +308,11 @@ fn framing_and_more(framing: Framing, version: Version, keep_alive: bool) -> Str
         Framing::Chunked => "chunked".to_owned(),
         Framing::UntilClose => "until-close".to_owned(),
     };
-    let version = if version == Version::Http10 { "1.0" } else { "1.1" };
+    let version = match version {
+        Version::Http10 => "1.0",
+        Version::Http11 => "1.1",
+        Version::Http2 => "2",
+    };
     format!("{version} {framing} {}", if keep_alive { "keep" } else { "close" })
 }
 

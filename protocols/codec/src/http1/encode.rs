@@ -128,7 +128,7 @@ pub fn encode_response(
         framing => framing,
     };
     // The line as received is the line to send, unless the version differs or the space before the phrase is missing.
-    let is_as_received = table.version == Version::Http11 && table.glitches == 0 && !edit.http10;
+    let is_as_received = table.version != Version::Http10 && table.glitches == 0 && !edit.http10;
     if !is_as_received {
         out.put(if edit.http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
         out.put(&status_digits(status));
