@@ -10,6 +10,7 @@ mod families;
 mod flapping;
 mod flood;
 mod h1run;
+mod h2spec;
 mod idle;
 mod quota;
 mod reload;
@@ -262,6 +263,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: false,
         run: |bench, _| h1run::run(bench),
+    },
+    Judge {
+        name: "h2spec",
+        shows: "h2spec's 147 strict cases against a listener, before an HTTP/1 and before an HTTP/2 origin",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: true,
+        run: |bench, _| h2spec::run(bench),
     },
 ];
 

@@ -10,6 +10,15 @@ pub(crate) struct Config {
     clusters: String,
 }
 
+/// How a cluster speaks HTTP/2.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Http2<'a> {
+    /// Fields of `Http2ProtocolOptions`: members of a flow mapping.
+    pub(crate) options: &'a str,
+    /// Other fields of `HttpProtocolOptions`: members of a flow mapping, each with a comma after it.
+    pub(crate) common: &'a str,
+}
+
 impl Config {
     /// Adds a listener whose routes are given as the YAML flow sequence of one virtual host for all domains.
     pub(crate) fn listener(self, name: &str, address: SocketAddr, routes: &[String]) -> Config {
@@ -69,6 +78,21 @@ impl Config {
     circuit_breakers: {{thresholds: [{{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}}]}}
     load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{}]}}]}}"#,
             endpoints.join(", ")
+        )
+        .expect("writing to a string");
+        self
+    }
+
+    /// Adds a static cluster of origins that speak HTTP/2, with these options of it.
+    pub(crate) fn cluster_http2(mut self, name: &str, endpoints: &[SocketAddr], http2: &Http2) -> Config {
+        self = self.cluster(name, endpoints);
+        write!(
+            self.clusters,
+            r#"
+    typed_extension_protocol_options: {{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{
+      "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, {}
+      explicit_http_config: {{http2_protocol_options: {{{}}}}}}}}}"#,
+            http2.common, http2.options
         )
         .expect("writing to a string");
         self

@@ -29,6 +29,16 @@ impl Peer {
         start("haproxy", "-f", folder, &text, address, cpu)
     }
 
+    /// HAProxy with HTTP/2 clients by prior knowledge; `None` where it is not installed.
+    pub(crate) fn haproxy_http2(folder: &Path, origin: SocketAddr) -> Result<Option<Peer>, String> {
+        let address = free()?;
+        let text = format!(
+            "global\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
+             frontend h2\n  bind {address} proto h2\n  default_backend b\nbackend b\n  server s {origin}\n"
+        );
+        start("haproxy", "-f", folder, &text, address, None)
+    }
+
     /// nginx before this origin; `None` where it is not installed.
     pub(crate) fn nginx(folder: &Path, origin: SocketAddr, cpu: Option<usize>) -> Result<Option<Peer>, String> {
         let address = free()?;
