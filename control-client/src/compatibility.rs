@@ -10,6 +10,7 @@ mod bootstrap;
 mod cluster;
 mod endpoint;
 mod http1;
+mod http2;
 mod listener;
 mod manager;
 mod matcher;
@@ -118,6 +119,7 @@ pub(crate) fn table() -> impl Iterator<Item = &'static Covered> {
         manager::TABLE,
         access_log::TABLE,
         http1::TABLE,
+        http2::TABLE,
         route::TABLE,
         matcher::TABLE,
         cluster::TABLE,

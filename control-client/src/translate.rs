@@ -9,6 +9,7 @@ mod cluster;
 mod dns;
 mod extension;
 mod http1;
+mod http2;
 mod identity;
 mod listener;
 mod load_balancing;

@@ -9,12 +9,11 @@ pub(super) static TABLE: &[Covered] = &[
                round_robin_lb_config least_request_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
                dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init \
-               typed_extension_protocol_options max_requests_per_connection common_http_protocol_options http_protocol_options",
+               typed_extension_protocol_options max_requests_per_connection common_http_protocol_options http_protocol_options \
+               http2_protocol_options protocol_selection",
         only: &[
             ("type", "STATIC STRICT_DNS LOGICAL_DNS"),
             ("lb_policy", "ROUND_ROBIN LEAST_REQUEST RANDOM LOAD_BALANCING_POLICY_CONFIG"),
-            // What follows the client's protocol speaks HTTP/1, too: there is no other.
-            ("protocol_selection", "USE_CONFIGURED_PROTOCOL USE_DOWNSTREAM_PROTOCOL"),
         ],
         ignored: &[
             ("metadata", NO_READER),
@@ -24,7 +23,7 @@ pub(super) static TABLE: &[Covered] = &[
         ],
         refused: "transport_socket_matches transport_socket_matcher stats_matcher eds_cluster_config \
                   per_connection_buffer_high_watermark_timeout health_checks \
-                  upstream_http_protocol_options http2_protocol_options outlier_detection \
+                  upstream_http_protocol_options outlier_detection \
                   lb_subset_config ring_hash_lb_config maglev_lb_config original_dst_lb_config \
                   transport_socket \
                   filters lrs_server lrs_report_endpoint_metrics \

@@ -38,23 +38,23 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        done: "explicit_http_config use_downstream_protocol_config common_http_protocol_options",
+        done: "explicit_http_config use_downstream_protocol_config auto_config common_http_protocol_options",
         only: &[],
         ignored: &[],
-        refused: "upstream_http_protocol_options auto_config \
+        refused: "upstream_http_protocol_options \
                   http_filters header_validation_config outlier_detection request_mirror_policies hash_policy retry_policy",
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",
-        done: "http_protocol_options",
-        refused: "http2_protocol_options http3_protocol_options",
+        done: "http_protocol_options http2_protocol_options",
+        refused: "http3_protocol_options",
         ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig",
-        done: "http_protocol_options",
+        done: "http_protocol_options http2_protocol_options",
         only: &[],
         ignored: &[],
-        refused: "http2_protocol_options http3_protocol_options",
+        refused: "http3_protocol_options",
     },
 ];

@@ -14,12 +14,12 @@ pub(super) static TABLE: &[Covered] = &[
                stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
                represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent local_reply_config request_timeout drain_timeout \
                http1_safe_max_connection_duration \
-               upgrade_configs http_protocol_options proxy_100_continue original_ip_detection_extensions \
+               upgrade_configs http_protocol_options http2_protocol_options proxy_100_continue original_ip_detection_extensions \
                request_id_extension",
-        only: &[("codec_type", "AUTO HTTP1")],
+        only: &[("codec_type", "AUTO HTTP1 HTTP2")],
         ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
         refused: "rds scoped_routes tracing \
-                  http2_protocol_options http3_protocol_options \
+                  http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options early_header_mutation_extensions forward_client_cert_matcher \
                   path_normalization_options proxy_status_config \

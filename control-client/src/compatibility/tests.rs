@@ -233,6 +233,9 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | appends its machine's own address to `x-forwarded-for` where the peer is the loopback address | appends the loopback address |
 | answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
 | counts a request towards LEAST_REQUEST from when it has a connection | from when its endpoint is picked |
+| ends the connection with a malformed message of HTTP/2 | ends its stream (RFC 9113 §8.1.1); a `false` in the file ends the connection |
+| offers 16 MiB of a stream and 24 MiB of a connection of HTTP/2 from the start | less, growing with use; what the file says is offered as it is |
+| counts RST_STREAMs of clients against `stream_reset_burst` | the resets that a peer made us send, too, and those of endpoints |
 | takes any `choice_count` | at most 100: more are as good |
 | begins weighted turns anew with each change of the endpoints | goes on: who stays keeps its turn |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
@@ -292,7 +295,8 @@ Stricter than Envoy, each because Envoy would drop something in silence:
 * a header mutation of a name that is none, of `content-length`, `transfer-encoding` or a field of one hop (Envoy lets them be set, and
   the message then is not what it says that it is);
 * a domain with a `*` in the middle (Envoy takes it for a host of that very name);
-* `max_headers_count` above 512 (Envoy has no bound);
+* `max_headers_count` above 512, `hpack_table_size` above 64 KiB (Envoy has no bound);
+* SETTINGS_ENABLE_PUSH with anything but 0 (Envoy refuses 1 alone, and sends what no peer may be sent);
 * a `load_balancing_policy` of a type that the API does not have inside a TypedStruct (Envoy passes over it);
 * an HTTP connection manager without a router (Envoy answers 404 to everything).
 

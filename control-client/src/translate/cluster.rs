@@ -70,6 +70,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         outgoing: socket::of_cluster(context, message),
         http: protocol.http,
         http1: protocol.http1,
+        http2: protocol.http2,
+        protocol: protocol.version,
     })
 }
 

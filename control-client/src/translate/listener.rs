@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::{
-    ChainId, Cidr, FilterChain, HeaderRules, HttpConnectionManager, ListenAddress, Listener, ListenerId, NetworkFilter,
-    ServerHeader,
+    ChainId, Cidr, CodecType, FilterChain, HeaderRules, HttpConnectionManager, ListenAddress, Listener, ListenerId,
+    NetworkFilter, ServerHeader,
 };
 
 use super::timeout::unless_zero;
-use super::{Context, access_log, address, extension, http1, identity, local_reply, request, route, socket, upgrade};
+use super::{
+    Context, access_log, address, extension, http1, http2, identity, local_reply, request, route, socket, upgrade,
+};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -177,6 +179,10 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         request_fields_max = request::fields_max(context, options);
         connections = request::connections(message, options);
         max_stream_duration = options.duration("max_stream_duration").and_then(unless_zero);
+        if options.get("max_response_headers_kb").is_some() {
+            // Envoy: "max_response_headers_kb cannot be set on http_connection_manager".
+            context.problem(options, "max_response_headers_kb", "only clusters have it");
+        }
         options.duration("idle_timeout")
     });
     let routes = context.inside(message, "route_config", route::configuration);
@@ -185,6 +191,11 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
     let http1 = http1::rules(context, message);
     let upgrades = upgrade::upgrades(context, message);
     let kilobytes = message.uint("max_request_headers_kb").unwrap_or(REQUEST_HEADERS_KB);
+    let around = http2::Around {
+        stream_error: message.boolean("stream_error_on_invalid_http_message"),
+        head: Some(("max_request_headers_kb", kilobytes)),
+    };
+    let http2 = http2::options(context, message, around);
     Some(NetworkFilter::Http(Arc::new(HttpConnectionManager {
         stat_prefix: message.text("stat_prefix").to_owned(),
         routes: Arc::new(routes?),
@@ -203,7 +214,13 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         requests: request::rules(message, message.message("common_http_protocol_options")),
         request_fields_max,
         keeps_after_400: message.boolean("stream_error_on_invalid_http_message").unwrap_or(false),
+        codec: match message.number("codec_type") {
+            1 => CodecType::Http1,
+            2 => CodecType::Http2,
+            _ => CodecType::Auto,
+        },
         http1,
+        http2,
         proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
     })))
 }

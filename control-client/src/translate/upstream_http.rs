@@ -1,10 +1,10 @@
 //! How a cluster speaks HTTP: `envoy.extensions.upstreams.http.v3.HttpProtocolOptions`, and the fields of the cluster itself that it took
 //! the place of.
 
-use ringway_model::{Http1Rules, Reuse, UpstreamHttp};
+use ringway_model::{Http1Rules, Http2Options, Reuse, UpstreamHttp, UpstreamProtocol};
 
 use super::timeout::unless_zero;
-use super::{Context, http1, request};
+use super::{Context, http1, http2, request};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -13,12 +13,15 @@ use crate::message::{Message, Value};
 pub(super) struct Protocol {
     pub(super) http: UpstreamHttp,
     pub(super) http1: Http1Rules,
+    pub(super) http2: Http2Options,
+    pub(super) version: UpstreamProtocol,
 }
 
 const FIELD: &str = "typed_extension_protocol_options";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Of the cluster itself, deprecated since.
-const BEFORE: [&str; 3] = ["common_http_protocol_options", "http_protocol_options", "protocol_selection"];
+const BEFORE: [&str; 4] =
+    ["common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection"];
 
 pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protocol {
     let mut protocol = match typed(context, message) {
@@ -29,10 +32,7 @@ pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protoc
             }
             protocol
         }
-        None => Protocol {
-            http: context.inside(message, "common_http_protocol_options", common).unwrap_or_default(),
-            http1: http1::rules(context, message),
-        },
+        None => before(context, message),
     };
     if let Some(max) = message.uint("max_requests_per_connection").filter(|&max| max > 0)
         && protocol.http.reuse.requests_max == u32::MAX
@@ -49,12 +49,15 @@ pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protoc
 /// `typed_extension_protocol_options`: the options of HTTP, by whatever name.
 fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
     let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return None };
+    // Any transport socket is refused, so that nothing more needs to be said of one.
+    let is_plain = message.get("transport_socket").is_none();
     let mut found = None;
     for (name, item) in entries {
         let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
         match any.value.as_deref() {
             Some(Value::Message(options)) if options.kind.name() == OPTIONS => {
-                found = context.field(&format!("{FIELD}[{name:?}]"), |context| Some(self::options(context, options)));
+                found = context
+                    .field(&format!("{FIELD}[{name:?}]"), |context| Some(self::options(context, options, is_plain)));
             }
             Some(Value::Message(options)) => {
                 let rule = format!("{} is not supported yet", options.kind.name());
@@ -70,18 +73,60 @@ fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
     found
 }
 
-fn options(context: &mut Context<'_>, message: &Message) -> Protocol {
+/// The cluster's own, deprecated fields.
+fn before(context: &mut Context<'_>, message: &Message) -> Protocol {
+    let has = |name| message.get(name).is_some();
+    let version = match message.number("protocol_selection") {
+        USE_DOWNSTREAM_PROTOCOL => UpstreamProtocol::AsDownstream,
+        _ if has("http2_protocol_options") => UpstreamProtocol::Http2,
+        _ => UpstreamProtocol::Http1,
+    };
+    if version == UpstreamProtocol::Http2 && has("http_protocol_options") {
+        // Envoy: "Both HTTP1 and HTTP2 options may only be configured with non-default 'protocol_selection' values".
+        let rule = "beside http_protocol_options only where protocol_selection is USE_DOWNSTREAM_PROTOCOL";
+        context.problem(message, "http2_protocol_options", rule);
+    }
+    Protocol {
+        http: context.inside(message, "common_http_protocol_options", common).unwrap_or_default(),
+        http1: http1::rules(context, message),
+        http2: http2::options(context, message, around(message)),
+        version,
+    }
+}
+
+/// `ClusterProtocolSelection`.
+const USE_DOWNSTREAM_PROTOCOL: i32 = 1;
+
+/// What bears on the options of HTTP/2, from the message that has `common_http_protocol_options`.
+fn around(message: &Message) -> http2::Around {
+    let common = message.message("common_http_protocol_options");
+    let kilobytes = common.and_then(|common| common.uint("max_response_headers_kb"));
+    http2::Around { stream_error: None, head: kilobytes.map(|kilobytes| ("max_response_headers_kb", kilobytes)) }
+}
+
+fn options(context: &mut Context<'_>, message: &Message, is_plain: bool) -> Protocol {
     refuse_unsupported(message, context.report);
-    let mut http1 = Http1Rules::default();
-    // Of one that follows the client's protocol, only what is said of HTTP/1 can matter: there is no other.
-    for name in ["explicit_http_config", "use_downstream_protocol_config"] {
+    let mut protocol = Protocol::default();
+    let around = around(message);
+    for name in ["explicit_http_config", "use_downstream_protocol_config", "auto_config"] {
         context.inside(message, name, |context, chosen| {
             refuse_unsupported(chosen, context.report);
-            http1 = http1::rules(context, chosen);
+            protocol.http1 = http1::rules(context, chosen);
+            protocol.http2 = http2::options(context, chosen, around);
+            protocol.version = match name {
+                "use_downstream_protocol_config" => UpstreamProtocol::AsDownstream,
+                _ if chosen.get("http2_protocol_options").is_some() => UpstreamProtocol::Http2,
+                _ => UpstreamProtocol::Http1,
+            };
             Some(())
         });
     }
-    Protocol { http: context.inside(message, "common_http_protocol_options", common).unwrap_or_default(), http1 }
+    if message.get("auto_config").is_some() && is_plain {
+        // Envoy: "ALPN configured for cluster which has a non-ALPN transport socket".
+        context.problem(message, "auto_config", "needs a transport_socket that speaks ALPN");
+    }
+    protocol.http = context.inside(message, "common_http_protocol_options", common).unwrap_or_default();
+    protocol
 }
 
 /// `HttpProtocolOptions` of a cluster.

@@ -15,13 +15,13 @@ use std::time::Duration;
 use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, Conditions,
+    AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, CodecType, Conditions,
     ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
-    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules,
+    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules, Http2Options,
     HttpConnectionManager, JsonNode, ListenAddress, ListenSocket, Listener, ListenerId, LoadBalancing, LocalReplies,
     LogSink, LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules,
     RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
-    Substitution, Target, TextMatcher, TextPattern, Underscores, Upgrade, UpstreamHttp, VirtualHost,
+    Substitution, Target, TextMatcher, TextPattern, Underscores, Upgrade, UpstreamHttp, UpstreamProtocol, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -215,7 +215,9 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         requests,
         request_fields_max: 100,
         keeps_after_400: false,
+        codec: CodecType::Auto,
         http1: http1.clone(),
+        http2: Http2Options::default(),
         proxy_100_continue: false,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
@@ -249,6 +251,8 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         outgoing: None,
         http: UpstreamHttp::default(),
         http1,
+        http2: Http2Options::default(),
+        protocol: UpstreamProtocol::Http1,
     }));
     Arc::new(snapshot)
 }

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::{Address, Balancer, ClusterId, Http1Rules, Outgoing, Placement, UpstreamHttp};
+use crate::{
+    Address, Balancer, ClusterId, Http1Rules, Http2Options, Outgoing, Placement, UpstreamHttp, UpstreamProtocol,
+};
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,10 @@ pub struct Cluster {
     pub http: UpstreamHttp,
     /// `typed_extension_protocol_options`: `http_protocol_options` of the configuration that is chosen there.
     pub http1: Http1Rules,
+    /// The same of `http2_protocol_options`.
+    pub http2: Http2Options,
+    /// The version of HTTP that its endpoints are spoken to in.
+    pub protocol: UpstreamProtocol,
 }
 
 impl Cluster {

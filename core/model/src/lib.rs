@@ -16,11 +16,13 @@ pub mod format;
 mod header_rules;
 mod host;
 mod http1;
+mod http2;
 mod ids;
 mod listener;
 mod load_balancing;
 mod local_reply;
 mod path;
+mod protocol;
 mod request_rules;
 mod route;
 mod snapshot;
@@ -38,6 +40,7 @@ pub use flags::{ResponseFlag, ResponseFlags};
 pub use header_rules::{Cidr, HeaderRules, Scheme, ServerHeader, UserAgent};
 pub use host::{HostRules, StripPort};
 pub use http1::{Http1Rules, OwnNames};
+pub use http2::{Http2Options, Keepalive, MalformedEnds};
 pub use ids::{ChainId, ClusterId, ListenerId};
 pub use listener::{ConnectionRules, FilterChain, HttpConnectionManager, ListenAddress, Listener, NetworkFilter};
 pub use load_balancing::{
@@ -46,6 +49,7 @@ pub use load_balancing::{
 };
 pub use local_reply::{BodyFormat, LocalReplies, LocalReplyMapper};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
+pub use protocol::{CodecType, UpstreamProtocol};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{
     Action, AppendAction, BackOff, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction,

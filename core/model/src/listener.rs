@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    AccessLog, Address, ChainId, HeaderRules, Http1Rules, ListenSocket, ListenerId, LocalReplies, RequestRules,
-    RouteConfiguration, Upgrade,
+    AccessLog, Address, ChainId, CodecType, HeaderRules, Http1Rules, Http2Options, ListenSocket, ListenerId,
+    LocalReplies, RequestRules, RouteConfiguration, Upgrade,
 };
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
@@ -120,8 +120,12 @@ pub struct HttpConnectionManager {
     pub request_fields_max: usize,
     /// `stream_error_on_invalid_http_message`: a 400 of our own does not end the connection, unless it cannot be read any further.
     pub keeps_after_400: bool,
+    /// `codec_type`.
+    pub codec: CodecType,
     /// `http_protocol_options`.
     pub http1: Http1Rules,
+    /// `http2_protocol_options`.
+    pub http2: Http2Options,
     /// `proxy_100_continue`: who answers `Expect: 100-continue` is the origin; otherwise we do.
     pub proxy_100_continue: bool,
 }
