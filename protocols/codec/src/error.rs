@@ -116,6 +116,39 @@ rules! {
     HpackIndex = 400, "an index names an entry of the tables (RFC 7541 §2.3.3)";
     HpackSizeUpdate = 400, "the table's size changes before the first field, within what was announced, and where it has to (RFC 7541 §4.2, §6.3)";
 
+    // Frames of HTTP/2. `http2::Code::of` says what a peer is told.
+    Preface = 400, "a connection begins with its preface, then SETTINGS (RFC 9113 §3.4)";
+    FrameTooLarge = 400, "a frame is within SETTINGS_MAX_FRAME_SIZE (RFC 9113 §4.2)";
+    FrameSize = 400, "a frame has the size of its type (RFC 9113 §4.2, §6)";
+    FrameStream = 400, "a frame is about a stream or about the connection, by its type (RFC 9113 §6)";
+    Padding = 400, "padding is shorter than its frame (RFC 9113 §6.1, §6.2)";
+    StreamIdentifier = 400, "a client's streams are odd, and each is higher than those before (RFC 9113 §5.1.1)";
+    StreamIdle = 400, "a stream begins with HEADERS (RFC 9113 §5.1)";
+    StreamClosed = 400, "no DATA or HEADERS on a side that has ended (RFC 9113 §5.1)";
+    StreamsTooMany = 400, "streams at once are within SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 §5.1.2)";
+    SelfDependency = 400, "a stream does not depend on itself (RFC 7540 §5.3.1)";
+    FieldBlockInterrupted = 400, "nothing comes between the frames of a field block (RFC 9113 §6.10)";
+    ContinuationUnexpected = 400, "CONTINUATION follows a field block that has not ended (RFC 9113 §6.10)";
+    PushPromise = 400, "nothing is pushed to us (RFC 9113 §8.4)";
+    SettingsValue = 400, "a setting has a value that it may have (RFC 9113 §6.5.2)";
+    SettingsWindow = 400, "SETTINGS_INITIAL_WINDOW_SIZE is at most 2^31-1 (RFC 9113 §6.5.2)";
+    WindowIncrement = 400, "WINDOW_UPDATE opens a window (RFC 9113 §6.9)";
+    WindowOverflow = 400, "a window is at most 2^31-1 (RFC 9113 §6.9.1)";
+    WindowExceeded = 400, "DATA is within the windows (RFC 9113 §6.9)";
+    DataBeforeHead = 400, "content follows a final head (RFC 9113 §8.1)";
+    InterimEnds = 400, "an interim response does not end the stream (RFC 9113 §8.1)";
+    TrailersEnd = 400, "trailers end the stream (RFC 9113 §8.1)";
+    ContentLengthMismatch = 400, "content comes to what Content-Length says (RFC 9113 §8.1.1)";
+    TooManyResets = 400, "streams that one side makes end early are within the limit (http2::Limits::resets)";
+    TooManySettings = 400, "SETTINGS are within the limits (http2::Limits::settings, settings_entries_max)";
+    TooManyPings = 400, "PINGs are within the limit (http2::Limits::pings)";
+    TooManyPriorities = 400, "PRIORITY frames are within the limit (http2::Limits::max_inbound_priority_frames_per_stream)";
+    TooManyWindowUpdates = 400, "WINDOW_UPDATE frames are within the limit (http2::Limits::max_inbound_window_update_frames_per_data_frame_sent)";
+    TooManyEmptyFrames = 400, "empty frames are within the limit (http2::Limits::max_consecutive_inbound_frames_with_empty_payload)";
+    TooManyContinuations = 400, "CONTINUATION frames of a field block are within the limit (http2::Limits::continuations_max)";
+    FieldBlockTooLarge = 431, "a field block is within the limit (http2::Limits::block_bytes_max)";
+    TooManyFramesUnsent = 400, "answers are read (http2::Limits::max_outbound_frames, max_outbound_control_frames)";
+
     TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";
 }
 

@@ -8,7 +8,7 @@
 //! broken. What an encoder writes has one reading only: [`audit`] says so of every test's output.
 //!
 //! Ground floor: `error`, `limits`, `chars`, `lane`; above it `head` and `part`, the words that all versions share; above
-//! them one folder for each version ([`http1`]; [`hpack`] for the one to come). A file imports only what is below it.
+//! them one folder for each version ([`http1`]; [`http2`] over [`hpack`]). A file imports only what is below it.
 #![forbid(unsafe_code)]
 
 pub mod audit;
@@ -18,6 +18,7 @@ pub mod fuzz;
 mod head;
 pub mod hpack;
 pub mod http1;
+pub mod http2;
 mod lane;
 mod limits;
 mod out;

@@ -1,0 +1,174 @@
+//! Flow control (RFC 9113 §5.2, §6.9): what a side may still send, and when the other is told that it may send more.
+//!
+//! A window that we send into is a number that may be negative (§6.9.2). One that we receive into also knows what is held by readers, so that its
+//! sum never exceeds its target: `open + held <= target` while it is full.
+
+/// The largest window (RFC 9113 §6.9.1).
+pub(super) const WINDOW_MAX: u32 = (1 << 31) - 1;
+/// What a window is before anybody says otherwise (RFC 9113 §6.9.2).
+pub(super) const WINDOW_INITIAL: u32 = 65_535;
+
+/// A window that we send into, opened by `more`; `None`: it is too large now.
+#[inline]
+pub(super) fn opened(window: i32, more: i64) -> Option<i32> {
+    i32::try_from(i64::from(window) + more).ok()
+}
+
+/// A window that the peer sends into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming {
+    /// What the peer may still send.
+    open: i32,
+    /// What it sent and nobody has taken.
+    held: u32,
+}
+
+impl Incoming {
+    pub(super) const CLOSED: Self = Self { open: 0, held: 0 };
+
+    pub(super) fn new(open: u32) -> Self {
+        Self { open: open as i32, held: 0 }
+    }
+
+    pub(super) fn open(&self) -> i32 {
+        self.open
+    }
+
+    #[cfg(debug_assertions)]
+    pub(super) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// A frame took `bytes` of it, `content` of which somebody has to take; false: it was not so large.
+    #[inline]
+    #[must_use]
+    pub(super) fn receive(&mut self, bytes: u32, content: u32) -> bool {
+        let fits = i64::from(bytes) <= i64::from(self.open);
+        if fits {
+            self.open -= bytes as i32;
+            self.held += content;
+        }
+        fits
+    }
+
+    /// Somebody took so many.
+    #[inline]
+    pub(super) fn take(&mut self, bytes: u32) {
+        debug_assert!(bytes <= self.held, "{bytes} taken of {}", self.held);
+        self.held = self.held.saturating_sub(bytes);
+    }
+
+    /// Our announced initial window has changed (RFC 9113 §6.9.2).
+    pub(super) fn shift(&mut self, by: i64) {
+        self.open = opened(self.open, by).unwrap_or(WINDOW_MAX as i32);
+    }
+
+    /// What the peer is to be told now: nothing until it is half of the window, so that there are few frames.
+    #[inline]
+    pub(super) fn increment(&mut self, target: u32) -> u32 {
+        let more = i64::from(target) - i64::from(self.open) - i64::from(self.held);
+        if more < i64::from(target / 2).max(1) {
+            return 0;
+        }
+        self.open += more as i32;
+        more as u32
+    }
+}
+
+/// The payload of the PING that measures: its answer says how much came within one round trip.
+pub(super) const MEASURE: [u8; 8] = *b"\0window\0";
+
+/// How windows grow: what came between a PING of ours and its answer is what the path holds. A window that was the bound doubles.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Growth {
+    /// What streams' windows are opened to.
+    pub(super) stream: u32,
+    /// What the connection's is opened to.
+    pub(super) connection: u32,
+    measure: Measure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Measure {
+    /// Nothing before so many more bytes came.
+    Resting(u32),
+    /// So many came since the PING.
+    Running(u32),
+}
+
+/// After a measure that changed nothing, so many windows' worth of bytes come before the next.
+const REST: u32 = 16;
+
+impl Growth {
+    pub(super) fn new(stream: u32, connection: u32) -> Self {
+        Self { stream, connection, measure: Measure::Resting(0) }
+    }
+
+    /// A stream got `bytes`, and has `open` left of its window: whether a measure begins, for which [`MEASURE`] is to be sent.
+    #[inline]
+    pub(super) fn received(&mut self, bytes: u32, open: i32, stream_max: u32) -> bool {
+        match &mut self.measure {
+            Measure::Running(came) => *came = came.saturating_add(bytes),
+            Measure::Resting(0) => {
+                let begins = self.stream < stream_max && i64::from(open) < i64::from(self.stream / 2);
+                if begins {
+                    self.measure = Measure::Running(0);
+                }
+                return begins;
+            }
+            Measure::Resting(left) => *left = left.saturating_sub(bytes),
+        }
+        false
+    }
+
+    /// The answer came.
+    pub(super) fn measured(&mut self, stream_max: u32, connection_max: u32) {
+        let Measure::Running(came) = self.measure else { return };
+        if u64::from(came) * 3 >= u64::from(self.stream) * 2 {
+            self.stream = self.stream.saturating_mul(2).min(stream_max);
+            // One stream never fills it all.
+            self.connection = self.connection.max((self.stream / 2 * 3).min(connection_max));
+            self.measure = Measure::Resting(0);
+        } else {
+            self.measure = Measure::Resting(self.stream.saturating_mul(REST));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_told_in_halves_and_never_beyond_its_target() {
+        let mut window = Incoming::new(100);
+        assert!(window.receive(40, 40) && !window.receive(61, 61));
+        window.take(40);
+        assert_eq!(window.increment(100), 0);
+        assert!(window.receive(20, 10)); // ten of padding
+        assert_eq!(window.increment(100), 50);
+        window.take(10);
+        assert_eq!(window.increment(100), 0);
+        assert_eq!(window.increment(200), 110); // it has grown
+    }
+
+    #[test]
+    fn windows_grow_while_they_are_what_bounds() {
+        let mut growth = Growth::new(100, 1_000);
+        assert!(!growth.received(40, 60, 1_000));
+        assert!(growth.received(40, 20, 1_000) && !growth.received(70, 0, 1_000));
+        growth.measured(1_000, 1_200);
+        assert_eq!((growth.stream, growth.connection), (200, 1_000));
+        assert!(growth.received(10, 90, 1_000));
+        growth.received(100, 0, 1_000);
+        growth.measured(1_000, 1_200);
+        assert_eq!(growth.stream, 200, "half of it in a round trip is no bound");
+        assert!(!growth.received(200 * REST - 1, 0, 1_000) && !growth.received(1, 0, 1_000));
+        assert!(growth.received(1, 0, 1_000), "measured again later");
+        (growth.stream, growth.connection) = (800, 1_000);
+        growth.received(800, 0, 1_000);
+        growth.measured(1_000, 1_200);
+        assert_eq!((growth.stream, growth.connection), (1_000, 1_200));
+        assert!(!growth.received(1_000, 0, 1_000), "there is nothing to grow to");
+    }
+}
