@@ -11,31 +11,29 @@ pub struct Rate {
     pub per_second: u32,
 }
 
-/// What is left of a budget.
+/// What is left of a budget, in thousandths: what a second gives comes back by the millisecond, and nothing is rounded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Budget {
-    left: u32,
+    left: u64,
     /// Up to when what came back is in `left`, ms.
     filled: u64,
 }
 
+/// Thousandths of one.
+const ONE: u64 = 1_000;
+
 impl Budget {
     pub(super) fn new(rate: Rate, now: u64) -> Self {
-        Self { left: rate.burst, filled: now }
+        Self { left: u64::from(rate.burst) * ONE, filled: now }
     }
 
     /// Takes one; whether there was one.
     pub(super) fn spend(&mut self, rate: Rate, now: u64) -> bool {
-        let elapsed = now.saturating_sub(self.filled);
-        let back = elapsed.saturating_mul(u64::from(rate.per_second)) / 1_000;
-        if back >= u64::from(rate.burst - self.left.min(rate.burst)) {
-            (self.left, self.filled) = (rate.burst, now.max(self.filled));
-        } else if back > 0 {
-            self.left += back as u32;
-            self.filled += back * 1_000 / u64::from(rate.per_second); // the rest of a token is not lost
-        }
-        let has = self.left > 0;
-        self.left -= u32::from(has);
+        let back = now.saturating_sub(self.filled).saturating_mul(u64::from(rate.per_second));
+        self.left = self.left.saturating_add(back).min(u64::from(rate.burst) * ONE);
+        self.filled = self.filled.max(now);
+        let has = self.left >= ONE;
+        self.left -= if has { ONE } else { 0 };
         has
     }
 }
