@@ -10,6 +10,7 @@ mod families;
 mod flapping;
 mod flood;
 mod h1run;
+mod h2attacks;
 mod h2spec;
 mod idle;
 mod quota;
@@ -272,6 +273,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: true,
         run: |bench, _| h2spec::run(bench),
+    },
+    Judge {
+        name: "h2attacks",
+        shows: "floods of HTTP/2 from a client and from an origin: each ends bounded, and others do not notice",
+        unit: "units of each flood",
+        sample: 3_000,
+        full: 12_000,
+        drivers: true,
+        run: |bench, _| h2attacks::run(bench),
     },
 ];
 

@@ -3,8 +3,6 @@
 //! Slow and easy to trust; sends wrong bytes as readily as right ones, because that is what a judge is for. Never used in
 //! the product.
 
-#![allow(dead_code)] // the judges of floods and of combinations, which come next, use the rest
-
 pub(crate) mod frame;
 pub(crate) mod hpack;
 pub(crate) mod origin;

@@ -72,7 +72,11 @@ pub(crate) struct Session {
     outgoing: BTreeMap<u32, Outgoing>,
     /// A field section that is not yet whole: its stream, whether it ends it, its bytes.
     section: Option<(u32, bool, Vec<u8>)>,
-    /// Whether what came is credited at once; else the peer's windows run out.
+    /// The window that the peer has on each stream at first, and what came since windows were last given back.
+    granted: u32,
+    taken: u32,
+    stream_taken: BTreeMap<u32, u32>,
+    /// Whether windows are given back; else the peer's windows run out.
     pub(crate) credits: bool,
     /// The largest frame of content that we send, if smaller than the peer's.
     pub(crate) piece: usize,
@@ -82,14 +86,14 @@ impl Session {
     /// Connects as a client, with these settings.
     pub(crate) fn client(to: SocketAddr, settings: &[(u16, u32)]) -> io::Result<Session> {
         let stream = TcpStream::connect_timeout(&to, LIMIT)?;
-        let mut session = Session::new(stream, 1)?;
+        let mut session = Session::new(stream, 1, settings)?;
         session.send(&[PREFACE, &frame::settings(settings)].concat())?;
         Ok(session)
     }
 
     /// Takes a connection as a server, with these settings.
     pub(crate) fn server(stream: TcpStream, settings: &[(u16, u32)]) -> io::Result<Session> {
-        let mut session = Session::new(stream, 2)?;
+        let mut session = Session::new(stream, 2, settings)?;
         session.send(&frame::settings(settings))?;
         let until = Instant::now() + LIMIT;
         loop {
@@ -102,7 +106,8 @@ impl Session {
         }
     }
 
-    fn new(stream: TcpStream, next: u32) -> io::Result<Session> {
+    fn new(stream: TcpStream, next: u32, settings: &[(u16, u32)]) -> io::Result<Session> {
+        let granted = settings.iter().find(|(id, _)| *id == INITIAL_WINDOW_SIZE);
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(LIMIT))?;
         Ok(Session {
@@ -116,6 +121,9 @@ impl Session {
             frame_size: FRAME_SIZE,
             outgoing: BTreeMap::new(),
             section: None,
+            granted: granted.map_or(WINDOW as u32, |(_, value)| *value),
+            taken: 0,
+            stream_taken: BTreeMap::new(),
             credits: true,
             piece: usize::MAX,
         })
@@ -167,11 +175,6 @@ impl Session {
     pub(crate) fn reset(&mut self, stream: u32, code: u32) -> io::Result<()> {
         self.outgoing.remove(&stream);
         self.send(&frame::reset(stream, code))
-    }
-
-    /// Whether nothing is queued.
-    pub(crate) fn is_sent(&self) -> bool {
-        self.outgoing.is_empty()
     }
 
     /// Sends of what is queued what the windows let through, stream by stream.
@@ -243,13 +246,8 @@ impl Session {
                 self.section_end(frame)?
             }
             kind::DATA => {
-                let size = frame.payload.len() as u32;
-                if self.credits && size > 0 {
-                    let mut wire = frame::window_update(0, size);
-                    if !frame.ends() {
-                        wire.extend(frame::window_update(stream, size));
-                    }
-                    self.send(&wire)?;
+                if self.credits {
+                    self.credit(frame)?;
                 }
                 Some(Event::Data { stream, bytes: frame.content()?.to_vec(), ends: frame.ends() })
             }
@@ -276,6 +274,26 @@ impl Session {
             }
             _ => None,
         })
+    }
+
+    /// Gives back windows of what came, in pieces of half a window: many small WINDOW_UPDATEs are a flood.
+    fn credit(&mut self, frame: &Frame) -> io::Result<()> {
+        let size = frame.payload.len() as u32;
+        let mut wire = Vec::new();
+        self.taken += size;
+        if self.taken >= WINDOW as u32 / 2 {
+            wire.extend(frame::window_update(0, self.taken));
+            self.taken = 0;
+        }
+        let taken = self.stream_taken.entry(frame.stream).or_default();
+        *taken += size;
+        if frame.ends() {
+            self.stream_taken.remove(&frame.stream);
+        } else if *taken >= (self.granted / 2).max(1) {
+            wire.extend(frame::window_update(frame.stream, *taken));
+            *taken = 0;
+        }
+        self.send(&wire)
     }
 
     fn section_end(&mut self, frame: &Frame) -> io::Result<Option<Event>> {
@@ -312,20 +330,6 @@ impl Session {
         self.send(&frame::frame(kind::SETTINGS, flag::ACK, 0, b""))?;
         self.pump()?;
         Ok(Event::Settings(entries))
-    }
-
-    /// Sends a PING and waits for its answer; what comes before it is passed over. A barrier: the peer has read all before it.
-    pub(crate) fn ping(&mut self) -> io::Result<()> {
-        const PAYLOAD: &[u8] = b"barrier!";
-        self.send(&frame::frame(kind::PING, 0, 0, PAYLOAD))?;
-        loop {
-            match self.hear()? {
-                Event::Pong(payload) if payload == PAYLOAD => return Ok(()),
-                Event::Closed => return Err(ErrorKind::UnexpectedEof.into()),
-                Event::Silence => return Err(ErrorKind::TimedOut.into()),
-                _ => {}
-            }
-        }
     }
 }
 

@@ -1,0 +1,242 @@
+//! Floods of HTTP/2 against the proxy: those of `h2-attacks.json` from a client, the same from an origin, and the ones that
+//! the file only describes. Each must end bounded: by GOAWAY or a close, with little memory, and unnoticed by others.
+
+mod described;
+mod flood;
+mod origin;
+mod witness;
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use self::flood::{Flood, Outcome};
+use self::witness::{Waits, Witness};
+use super::{Bench, verdict};
+use crate::lab::config::{Config, Http2, route};
+use crate::lab::h2::origin as h2_origin;
+use crate::lab::origin::Origin;
+use crate::lab::proxy::{Launch, Proxy};
+use crate::step::Verdict;
+use crate::workspace;
+
+/// What a flood may add to the proxy's memory (issue 5).
+const GROWTH_MAX: u64 = 4 << 20;
+/// The witness's median during a flood, over its median before: the flood and the witness share one worker, which reads
+/// what a flood sent in one turn before it comes to others.
+const SLOWDOWN_MAX: f64 = 10.0;
+/// What a busy machine takes from any process by turns: a median below it says nothing about the proxy.
+const SLICE: Duration = Duration::from_millis(5);
+/// Requests of the witness before a flood, for its usual median.
+const REQUESTS_BEFORE: usize = 300;
+/// Requests during floods at least, or the median says nothing; a flood that ends sooner is played again, so often at most.
+const REQUESTS_DURING: usize = 40;
+const REPEATS_MAX: usize = 30;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Floods that need no end: RFC 9113 wants the frames ignored, and each costs the receiver as little as the sender.
+const IGNORED: &[&str] = &["unknown_flood"];
+
+pub(super) fn run(bench: &Bench) -> Verdict {
+    let Some(folder) = workspace::conformance() else {
+        return Verdict::Missing("the outside data (../shared/conformance or $RINGWAY_CONFORMANCE)".to_owned());
+    };
+    verdict(judge(bench, &folder))
+}
+
+/// Where floods meet the proxy, with one worker for all.
+struct Stand<'a> {
+    bench: &'a Bench,
+    proxy: Proxy,
+    /// The listener, for whoever floods and for who only asks.
+    front: SocketAddr,
+    /// The origins behind it.
+    _origins: Vec<Origin>,
+    bad: origin::Bad,
+}
+
+fn judge(bench: &Bench, data: &Path) -> Result<String, String> {
+    let floods = flood::read(&data.join("h2-attacks.json"))?;
+    let mut wrong = Vec::new();
+    let mut sums = Vec::new();
+    let mut note = |side: &str, results: Vec<(String, Result<String, String>)>| {
+        let count = results.len();
+        let mut good = 0;
+        for (name, result) in results {
+            match result {
+                Ok(line) => {
+                    good += 1;
+                    println!("{side} {name}: {line}");
+                }
+                Err(why) => {
+                    println!("{side} {name}: NOT BOUNDED: {why}");
+                    wrong.push(format!("{side} {name}"));
+                }
+            }
+        }
+        sums.push(format!("{side} {good}/{count}"));
+    };
+    let mut stand = Stand::start(bench)?;
+    let names: Vec<String> = floods.iter().map(|flood| flood.id.clone()).collect();
+    note("client", each(&names, |at| stand.client_floods(&floods[at])));
+    let attacks = origin::attacks(&floods);
+    let names: Vec<String> = attacks.iter().map(|attack| attack.id.clone()).collect();
+    note("origin", each(&names, |at| stand.origin_floods(&attacks[at])));
+    let names: Vec<String> = described::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
+    note("described", each(&names, |at| (described::ALL[at].1)(&mut stand)));
+    let said = sums.join(", ");
+    if wrong.is_empty() { Ok(said) } else { Err(format!("{said}; not bounded: {}", wrong.join(", "))) }
+}
+
+fn each(
+    names: &[String],
+    mut play: impl FnMut(usize) -> Result<String, String>,
+) -> Vec<(String, Result<String, String>)> {
+    names.iter().enumerate().map(|(at, name)| (name.clone(), play(at))).collect()
+}
+
+impl Stand<'_> {
+    fn start(bench: &Bench) -> Result<Stand<'_>, String> {
+        let good = h2_origin::start(described::answer)?;
+        let old = Origin::start("127.0.0.1", described::answer_http1)?;
+        let bad = origin::Bad::start()?;
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let routes = [route("/bad", "bad"), route("/witness", "old"), route("/old", "old"), route("/", "good")];
+        let hosts = format!("[{{name: all, domains: [\"*\"], routes: [{}]}}]", routes.join(", "));
+        let config = Config::default()
+            .listener_with_hosts("front", any, &hosts, described::FRONT)
+            .cluster_http2("good", &[good.address], &Http2::default())
+            .cluster("old", &[old.address])
+            .cluster_http2("bad", &[bad.address()], &Http2::default());
+        let file = bench.folder.join("h2attacks.yaml");
+        std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
+        // One worker: flood and witness meet on it.
+        let launch = Launch {
+            kind: bench.kind,
+            folder: &bench.folder,
+            name: "h2attacks",
+            file: &file,
+            concurrency: 1,
+            arguments: &[],
+        };
+        let proxy = Proxy::start(&launch)?;
+        let front = proxy.listener("front")?;
+        // What is allocated once, at a first use, is not a flood's.
+        Witness::connect(front)?.count(REQUESTS_BEFORE, &proxy)?;
+        Ok(Stand { bench, proxy, front, _origins: vec![good, old], bad })
+    }
+
+    /// A flood from a client.
+    fn client_floods(&mut self, flood: &Flood) -> Result<String, String> {
+        let (front, count) = (self.front, self.bench.count);
+        let (outcomes, noticed) = self.witnessed(|| {
+            let mut stream = TcpStream::connect_timeout(&front, CONNECT_LIMIT)?;
+            stream.set_nodelay(true)?;
+            stream.write_all(&flood::hello())?;
+            flood::play(&mut stream, count, |number| flood.unit(number))
+        })?;
+        bounded(&flood.id, &outcomes, &noticed).map(|line| format!("{line} ({})", flood.cve))
+    }
+
+    /// A flood from an origin.
+    fn origin_floods(&mut self, attack: &origin::Attack) -> Result<String, String> {
+        let (front, count, bad) = (self.front, self.bench.count, self.bad.clone());
+        let (outcomes, noticed) = self.witnessed(|| {
+            bad.prepare(attack, count);
+            let outcome = origin::provoke(front, &bad, attack, count);
+            bad.end();
+            outcome
+        })?;
+        bounded(&attack.id, &outcomes, &noticed)
+    }
+
+    /// Plays one of the described attacks, which says itself whether what it wants holds, under a witness's eyes.
+    fn watched(&mut self, mut play: impl FnMut() -> io::Result<String>) -> Result<String, String> {
+        let mut said = String::new();
+        let (_, noticed) = self.witnessed(|| {
+            said = play()?;
+            Ok(Outcome::default())
+        })?;
+        match noticed.verdict() {
+            Ok(more) => Ok(format!("{said}; {more}")),
+            Err(more) => Err(format!("{said}; {more}")),
+        }
+    }
+
+    /// Plays a flood, as often as a witness needs to notice it, or until one is not ended.
+    fn witnessed(&mut self, mut play: impl FnMut() -> io::Result<Outcome>) -> Result<(Vec<Outcome>, Noticed), String> {
+        let proxy = &self.proxy;
+        let mut witness = Witness::connect(self.front)?;
+        let before = witness.count(REQUESTS_BEFORE, proxy)?;
+        let (over, asked) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (outcomes, during) = std::thread::scope(|scope| {
+            let noticing = scope.spawn(|| witness.until(&over, &asked, proxy));
+            let mut outcomes = Vec::new();
+            while outcomes.len() < REPEATS_MAX && asked.load(Ordering::Relaxed) < REQUESTS_DURING {
+                outcomes.push(play());
+                if outcomes.last().is_some_and(|outcome| !outcome.as_ref().is_ok_and(Outcome::is_ended)) {
+                    break;
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+            (outcomes, noticing.join())
+        });
+        let during = during.map_err(|_| "the witness panicked".to_owned())??;
+        let outcomes: io::Result<Vec<Outcome>> = outcomes.into_iter().collect();
+        let outcomes = outcomes.map_err(|e| format!("the flood: {e}"))?;
+        Ok((outcomes, Noticed { before, during }))
+    }
+}
+
+/// What a witness noticed before a flood, and during it.
+#[derive(Clone, Copy, Debug)]
+struct Noticed {
+    before: Waits,
+    during: Waits,
+}
+
+impl Noticed {
+    fn growth(&self) -> u64 {
+        self.during.resident.saturating_sub(self.before.resident)
+    }
+
+    fn slowdown(&self) -> f64 {
+        self.during.median.as_secs_f64() / self.before.median.as_secs_f64()
+    }
+
+    /// Whether others had their usual service meanwhile, in a line.
+    fn verdict(&self) -> Result<String, String> {
+        let (before, during) = (self.before, self.during);
+        let line = format!(
+            "others' median {} us before, {} us during ({} requests, slowest {} us); memory +{} KiB",
+            before.median.as_micros(),
+            during.median.as_micros(),
+            during.requests,
+            during.slowest.as_micros(),
+            self.growth() >> 10
+        );
+        if self.growth() >= GROWTH_MAX {
+            return Err(format!("{line}: {} MiB or more", GROWTH_MAX >> 20));
+        }
+        if self.slowdown() > SLOWDOWN_MAX && during.median > SLICE {
+            return Err(format!("{line}: more than {SLOWDOWN_MAX} times as long"));
+        }
+        Ok(line)
+    }
+}
+
+/// Whether a flood ended and nobody else noticed.
+fn bounded(id: &str, outcomes: &[Outcome], noticed: &Noticed) -> Result<String, String> {
+    let worst = outcomes.iter().find(|outcome| !outcome.is_ended()).or(outcomes.first());
+    let worst = worst.ok_or("no flood was played")?;
+    let line = format!("{}; {} floods", worst.line(), outcomes.len());
+    if !worst.is_ended() && !IGNORED.contains(&id) {
+        return Err(line);
+    }
+    match noticed.verdict() {
+        Ok(more) => Ok(format!("{line}; {more}")),
+        Err(more) => Err(format!("{line}; {more}")),
+    }
+}
