@@ -228,10 +228,7 @@ impl Connection {
             self.reading = unwanted;
             return Ok(Taken::Bytes(before, Some(self.stream_error(key, rule, call)?)));
         }
-        let open = stream.incoming.open();
-        if !ends && self.growth.received(header.len, open, self.limits.stream_window_max) {
-            self.put(&frame::ping(0, &MEASURE), call.out);
-        }
+        self.growth.received(header.stream, header.len);
         if content > 0 {
             self.reading = Reading::Content { key, left: content, padding, ends };
             return Ok(Taken::Bytes(before, None));

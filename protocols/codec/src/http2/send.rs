@@ -9,6 +9,7 @@ use super::connection::Connection;
 use super::frame::{self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Header};
 use super::stream::State;
 use super::streams::Key;
+use super::window::MEASURE;
 use crate::error::Rule;
 use crate::hpack::{Encoder, Field};
 use crate::out::Out;
@@ -188,9 +189,13 @@ impl Connection {
         if let Some(stream) = self.streams.get_mut(key) {
             stream.incoming.take(bytes);
             if stream.receives() {
+                let left = stream.incoming.open();
                 let more = stream.incoming.increment(self.growth.stream);
                 if more > 0 {
                     self.put(&frame::window_update(key.id(), more), out);
+                    if self.growth.told(key.id(), left, more, self.limits.stream_window_max) {
+                        self.put(&frame::ping(0, &MEASURE), out);
+                    }
                 }
             }
         }

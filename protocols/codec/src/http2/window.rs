@@ -78,7 +78,8 @@ impl Incoming {
 /// The payload of the PING that measures: its answer says how much came within one round trip.
 pub(super) const MEASURE: [u8; 8] = *b"\0window\0";
 
-/// How windows grow: what came between a PING of ours and its answer is what the path holds. A window that was the bound doubles.
+/// How windows grow. With a stream's WINDOW_UPDATE goes a PING; when its answer comes, and all that the peer had left before the update has come
+/// too, the sender stood still for a part of a round trip: the window doubles. No clock is read, and who sends slowly costs a PING now and then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     /// What streams' windows are opened to.
@@ -90,10 +91,14 @@ pub(super) struct Growth {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
-    /// Nothing before so many more bytes came.
+    /// No PING before streams were told of so many more bytes.
     Resting(u32),
-    /// So many came since the PING.
-    Running(u32),
+    /// A PING is under way.
+    Running {
+        stream: u32,
+        /// What the peer may still send of what it had before the update.
+        left: u32,
+    },
 }
 
 /// After a measure that changed nothing, so many windows' worth of bytes come before the next.
@@ -104,27 +109,34 @@ impl Growth {
         Self { stream, connection, measure: Measure::Resting(0) }
     }
 
-    /// A stream got `bytes`, and has `open` left of its window: whether a measure begins, for which [`MEASURE`] is to be sent.
-    #[inline]
-    pub(super) fn received(&mut self, bytes: u32, open: i32, stream_max: u32) -> bool {
-        match &mut self.measure {
-            Measure::Running(came) => *came = came.saturating_add(bytes),
-            Measure::Resting(0) => {
-                let begins = self.stream < stream_max && i64::from(open) < i64::from(self.stream / 2);
-                if begins {
-                    self.measure = Measure::Running(0);
-                }
-                return begins;
+    /// A stream of which the peer had `left` to send is told of `more`: whether a measure begins, for which [`MEASURE`] is to be sent.
+    pub(super) fn told(&mut self, stream: u32, left: i32, more: u32, stream_max: u32) -> bool {
+        match self.measure {
+            Measure::Resting(0) if self.stream < stream_max && left > 0 => {
+                self.measure = Measure::Running { stream, left: left as u32 };
+                return true;
             }
-            Measure::Resting(left) => *left = left.saturating_sub(bytes),
+            Measure::Resting(rest) => self.measure = Measure::Resting(rest.saturating_sub(more)),
+            Measure::Running { .. } => {}
         }
         false
     }
 
+    /// A stream got `bytes`.
+    #[inline]
+    pub(super) fn received(&mut self, id: u32, bytes: u32) {
+        if let Measure::Running { stream, left } = &mut self.measure
+            && *stream == id
+        {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// The answer came.
     pub(super) fn measured(&mut self, stream_max: u32, connection_max: u32) {
-        let Measure::Running(came) = self.measure else { return };
-        if u64::from(came) * 3 >= u64::from(self.stream) * 2 {
+        let Measure::Running { left, .. } = self.measure else { return };
+        // What is less than a frame may be a sender's rounding.
+        if left < self.stream / 16 {
             self.stream = self.stream.saturating_mul(2).min(stream_max);
             // One stream never fills it all.
             self.connection = self.connection.max((self.stream / 2 * 3).min(connection_max));
@@ -154,21 +166,23 @@ mod tests {
 
     #[test]
     fn windows_grow_while_they_are_what_bounds() {
-        let mut growth = Growth::new(100, 1_000);
-        assert!(!growth.received(40, 60, 1_000));
-        assert!(growth.received(40, 20, 1_000) && !growth.received(70, 0, 1_000));
+        let mut growth = Growth::new(160, 1_000);
+        assert!(growth.told(1, 80, 80, 1_000) && !growth.told(1, 80, 80, 1_000));
+        growth.received(3, 100);
+        growth.received(1, 75);
         growth.measured(1_000, 1_200);
-        assert_eq!((growth.stream, growth.connection), (200, 1_000));
-        assert!(growth.received(10, 90, 1_000));
-        growth.received(100, 0, 1_000);
+        assert_eq!((growth.stream, growth.connection), (320, 1_000));
+        assert!(growth.told(1, 160, 160, 1_000));
+        growth.received(1, 100);
         growth.measured(1_000, 1_200);
-        assert_eq!(growth.stream, 200, "half of it in a round trip is no bound");
-        assert!(!growth.received(200 * REST - 1, 0, 1_000) && !growth.received(1, 0, 1_000));
-        assert!(growth.received(1, 0, 1_000), "measured again later");
-        (growth.stream, growth.connection) = (800, 1_000);
-        growth.received(800, 0, 1_000);
+        growth.measured(1_000, 1_200); // nobody asked
+        assert_eq!(growth.stream, 320, "it had enough for a round trip");
+        assert!(!growth.told(1, 160, 320 * REST - 1, 1_000) && !growth.told(1, 160, 1, 1_000));
+        assert!(growth.told(1, 160, 160, 1_000), "measured again later");
+        growth.stream = 800;
+        growth.received(1, 160);
         growth.measured(1_000, 1_200);
         assert_eq!((growth.stream, growth.connection), (1_000, 1_200));
-        assert!(!growth.received(1_000, 0, 1_000), "there is nothing to grow to");
+        assert!(!growth.told(1, 500, 500, 1_000), "there is nothing to grow to");
     }
 }
