@@ -410,6 +410,9 @@ fn workers_are_shown() {
             assert_eq!(worker["worker"], index);
             assert_eq!(worker["generation"], 1);
             assert_eq!(worker["io"]["driver"], driver(io));
+            for figure in ["http2_connections", "http2_streams", "http2_memory_bytes"] {
+                assert_eq!(worker[figure], 0, "{figure}: nobody speaks it");
+            }
             let figures = &worker["loop"];
             for figure in
                 ["turns", "chunks_total", "chunks_free", "stalls", "wall_ns", "cpu_ns", "busy_ns", "turn_ns_max"]

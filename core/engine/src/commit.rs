@@ -108,6 +108,12 @@ pub struct WorkerRow {
     pub kept_full: u64,
     /// Sockets that it accepts from or drains.
     pub listeners: usize,
+    /// Connections that speak HTTP/2, of clients and to endpoints.
+    pub http2_connections: u64,
+    /// Streams open on them.
+    pub http2_streams: u64,
+    /// Bytes of heap that their codecs hold.
+    pub http2_memory_bytes: u64,
 }
 
 struct WorkerHandle {
@@ -538,6 +544,9 @@ impl Engine {
                 taken_over: worker.shared.taken_over.value(),
                 kept_full: worker.shared.kept_full.value(),
                 listeners: worker.shared.listeners.load(Ordering::Acquire),
+                http2_connections: worker.shared.http2.connections.value(),
+                http2_streams: worker.shared.http2.streams.value(),
+                http2_memory_bytes: worker.shared.http2.memory_bytes.value(),
             })
             .collect()
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use ringway_model::{Address, ListenAddress, ListenSocket, Listener, ListenerId, Snapshot};
-use ringway_observe::{Counter, ListenerStats};
+use ringway_observe::{Counter, Http2Load, ListenerStats};
 
 use crate::active::ActiveRows;
 use crate::breakers::ClusterSeed;
@@ -78,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) taken_over: Counter,
     /// Connections kept because the lighter worker's queue was full.
     pub(crate) kept_full: Counter,
+    /// What it holds of HTTP/2.
+    pub(crate) http2: Http2Load,
 }
 
 /// What identifies a listening socket over generations: its address and its options; for port 0, where each address gets a port of

@@ -5,7 +5,7 @@
 use ringway_model::{HttpConnectionManager, PathOutcome, RequestRules, Underscores};
 use ringway_observe::HttpStats;
 use ringway_protocols::http1::is_path;
-use ringway_protocols::{HeadTable, Known, Method, Request, Rule};
+use ringway_protocols::{HeadTable, Known, Method, Request, Rule, Version};
 
 use crate::connection::Downstream;
 use crate::hop;
@@ -24,14 +24,15 @@ pub(crate) struct PreparedHead {
 /// The rule that a request breaks where none may have them.
 pub(crate) fn fields(rules: &RequestRules, table: &mut HeadTable, bytes: &[u8], stats: &HttpStats) -> Result<(), Rule> {
     let has_underscore = |name: &[u8]| name.contains(&b'_');
+    let is_http2 = table.request(bytes).version() == Version::Http2;
     match rules.underscores {
         Underscores::Allow => {}
         Underscores::Drop => {
             let dropped = table.hide(bytes, has_underscore);
-            stats.dropped_headers_with_underscores.add(dropped as u64);
+            stats.dropped_for_underscores(is_http2).add(dropped as u64);
         }
         Underscores::Reject if table.request(bytes).fields().any(|field| has_underscore(field.name)) => {
-            stats.requests_rejected_with_underscores_in_headers.add(1);
+            stats.rejected_for_underscores(is_http2).add(1);
             return Err(Rule::Underscore);
         }
         Underscores::Reject => {}

@@ -20,6 +20,19 @@ pub struct Row<B: 'static> {
     pub kind: Kind,
     /// Reads it.
     pub value: fn(&B) -> u64,
+    /// Where it is shown.
+    pub shown: Shown<B>,
+}
+
+/// Where a number is shown.
+#[derive(Debug)]
+pub enum Shown<B: 'static> {
+    /// Under the block's prefix.
+    Always,
+    /// There, too, once a block of the thing has it.
+    Once(fn(&B) -> bool),
+    /// Not there, but in a sum over all blocks.
+    InSum,
 }
 
 /// One histogram of a block.
@@ -68,7 +81,7 @@ pub trait Block: Default + 'static {
 macro_rules! block {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $kind:ident,)* }
      histograms { $($(#[$histogram_doc:meta])* $histogram:ident,)* }
-     beside { $($(#[$beside_doc:meta])* $beside:ident: $beside_type:ty,)* $(=> $more:ident, $codes:ident)? }) => {
+     beside { $($(#[$beside_doc:meta])* $beside:ident: $beside_type:ty,)* $(=> numbers $numbers:ident)? $(=> histograms $more:ident, codes $codes:ident)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         #[repr(align(64))]
@@ -88,11 +101,13 @@ macro_rules! block {
         impl $crate::Block for $name {
             fn table() -> &'static [$crate::Row<Self>] {
                 static TABLE: std::sync::LazyLock<Vec<$crate::Row<$name>>> = std::sync::LazyLock::new(|| {
-                    let mut rows = vec![$($crate::Row {
+                    let mut rows: Vec<$crate::Row<$name>> = vec![$($crate::Row {
                         name: stringify!($field),
                         kind: $crate::Kind::$kind,
                         value: |block: &$name| block.$field.value(),
+                        shown: $crate::Shown::Always,
                     },)*];
+                    $(rows.extend($numbers());)?
                     rows.sort_by_key(|row| row.name);
                     rows
                 });

@@ -2,7 +2,7 @@
 //!
 //! Written by the control thread alone, which looks once a second: the way of a request pays nothing for it.
 
-use crate::{Block, Gauge, Kind, Row};
+use crate::{Block, Gauge, Kind, Row, Shown};
 
 /// One priority's limits: 1 where nothing is left of it.
 #[derive(Debug, Default)]
@@ -34,6 +34,7 @@ impl Block for BreakerStats {
                     name: concat!("circuit_breakers.", stringify!($priority), ".", stringify!($level)),
                     kind: Kind::Gauge,
                     value: |block: &BreakerStats| block.$priority.$level.value(),
+                    shown: Shown::Always,
                 }
             };
         }

@@ -71,8 +71,7 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
             }
         }
     }
-    let codec = registry.codec_rows().into_iter().map(|(name, value)| (name, Kind::Counter, value));
-    for (name, kind, value) in codec.chain(registry.server_rows()) {
+    for (name, kind, value) in registry.codec_rows().into_iter().chain(registry.server_rows()) {
         if (show.keep)(name, value) {
             Family::new(out, format!("envoy_{}", sanitised(name)), kind).sample(&[], value)?;
         }
@@ -269,7 +268,7 @@ fn write_scope<B: Block>(
             None => format!("envoy_{scope}_{}", sanitised(row.name)),
         };
         let mut family = families.of(out, &name, row.kind);
-        for entry in entries {
+        for entry in entries.iter().filter(|entry| entry.shows(at)) {
             let value = entry.value(at);
             flat.clear();
             write!(flat, "{scope}.{}.{}", entry.name, row.name)?;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
     Block, BreakerStats, ClusterStats, CodesRow, Distribution, HttpStats, Kind, ListenerStats, MembershipStats, Row,
-    Server,
+    Server, Shown,
 };
 
 /// All numbers of the process.
@@ -69,6 +69,15 @@ impl<B: Block> Entry<B> {
         match (kind, self.base.as_ref().and_then(|base| base.0.get(block))) {
             (Kind::Counter, Some(base)) => value.saturating_sub(base.counters[row]),
             _ => value,
+        }
+    }
+
+    /// Whether this row of the table is shown under the entry's name.
+    pub(crate) fn shows(&self, row: usize) -> bool {
+        match &B::table()[row].shown {
+            Shown::Always => true,
+            Shown::Once(has) => self.blocks.iter().any(|block| has(block)),
+            Shown::InSum => false,
         }
     }
 
@@ -249,8 +258,8 @@ impl Registry {
             rows.add(&entry);
             rows.show("http", &entry.name, visit)?;
         }
-        for (name, value) in self.codec_rows() {
-            visit(name, Kind::Counter, value)?;
+        for (name, kind, value) in self.codec_rows() {
+            visit(name, kind, value)?;
         }
         server_below("listener.", visit)?;
         let parts = self.listener_https();
@@ -288,17 +297,22 @@ impl Registry {
         visit(INITIALIZATION_TIME, &distribution)
     }
 
-    /// What all connection managers count together of HTTP/1, sorted by name.
-    pub(crate) fn codec_rows(&self) -> [(&'static str, u64); 2] {
+    /// What all connection managers count together by version of HTTP, sorted by name; of HTTP/2 once it was spoken.
+    pub(crate) fn codec_rows(&self) -> Vec<(&'static str, Kind, u64)> {
         let https = self.https.entries();
-        [
+        let sum = |at| https.iter().map(|entry| entry.value(at)).fold(0, u64::wrapping_add);
+        let http1 = [
             ("http1.dropped_headers_with_underscores", "dropped_headers_with_underscores"),
             ("http1.requests_rejected_with_underscores_in_headers", "requests_rejected_with_underscores_in_headers"),
         ]
         .map(|(name, row)| {
             let at = HttpStats::table().iter().position(|other| other.name == row).expect("a row of the table");
-            (name, https.iter().map(|entry| entry.value(at)).sum())
-        })
+            (name, Kind::Counter, sum(at))
+        });
+        let speaks_http2 = https.iter().flat_map(|entry| entry.blocks.iter()).any(|block| block.http2.read().is_some());
+        let in_sum = HttpStats::table().iter().enumerate().filter(|(_, row)| matches!(row.shown, Shown::InSum));
+        let http2 = in_sum.filter(|_| speaks_http2).map(|(at, row)| (row.name, row.kind, sum(at)));
+        http1.into_iter().chain(http2).collect()
     }
 
     pub(crate) fn clusters(&self) -> Vec<Entry<ClusterStats>> {
@@ -379,7 +393,7 @@ struct Rows(Vec<(Cow<'static, str>, Kind, u64)>, Vec<(u16, u64)>, String);
 
 impl Rows {
     fn add<B: Block>(&mut self, entry: &Entry<B>) {
-        let table = B::table().iter().enumerate();
+        let table = B::table().iter().enumerate().filter(|(at, _)| entry.shows(*at));
         self.0.extend(table.map(|(at, row)| (row.name.into(), row.kind, entry.value(at))));
         for (at, CodesRow { prefix, .. }) in B::codes().iter().enumerate() {
             entry.codes(at, &mut self.1);
@@ -641,6 +655,33 @@ mod tests {
         assert!(totals.contains(&("cluster.c.upstream_cx_connect_ms".to_owned(), 1)), "{totals:?}");
         assert!(totals.is_sorted(), "{totals:?}");
         assert!(!totals.iter().any(|(name, _)| name.ends_with("upstream_rq_time")), "{totals:?}");
+    }
+
+    /// Guards the absence of zeros that look like measurements.
+    #[test]
+    fn http2_is_shown_once_it_was_spoken() {
+        let registry = Registry::new(2);
+        let (cluster, one, two) =
+            (registry.cluster("c"), registry.http("h", "1.2.3.4:5"), registry.http("i", "1.2.3.4:6"));
+        registry.cluster("silent");
+        let of_http2 = || rows(&registry).into_iter().filter(|(name, _)| name.contains("http2.")).collect::<Vec<_>>();
+        assert_eq!(of_http2(), []);
+        cluster[1].http2.write().tx_reset.add(3);
+        one[0].http2.write().goaway_sent.add(1);
+        two[1].http2.write().goaway_sent.add(1);
+        two[1].dropped_for_underscores(true).add(4);
+        two[1].dropped_for_underscores(false).add(5);
+        let set: Vec<_> = of_http2().into_iter().filter(|row| row.1 > 0).collect();
+        let expect =
+            [("cluster.c.http2.tx_reset", 3), ("http2.dropped_headers_with_underscores", 4), ("http2.goaway_sent", 2)];
+        assert_eq!(set, expect.map(|(name, value)| (name.to_owned(), value)));
+        assert!(rows(&registry).contains(&("http1.dropped_headers_with_underscores".to_owned(), 5)));
+        assert!(of_http2().iter().all(|(name, _)| !name.contains("silent") && !name.starts_with("http.")));
+        assert!(rows(&registry).iter().map(|(name, _)| name).is_sorted());
+        registry.reset_counters();
+        assert!(of_http2().iter().all(|row| row.1 == 0));
+        one[0].http2.write().goaway_sent.add(1);
+        assert!(of_http2().contains(&("http2.goaway_sent".to_owned(), 1)));
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! manager). A statistic that Ringway does not count is absent, never a zero that looks like a measurement.
 
 use crate::block::block;
-use crate::{Codes, CodesRow, Histogram, HistogramRow};
+use crate::http2::{self, HasHttp2};
+use crate::{Codes, CodesRow, Counter, Histogram, HistogramRow, Http2Part, Row, Shown};
 
 block! {
     /// `cluster.<name>.`: what one worker did towards one cluster.
@@ -23,6 +24,8 @@ block! {
         upstream_cx_active: Gauge,
         /// HTTP/1 connections opened or tried.
         upstream_cx_http1_total: Counter,
+        /// HTTP/2 connections opened or tried.
+        upstream_cx_http2_total: Counter,
         /// Connections that could not be opened.
         upstream_cx_connect_fail: Counter,
         /// Connections not open within `connect_timeout`.
@@ -113,7 +116,10 @@ block! {
         codes: [Codes; 2],
         /// Responses that were not passed on but asked for once more.
         retry_codes: Codes,
-        => cluster_histograms, cluster_codes
+        /// What was done in HTTP/2.
+        http2: Http2Part,
+        => numbers cluster_http2
+        => histograms cluster_histograms, codes cluster_codes
     }
 }
 
@@ -125,6 +131,16 @@ pub enum Origin {
     /// From any other.
     #[default]
     External,
+}
+
+impl HasHttp2 for ClusterStats {
+    fn part(&self) -> &Http2Part {
+        &self.http2
+    }
+}
+
+fn cluster_http2() -> Vec<Row<ClusterStats>> {
+    http2::rows(&|| Shown::Once(|block: &ClusterStats| block.http2.read().is_some()))
 }
 
 fn cluster_histograms() -> Vec<HistogramRow<ClusterStats>> {
@@ -243,6 +259,10 @@ block! {
         downstream_cx_http1_total: Counter,
         /// HTTP/1 connections open.
         downstream_cx_http1_active: Gauge,
+        /// HTTP/2 connections accepted.
+        downstream_cx_http2_total: Counter,
+        /// HTTP/2 connections open.
+        downstream_cx_http2_active: Gauge,
         /// Connections closed.
         downstream_cx_destroy: Counter,
         /// Those of them that the client closed.
@@ -285,9 +305,9 @@ block! {
         downstream_rq_failed_path_normalization: Counter,
         /// Clients sent to what was made of their path (`path_with_escaped_slashes_action`).
         downstream_rq_redirected_with_normalized_path: Counter,
-        /// Fields left out for their names (`headers_with_underscores_action`). The sum of all is Envoy's `http1.` of that name.
+        /// Fields of HTTP/1 left out for their names (`headers_with_underscores_action`). The sum of all is Envoy's `http1.` of that name.
         dropped_headers_with_underscores: Counter,
-        /// Requests refused for the name of a field. The sum of all is Envoy's `http1.` of that name.
+        /// Requests of HTTP/1 refused for the name of a field. The sum of all is Envoy's `http1.` of that name.
         requests_rejected_with_underscores_in_headers: Counter,
         /// Requests that the client gave up.
         downstream_rq_rx_reset: Counter,
@@ -304,7 +324,21 @@ block! {
         /// Milliseconds from the first byte of a request to the end of its response.
         downstream_rq_time,
     }
-    beside {}
+    beside {
+        /// What was done in HTTP/2. The sum of all is Envoy's `http2.`.
+        http2: Http2Part,
+        => numbers manager_http2
+    }
+}
+
+impl HasHttp2 for HttpStats {
+    fn part(&self) -> &Http2Part {
+        &self.http2
+    }
+}
+
+fn manager_http2() -> Vec<Row<HttpStats>> {
+    http2::rows(&|| Shown::InSum)
 }
 
 impl ClusterStats {
@@ -322,6 +356,26 @@ impl ClusterStats {
 }
 
 impl HttpStats {
+    /// Where fields are counted that are left out for their names.
+    #[inline]
+    pub fn dropped_for_underscores(&self, is_http2: bool) -> &Counter {
+        if is_http2 {
+            &self.http2.write().dropped_headers_with_underscores
+        } else {
+            &self.dropped_headers_with_underscores
+        }
+    }
+
+    /// Where requests are counted that are refused for the name of a field.
+    #[inline]
+    pub fn rejected_for_underscores(&self, is_http2: bool) -> &Counter {
+        if is_http2 {
+            &self.http2.write().requests_rejected_with_underscores_in_headers
+        } else {
+            &self.requests_rejected_with_underscores_in_headers
+        }
+    }
+
     /// Counts a request by the version that it came in.
     #[inline]
     pub fn count_version(&self, is_http2: bool) {

@@ -116,6 +116,9 @@ pub(crate) fn worker_json(row: &WorkerRow, io: &IoReport, topology: &Topology, f
         "taken_over": row.taken_over,
         "kept_full": row.kept_full,
         "listeners": row.listeners,
+        "http2_connections": row.http2_connections,
+        "http2_streams": row.http2_streams,
+        "http2_memory_bytes": row.http2_memory_bytes,
         "io": {
             "driver": io.driver,
             "features": io.features,
