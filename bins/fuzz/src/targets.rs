@@ -34,6 +34,9 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "request-onward", quick: request_onward, thorough: |_| (), inputs: &[] },
     Target { name: "response-onward", quick: response_onward, thorough: |_| (), inputs: &[] },
     Target { name: "hpack", quick: hpack, thorough: |_| (), inputs: &[] },
+    Target { name: "request-section", quick: request_section, thorough: |_| (), inputs: &[] },
+    Target { name: "response-section", quick: response_section, thorough: |_| (), inputs: &[] },
+    Target { name: "trailer-section", quick: trailer_section, thorough: |_| (), inputs: &[] },
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
     Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },
@@ -208,6 +211,21 @@ fn request_onward() -> Body {
 fn response_onward() -> Body {
     let mut onward = fuzz::Onward::default();
     Box::new(move |input| onward.response(input))
+}
+
+fn request_section() -> Body {
+    let mut sections = fuzz::Sections::default();
+    Box::new(move |input| sections.request(input))
+}
+
+fn response_section() -> Body {
+    let mut sections = fuzz::Sections::default();
+    Box::new(move |input| sections.response(input))
+}
+
+fn trailer_section() -> Body {
+    let mut sections = fuzz::Sections::default();
+    Box::new(move |input| sections.trailers(input))
 }
 
 fn format(input: &[u8]) -> u64 {

@@ -31,6 +31,9 @@ const TARGETS: &[Target] = &[
     Target { name: "request-onward", corpus: "protocols/codec/corpus/request", sources: ONWARD },
     Target { name: "response-onward", corpus: "protocols/codec/corpus/response", sources: ONWARD },
     Target { name: "hpack", corpus: "protocols/codec/corpus/hpack", sources: &["protocols/codec/src/hpack"] },
+    Target { name: "request-section", corpus: "protocols/codec/corpus/request-section", sources: MESSAGE },
+    Target { name: "response-section", corpus: "protocols/codec/corpus/response-section", sources: MESSAGE },
+    Target { name: "trailer-section", corpus: "protocols/codec/corpus/trailer-section", sources: MESSAGE },
     Target {
         name: "format",
         corpus: "",
@@ -46,6 +49,8 @@ const TARGETS: &[Target] = &[
 ];
 
 const ONWARD: &[&str] = &["protocols/codec/src/http1/encode.rs", "protocols/codec/src/http1/trailers.rs"];
+
+const MESSAGE: &[&str] = &["protocols/codec/src/http2/message"];
 
 /// What is asked for.
 struct Wish {

@@ -149,10 +149,31 @@ rules! {
     FieldBlockTooLarge = 431, "a field block is within the limit (http2::Limits::block_bytes_max)";
     TooManyFramesUnsent = 400, "answers are read (http2::Limits::max_outbound_frames, max_outbound_control_frames)";
 
+    // Messages of HTTP/2: malformed ones are a stream error PROTOCOL_ERROR, RFC 9113 §8.1.1.
+    NameCase = 400, "a field name is in lower case (RFC 9113 §8.2.1)";
+    ValueSpace = 400, "a field value neither begins nor ends with whitespace (RFC 9113 §8.2.1)";
+    ConnectionSpecific = 400, "no field is for this connection alone, and TE says trailers (RFC 9113 §8.2.2)";
+    PseudoPlace = 400, "pseudo-fields stand in front of all others, and not in trailers (RFC 9113 §8.3)";
+    PseudoUnknown = 400, "a pseudo-field is one of those defined for this message (RFC 9113 §8.3)";
+    PseudoRepeated = 400, "a pseudo-field stands once (RFC 9113 §8.3)";
+    PseudoMissing = 400, "a request has :method, :scheme and :path, a response :status (RFC 9113 §8.3.1, §8.3.2)";
+    ConnectForm = 400, "CONNECT has :authority, and neither :scheme nor :path (RFC 9113 §8.5)";
+    Scheme = 400, ":scheme is http or https (RFC 9113 §8.3.1)";
+    AuthorityAndHost = 400, ":authority and Host name the same (RFC 9113 §8.3.1)";
+    Protocol = 400, ":protocol is a protocol's name, and of CONNECT alone (RFC 8441 §4)";
+    Status = 400, ":status is three digits, the first of them not 0 (RFC 9113 §8.3.2)";
+    SwitchingProtocols = 400, "there is no 101 in HTTP/2 (RFC 9113 §8.6)";
+
     TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";
 }
 
 impl Error {
+    /// The peer broke `rule` in one exchange of several on its connection, and that one ends.
+    #[must_use]
+    pub const fn stream(rule: Rule) -> Self {
+        Self { scope: Scope::Stream, ..Self::peer(rule) }
+    }
+
     /// The peer broke `rule`, and its connection cannot be read any further.
     #[must_use]
     pub const fn peer(rule: Rule) -> Self {

@@ -5,9 +5,11 @@
 
 mod hpack;
 mod onward;
+mod sections;
 
 pub use hpack::Blocks;
 pub use onward::Onward;
+pub use sections::{Sections, assert_as_decoded, list};
 
 use crate::audit::audit;
 use crate::head::{Framing, Method};

@@ -168,6 +168,8 @@ pub struct HeadTable {
     pub(crate) keep_alive: bool,
     pub(crate) expect_continue: bool,
     pub(crate) te_trailers: bool,
+    /// Some field is never to be put into a table of HPACK (RFC 7541 §7.1.3), and our encoder would not know it by its name.
+    pub(crate) never_indexed: bool,
     /// A response whose `Content-Length` describes what a GET would have given: to HEAD, and 304.
     pub(crate) length_is_of_get: bool,
     pub(crate) status: u16,
@@ -200,6 +202,7 @@ impl HeadTable {
             keep_alive: false,
             expect_continue: false,
             te_trailers: false,
+            never_indexed: false,
             length_is_of_get: false,
             status: 0,
             glitches: 0,
@@ -223,6 +226,7 @@ impl HeadTable {
         self.keep_alive = false;
         self.expect_continue = false;
         self.te_trailers = false;
+        self.never_indexed = false;
         self.length_is_of_get = false;
         self.status = 0;
         self.glitches = 0;
@@ -390,6 +394,13 @@ macro_rules! view {
             #[must_use]
             pub fn glitches(&self) -> u32 {
                 self.table.glitches
+            }
+
+            /// Whether the sender wants a field of it kept out of every table of HPACK, here and further on (RFC 7541 §7.1.3), that is
+            /// not one of those that our encoder keeps out anyway. HTTP/2 alone.
+            #[must_use]
+            pub fn never_indexed(&self) -> bool {
+                self.table.never_indexed
             }
 
             /// The value of `Upgrade`, when `Connection` names it and the version has it (RFC 9110 §7.8).

@@ -14,6 +14,15 @@ mod table;
 pub use decoder::{Decoder, ListLimits};
 pub use encoder::Encoder;
 pub use list::FieldList;
+pub(crate) use list::Named;
+
+/// Entries of the static table.
+pub(crate) const STATIC_LEN: usize = statics::LEN;
+
+/// The name at an index of the static table, 1 to [`STATIC_LEN`].
+pub(crate) const fn static_name(index: usize) -> &'static str {
+    statics::ENTRIES[index - 1].0
+}
 
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

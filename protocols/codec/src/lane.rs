@@ -84,6 +84,20 @@ impl Those {
     }
 }
 
+/// Where this byte comes first from `at` on, or the end.
+#[inline(always)]
+pub(crate) fn find(bytes: &[u8], mut at: usize, byte: u8) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<LANE_BYTES>) {
+        let bits = Lane::of(chunk).equal(byte).bits();
+        if bits != 0 {
+            return at + bits.trailing_zeros() as usize;
+        }
+        at += LANE_BYTES;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.iter().position(|&other| other == byte).map_or(bytes.len(), |more| at + more)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

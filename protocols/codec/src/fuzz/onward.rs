@@ -229,7 +229,7 @@ fn trailers<'f, N: Iterator<Item = &'f [u8]> + Clone>(
 }
 
 /// A number for a set of fields, whatever their order and the case of their names. Options of Connection lines are one list.
-fn digest<'f>(fields: impl Iterator<Item = FieldRef<'f>>) -> u64 {
+pub(super) fn digest<'f>(fields: impl Iterator<Item = FieldRef<'f>>) -> u64 {
     fields.fold(0, |sum: u64, field| {
         if field.name.eq_ignore_ascii_case(b"connection") {
             return list(field.value).fold(sum, |sum, option| sum.wrapping_add(hash(option, true)));
@@ -246,7 +246,7 @@ fn hash(bytes: &[u8], is_name: bool) -> u64 {
     })
 }
 
-fn kind(framing: Framing) -> u64 {
+pub(super) fn kind(framing: Framing) -> u64 {
     match framing {
         Framing::None => 0,
         Framing::Length(length) => 2 + u64::from(u64::BITS - length.leading_zeros()),
@@ -255,7 +255,7 @@ fn kind(framing: Framing) -> u64 {
     }
 }
 
-fn mix(words: &[u64]) -> u64 {
+pub(super) fn mix(words: &[u64]) -> u64 {
     words
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| (hash ^ word).wrapping_mul(0x100_0000_01b3).rotate_left(23))

@@ -16,6 +16,38 @@ pub(super) struct Listed {
     pub(super) never_indexed: bool,
 }
 
+/// A field where it lies, so that its bytes can be looked at a lane at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Named<'a> {
+    /// The name, the value, and what is listed behind them.
+    rest: &'a [u8],
+    name_len: usize,
+    value_len: usize,
+    /// An index of the static table that has this name; 0: nobody knows one.
+    pub(crate) static_name: u8,
+    pub(crate) never_indexed: bool,
+}
+
+impl<'a> Named<'a> {
+    pub(crate) fn name(&self) -> &'a [u8] {
+        &self.rest[..self.name_len]
+    }
+
+    pub(crate) fn value(&self) -> &'a [u8] {
+        &self.rest[self.name_len..self.name_len + self.value_len]
+    }
+
+    /// From the name's first byte on, to the end of the list.
+    pub(crate) fn bytes_at_name(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// From the value's first byte on.
+    pub(crate) fn bytes_at_value(&self) -> &'a [u8] {
+        &self.rest[self.name_len..]
+    }
+}
+
 /// The fields of one section in their order.
 #[derive(Debug, Default)]
 pub struct FieldList {
@@ -69,6 +101,17 @@ impl FieldList {
             let bytes = &self.bytes[listed.start as usize..];
             let (name, rest) = bytes.split_at(usize::from(listed.name_len));
             Field { name, value: &rest[..listed.value_len as usize], never_indexed: listed.never_indexed }
+        })
+    }
+
+    /// The fields in order, each with what the block said of its name.
+    pub(crate) fn named(&self) -> impl ExactSizeIterator<Item = Named<'_>> + Clone {
+        self.fields.iter().map(|listed| Named {
+            rest: &self.bytes[listed.start as usize..],
+            name_len: usize::from(listed.name_len),
+            value_len: listed.value_len as usize,
+            static_name: listed.static_name,
+            never_indexed: listed.never_indexed,
         })
     }
 

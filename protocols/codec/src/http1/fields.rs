@@ -129,7 +129,7 @@ fn act(value: &[u8], known: Known, table: &mut HeadTable, seen: &mut Seen, is_re
 }
 
 /// 1*DIGIT within 64 bits, RFC 9110 §8.6.
-fn content_length(value: &[u8]) -> Result<u64, Rule> {
+pub(crate) fn content_length(value: &[u8]) -> Result<u64, Rule> {
     // No overflow in the first 19 digits; leading zeros are digits too.
     const DIGITS_SAFE: usize = 19;
     let mut length = 0u64;

@@ -13,7 +13,7 @@ use crate::head::{Known, Version};
 use crate::lane::{ALL, LANE_BYTES, Lane};
 
 /// The longest method there is room for; the registered ones have 17 bytes at most (RFC 9112 §3: 501 for longer ones).
-pub(super) const METHOD_BYTES_MAX: usize = 32;
+pub(crate) const METHOD_BYTES_MAX: usize = 32;
 
 /// One line read, or what is missing.
 pub(super) enum Line<T> {

@@ -27,6 +27,8 @@ pub use encode::{
     CHUNK_END, HeadEdit, LAST_CHUNK, chunk_header, encode_local_reply, encode_request, encode_response,
     local_reply_size, preserve_case, proper_case, put_field, put_number, reason, request_head_size, response_head_size,
 };
+pub(crate) use fields::content_length;
+pub(crate) use lines::METHOD_BYTES_MAX;
 pub use request::decode_request;
 pub use response::decode_response;
 pub use scan::{Decoded, HeadScan};
@@ -38,6 +40,11 @@ pub use written::{FieldNames, FoundFields, Written};
 #[must_use]
 pub fn is_authority(bytes: &[u8]) -> bool {
     authority::is_valid(bytes)
+}
+
+/// Whether `bytes` are a host and a port from 1 to 65535, as CONNECT wants them (RFC 9110 §9.3.6).
+pub(crate) fn is_authority_with_port(bytes: &[u8]) -> bool {
+    authority::is_valid_with_port(bytes)
 }
 
 /// Whether `bytes` may stand as the target of a request to an origin: origin-form or `*`. To be asked before something becomes

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::chars::trim;
 use crate::head::is_same_name;
-use crate::lane::{LANE_BYTES, Lane};
+use crate::lane::{LANE_BYTES, Lane, find};
 
 /// A head as it was written, and whatever follows it.
 #[derive(Debug, Clone, Copy)]
@@ -180,20 +180,6 @@ impl Iterator for Lines<'_> {
         // Before the line feed there is its carriage return.
         (colon + 1 < end).then(|| (start..colon, colon + 1..end - 1))
     }
-}
-
-/// Where this byte comes first from `at` on, or the end.
-#[inline(always)]
-fn find(bytes: &[u8], mut at: usize, byte: u8) -> usize {
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<LANE_BYTES>) {
-        let bits = Lane::of(chunk).equal(byte).bits();
-        if bits != 0 {
-            return at + bits.trailing_zeros() as usize;
-        }
-        at += LANE_BYTES;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    rest.iter().position(|&other| other == byte).map_or(bytes.len(), |more| at + more)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! never holds a socket and reads no clock: `now` is an argument. Every bound on a peer is in [`Limits`].
 //!
 //! Ground floor: `code`, `frame`, `budget`, `window`, `closed`, `outbound`; then `limits`, `settings`, `stream`, `streams`, `event`; then `connection`,
-//! and above it `send` and `receive`.
+//! and above it `send` and `receive`. Beside them, without any of them, [`message`]: what a field section means.
 
 mod budget;
 mod closed;
@@ -13,6 +13,7 @@ mod connection;
 mod event;
 mod frame;
 mod limits;
+pub mod message;
 mod outbound;
 mod receive;
 mod send;

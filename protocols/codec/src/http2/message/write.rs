@@ -1,0 +1,202 @@
+//! Heads and trailers of ours to fields of HTTP/2: pseudo-fields first, names in lower case, nothing of the connection (RFC 9113 §8.2, §8.3).
+//!
+//! It checks nothing: the encoders of [`crate::http1`] wrote the lines. Given other bytes it may leave a line out, but it never fails.
+
+use crate::chars::{list, trim};
+use crate::head::{Known, KnownSet, is_for_heads_only, is_same_name};
+use crate::hpack::Field;
+use crate::lane::{ALL, LANE_BYTES, Lane, find};
+
+/// Gives the fields of a request's head. `scheme` is that of the way it takes; `tunnel`: an Upgrade in it is one that travels on, as
+/// extended CONNECT (RFC 8441), of the first protocol that it names; `never_indexed`: see [`crate::Request::never_indexed`].
+/// `lower` is working memory.
+pub fn write_request(
+    head: &[u8],
+    scheme: &[u8],
+    tunnel: bool,
+    never_indexed: bool,
+    lower: &mut Vec<u8>,
+    put: &mut impl FnMut(Field<'_>),
+) {
+    let method = &head[..find(head, 0, b' ')];
+    let target = &head[(method.len() + 1).min(head.len())..];
+    let target = &target[..find(target, 0, b' ')];
+    let lines = Lines::new(head);
+    // The encoders write Host first.
+    let host = lines.clone().find(|line| is_same_name(line.name, b"host")).map_or(&b""[..], |line| line.value);
+    let protocol = if tunnel { protocol(lines.clone()) } else { None };
+    let mut pseudo = |name: &[u8], value: &[u8]| put(Field { name, value, never_indexed: false });
+    if method == b"CONNECT" {
+        pseudo(b":method", method);
+        pseudo(b":authority", target);
+    } else {
+        pseudo(b":method", if protocol.is_some() { b"CONNECT" } else { method });
+        pseudo(b":scheme", scheme);
+        pseudo(b":authority", host);
+        pseudo(b":path", target);
+        if let Some(protocol) = protocol {
+            pseudo(b":protocol", protocol);
+        }
+    }
+    // A tunnel has no content (RFC 9113 §8.5).
+    let is_tunnel = protocol.is_some() || method == b"CONNECT";
+    let dropped = DROPPED.with(Known::Host);
+    let dropped = if is_tunnel { dropped.with(Known::ContentLength) } else { dropped };
+    write_fields(lines, dropped, never_indexed, lower, put);
+}
+
+/// Gives the fields of a response's head, interim ones, too. `tunnel`: it grants one, by 101 to an Upgrade or by 2xx to CONNECT. The rest is as
+/// for [`write_request`].
+pub fn write_response(
+    head: &[u8],
+    tunnel: bool,
+    never_indexed: bool,
+    lower: &mut Vec<u8>,
+    put: &mut impl FnMut(Field<'_>),
+) {
+    /// Where the digits stand behind `HTTP/1.1 `.
+    const STATUS: std::ops::Range<usize> = 9..12;
+    let status = match head.get(STATUS).unwrap_or(b"502") {
+        b"101" if tunnel => b"200",
+        status => status,
+    };
+    put(Field { name: b":status", value: status, never_indexed: false });
+    let dropped = if tunnel { DROPPED.with(Known::ContentLength) } else { DROPPED };
+    write_fields(Lines::new(head), dropped, never_indexed, lower, put);
+}
+
+/// Gives the fields of a trailer section, lines and the empty line, but for those that may not travel in one (RFC 9110 §6.5.1) and those that
+/// `remove` names, in any case: the options of the message's `Connection`, and what configuration removes.
+pub fn write_trailers<'n>(
+    section: &[u8],
+    remove: impl Iterator<Item = &'n [u8]> + Clone,
+    lower: &mut Vec<u8>,
+    put: &mut impl FnMut(Field<'_>),
+) {
+    for line in (Lines { bytes: section, at: 0 }) {
+        let is_ours = line.name.starts_with(b"grpc-");
+        if (is_ours || !is_for_heads_only(line.name)) && !remove.clone().any(|removed| is_same_name(removed, line.name))
+        {
+            write_field(&line, false, lower, put);
+        }
+    }
+}
+
+/// What HTTP/2 has no fields for (RFC 9113 §8.2.2).
+const DROPPED: KnownSet = KnownSet::NONE
+    .with(Known::Connection)
+    .with(Known::KeepAlive)
+    .with(Known::ProxyConnection)
+    .with(Known::TransferEncoding)
+    .with(Known::Upgrade)
+    .with(Known::Http2Settings);
+
+fn write_fields(
+    lines: Lines<'_>,
+    dropped: KnownSet,
+    never_indexed: bool,
+    lower: &mut Vec<u8>,
+    put: &mut impl FnMut(Field<'_>),
+) {
+    for line in lines {
+        if begins_like_dropped(line.name) {
+            let known = Known::from_name(line.name);
+            // RFC 9113 §8.2.2
+            let is_te_of_hop = known == Known::Te && !line.value.eq_ignore_ascii_case(b"trailers");
+            if is_te_of_hop || dropped.contains(known) {
+                continue;
+            }
+        }
+        write_field(&line, never_indexed, lower, put);
+    }
+}
+
+/// Whether the first letter is one of those that are worth a second look.
+#[inline(always)]
+fn begins_like_dropped(name: &[u8]) -> bool {
+    const LETTERS: u32 = letter(b'c') | letter(b'k') | letter(b'p') | letter(b't') | letter(b'u') | letter(b'h');
+    const fn letter(byte: u8) -> u32 {
+        1 << (byte & 0x1f)
+    }
+    name.first().is_some_and(|&first| LETTERS & letter(first) != 0)
+}
+
+#[inline(always)]
+fn write_field(line: &Line<'_>, never_indexed: bool, lower: &mut Vec<u8>, put: &mut impl FnMut(Field<'_>)) {
+    let name = if line.is_lower { line.name } else { lowered(line.name, lower) };
+    put(Field { name, value: line.value, never_indexed });
+}
+
+#[inline(never)]
+fn lowered<'l>(name: &[u8], lower: &'l mut Vec<u8>) -> &'l [u8] {
+    lower.clear();
+    lower.extend_from_slice(name);
+    lower.make_ascii_lowercase();
+    lower
+}
+
+/// The protocol that an Upgrade asks for first.
+#[cold]
+fn protocol(mut lines: Lines<'_>) -> Option<&[u8]> {
+    let line = lines.find(|line| is_same_name(line.name, b"upgrade"))?;
+    list(line.value).next()
+}
+
+#[derive(Clone, Copy)]
+struct Line<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    /// The name has no letter in upper case.
+    is_lower: bool,
+}
+
+/// The field lines of a head or a section.
+#[derive(Clone)]
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Where the next line begins.
+    at: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// Of a head, behind its start line.
+    fn new(head: &'a [u8]) -> Self {
+        Self { bytes: head, at: find(head, 0, b'\n') + 1 }
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Line<'a>> {
+        let rest = self.bytes.get(self.at..)?;
+        // The empty line ends it.
+        if matches!(rest.first(), None | Some(b'\r')) {
+            return None;
+        }
+        let lane = Lane::first_of(rest);
+        let large = lane.within(b'A', b'Z').bits();
+        let (name_len, is_lower) = match lane.equal(b':').bits() {
+            0 => {
+                let len = find(rest, LANE_BYTES.min(rest.len()), b':');
+                (len, large & ALL == 0 && !rest[..len].iter().any(u8::is_ascii_uppercase))
+            }
+            colons => {
+                let len = colons.trailing_zeros();
+                (len as usize, large & ((1 << len) - 1) == 0)
+            }
+        };
+        let end = find(rest, name_len, b'\n');
+        self.at += end + 1;
+        // Before the line feed there is its carriage return. A line without a colon has neither name nor value.
+        let value = rest.get(name_len + 1..end.saturating_sub(1)).unwrap_or_default();
+        let value = match value {
+            [b' ', value @ ..] => value,
+            value => value,
+        };
+        let is_bare = |byte: Option<&u8>| byte.is_none_or(|&byte| byte != b' ' && byte != b'\t');
+        let value = if is_bare(value.first()) && is_bare(value.last()) { value } else { trim(value) };
+        Some(Line { name: &rest[..name_len.min(end)], value, is_lower })
+    }
+}
