@@ -9,6 +9,7 @@ mod emfile;
 mod families;
 mod flapping;
 mod flood;
+mod grpc;
 mod h1run;
 mod h2attacks;
 mod h2spec;
@@ -264,6 +265,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: false,
         run: |bench, _| h1run::run(bench),
+    },
+    Judge {
+        name: "grpc",
+        shows: "15 interop cases by two clients through one proxy and two; what the proxy itself says to a gRPC client",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: true,
+        run: |bench, _| grpc::run(bench),
     },
     Judge {
         name: "h2spec",

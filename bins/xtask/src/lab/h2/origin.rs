@@ -47,6 +47,8 @@ pub(crate) struct Response {
     pub(crate) trailers: Option<Fields>,
     /// RST_STREAM with this code in place of the end.
     pub(crate) reset: Option<u32>,
+    /// Nothing at all; the stream stays open.
+    pub(crate) silent: bool,
 }
 
 impl Response {
@@ -98,8 +100,15 @@ pub(crate) fn serve(stream: TcpStream, answer: &impl Fn(&Request) -> Response) -
 
 /// Sends a whole answer, or queues what the windows do not let through.
 pub(crate) fn send(session: &mut Session, stream: u32, response: Response) -> io::Result<()> {
+    if response.silent {
+        return Ok(());
+    }
     for head in &response.interim {
         session.fields(stream, head, false)?;
+    }
+    // A reset may come before any head.
+    if let (Some(code), true) = (response.reset, response.fields.is_empty()) {
+        return session.reset(stream, code);
     }
     let ends = response.reset.is_none();
     let empty = response.body.is_empty() && response.trailers.is_none() && ends;
