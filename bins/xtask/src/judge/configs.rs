@@ -17,13 +17,12 @@ use crate::lab::proxy::{Kind, Launch, Proxy, get};
 use crate::step::Verdict;
 use crate::{command, setup, workspace};
 
-/// The files that use nothing but what is there of HTTP/1 and HTTP/2, of the connection manager, routes and clusters: these must serve.
+/// The files that use nothing but HTTP/1 features of the connection manager, routes and clusters: these must serve.
 const SERVED: &[&str] = &[
     "csrf_crosssite_envoy.yaml",
     "double-proxy_envoy.yaml",
     "front-proxy_service-envoy-2.yaml",
     "front-proxy_service-envoy.yaml",
-    "grpc-bridge_server_envoy-proxy.yaml",
     "websocket_envoy-ws-route.yaml",
     "websocket_envoy-ws.yaml",
 ];
@@ -79,7 +78,7 @@ fn judge(bench: &Bench, folder: &Path) -> Result<String, String> {
                 let paths: Vec<Result<&str, String>> = lines.iter().map(|line| path_of(name, line)).collect();
                 wrong.extend(paths.iter().filter_map(|path| path.clone().err()));
                 if SERVED.contains(&name.as_str()) {
-                    wrong.push(format!("{name} uses only what is there and is refused: {}", lines.join("; ")));
+                    wrong.push(format!("{name} uses HTTP/1 only and is refused: {}", lines.join("; ")));
                 }
                 let mut fields: Vec<&str> = paths.into_iter().flatten().map(last_field).collect();
                 fields.dedup();

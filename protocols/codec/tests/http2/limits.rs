@@ -4,6 +4,9 @@ use ringway_protocols::http2::{Code, Limits, Rate};
 
 use crate::side::*;
 
+/// Takes a stream, gives the frames of one round.
+type Unit<'a> = &'a dyn Fn(u32) -> Vec<u8>;
+
 /// How many of `unit` a server takes before it ends the connection, and why; each unit is about the next stream.
 fn units(side: &mut Side, max: u32, mut unit: impl FnMut(u32) -> Vec<u8>) -> (u32, String) {
     for count in 0..max {
@@ -26,7 +29,7 @@ const CALM: &str = "ENHANCE_YOUR_CALM";
 
 #[test]
 fn one_budget_for_resets_whoever_caused_them() {
-    let kinds: [&dyn Fn(u32) -> Vec<u8>; 5] = [
+    let kinds: [Unit<'_>; 5] = [
         &|id| join(&[&get(id), &rst(id, Code::CANCEL)]),
         &|id| join(&[&get(id), &window(id, 0)]),
         &|id| join(&[&get(id), &window(id, (1 << 31) - 1)]),
@@ -70,7 +73,7 @@ fn one_budget_for_resets_whoever_caused_them() {
 
 #[test]
 fn frames_that_bring_nothing() {
-    let rows: [(&str, u32, &dyn Fn(u32) -> Vec<u8>); 8] = [
+    let rows: [(&str, u32, Unit<'_>); 8] = [
         ("TooManySettings", 100, &|_| settings(&[])),
         ("TooManyPings", 1_000, &|_| frame(PING, 0, 0, &[0; 8])),
         ("TooManyPriorities", 100, &|id| frame(PRIORITY, 0, id, &[0, 0, 0, 0, 9])),

@@ -3,7 +3,9 @@
 //! Each script is played whole, byte by byte and in odd pieces, with the same answer; `side` holds what plays.
 
 mod client;
+mod floods;
 mod flow;
+mod h2spec;
 mod limits;
 mod rules;
 mod side;

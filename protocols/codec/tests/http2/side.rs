@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ringway_protocols::hpack::{Encoder, Field, FieldList};
-use ringway_protocols::http2::{Code, Connection, Event, Key, Limits, PREFACE, Role};
+use ringway_protocols::http2::{Code, Connection, Event, Key, Limits, PREFACE, Role, message};
+use ringway_protocols::{Framing, HeadTable};
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -95,6 +96,8 @@ pub(crate) struct Side {
     pub(crate) out: Vec<u8>,
     pub(crate) keys: BTreeMap<u32, Key>,
     pub(crate) scratch: Vec<u8>,
+    /// Whether requests are judged, and malformed ones rejected.
+    pub(crate) judges: bool,
     unread: Vec<u8>,
     /// Events as text; content under way is told when its stream does something else.
     log: Vec<String>,
@@ -110,6 +113,7 @@ impl Side {
             out: Vec::new(),
             keys: BTreeMap::new(),
             scratch: Vec::new(),
+            judges: false,
             unread: Vec::new(),
             log: Vec::new(),
         };
@@ -151,10 +155,25 @@ impl Side {
                 }
                 Event::Head { key, ends } => {
                     self.keys.insert(key.id(), key);
+                    if self.is_malformed(key, ends) {
+                        self.unread.drain(..step.consumed);
+                        continue;
+                    }
                     let large = if self.fields.is_too_large() { " too-large" } else { "" };
                     format!("head {}{}{large}", key.id(), if ends { " ends" } else { "" })
                 }
-                Event::Trailers { key } => format!("trailers {}", key.id()),
+                Event::Trailers { key } => {
+                    let read =
+                        message::read_trailers(&self.fields, &ringway_protocols::Limits::default(), &mut Vec::new());
+                    if self.judges
+                        && let Err(error) = read
+                    {
+                        self.connection.reject(key, error.rule, self.now, &mut self.out);
+                        self.unread.drain(..step.consumed);
+                        continue;
+                    }
+                    format!("trailers {}", key.id())
+                }
                 Event::Data { key, range, ends } => {
                     assert!(range.end <= step.consumed && (ends || !range.is_empty()));
                     let ends = if ends { " ends" } else { "" };
@@ -179,6 +198,27 @@ impl Side {
             };
             self.unread.drain(..step.consumed);
             self.log.push(what);
+        }
+    }
+
+    /// Rejects a request that is, and says what length of content the others have told.
+    fn is_malformed(&mut self, key: Key, ends: bool) -> bool {
+        if !self.judges || self.fields.is_too_large() {
+            return false;
+        }
+        let (mut table, mut head) = (HeadTable::new(100), Vec::new());
+        let limits = ringway_protocols::Limits::default();
+        match message::read_request(&self.fields, ends, false, &limits, &mut table, &mut head) {
+            Ok(()) => {
+                if let Framing::Length(bytes) = table.request(&head).framing() {
+                    self.connection.expect_length(key, bytes);
+                }
+                false
+            }
+            Err(error) => {
+                self.connection.reject(key, error.rule, self.now, &mut self.out);
+                true
+            }
         }
     }
 
