@@ -2,6 +2,7 @@
 
 mod asan;
 mod check;
+mod combinations;
 mod configs;
 mod differential;
 mod disk;
@@ -265,6 +266,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: false,
         run: |bench, _| h1run::run(bench),
+    },
+    Judge {
+        name: "combinations",
+        shows: "HTTP/1 and HTTP/2 on either side: bodies, trailers and interim heads byte for byte, 100 streams, h2load",
+        unit: "requests of h2load on each way",
+        sample: 2_000,
+        full: 20_000,
+        drivers: true,
+        run: |bench, _| combinations::run(bench),
     },
     Judge {
         name: "grpc",

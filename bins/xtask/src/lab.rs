@@ -4,6 +4,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod config;
+pub(crate) mod either;
 pub(crate) mod h2;
 pub(crate) mod http;
 pub(crate) mod load;

@@ -29,6 +29,8 @@ const OTHERS: [(&str, &[u32]); 6] = [
     ("/late/x", &[UNAVAILABLE]),
     ("/until/x", &[DEADLINE_EXCEEDED]),
 ];
+/// Nothing listens on port 1 of any machine in its right mind.
+const DEAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 const GRPC_TIMEOUT: &str = "300m";
 
 /// How many of how many held; what did not goes to `wrong`.
@@ -56,12 +58,10 @@ pub(super) fn judge(bench: &Bench, wrong: &mut Vec<String>) -> Result<(usize, us
          max_stream_duration: {grpc_timeout_header_max: 0s}}}"
             .to_owned(),
     ]);
-    let dead = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    let dead = dead.map_err(|e| format!("no free port: {e}"))?;
     let config = Config::default()
         .listener("front", any, &routes)
         .cluster_http2("origin", &[origin.address], &Http2::default())
-        .cluster_http2("dead", &[dead], &Http2::default());
+        .cluster_http2("dead", &[DEAD], &Http2::default());
     let file = bench.folder.join("statuses.yaml");
     std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
     let launch = Launch {
