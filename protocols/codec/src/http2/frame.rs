@@ -10,6 +10,8 @@ pub(super) const HEADER_BYTES: usize = 9;
 pub(super) const PAYLOAD_MAX: u32 = 1 << 14;
 /// Streams have 31 bits (RFC 9113 §4.1); the bit above is ignored.
 pub(super) const STREAM_MAX: u32 = (1 << 31) - 1;
+/// What PRIORITY says, alone or in HEADERS.
+pub(super) const PRIORITY_BYTES: usize = 5;
 /// What a client sends first (RFC 9113 §3.4).
 pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

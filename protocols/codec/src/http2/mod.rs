@@ -3,14 +3,16 @@
 //! A [`Connection`] reads the caller's bytes and answers with events; content is never copied, and field sections come in the caller's list. It
 //! never holds a socket and reads no clock: `now` is an argument. Every bound on a peer is in [`Limits`].
 //!
-//! Ground floor: `code`, `frame`, `budget`, `window`, `closed`, `outbound`; then `limits`, `settings`, `stream`, `streams`, `event`; then `connection`,
-//! and above it `send` and `receive`. Beside them, without any of them, [`message`]: what a field section means.
+//! Ground floor: `code`, `frame`, `budget`, `window`, `closed`, `outbound`; then `limits`, `settings`, `stream`, `streams`, `event`; then `connection`;
+//! above it `send`, and `fault`, `control` and `receive`. Beside them, without any of them, [`message`]: what a field section means.
 
 mod budget;
 mod closed;
 mod code;
 mod connection;
+mod control;
 mod event;
+mod fault;
 mod frame;
 mod limits;
 pub mod message;

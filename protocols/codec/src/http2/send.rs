@@ -202,9 +202,4 @@ impl Connection {
         self.incoming.take(bytes);
         self.credit(out);
     }
-
-    /// One of the resets that the peer is allowed.
-    pub(super) fn spend_reset(&mut self, now: u64) -> Result<(), Rule> {
-        if self.budgets.resets.spend(self.limits.resets, now) { Ok(()) } else { Err(Rule::TooManyResets) }
-    }
 }

@@ -30,6 +30,8 @@ pub(super) enum State {
 pub(super) enum Section {
     /// A response's head; interim ones come before it.
     Head,
+    /// As [`Section::Head`], and an interim one came.
+    NextHead,
     /// Trailers.
     Trailers,
 }

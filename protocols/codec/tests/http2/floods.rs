@@ -165,11 +165,13 @@ fn floods_of_an_origin_end_within_their_bounds() {
         }
         assert_eq!((ended.0, ended.1.split(' ').next()), (bound, Some(rule)));
     }
-    // Interim heads without end are bounded by who waits for the final one; here they cost nothing but their bytes.
+    // Interim heads without end.
     let mut side = Side::client(&Limits::default());
     side.request(true);
-    side.feed(&interim.repeat(1_000));
-    assert_eq!(side.connection.active(), 1);
+    side.feed(&interim.repeat(10_001));
+    assert!(!side.events().contains("failed"));
+    side.feed(&interim);
+    assert_eq!(side.events(), "failed TooManyGlitches ENHANCE_YOUR_CALM");
 }
 
 /// CVE-2019-9511: windows of one byte. A frame of one byte for each, and no more of them than a budget.
