@@ -164,6 +164,8 @@ rules! {
     Status = 400, ":status is three digits, the first of them not 0 (RFC 9113 §8.3.2)";
     SwitchingProtocols = 400, "there is no 101 in HTTP/2 (RFC 9113 §8.6)";
 
+    GrpcMessage = 400, "a message is prefixed, within its length and what its method answers (gRPC, PROTOCOL-HTTP2.md)";
+
     TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";
 }
 

@@ -8,13 +8,14 @@
 //! broken. What an encoder writes has one reading only: [`audit`] says so of every test's output.
 //!
 //! Ground floor: `error`, `limits`, `chars`, `lane`; above it `head` and `part`, the words that all versions share; above
-//! them one folder for each version ([`http1`]; [`http2`] over [`hpack`]). A file imports only what is below it.
+//! them one folder for each version ([`http1`]; [`http2`] over [`hpack`]), and [`grpc`] on top. A file imports only what is below it.
 #![forbid(unsafe_code)]
 
 pub mod audit;
 mod chars;
 mod error;
 pub mod fuzz;
+pub mod grpc;
 mod head;
 pub mod hpack;
 pub mod http1;
