@@ -36,6 +36,17 @@ impl Age {
         }
     }
 
+    /// Without bounds: what counts is somebody else's affair.
+    pub(crate) fn none() -> Self {
+        let ends = Cell::new(None);
+        Self { ends, requests: Cell::new(0), is_last: Cell::new(false), is_counted: Cell::new(false) }
+    }
+
+    /// When its time is up, until that was counted.
+    pub(crate) fn ends(&self) -> Option<Instant> {
+        self.ends.get().filter(|_| !self.is_counted.get())
+    }
+
     /// A request has come.
     #[inline]
     pub(crate) fn request(&self, rules: &ConnectionRules, stats: &HttpStats) {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use ringway_model::{ChainId, ListenerId};
 use ringway_observe::HttpStats;
 use ringway_protocols::Version;
-use ringway_runtime::{Instant, Stream, Timer};
+use ringway_runtime::{Instant, Timer};
 
 use crate::age::Age;
+use crate::side::Side;
 use crate::worker::Worker;
 
 /// What becomes of the connection after an exchange.
@@ -27,7 +28,7 @@ pub(crate) enum After {
 /// A client connection between and during its exchanges.
 pub(crate) struct Downstream {
     pub(crate) worker: Rc<Worker>,
-    pub(crate) stream: Stream,
+    pub(crate) stream: Side,
     pub(crate) timer: Timer,
     pub(crate) listener: ListenerId,
     pub(crate) chain: ChainId,
@@ -47,11 +48,11 @@ pub(crate) struct Downstream {
     pub(crate) is_cut: Cell<bool>,
     /// The client ended the connection.
     pub(crate) is_peers: Cell<bool>,
-    addresses: OnceCell<Box<Addresses>>,
+    addresses: OnceCell<Rc<Addresses>>,
 }
 
 /// What the system says of both ends, where it says something.
-struct Addresses {
+pub(crate) struct Addresses {
     local: Option<SocketAddr>,
     peer: Option<SocketAddr>,
     /// The path of a unix socket: Envoy calls both ends by it.
@@ -62,14 +63,28 @@ impl Downstream {
     /// A connection that was accepted just now.
     pub(crate) fn new(
         worker: Rc<Worker>,
-        stream: Stream,
+        stream: Side,
         listener: ListenerId,
         chain: ChainId,
         key: usize,
         stats: Arc<HttpStats>,
         age: Age,
     ) -> Self {
-        let (timer, began, id) = (worker.core.timer(), Cell::new(worker.core.now()), worker.connection_id());
+        let id = worker.connection_id();
+        Self::numbered(worker, stream, (listener, chain), key, stats, age, id)
+    }
+
+    /// A connection, or one request of several on it, that has a number already.
+    pub(crate) fn numbered(
+        worker: Rc<Worker>,
+        stream: Side,
+        (listener, chain): (ListenerId, ChainId),
+        key: usize,
+        stats: Arc<HttpStats>,
+        age: Age,
+        id: u64,
+    ) -> Self {
+        let (timer, began) = (worker.core.timer(), Cell::new(worker.core.now()));
         let addresses = OnceCell::new();
         let (version, [served, is_cut, is_peers]) = (Cell::new(Version::Http11), [const { Cell::new(false) }; 3]);
         Self {
@@ -95,6 +110,20 @@ impl Downstream {
     #[inline]
     pub(crate) fn closes_after(&self) -> bool {
         self.worker.closes_after(self.key) || self.age.is_old(self.worker.core.now(), &self.stats)
+    }
+
+    /// Says what is known of both ends to another of the same connection, if something is.
+    pub(crate) fn tell_addresses(&self, other: &OnceCell<Rc<Addresses>>) {
+        if let Some(known) = self.addresses.get() {
+            let _ = other.set(Rc::clone(known));
+        }
+    }
+
+    /// Takes over what another of the same connection knows of both ends.
+    pub(crate) fn know_addresses(&self, other: &OnceCell<Rc<Addresses>>) {
+        if let Some(known) = other.get() {
+            let _ = self.addresses.set(Rc::clone(known));
+        }
     }
 
     /// The addresses of both ends, ours first. The system is asked once: a peer that has gone is not known any more.
@@ -125,7 +154,7 @@ impl Downstream {
                 path.map(Arc::clone)
             };
             let pipe = if local.is_none() { pipe() } else { None };
-            Box::new(Addresses { local, peer, pipe })
+            Rc::new(Addresses { local, peer, pipe })
         })
     }
 }

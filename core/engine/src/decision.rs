@@ -3,13 +3,14 @@
 //!
 //! It never sends: an answer of our own, or the head for an upstream, is written into a block and handed on.
 
+use std::cell::RefMut;
 use std::rc::Rc;
 use std::time::Duration;
 
 use ringway_model::format::Moment;
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_request};
-use ringway_protocols::{Error, Framing, Known, Method, Rule, Version};
+use ringway_protocols::{Error, Framing, HeadTable, Known, Method, Rule, Version};
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
@@ -21,7 +22,7 @@ use crate::record::Record;
 use crate::reply::{self, Local, Reader};
 use crate::routing::{self, Answer, Forward};
 use crate::tunnel::Tunnel;
-use crate::view::CoreChain;
+use crate::view::{CoreChain, View};
 use crate::worker::Worker;
 
 /// What a complete head leads to. Everything that the exchange needs of its generation is in here.
@@ -65,8 +66,22 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         Decoded::Partial => return Ok(None),
         Decoded::Complete { consumed, .. } => consumed,
     };
+    connection.age.request(&chain.http.connections, &chain.stats);
+    decide_head(connection, (&view, chain), (bytes, head_size), table).map(Some)
+}
+
+/// The same for a head that is in the table already, and takes so much of the front of `bytes`.
+///
+/// # Errors
+/// As [`decide`].
+pub(crate) fn decide_head(
+    connection: &Downstream,
+    (view, chain): (&View, &Rc<CoreChain>),
+    (bytes, head_size): (&[u8], usize),
+    mut table: RefMut<'_, HeadTable>,
+) -> Result<usize, Error> {
+    let worker = &*connection.worker;
     let (http, rules) = (&*chain.http, &chain.http.headers);
-    connection.age.request(&http.connections, &chain.stats);
     let has_rules = !http.requests.is_none();
     if has_rules {
         prepare::fields(&http.requests, &mut table, bytes, &chain.stats)?;
@@ -87,7 +102,10 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         }
     }
     // A start of the body that is wrong is refused before an origin sees anything.
-    let body_size = check_body(request.framing(), &bytes[head_size..], worker)?;
+    let body_size = match connection.stream.is_http2() {
+        true => 0,
+        false => check_body(request.framing(), &bytes[head_size..], worker)?,
+    };
     chain.stats.downstream_rq_total.add(1);
     chain.stats.count_version(request.version() == Version::Http2);
     chain.stats.rq_total.add(1);
@@ -106,7 +124,7 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     let counts_down = request.has(Known::MaxForwards) && matches!(request.method(), Method::Options | Method::Trace);
     let routed = match prepared {
         Ok(_) if counts_down && hop.count_down(&request).is_err() => Err(reply::last_hop(request.method()).into()),
-        Ok(false) => routing::route(connection, &view, chain, &request, &mut hop),
+        Ok(false) => routing::route(connection, view, chain, &request, &mut hop),
         Ok(true) => {
             let url = [request.path()];
             Err(routing::sent_to(worker, chain, &request, &hop, reply::PATH_REDIRECTED, &url))
@@ -185,12 +203,12 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
         origin,
         then,
     });
-    Ok(Some(consumed))
+    Ok(consumed)
 }
 
 /// Decides about an HTTP/1.0 request without a Host as if it had said this one (`default_host_for_http_10`).
 #[cold]
-fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result<Option<usize>, Error> {
+fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result<usize, Error> {
     // The empty line that may come before the start line is two bytes.
     let line_end = bytes.iter().skip(2).position(|&byte| byte == b'\n').map(|at| at + 3);
     let (Some(line_end), false) = (line_end, host.is_empty()) else { return Err(Error::peer(Rule::HostMissing)) };
@@ -201,7 +219,7 @@ fn decide_with_host(connection: &Downstream, bytes: &[u8], host: &str) -> Result
         head.extend_from_slice(part);
     }
     let consumed = decide(connection, &head, &mut HeadScan::default())?;
-    Ok(consumed.map(|consumed| consumed - added))
+    Ok(consumed.expect("a whole head") - added)
 }
 
 /// Checks what came of the body together with its head; its size.

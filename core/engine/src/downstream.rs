@@ -13,27 +13,40 @@
 //! An idle connection is this small task and nothing else: no chunk, no block. A part of a head is one right-sized
 //! block. Only an exchange borrows the larger state, and gives it back.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
-use ringway_observe::{HttpStats, ListenerStats};
-use ringway_protocols::Version;
+use ringway_model::{ChainId, CodecType, HttpConnectionManager, ListenerId};
+use ringway_observe::{Counter, Gauge, HttpStats, ListenerStats};
 use ringway_protocols::http1::HeadScan;
-use ringway_runtime::{BlockMut, Chunk, Instant, Stream};
+use ringway_protocols::http2::PREFACE;
+use ringway_protocols::{Error, Version};
+use ringway_runtime::{BlockMut, Chunk, Core, Instant, Stream, Timer};
 
 use crate::age::Age;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision;
 use crate::exchange;
+use crate::http2::server as http2;
 use crate::local_reply;
 use crate::reply::{self, Failure, Local, Reader};
+use crate::side::Side;
 use crate::view::View;
 use crate::worker::Worker;
+
+/// What came of the bytes that have come.
+enum Decided {
+    /// More are needed.
+    Partial,
+    /// A request, and how many of them are done with.
+    Request(usize),
+    Http2,
+}
 
 /// What came first.
 enum Event {
@@ -52,7 +65,7 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
         let chain = view.chain(listener, chain).expect("a connection's view has its chain");
         Age::new(&chain.http.connections, worker.core.now())
     };
-    let connection = Downstream::new(Rc::clone(&worker), stream, listener, chain, guard.key, stats, age);
+    let connection = Downstream::new(Rc::clone(&worker), Side::Http1(stream), listener, chain, guard.key, stats, age);
     if guard.is_logged {
         connection.addresses();
     }
@@ -61,51 +74,80 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
         Poll::Ready(())
     })
     .await;
-    loop {
+    let is_http2 = loop {
         let after = match connection.head().await {
             // In memory of its own, which an idle connection does without.
-            Ok(()) => worker.core.pooled(exchange::run(&connection)).await,
-            Err(after) => after,
+            Ok(()) => {
+                guard.speaks(Version::Http11);
+                worker.core.pooled(exchange::run(&connection)).await
+            }
+            Err(Unserved::After(after)) => after,
+            Err(Unserved::Http2) => break true,
         };
         match after {
             After::KeepAlive => connection.served.set(true),
-            After::Linger => break connection.linger().await,
-            After::Close => break,
+            After::Linger => {
+                connection.linger().await;
+                break false;
+            }
+            After::Close => break false,
         }
-    }
-    let side = match connection.is_peers.get() {
-        true => &connection.stats.downstream_cx_destroy_remote,
-        false => &connection.stats.downstream_cx_destroy_local,
+    };
+    let stats = Arc::clone(&connection.stats);
+    let ended = if is_http2 {
+        guard.speaks(Version::Http2);
+        let front = http2::Front::new(connection, guard.is_logged);
+        worker.core.pooled(http2::serve(front)).await
+    } else {
+        http2::Ended { by_peer: connection.is_peers.get(), with_requests: connection.is_cut.get() }
+    };
+    let side = match ended.by_peer {
+        true => &stats.downstream_cx_destroy_remote,
+        false => &stats.downstream_cx_destroy_local,
     };
     side.add(1);
-    if connection.is_cut.get() {
-        connection.stats.downstream_cx_destroy_active_rq.add(1);
+    if ended.with_requests {
+        stats.downstream_cx_destroy_active_rq.add(1);
+    }
+}
+
+/// Why no request is there to be served.
+enum Unserved {
+    /// The connection ends.
+    After(After),
+    /// The client speaks HTTP/2. What it said is with the socket.
+    Http2,
+}
+
+impl From<After> for Unserved {
+    fn from(after: After) -> Self {
+        Self::After(after)
     }
 }
 
 impl Downstream {
     /// Waits for the next request's head and decides what is to be done with it.
-    async fn head(&self) -> Result<(), After> {
+    async fn head(&self) -> Result<(), Unserved> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
         let idle_until = self.wait_idle();
         loop {
             let chunk = match poll_fn(|context| self.poll_event(context, held.is_none())).await {
                 Event::Bytes(chunk) => chunk,
-                Event::Closing => return Err(After::Close),
+                Event::Closing => return Err(After::Close.into()),
                 Event::End => {
                     self.is_peers.set(true);
-                    return Err(After::Close);
+                    return Err(After::Close.into());
                 }
                 Event::Expired if held.is_none() => {
                     if self.expired_idle(idle_until) {
-                        return Err(After::Close);
+                        return Err(After::Close.into());
                     }
                     continue;
                 }
                 Event::Expired => {
                     let failure = self.expired_head();
-                    return Err(self.refuse(failure.local(), held.map_or(0, |block| block.len())));
+                    return Err(self.refuse(failure.local(), held.map_or(0, |block| block.len())).into());
                 }
             };
             self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
@@ -118,18 +160,22 @@ impl Downstream {
                 Some(block) => Ok(self.worker.append(block, &chunk)),
             };
             let decided = match &bytes {
-                Ok(block) => decision::decide(self, block, &mut scan),
-                Err(chunk) => decision::decide(self, chunk, &mut scan),
+                Ok(block) => self.decide(block, &mut scan),
+                Err(chunk) => self.decide(chunk, &mut scan),
             };
             match decided {
-                Ok(Some(consumed)) => {
+                Ok(Decided::Http2) => {
+                    self.stream.unread(bytes.map_or_else(|chunk| chunk, BlockMut::freeze));
+                    return Err(Unserved::Http2);
+                }
+                Ok(Decided::Request(consumed)) => {
                     let bytes = bytes.map_or_else(|chunk| chunk, BlockMut::freeze);
                     if consumed < bytes.len() {
                         self.stream.unread(bytes.slice(consumed..bytes.len()));
                     }
                     return Ok(());
                 }
-                Ok(None) => {
+                Ok(Decided::Partial) => {
                     held = Some(bytes.unwrap_or_else(|chunk| self.worker.copy(&chunk)));
                     if first {
                         self.wait_head();
@@ -138,9 +184,33 @@ impl Downstream {
                 Err(error) => {
                     self.stats.downstream_cx_protocol_error.add(1);
                     let received = bytes.as_deref().map_or_else(|chunk| chunk.len(), <[u8]>::len);
-                    return Err(self.refuse(reply::protocol_error(&error), received));
+                    return Err(self.refuse(reply::protocol_error(&error), received).into());
                 }
             }
+        }
+    }
+
+    /// What the bytes are that have come: a request's head, or on a fresh connection the start of another version.
+    #[inline]
+    fn decide(&self, bytes: &[u8], scan: &mut HeadScan) -> Result<Decided, Error> {
+        if !self.served.get()
+            && let Some(decided) = self.decide_version(bytes)
+        {
+            return Ok(decided);
+        }
+        Ok(decision::decide(self, bytes, scan)?.map_or(Decided::Partial, Decided::Request))
+    }
+
+    /// Whether a connection's first bytes begin HTTP/2, or may (`codec_type`). Its preface is no request of HTTP/1 (RFC 9113 §3.4).
+    #[inline]
+    fn decide_version(&self, bytes: &[u8]) -> Option<Decided> {
+        let size = bytes.len().min(PREFACE.len());
+        let begins = bytes[..size] == PREFACE[..size];
+        match self.manager(|http| http.codec) {
+            CodecType::Http2 => Some(Decided::Http2),
+            CodecType::Auto if begins && size == PREFACE.len() => Some(Decided::Http2),
+            CodecType::Auto if begins => Some(Decided::Partial),
+            CodecType::Auto | CodecType::Http1 => None,
         }
     }
 
@@ -223,14 +293,15 @@ impl Downstream {
     }
 
     /// Answers a head that was not understood, of so many bytes, and ends the connection.
-    fn refuse(&self, local: Local<'_>, received: usize) -> After {
+    pub(crate) fn refuse(&self, local: Local<'_>, received: usize) -> After {
         self.stats.downstream_rq_total.add(1);
-        self.stats.downstream_rq_http1_total.add(1);
+        self.stats.count_version(self.version.get() == Version::Http2);
         self.stats.downstream_rq_completed.add(1);
         self.stats.downstream_rq_time.record(elapsed_ms(self.began.get(), self.worker.core.now()));
         let view = self.worker.view_for(self.key);
         let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
-        let to = Reader { version: Version::Http11, head_only: false, proper_case: chain.http.http1.proper_case };
+        let version = if self.stream.is_http2() { Version::Http2 } else { Version::Http11 };
+        let to = Reader { version, head_only: false, proper_case: chain.http.http1.proper_case };
         let mut reply = reply::write(&self.worker, &chain.http.headers, None, local, true, to);
         let mut status = local.status;
         if chain.keeps_records() {
@@ -241,50 +312,57 @@ impl Downstream {
             self.worker.log.write(self, chain, record);
         }
         self.stats.count_status(status);
-        self.stream.send(reply);
+        self.stream.send_whole(reply);
         After::Linger
     }
 
-    /// Lets the client read the last response: a close with unread bytes would make the kernel send RST, and the
-    /// client's kernel may then drop what it has not yet handed over (RFC 9112 §9.6).
+    /// As the function of this name, for as long as the connection manager says.
     async fn linger(&self) {
         let timeout = {
             let view = self.worker.view_for(self.key);
             let http = view.chain(self.listener, self.chain).map(|chain| chain.http.delayed_close_timeout);
             http.unwrap_or(std::time::Duration::from_secs(1))
         };
-        self.stream.shutdown_write();
-        let mut unsent = usize::MAX;
-        poll_fn(|context| {
-            // Who reads slowly has the time anew for each piece that it takes (Envoy, `delayed_close_timeout`).
-            let left = self.stream.unsent();
-            if left < unsent {
-                unsent = left;
-                self.timer.set(self.worker.core.now() + timeout);
-            }
-            loop {
-                match self.stream.poll_recv(context) {
-                    Poll::Ready(Ok(Some(_dropped))) => {}
-                    // It has ended its side and may still read.
-                    Poll::Ready(Ok(None)) => match self.stream.poll_unsent_below(context, 0) {
-                        Poll::Ready(_) => return Poll::Ready(()),
-                        Poll::Pending => break,
-                    },
-                    Poll::Ready(Err(_)) => return Poll::Ready(()),
-                    Poll::Pending => break,
-                }
-            }
-            if left > 0 {
-                let _wakes = self.stream.poll_unsent_below(context, left - 1);
-            }
-            let expired = self.timer.poll_expired(context);
-            if expired.is_ready() {
-                self.stats.downstream_cx_delayed_close_timeout.add(1);
-            }
-            expired
-        })
-        .await;
+        if let Some(socket) = self.stream.socket() {
+            linger(&self.worker.core, socket, &self.timer, timeout, &self.stats).await;
+        }
     }
+}
+
+/// Lets the client read the last response: a close with unread bytes would make the kernel send RST, and the
+/// client's kernel may then drop what it has not yet handed over (RFC 9112 §9.6).
+pub(crate) async fn linger(core: &Core, socket: &Stream, timer: &Timer, timeout: Duration, stats: &HttpStats) {
+    socket.shutdown_write();
+    let mut unsent = usize::MAX;
+    poll_fn(|context| {
+        // Who reads slowly has the time anew for each piece that it takes (Envoy, `delayed_close_timeout`).
+        let left = socket.unsent();
+        if left < unsent {
+            unsent = left;
+            timer.set(core.now() + timeout);
+        }
+        loop {
+            match socket.poll_recv(context) {
+                Poll::Ready(Ok(Some(_dropped))) => {}
+                // It has ended its side and may still read.
+                Poll::Ready(Ok(None)) => match socket.poll_unsent_below(context, 0) {
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                },
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        if left > 0 {
+            let _wakes = socket.poll_unsent_below(context, left - 1);
+        }
+        let expired = timer.poll_expired(context);
+        if expired.is_ready() {
+            stats.downstream_cx_delayed_close_timeout.add(1);
+        }
+        expired
+    })
+    .await;
 }
 
 /// The earlier of two moments, of which each may never come.
@@ -300,9 +378,31 @@ pub(crate) struct Registered {
     listener_stats: Arc<ListenerStats>,
     since: Instant,
     is_logged: bool,
+    /// The version that is spoken, once that is known.
+    version: Cell<Option<Version>>,
 }
 
 impl Registered {
+    /// What the first request tells of the connection.
+    #[inline]
+    fn speaks(&self, version: Version) {
+        if self.version.get().is_none() {
+            self.version.set(Some(version));
+            let (total, active) = self.of_version(version);
+            total.add(1);
+            active.add(1);
+        }
+    }
+
+    fn of_version(&self, version: Version) -> (&Counter, &Gauge) {
+        match version {
+            Version::Http2 => (&self.stats.downstream_cx_http2_total, &self.stats.downstream_cx_http2_active),
+            Version::Http10 | Version::Http11 => {
+                (&self.stats.downstream_cx_http1_total, &self.stats.downstream_cx_http1_active)
+            }
+        }
+    }
+
     pub(crate) fn new(
         worker: &Rc<Worker>,
         listener: ListenerId,
@@ -313,15 +413,21 @@ impl Registered {
         let core_chain = view.chain(listener, chain).expect("accepted under this view");
         let (stats, is_logged) = (Arc::clone(&core_chain.stats), core_chain.is_logged());
         stats.downstream_cx_total.add(1);
-        stats.downstream_cx_http1_total.add(1);
         stats.downstream_cx_active.add(1);
-        stats.downstream_cx_http1_active.add(1);
         listener_stats.downstream_cx_total.add(1);
         listener_stats.downstream_cx_active.add(1);
         // Accepted from a socket whose listener is gone: it lives on the view that it was accepted under.
         let pinned = worker.view().chain(listener, chain).is_none().then_some(view);
         let key = worker.register(listener, chain, pinned);
-        Self { worker: Rc::clone(worker), key, stats, listener_stats, since: worker.core.now(), is_logged }
+        Self {
+            worker: Rc::clone(worker),
+            key,
+            stats,
+            listener_stats,
+            since: worker.core.now(),
+            is_logged,
+            version: Cell::default(),
+        }
     }
 }
 
@@ -329,7 +435,9 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.worker.unregister(self.key);
         self.stats.downstream_cx_active.sub(1);
-        self.stats.downstream_cx_http1_active.sub(1);
+        if let Some(version) = self.version.get() {
+            self.of_version(version).1.sub(1);
+        }
         self.stats.downstream_cx_destroy.add(1);
         self.listener_stats.downstream_cx_active.sub(1);
         self.listener_stats.downstream_cx_destroy.add(1);

@@ -24,7 +24,7 @@ use ringway_model::{Position, Priority};
 use ringway_observe::{ClusterStats, HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::HeadScan;
 use ringway_protocols::{Framing, Method, Version};
-use ringway_runtime::{BlockMut, Chunk, Instant, Stream};
+use ringway_runtime::{BlockMut, Chunk, Instant};
 
 mod again;
 mod connect;
@@ -36,6 +36,7 @@ use crate::balance;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
+use crate::http2::{HeadForm, Http2Stream, Reset};
 use crate::pool::{EndpointPool, Upstream};
 use crate::record::Record;
 use crate::relay::{Relay, RelayError};
@@ -43,6 +44,7 @@ use crate::reply::{self, Failure};
 use crate::response_edit::ResponseEdit;
 use crate::retry::Retry;
 use crate::routing::Forward;
+use crate::side::Side;
 use crate::tunnel::{self, End, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
@@ -69,7 +71,7 @@ pub(crate) async fn run(connection: &Downstream) -> After {
             stats.count_status(status);
             stats.downstream_rq_completed.add(1);
             stats.downstream_cx_tx_bytes_total.add(response.len() as u64);
-            connection.stream.send(response);
+            connection.stream.send_whole(response);
             if let Some(record) = record {
                 connection.worker.log.write(connection, &chain, record);
             }
@@ -103,6 +105,10 @@ pub(crate) async fn run(connection: &Downstream) -> After {
             exchange.begin_tries(retry);
             exchange.record = record;
             exchange.request_id = request_id;
+            if tunnel != Tunnel::Not && connection.stream.is_http2() {
+                // What comes on the stream is the tunnel's.
+                exchange.upload.give_up();
+            }
             exchange.ask(tunnel);
             exchange.upload.trailers = exchange.passes_trailers();
             if tunnel != Tunnel::Not {
@@ -135,13 +141,25 @@ pub(crate) async fn run(connection: &Downstream) -> After {
     }
 }
 
+/// Ends a request whose client gave it up before anything was done about it.
+pub(crate) fn given_up(connection: &Downstream, decision: Decision) {
+    let Decision { chain, record, .. } = decision;
+    let stats = &*chain.stats;
+    stats.downstream_rq_rx_reset.add(1);
+    stats.downstream_rq_time.record(elapsed_ms(connection.began.get(), connection.worker.core.now()));
+    if let Some(mut record) = record {
+        record.client_gone();
+        connection.worker.log.write(connection, &chain, record);
+    }
+}
+
 /// Tells the client to send the body that it waits with (RFC 9110 §10.1.1). Envoy does so whatever the answer will be.
 #[cold]
 fn send_continue(connection: &Downstream, stats: &HttpStats) {
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
     stats.count_status(100);
     stats.downstream_cx_tx_bytes_total.add(CONTINUE.len() as u64);
-    connection.stream.send(connection.worker.core.chunk(CONTINUE));
+    connection.stream.send_head(connection.worker.core.chunk(CONTINUE), HeadForm::default());
 }
 
 /// Runs `end` when it goes out of scope, however the exchange ends.
@@ -172,8 +190,21 @@ enum Stop {
     Client(RelayError),
     /// The upstream connection died before a byte of the response.
     Died,
+    /// The upstream said that it did nothing about the request: asking again is safe whatever it asks for (RFC 9113 §8.7).
+    Unprocessed,
     /// The response is one after which another try is made; whether its connection may be reused.
     Refused { reusable: bool },
+}
+
+/// Why a stream ended before its response.
+#[cold]
+fn stream_died(stream: &Http2Stream) -> Stop {
+    match stream.reset() {
+        Some(Reset { is_unprocessed: true, .. }) => Stop::Unprocessed,
+        Some(Reset { is_ours: true, .. }) => Stop::Fail(Failure::UpstreamProtocol),
+        Some(_) if !stream.has_lost_connection() => Stop::Fail(Failure::RemoteReset),
+        _ => Stop::Died,
+    }
 }
 
 struct Exchange<'x> {
@@ -211,6 +242,8 @@ struct Exchange<'x> {
     /// When the last byte of the request had come, if it has.
     requested_at: Option<Instant>,
     tunnel: Tunnel,
+    /// The request's fields are to be kept out of every table.
+    never_indexed: bool,
     /// Where the request's route stands in the chain's configuration.
     position: Position,
     priority: Priority,
@@ -228,6 +261,12 @@ impl<'x> Exchange<'x> {
         keep_alive: bool,
         stream_idle: Option<Duration>,
     ) -> Self {
+        // A stream's end is the end of its message; what frames it says how it goes on to HTTP/1.
+        let came = match framing {
+            Framing::Length(_) | Framing::Chunked if connection.stream.is_http2() => Framing::UntilClose,
+            framing => framing,
+        };
+        let goes = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
         Self {
             connection,
             cluster,
@@ -235,7 +274,7 @@ impl<'x> Exchange<'x> {
             cluster_stats: &cluster.state.breakers.stats,
             method,
             keep_alive,
-            upload: Relay::new(framing, framing).within(cluster.config.buffer_bytes_max),
+            upload: Relay::new(came, goes).within(cluster.config.buffer_bytes_max),
             response: Response::Awaited,
             timeout: None,
             stream_idle,
@@ -253,6 +292,7 @@ impl<'x> Exchange<'x> {
             origin: Origin::default(),
             requested_at: None,
             tunnel: Tunnel::Not,
+            never_indexed: connection.stream.http2().is_some_and(Http2Stream::never_indexed),
             position,
             priority: Priority::Default,
             retry: None,
@@ -285,12 +325,11 @@ impl<'x> Exchange<'x> {
         'tries: loop {
             let stop = 'attempt: {
                 let _active = pool.begin_request();
-                // A replay never takes a second connection that may have died the same way.
-                let pooled = if replays == 0 && self.tunnel != Tunnel::Terminated { pool.take() } else { None };
+                let pooled = self.take(&pool, replays);
                 let reused = pooled.is_some();
                 let upstream = match pooled {
                     Some(upstream) => upstream,
-                    None => match self.connect(&pool).await {
+                    None => match self.acquire(&pool).await {
                         Ok(upstream) => upstream,
                         Err(failure) => break 'attempt Stop::Fail(failure),
                     },
@@ -301,7 +340,10 @@ impl<'x> Exchange<'x> {
                     // A connection that is made is what the next proxy would say 200 to.
                     upstream.stream.unread(self.worker().core.chunk(tunnel::ESTABLISHED));
                 } else {
-                    upstream.stream.send(head.clone());
+                    let tunnel = self.tunnel != Tunnel::Not;
+                    let ends = !tunnel && self.upload.is_done() && self.upload.is_untouched();
+                    let form = HeadForm { ends, tunnel, never_indexed: self.never_indexed };
+                    upstream.stream.send_head(head.clone(), form);
                     self.sent(&upstream, head.len());
                     self.cluster_stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
                 }
@@ -316,9 +358,17 @@ impl<'x> Exchange<'x> {
                         }
                         return self.finish();
                     }
+                    Err(Stop::Died) => upstream.stream.http2().map_or(Stop::Died, stream_died),
                     Err(stop) => stop,
                 };
                 match stop {
+                    Stop::Unprocessed
+                        if replays < self.worker().limits.unprocessed_replays_max && self.upload.is_untouched() =>
+                    {
+                        replays += 1;
+                        self.cluster_stats.upstream_rq_retry.add(1);
+                        continue 'tries;
+                    }
                     Stop::Died
                         if reused
                             && replays < self.worker().limits.replays_max
@@ -330,7 +380,7 @@ impl<'x> Exchange<'x> {
                         self.cluster_stats.upstream_rq_retry.add(1);
                         continue 'tries;
                     }
-                    Stop::Died => {
+                    Stop::Died | Stop::Unprocessed | Stop::Fail(Failure::RemoteReset) => {
                         upstream.died();
                         self.cluster_stats.upstream_rq_rx_reset.add(1);
                     }
@@ -366,13 +416,16 @@ impl<'x> Exchange<'x> {
     fn stopped(&mut self, stop: Stop) -> After {
         let error = match stop {
             Stop::Died => return self.answer(Failure::Reset),
+            Stop::Unprocessed => return self.answer(Failure::RemoteReset),
             Stop::Fail(failure) => return self.answer(failure),
             Stop::Refused { .. } => unreachable!("another try is made, or what came is passed on"),
             Stop::Client(error) => error,
         };
         self.stats.downstream_rq_rx_reset.add(1);
         self.connection.is_cut.set(true);
-        self.stats.downstream_cx_destroy_remote_active_rq.add(1);
+        if !self.connection.stream.is_http2() {
+            self.stats.downstream_cx_destroy_remote_active_rq.add(1);
+        }
         match (error, self.response) {
             (RelayError::Malformed(error), Response::Awaited) => {
                 self.stats.downstream_cx_protocol_error.add(1);
@@ -395,6 +448,7 @@ impl<'x> Exchange<'x> {
         let mut scan = HeadScan::default();
         let mut held: Option<BlockMut> = None;
         let mut continued = false;
+        let mut interims = 0;
         self.heard = false;
         let head = loop {
             let chunk = poll_fn(|context| self.poll_awaiting(context, &upstream.stream)).await?;
@@ -405,8 +459,8 @@ impl<'x> Exchange<'x> {
                 Some(block) => Ok(self.worker().append(block, &chunk)),
             };
             let decoded = match &bytes {
-                Ok(block) => self.decode(block, &mut scan),
-                Err(chunk) => self.decode(chunk, &mut scan),
+                Ok(block) => self.decode(&upstream.stream, block, &mut scan),
+                Err(chunk) => self.decode(&upstream.stream, chunk, &mut scan),
             };
             match decoded {
                 Ok(None) => held = Some(bytes.unwrap_or_else(|chunk| self.worker().copy(&chunk))),
@@ -422,9 +476,14 @@ impl<'x> Exchange<'x> {
                         break (head, rest);
                     }
                     // An interim response: pass it on, and read the next head (RFC 9110 §15.2).
+                    interims += 1;
+                    if interims > self.worker().limits.interim_responses_max {
+                        self.cluster_stats.upstream_cx_protocol_error.add(1);
+                        return Err(Stop::Fail(Failure::UpstreamProtocol));
+                    }
                     if self.passes_interim(head.status) && !(continued && head.status == 100) {
                         continued |= head.status == 100;
-                        self.connection.stream.send(head.out);
+                        self.connection.stream.send_head(head.out, HeadForm::default());
                     }
                     scan = HeadScan::default();
                     self.heard = !rest.is_empty();
@@ -441,10 +500,15 @@ impl<'x> Exchange<'x> {
         let (head, rest) = head;
         self.begin(&head);
         self.stats.downstream_cx_tx_bytes_total.add(head.out.len() as u64);
-        self.connection.stream.send(head.out);
         let framing = if head.whole { Framing::None } else { head.framing };
         let unsent_max = self.chain.unsent_max;
         let mut download = Relay::new(framing, head.framing_out).within(unsent_max);
+        let form = HeadForm {
+            ends: download.is_done() && !head.tunnels,
+            tunnel: head.tunnels,
+            never_indexed: upstream.stream.http2().is_some_and(Http2Stream::never_indexed),
+        };
+        self.connection.stream.send_head(head.out, form);
         download.trailers = self.passes_trailers();
         let mut whole = Ok(());
         // An empty slice, too, would keep its chunk from going home as long as the body takes.
@@ -493,7 +557,7 @@ impl<'x> Exchange<'x> {
     }
 
     /// Until the first bytes of a response: the request's body goes up, the timeouts run, the client is watched.
-    fn poll_awaiting(&mut self, context: &mut Context<'_>, upstream: &Stream) -> Poll<Result<Chunk, Stop>> {
+    fn poll_awaiting(&mut self, context: &mut Context<'_>, upstream: &Side) -> Poll<Result<Chunk, Stop>> {
         if !self.upload.is_done()
             && let Some(stop) = self.poll_upload(context, upstream)
         {
@@ -518,7 +582,7 @@ impl<'x> Exchange<'x> {
         &mut self,
         context: &mut Context<'_>,
         download: &mut Relay,
-        upstream: &Stream,
+        upstream: &Side,
     ) -> Poll<Result<(), Stop>> {
         if !self.upload.is_done()
             && let Some(stop) = self.poll_upload(context, upstream)
@@ -538,7 +602,8 @@ impl<'x> Exchange<'x> {
 
     /// Whether trailers pass: both sides have to have them (Envoy, `enable_trailers`).
     fn passes_trailers(&self) -> bool {
-        self.chain.http.http1.trailers && self.cluster.config.http1.trailers
+        (self.chain.http.http1.trailers || self.connection.stream.is_http2())
+            && (self.cluster.config.http1.trailers || self.is_http2_upstream())
     }
 
     /// Whether an interim response is the client's affair: HTTP/1.0 has none, and a 100 only where it is the origin's to say
@@ -558,7 +623,7 @@ impl<'x> Exchange<'x> {
         &mut self,
         context: &mut Context<'_>,
         download: &mut Relay,
-        upstream: &Stream,
+        upstream: &Side,
     ) -> Poll<Result<(), Stop>> {
         let (sides, relays) = ((&self.connection.stream, upstream), (&mut self.upload, &mut *download));
         let mut first = None;
@@ -586,7 +651,7 @@ impl<'x> Exchange<'x> {
     }
 
     /// Moves the request's body. An upstream that stops taking it may still answer: only the client's faults stop it.
-    fn poll_upload(&mut self, context: &mut Context<'_>, upstream: &Stream) -> Option<Stop> {
+    fn poll_upload(&mut self, context: &mut Context<'_>, upstream: &Side) -> Option<Stop> {
         match self.upload.poll(context, self.worker(), &self.connection.stream, upstream) {
             Poll::Ready(Ok(())) => {
                 self.request_ended();
@@ -637,7 +702,7 @@ impl<'x> Exchange<'x> {
     }
 
     fn finish(&mut self) -> After {
-        if self.worker().closes_after(self.connection.key) {
+        if self.worker().closes_after(self.connection.key) && !self.connection.stream.is_http2() {
             self.stats.downstream_cx_drain_close.add(1);
         }
         self.stats.downstream_rq_completed.add(1);

@@ -19,6 +19,8 @@
 //! | `reply` | answers of our own |
 //! | `local_reply` | what is made of answers of our own before they are sent |
 //! | `hop` | what this hop does to heads whatever their route |
+//! | `side` | one peer of an exchange: a connection of HTTP/1, or one stream of HTTP/2 |
+//! | `http2` | connections of HTTP/2 as tasks, and their streams |
 //! | `connection` | a client connection as its exchanges see it |
 //! | `worker` | one core: its view, its connections, its sockets |
 //! | `handoff` | a fresh connection on its way to a lighter worker |
@@ -56,6 +58,7 @@ mod exchange;
 mod fields;
 mod handoff;
 mod hop;
+mod http2;
 mod kept;
 mod lease;
 mod lighter;
@@ -78,6 +81,7 @@ mod retry;
 mod retry_limit;
 mod routing;
 mod run;
+mod side;
 mod socket;
 mod told_heads;
 mod tunnel;

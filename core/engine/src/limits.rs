@@ -18,6 +18,12 @@ pub struct Limits {
     pub bulk_body_min: u64,
     /// Fresh connections tried for one idempotent request whose reused connection died before a response byte.
     pub replays_max: u32,
+    /// How often a request is sent anew that an HTTP/2 upstream did nothing about (REFUSED_STREAM, GOAWAY): enough for an upstream that
+    /// restarts connection by connection, and no loop with one that refuses all.
+    pub unprocessed_replays_max: u32,
+    /// Interim responses to one request; beyond it its upstream has broken the rules. RFC 9110 §15.2 sets no bound, and honest origins send one or
+    /// two. Each is passed on at once: no memory, but in HTTP/2, where so many wait at most for a request that does not take them.
+    pub interim_responses_max: u32,
     /// Bytes of requests' bodies that one worker keeps for another try, over all its requests; beyond it a request is not
     /// retried. Worst case that much memory: what 64 requests keep of a mebibyte each.
     pub kept_bytes_max: usize,
@@ -49,6 +55,8 @@ impl Default for Limits {
             relay_bytes_per_poll: 512 * 1024,
             bulk_body_min: 64 * 1024,
             replays_max: 1,
+            unprocessed_replays_max: 3,
+            interim_responses_max: 64,
             kept_bytes_max: 64 << 20,
             idle_per_endpoint_max: 4096,
             adoption_wait: Duration::from_millis(100),

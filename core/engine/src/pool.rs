@@ -25,15 +25,28 @@ use crate::active::ActiveRow;
 use crate::breakers::Breakers;
 use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
+use crate::http2::Links;
 use crate::limits::Limits;
+use crate::side::Side;
 use crate::socket;
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
 pub(crate) struct Upstream {
-    pub(crate) stream: Stream,
+    pub(crate) stream: Side,
     /// Exchanges it has completed.
     pub(crate) served: u32,
-    permit: ConnectionPermit,
+    permit: Rc<ConnectionPermit>,
+    /// Where others wait for room on its connection.
+    room: Option<Room>,
+}
+
+/// A stream's room on its connection: whoever waits for it is woken when it is free.
+struct Room(Rc<EndpointPool>);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.wake_waiting();
+    }
 }
 
 /// One connection's place under `max_connections`, and its lines in the statistics.
@@ -52,14 +65,22 @@ pub(crate) struct ConnectionPermit {
 impl ConnectionPermit {
     /// A place for one more connection. Envoy lets every pool have one whatever the limit says, so that a cluster at
     /// its limit still serves each core; so do we.
-    pub(crate) fn acquire(breakers: &Rc<Breakers>, pool: &Rc<EndpointPool>, core: &Core) -> Option<Self> {
+    pub(crate) fn acquire(
+        breakers: &Rc<Breakers>,
+        pool: &Rc<EndpointPool>,
+        core: &Core,
+        is_http2: bool,
+    ) -> Option<Self> {
         let leased = breakers.connections.try_acquire();
         if !leased && pool.open.get() > 0 {
             return None;
         }
         pool.open.set(pool.open.get() + 1);
         breakers.stats.upstream_cx_total.add(1);
-        breakers.stats.upstream_cx_http1_total.add(1);
+        match is_http2 {
+            true => breakers.stats.upstream_cx_http2_total.add(1),
+            false => breakers.stats.upstream_cx_http1_total.add(1),
+        }
         breakers.stats.upstream_cx_active.add(1);
         Some(Self {
             breakers: Rc::clone(breakers),
@@ -75,6 +96,11 @@ impl ConnectionPermit {
 }
 
 impl ConnectionPermit {
+    /// Whether a request was under way, at the end of a connection that has several.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.is_busy.set(is_busy);
+    }
+
     /// The peer closed the connection, or never opened it.
     pub(crate) fn closed_by_peer(&self) {
         self.is_peers.set(true);
@@ -127,7 +153,7 @@ impl Drop for ConnectionPermit {
 
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
-        Self { stream, served: 0, permit }
+        Self { stream: Side::Http1(stream), served: 0, permit: Rc::new(permit), room: None }
     }
 
     /// A request goes to it.
@@ -152,7 +178,9 @@ impl Upstream {
 
     /// The peer closed it.
     pub(crate) fn died(&self) {
-        self.permit.closed_by_peer();
+        if self.room.is_none() {
+            self.permit.closed_by_peer();
+        }
     }
 }
 
@@ -207,6 +235,8 @@ pub(crate) struct EndpointPool {
     /// Where the endpoint stands, while a cluster takes over its pools.
     pub(crate) mark: Cell<Option<usize>>,
     retired: Cell<bool>,
+    /// Its HTTP/2 connections.
+    pub(crate) links: Links<ConnectionPermit>,
     /// Requests that wait for a connection because the cluster's limit is reached, first come first served.
     waiting: RefCell<VecDeque<Waker>>,
     caretaker: RefCell<Option<Waker>>,
@@ -229,6 +259,7 @@ impl EndpointPool {
             reuse: Cell::default(),
             attempts: RefCell::default(),
             idle: RefCell::default(),
+            links: Links::default(),
             open: Cell::new(0),
             active: Cell::new(0),
             row: RefCell::default(),
@@ -323,6 +354,12 @@ impl EndpointPool {
         }
     }
 
+    /// A stream of a connection that has room for one more.
+    pub(crate) fn take_stream(self: &Rc<Self>) -> Option<Upstream> {
+        let (stream, permit) = self.links.take(ConnectionPermit::is_used_up)?;
+        Some(Upstream { stream: Side::Http2(stream), served: 0, permit, room: Some(Room(Rc::clone(self))) })
+    }
+
     /// Takes a connection back after a complete exchange. Closes it where it is not wanted any more.
     pub(crate) fn put(self: &Rc<Self>, core: &Core, upstream: Upstream, idle_max: usize) {
         let is_quiet = upstream.stream.is_quiet();
@@ -354,9 +391,14 @@ impl EndpointPool {
         self.wake_waiting();
     }
 
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.get()
+    }
+
     /// Stops keeping connections: the endpoint is gone from its cluster. Those in use finish what they do.
     pub(crate) fn retire(&self) {
         self.retired.set(true);
+        self.links.retire();
         self.set_row(None);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         drop(idle);
@@ -380,7 +422,7 @@ impl EndpointPool {
 
     /// Wakes all who wait: one of them may have given up, and a wake spent on it would be lost to the next. They run in
     /// the order in which they came.
-    fn wake_waiting(&self) {
+    pub(crate) fn wake_waiting(&self) {
         for waker in self.waiting.borrow_mut().drain(..) {
             waker.wake();
         }

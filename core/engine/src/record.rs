@@ -287,8 +287,8 @@ impl ConnectFailure {
 }
 
 /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%` of what the system said to connect(2).
-pub(crate) fn transport_failure(error: &std::io::Error) -> &'static str {
-    let failure = CONNECT_FAILURES.iter().find(|failure| failure.error == error.kind());
+pub(crate) fn transport_failure(kind: std::io::ErrorKind) -> &'static str {
+    let failure = CONNECT_FAILURES.iter().find(|failure| failure.error == kind);
     failure.map_or("delayed_connect_error:_Input/output_error", |failure| failure.reason)
 }
 

@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
 use ringway_protocols::{Error, Framing, Out};
-use ringway_runtime::{BlockMut, Chunk, Stream};
+use ringway_runtime::{BlockMut, Chunk};
 
 use crate::kept::Kept;
 use crate::outbox::Outbox;
+use crate::side::Side;
 use crate::worker::Worker;
 
 /// Room for `\r\n`, a chunk's size in hexadecimal and `\r\n`.
@@ -109,20 +110,23 @@ impl Relay {
     }
 
     /// Sends what went to a sink before to this one; the rest will follow.
-    pub(crate) fn send_again(&mut self, worker: &Worker, to: &Stream) {
+    pub(crate) fn send_again(&mut self, worker: &Worker, to: &Side) {
         let Some(kept) = &mut self.kept else { return };
         assert!(!kept.is_overflowed(), "what was let go cannot be sent");
         let mut is_open = false;
+        let chunked_out = self.chunked_out && !to.is_http2();
         for chunk in kept.chunks() {
-            if self.chunked_out {
+            if chunked_out {
                 to.send(chunk_line(worker, is_open, chunk.len()));
                 is_open = true;
             }
             to.send(chunk.clone());
         }
-        debug_assert_eq!(is_open, self.chunk_open, "what follows goes on from here");
-        if let Some(end) = &kept.end {
-            to.send(end.clone());
+        debug_assert!(!chunked_out || is_open == self.chunk_open, "what follows goes on from here");
+        match (&kept.end, to) {
+            (Some(end), Side::Http1(_)) => to.send(end.clone()),
+            (Some(end), Side::Http2(stream)) => stream.end((!end.is_empty()).then(|| end.clone())),
+            (None, _) => {}
         }
     }
 
@@ -131,8 +135,8 @@ impl Relay {
         &mut self,
         context: &mut Context<'_>,
         worker: &Worker,
-        from: &Stream,
-        to: &Stream,
+        from: &Side,
+        to: &Side,
     ) -> Poll<Result<(), RelayError>> {
         let mut budget = worker.limits.relay_bytes_per_poll;
         while !self.done {
@@ -156,7 +160,13 @@ impl Relay {
                     }
                 }
                 Poll::Ready(Ok(None)) => match self.decoder.finish_on_eof() {
-                    Ok(()) => self.finish(worker, to, &[]),
+                    Ok(()) => match from {
+                        Side::Http1(_) => self.finish(worker, to, &[]),
+                        Side::Http2(stream) => {
+                            let trailers = stream.take_trailers();
+                            self.finish(worker, to, trailers.as_deref().unwrap_or_default());
+                        }
+                    },
                     Err(error) => return Poll::Ready(Err(RelayError::Malformed(error))),
                 },
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
@@ -171,7 +181,7 @@ impl Relay {
 
     /// Large bodies come in large buffers: one system call and one send for each 64 KiB instead of each 4 KiB.
     #[inline]
-    fn choose_receive(&mut self, worker: &Worker, from: &Stream) {
+    fn choose_receive(&mut self, worker: &Worker, from: &Side) {
         let large = match self.decoder.remaining_hint() {
             Some(left) => left >= worker.limits.bulk_body_min,
             None => self.moved >= worker.limits.bulk_body_min,
@@ -185,7 +195,7 @@ impl Relay {
     }
 
     /// Decodes one received chunk and queues what it holds. What lies behind the end of the body goes back.
-    pub(crate) fn feed(&mut self, worker: &Worker, chunk: Chunk, from: &Stream, to: &Stream) -> Result<(), RelayError> {
+    pub(crate) fn feed(&mut self, worker: &Worker, chunk: Chunk, from: &Side, to: &Side) -> Result<(), RelayError> {
         self.read = true;
         self.received += chunk.len() as u64;
         let chunk = match self.carry.take() {
@@ -222,12 +232,12 @@ impl Relay {
     }
 
     #[inline]
-    fn data(&mut self, worker: &Worker, data: Chunk, to: &Stream) {
+    fn data(&mut self, worker: &Worker, data: Chunk, to: &Side) {
         self.moved += data.len() as u64;
         if let Some(kept) = &mut self.kept {
             kept.push(&worker.core, &data);
         }
-        if self.chunked_out {
+        if self.chunked_out && !to.is_http2() {
             self.send(chunk_line(worker, self.chunk_open, data.len()), to);
             self.chunk_open = true;
         }
@@ -235,16 +245,23 @@ impl Relay {
     }
 
     #[inline]
-    fn send(&mut self, chunk: Chunk, to: &Stream) {
+    fn send(&mut self, chunk: Chunk, to: &Side) {
         self.sent += chunk.len() as u64;
         to.send(chunk);
     }
 
-    fn finish(&mut self, worker: &Worker, to: &Stream, trailers: &[u8]) {
+    fn finish(&mut self, worker: &Worker, to: &Side, trailers: &[u8]) {
         assert!(!self.done, "a body ends once");
         self.done = true;
-        if self.chunked_out {
-            let trailers = if self.trailers { trailers } else { &[] };
+        let trailers = if self.trailers { trailers } else { &[] };
+        if let Side::Http2(stream) = to {
+            // What ends a section is its empty line.
+            let trailers = (trailers.len() > 2).then(|| worker.core.chunk(trailers));
+            if let Some(kept) = &mut self.kept {
+                kept.end = Some(trailers.clone().unwrap_or_else(|| worker.core.chunk(b"")));
+            }
+            stream.end(trailers);
+        } else if self.chunked_out {
             let mut end = Outbox::new(&worker.core, CHUNK_LINE_MAX + trailers.len());
             if self.chunk_open {
                 end.put(CHUNK_END);
@@ -322,20 +339,20 @@ mod tests {
         let parts = parts(&wake);
         let most = run(&options, wake, |core, _| async move {
             let soon = core.now() + Duration::from_secs(5);
-            let from = core.connect(source, soon).await.expect("it listens");
-            let to = core.connect(sink, soon).await.expect("it listens");
+            let from = Side::Http1(core.connect(source, soon).await.expect("it listens"));
+            let to = Side::Http1(core.connect(sink, soon).await.expect("it listens"));
             let worker = Worker::new(core, parts);
             let framing = Framing::Length(size as u64);
             let mut relay = Relay::new(framing, framing).within(unsent_max);
             let mut most = 0;
             poll_fn(|context| {
                 let done = relay.poll(context, &worker, &from, &to);
-                most = most.max(to.unsent());
+                most = most.max(to.socket().expect("a socket").unsent());
                 done
             })
             .await
             .expect("a whole body");
-            to.flushed().await.expect("it reads");
+            to.socket().expect("a socket").flushed().await.expect("it reads");
             most
         });
         writes.join().expect("the source");

@@ -61,7 +61,9 @@ pub(crate) enum Failure {
     ConnectTimeout,
     /// The connection ended before the response's head.
     Reset,
-    /// The response broke the rules of HTTP/1.1.
+    /// The upstream broke the stream off before the response's head.
+    RemoteReset,
+    /// The response broke the rules of HTTP.
     UpstreamProtocol,
     /// The route's timeout passed.
     RouteTimeout,
@@ -98,6 +100,7 @@ impl Failure {
             Failure::Connect => (503, ResponseFlag::UF, upstream_failure!("remote connection failure")),
             Failure::ConnectTimeout => (503, ResponseFlag::UF, upstream_failure!("connection timeout")),
             Failure::Reset => (503, ResponseFlag::UC, upstream_failure!("connection termination")),
+            Failure::RemoteReset => (503, ResponseFlag::UR, upstream_failure!("remote reset")),
             Failure::UpstreamProtocol => (502, ResponseFlag::UPE, upstream_failure!("protocol error")),
             Failure::RouteTimeout => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::TryTimeout | Failure::TryIdle => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
@@ -127,6 +130,7 @@ impl Failure {
             Failure::Overflow => retried_failure!("overflow"),
             Failure::Connect => retried_failure!("remote connection failure"),
             Failure::ConnectTimeout => retried_failure!("connection timeout"),
+            Failure::RemoteReset => retried_failure!("remote reset"),
             Failure::Reset => retried_failure!("connection termination"),
             Failure::UpstreamProtocol => retried_failure!("protocol error"),
             _ => local.body,

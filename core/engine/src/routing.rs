@@ -400,6 +400,8 @@ pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadE
     let framing = match (request.framing(), request.method()) {
         (Framing::None, Method::Get | Method::Head | Method::Delete | Method::Connect | Method::Trace) => Framing::None,
         (Framing::None, _) if !edit.upgrade => Framing::Length(0),
+        // A stream of HTTP/2 that does not say how long it will be.
+        (Framing::UntilClose, _) => Framing::Chunked,
         (framing, _) => framing,
     };
     encode_request(request, framing, edit, &mut out);

@@ -14,9 +14,9 @@ use std::task::{Context, Poll};
 
 use ringway_model::{Action, Upgrade};
 use ringway_protocols::{Known, Method, Request, Response};
-use ringway_runtime::Stream;
 
 use crate::relay::{Relay, RelayError};
+use crate::side::Side;
 use crate::worker::Worker;
 
 /// What a request asks for beside an answer.
@@ -114,7 +114,7 @@ pub(crate) fn poll(
     context: &mut Context<'_>,
     worker: &Worker,
     (up, down): (&mut Relay, &mut Relay),
-    (client, upstream): (&Stream, &Stream),
+    (client, upstream): (&Side, &Side),
     mut ended: impl FnMut(End),
 ) -> Poll<Result<(), End>> {
     let was_open = [up.is_done(), down.is_done()];

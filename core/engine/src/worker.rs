@@ -23,6 +23,7 @@ use crate::decision::Decision;
 use crate::fields::Fields;
 use crate::handoff::{Siblings, SocketGroup};
 use crate::hop::Lines;
+use crate::http2::Scratch;
 use crate::limits::Limits;
 use crate::local_reply::Mapping;
 use crate::log::Log;
@@ -71,6 +72,8 @@ pub(crate) struct Worker {
     pub(crate) rewritten: RefCell<Rewritten>,
     /// What the connection manager's rules make of a request's path and host.
     pub(crate) prepared_head: RefCell<PreparedHead>,
+    /// Where heads of HTTP/2 are on their way.
+    pub(crate) http2: Rc<RefCell<Scratch>>,
     /// Where answers of our own are changed.
     pub(crate) mapping: Mapping,
     /// The states of requests that may be sent again.
@@ -130,6 +133,7 @@ impl Worker {
             lines: RefCell::new(Lines::new()),
             rewritten: RefCell::default(),
             prepared_head: RefCell::default(),
+            http2: Rc::default(),
             mapping: Mapping::default(),
             shared: parts.shared,
             index: parts.index,

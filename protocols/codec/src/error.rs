@@ -139,6 +139,7 @@ rules! {
     InterimEnds = 400, "an interim response does not end the stream (RFC 9113 §8.1)";
     TrailersEnd = 400, "trailers end the stream (RFC 9113 §8.1)";
     ContentLengthMismatch = 400, "content comes to what Content-Length says (RFC 9113 §8.1.1)";
+    TooManyInterims = 400, "interim responses are within the limit (the caller's)";
     TooManyResets = 400, "streams that one side makes end early are within the limit (http2::Limits::resets)";
     TooManySettings = 400, "SETTINGS are within the limits (http2::Limits::settings, settings_entries_max)";
     TooManyPings = 400, "PINGs are within the limit (http2::Limits::pings)";

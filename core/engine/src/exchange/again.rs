@@ -11,7 +11,7 @@ use ringway_model::{Action, Address, HostRewrite, Reset, RetryRules};
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::put_number;
 use ringway_protocols::{Out, Response as ResponseHead};
-use ringway_runtime::{Chunk, Stream};
+use ringway_runtime::Chunk;
 
 use super::expiry::Expired;
 use super::{Exchange, Response, Stop};
@@ -23,6 +23,7 @@ use crate::pool::EndpointPool;
 use crate::relay::RelayError;
 use crate::reply::Failure;
 use crate::retry::{DEFAULT_RULES, Retry, Verdict, Wake};
+use crate::side::Side;
 
 impl<'x> Exchange<'x> {
     fn rules(&self) -> &'x RetryRules {
@@ -57,7 +58,7 @@ impl<'x> Exchange<'x> {
     }
 
     /// The request's head has gone to an upstream: what was kept of its body follows.
-    pub(super) fn sent_try(&mut self, upstream: &Stream) {
+    pub(super) fn sent_try(&mut self, upstream: &Side) {
         if self.retry().attempts > 1 && !self.is_too_large() {
             self.upload.send_again(self.worker(), upstream);
         }
@@ -145,9 +146,11 @@ impl<'x> Exchange<'x> {
         if !matches!(stop, Stop::Refused { .. }) {
             let reset = match stop {
                 Stop::Fail(Failure::Connect | Failure::ConnectTimeout) => Reset::Connect,
-                Stop::Fail(Failure::UpstreamProtocol | Failure::TryTimeout | Failure::TryIdle) | Stop::Died => {
-                    Reset::Sent
-                }
+                Stop::Fail(
+                    Failure::UpstreamProtocol | Failure::RemoteReset | Failure::TryTimeout | Failure::TryIdle,
+                )
+                | Stop::Died => Reset::Sent,
+                Stop::Unprocessed => Reset::Refused,
                 Stop::Fail(_) | Stop::Client(_) | Stop::Refused { .. } => return Err(stop),
             };
             self.is_too_large();

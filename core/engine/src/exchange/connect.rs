@@ -10,14 +10,95 @@ use ringway_runtime::ConnectError;
 
 use super::{Exchange, scopeguard};
 use crate::date::elapsed_ms;
+use crate::http2::{ConnectFailure, client};
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::transport_failure;
 use crate::reply::Failure;
+use crate::tunnel::Tunnel;
 use crate::worker::Worker;
 
 impl Exchange<'_> {
+    /// What is there for the next try: room on a connection where HTTP/2 is spoken, else a connection. `replays`: a replay never takes a
+    /// second connection that may have died the same way.
+    #[inline]
+    pub(super) fn take(&self, pool: &Rc<EndpointPool>, replays: u32) -> Option<Upstream> {
+        match () {
+            () if self.tunnel == Tunnel::Terminated => None,
+            () if self.is_http2_upstream() => pool.take_stream(),
+            () if replays == 0 => pool.take(),
+            () => None,
+        }
+    }
+
+    /// What is not there and has to be made or waited for.
+    pub(super) async fn acquire(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+        if self.tunnel != Tunnel::Terminated && self.is_http2_upstream() {
+            // In memory of its own, which HTTP/1 does without.
+            let core = &self.connection.worker.core;
+            return core.pooled(self.multiplex(pool)).await;
+        }
+        self.connect(pool).await
+    }
+
+    /// Whether the cluster's endpoints are spoken to in HTTP/2.
+    #[inline]
+    pub(super) fn is_http2_upstream(&self) -> bool {
+        self.cluster.config.protocol.is_http2(self.connection.stream.is_http2())
+    }
+
+    /// A stream, once one of the endpoint's connections has room or a new one is there.
+    async fn multiplex(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+        let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
+        if !breakers.pending.try_acquire() {
+            breakers.stats.upstream_rq_pending_overflow.add(1);
+            return Err(Failure::Overflow);
+        }
+        breakers.stats.upstream_rq_pending_total.add(1);
+        breakers.stats.upstream_rq_pending_active.add(1);
+        let _pending = scopeguard(|| {
+            breakers.pending.release();
+            breakers.stats.upstream_rq_pending_active.sub(1);
+        });
+        let (failures, _) = pool.links.failures();
+        let mut is_counted = false;
+        loop {
+            if pool.links.wants_another() {
+                match ConnectionPermit::acquire(&breakers, pool, &self.worker().core, true) {
+                    Some(permit) => client::start(&self.connection.worker, self.cluster, pool, &breakers, permit),
+                    None if !is_counted => {
+                        breakers.stats.upstream_cx_overflow.add(1);
+                        is_counted = true;
+                    }
+                    None => {}
+                }
+            }
+            self.note(|record, now| record.mark(Moment::ConnectBegan, now));
+            let waited = {
+                pool.links.begin_wait();
+                let _waits = scopeguard(|| pool.links.end_wait());
+                self.unless_expired(pool.wait()).await
+            };
+            waited.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?;
+            if let Some(upstream) = pool.take_stream() {
+                self.note(|record, now| record.mark(Moment::ConnectEnded, now));
+                return Ok(upstream);
+            }
+            let (now, failure) = pool.links.failures();
+            if now != failures {
+                breakers.stats.upstream_rq_pending_failure_eject.add(1);
+                return Err(match failure {
+                    ConnectFailure::Timeout => Failure::ConnectTimeout,
+                    ConnectFailure::Io(kind) => {
+                        self.note(|record, _| record.transport_failure = transport_failure(kind));
+                        Failure::Connect
+                    }
+                });
+            }
+        }
+    }
+
     /// A new connection to the endpoint, within the cluster's limits and timeouts.
-    pub(super) async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+    async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
         let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
         if !breakers.pending.try_acquire() {
             breakers.stats.upstream_rq_pending_overflow.add(1);
@@ -30,7 +111,7 @@ impl Exchange<'_> {
             breakers.stats.upstream_rq_pending_active.sub(1);
         });
         let permit = loop {
-            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core) {
+            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core, false) {
                 break permit;
             }
             breakers.stats.upstream_cx_overflow.add(1);
@@ -62,7 +143,7 @@ impl Exchange<'_> {
                     }
                     ConnectError::Io(error) => {
                         permit.closed_by_peer();
-                        self.note(|record, _| record.transport_failure = transport_failure(&error));
+                        self.note(|record, _| record.transport_failure = transport_failure(error.kind()));
                         Failure::Connect
                     }
                 })

@@ -26,7 +26,9 @@ impl Exchange<'_> {
             self.stats.rq_reset_after_downstream_response_started.add(1);
             self.stats.downstream_rq_tx_reset.add(1);
             self.connection.is_cut.set(true);
-            self.stats.downstream_cx_destroy_local_active_rq.add(1);
+            if !self.connection.stream.is_http2() {
+                self.stats.downstream_cx_destroy_local_active_rq.add(1);
+            }
             self.note(|record, _| record.cut(local.flag, local.details));
             // What came is delivered, and then the end: it is shorter than its framing says, so that nobody takes it for the whole.
             return After::Linger;
@@ -64,7 +66,7 @@ impl Exchange<'_> {
         }
         self.stats.count_status(status);
         self.stats.downstream_cx_tx_bytes_total.add(reply.len() as u64);
-        self.connection.stream.send(reply);
+        self.connection.stream.send_whole(reply);
         if close { After::Linger } else { After::KeepAlive }
     }
 }

@@ -10,6 +10,7 @@ use ringway_runtime::Chunk;
 use super::{Exchange, Response};
 use crate::hop::ResponseHop;
 use crate::outbox::{Outbox, Spelling};
+use crate::side::Side;
 use crate::tunnel::Tunnel;
 
 /// What the head of a response leads to.
@@ -41,7 +42,7 @@ const BODY_COPIED_MAX: usize = 2048;
 
 impl Exchange<'_> {
     /// Decodes a response's head and writes it for the client.
-    pub(super) fn decode(&mut self, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
+    pub(super) fn decode(&mut self, from: &Side, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
         let worker = self.worker();
         let mut table = worker.table.borrow_mut();
         let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
@@ -53,7 +54,17 @@ impl Exchange<'_> {
             return Err(Error::peer(Rule::StatusLine));
         }
         let is_final = status >= 200 || tunnels;
-        let mut framing = response.framing();
+        let to_http2 = self.connection.stream.is_http2();
+        // As its head tells it, and as it comes.
+        let mut told = response.framing();
+        let mut framing = told;
+        if let Some(stream) = from.http2() {
+            // The end of a stream is the end of its message.
+            framing = if stream.is_finished() { Framing::None } else { Framing::UntilClose };
+            if framing == Framing::None && told == Framing::UntilClose {
+                told = if to_http2 { Framing::None } else { Framing::Length(0) };
+            }
+        }
         let rest = &bytes[consumed..];
         if self.retry.is_some() && status >= 200 && self.refuses(&response) {
             let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
@@ -63,9 +74,11 @@ impl Exchange<'_> {
         let http10 = self.connection.version.get() == Version::Http10;
         let is_missed = self.tunnel.is_missed_by(status);
         if is_missed {
-            framing = Framing::None;
+            (framing, told) = (Framing::None, Framing::None);
         }
-        let framing_out = match framing {
+        let framing_out = match told {
+            // The end of the stream says it.
+            Framing::UntilClose | Framing::Chunked if to_http2 => Framing::None,
             Framing::None if is_missed && self.method != Method::Head && !matches!(status, 204 | 304) => {
                 Framing::Length(0)
             }
@@ -90,7 +103,7 @@ impl Exchange<'_> {
         if let Some(changes) = changes {
             changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
         }
-        let whole = rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
+        let whole = !to_http2 && rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
         let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
         let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
@@ -106,7 +119,7 @@ impl Exchange<'_> {
             Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
         };
         let consumed = consumed + body.len();
-        let upstream_keep_alive = response.keep_alive() && framing != Framing::UntilClose;
+        let upstream_keep_alive = from.is_http2() || response.keep_alive() && framing != Framing::UntilClose;
         let head =
             ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
         Ok(Some(Seen::Head(head)))

@@ -43,7 +43,7 @@ words! {
     RATE_LIMITED = 5, "envoy-ratelimited";
     /// A status of 409.
     RETRIABLE_4XX = 6, "retriable-4xx";
-    /// The upstream has refused the stream: never in HTTP/1.
+    /// The upstream has refused the stream (HTTP/2).
     REFUSED_STREAM = 7, "refused-stream";
     /// One of `retriable_status_codes`.
     STATUS_CODES = 8, "retriable-status-codes";
@@ -118,6 +118,7 @@ impl RetryOn {
         self.has(match reset {
             Reset::Connect => any | RetryOn::CONNECT_FAILURE | RetryOn::RESET_BEFORE_REQUEST,
             Reset::Unsent => any | RetryOn::RESET_BEFORE_REQUEST,
+            Reset::Refused => any | RetryOn::REFUSED_STREAM,
             Reset::Sent => any,
         })
     }
@@ -144,6 +145,8 @@ pub enum Reset {
     Connect,
     /// Before a byte of the request was sent, over a connection that was made.
     Unsent,
+    /// The upstream said that it did nothing about the request (RFC 9113 §8.7).
+    Refused,
     /// After something of the request was sent: the upstream may have acted on it.
     Sent,
 }

@@ -231,6 +231,12 @@ impl Connection {
         max.saturating_sub(self.streams.count())
     }
 
+    /// Bytes of content that the connection's window lets us send, of all streams together; below 0 after the peer has made it smaller.
+    #[must_use]
+    pub fn window(&self) -> i32 {
+        self.window
+    }
+
     /// Whether either side has said GOAWAY.
     #[must_use]
     pub fn is_leaving(&self) -> bool {

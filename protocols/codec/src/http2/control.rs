@@ -163,7 +163,7 @@ impl Connection {
         }
         let mut last = frame::number(payload, 0) & STREAM_MAX;
         if let Some(before) = self.peer_leaving {
-            self.glitch(call.now)?;
+            self.spend_reset(call.now)?; // two are all that leaving takes, and each has the caller look at every stream
             last = last.min(before.last); // it only goes down
         }
         self.peer_leaving = Some(PeerLeaving { last, unsaid: self.role == Role::Client });

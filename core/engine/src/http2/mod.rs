@@ -1,0 +1,33 @@
+//! HTTP/2 in the engine: connections as tasks, and their streams as sides of exchanges.
+//!
+//! | module | its noun |
+//! |---|---|
+//! | `scratch` | working memory of a core for heads on their way |
+//! | `outgoing` | the bytes that one turn of a connection has to send |
+//! | `limits` | the codec's bounds, as the configuration sets them |
+//! | `keepalive` | PINGs that show whether the peer is there |
+//! | `port` | what one stream holds between its connection's task and its exchange |
+//! | `link` | one connection, as its task and its streams share it |
+//! | `meter` | what a connection counts |
+//! | `links` | an endpoint's connections |
+//! | `stream` | a stream as a side of an exchange |
+//! | [`server`] | a client's connection |
+//! | [`client`] | a connection to an upstream |
+
+pub(crate) mod client;
+mod keepalive;
+mod limits;
+mod link;
+mod links;
+mod meter;
+mod outgoing;
+mod port;
+mod scratch;
+pub(crate) mod server;
+mod stream;
+
+pub(crate) use link::HeadForm;
+pub(crate) use links::{ConnectFailure, Links};
+pub(crate) use port::Reset;
+pub(crate) use scratch::Scratch;
+pub(crate) use stream::Http2Stream;

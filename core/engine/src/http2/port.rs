@@ -1,0 +1,247 @@
+//! What one stream holds between its connection's task and its exchange: what came and was not taken, what is to go and was not sent.
+//!
+//! It never touches the socket. Invariant: a receive chunk stays here for at most one turn; what waits longer was copied into a block.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use ringway_protocols::Method;
+use ringway_protocols::http2::{Code, Connection, Key};
+use ringway_runtime::{Chunk, Core};
+
+use super::outgoing::Outgoing;
+use super::scratch::Scratch;
+
+/// How far the peer's message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    Open,
+    /// To its end.
+    Ended,
+    /// Broken off.
+    Reset(Reset),
+}
+
+/// How a stream was broken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reset {
+    /// What the peer was told, or told us.
+    pub(crate) code: Code,
+    /// The peer did nothing about the request: it is safe to send it again (RFC 9113 §8.7).
+    pub(crate) is_unprocessed: bool,
+    /// It was we who broke it off, for the peer's fault.
+    pub(crate) is_ours: bool,
+}
+
+/// What a request asks for, as its response has to know.
+#[derive(Debug)]
+pub(super) struct AskedFor {
+    pub(super) method: Method,
+    pub(super) upgrade: Option<Box<[u8]>>,
+}
+
+/// How far ours has.
+#[derive(Debug)]
+pub(super) enum Sent {
+    Open,
+    /// With the last byte that waits, it ends.
+    Ending,
+    /// Behind the last byte that waits come trailers.
+    Trailers(Chunk),
+    Ended,
+    /// Nobody takes it any more.
+    Refused,
+}
+
+/// A piece that came.
+#[derive(Debug)]
+struct Piece {
+    chunk: Chunk,
+    /// The peer gets room for so many bytes when it is taken.
+    credit: u32,
+    /// It lies in a block.
+    is_settled: bool,
+}
+
+/// What became of a port's turn to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has more to send.
+    More,
+    /// A window is closed.
+    Blocked,
+    /// Nothing is left to send.
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Port {
+    /// Its place with the codec; a request's from its head on.
+    pub(super) key: Option<Key>,
+    /// The codec does not know the stream any more.
+    pub(super) is_over: bool,
+    /// What the response will be to, of a request of ours.
+    pub(super) asked: Option<AskedFor>,
+    /// Heads of interim responses that came.
+    pub(super) interims: u32,
+    /// The peer's fields are to be kept out of every table.
+    pub(super) never_indexed: bool,
+    pub(super) received: Received,
+    pub(super) sent: Sent,
+    pieces: VecDeque<Piece>,
+    pub(super) trailers: Option<Chunk>,
+    pub(super) reader: Option<Waker>,
+    outbound: VecDeque<Chunk>,
+    /// Bytes in `outbound`.
+    pub(super) unsent: usize,
+    pub(super) writer: Option<Waker>,
+    /// Below this the writer is woken.
+    pub(super) unsent_limit: usize,
+    /// It stands in the connection's queue of those that send.
+    pub(super) is_queued: bool,
+}
+
+impl Port {
+    pub(super) fn new(key: Option<Key>) -> Self {
+        Self {
+            key,
+            is_over: false,
+            asked: None,
+            interims: 0,
+            never_indexed: false,
+            received: Received::Open,
+            sent: Sent::Open,
+            pieces: VecDeque::new(),
+            trailers: None,
+            reader: None,
+            outbound: VecDeque::new(),
+            unsent: 0,
+            writer: None,
+            unsent_limit: 0,
+            is_queued: false,
+        }
+    }
+
+    /// A head that came.
+    pub(super) fn push_head(&mut self, block: Chunk) {
+        self.pieces.push_back(Piece { chunk: block, credit: 0, is_settled: true });
+        self.wake_reader();
+    }
+
+    /// Content that came.
+    pub(super) fn push_data(&mut self, chunk: Chunk) {
+        let credit = chunk.len() as u32;
+        self.pieces.push_back(Piece { chunk, credit, is_settled: false });
+        self.wake_reader();
+    }
+
+    /// The next piece, and how much room the peer gets for it.
+    pub(super) fn take(&mut self) -> Option<(Chunk, u32)> {
+        self.pieces.pop_front().map(|piece| (piece.chunk, piece.credit))
+    }
+
+    /// Puts a piece back for which the peer got its room.
+    pub(super) fn unread(&mut self, chunk: Chunk) {
+        self.pieces.push_front(Piece { chunk, credit: 0, is_settled: false });
+    }
+
+    pub(super) fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+
+    /// Bytes that wait to be taken, for which the peer has had no room yet.
+    pub(super) fn owed(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.credit as usize).sum()
+    }
+
+    /// Copies what was not taken within its turn, so that no receive chunk waits for it.
+    pub(super) fn settle(&mut self, core: &Core) {
+        for piece in self.pieces.iter_mut().filter(|piece| !piece.is_settled) {
+            piece.chunk = core.settled(piece.chunk.clone());
+            piece.is_settled = true;
+        }
+    }
+
+    pub(super) fn wake_reader(&mut self) {
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+
+    fn wake_writer(&mut self) {
+        if self.unsent <= self.unsent_limit
+            && let Some(waker) = self.writer.take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Queues content.
+    pub(super) fn push_outbound(&mut self, chunk: Chunk) {
+        self.unsent += chunk.len();
+        self.outbound.push_back(chunk);
+    }
+
+    /// Whether it has anything to send.
+    pub(super) fn wants_to_send(&self) -> bool {
+        !self.is_over
+            && self.key.is_some()
+            && (!self.outbound.is_empty() || matches!(self.sent, Sent::Ending | Sent::Trailers(_)))
+    }
+
+    /// Nothing of ours goes to the peer any more.
+    pub(super) fn refuse(&mut self) {
+        self.outbound.clear();
+        self.unsent = 0;
+        if !matches!(self.sent, Sent::Ended) {
+            self.sent = Sent::Refused;
+        }
+        self.wake_writer();
+    }
+
+    /// Sends one frame.
+    pub(super) fn send(&mut self, codec: &mut Connection, scratch: &mut Scratch, out: &mut Outgoing) -> Turn {
+        let Some(key) = self.key.filter(|_| !self.is_over) else {
+            self.refuse();
+            return Turn::Done;
+        };
+        let ends = self.outbound.len() == 1 && matches!(self.sent, Sent::Ending);
+        if let Some(chunk) = self.outbound.front_mut() {
+            let size = chunk.len();
+            let granted = codec.send_data(key, size, ends, out);
+            if granted == 0 {
+                return Turn::Blocked;
+            }
+            self.unsent -= granted;
+            if granted < size {
+                out.payload(chunk.split_to(granted));
+            } else {
+                out.payload(self.outbound.pop_front().expect("looked at just now"));
+                if ends {
+                    self.sent = Sent::Ended;
+                }
+            }
+        } else if matches!(self.sent, Sent::Ending) {
+            codec.send_data(key, 0, true, out);
+            self.sent = Sent::Ended;
+        } else if let Sent::Trailers(lines) = &self.sent {
+            super::link::send_trailers(codec, key, lines, scratch, out);
+            self.sent = Sent::Ended;
+        }
+        self.wake_writer();
+        if self.wants_to_send() { Turn::More } else { Turn::Done }
+    }
+
+    /// The codec forgets a stream that has ended both ways; so do we.
+    pub(super) fn forget_if_over(&mut self) {
+        if self.received == Received::Ended && matches!(self.sent, Sent::Ended) {
+            self.is_over = true;
+        }
+    }
+
+    /// The stream, as long as the codec knows it.
+    pub(super) fn open_key(&self) -> Option<Key> {
+        self.key.filter(|_| !self.is_over)
+    }
+}

@@ -1,0 +1,420 @@
+//! A client's connection in HTTP/2: one task that reads frames, and one for each request.
+//!
+//! ```text
+//!            GOAWAY(2^31-1)            GOAWAY(last)              the last request ended
+//!   Open ──────────────────> Warned ─────────────────> Leaving ──────────────────────────> Linger ──> closed
+//!     │    drain, age           the PING behind it came back, or time passed
+//!     └──> failed: GOAWAY with the code; all that is under way is broken off ──────────────┘
+//! ```
+
+use std::cell::OnceCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
+use ringway_observe::HttpStats;
+use ringway_protocols::http2::message::{read_request, read_trailers};
+use ringway_protocols::http2::{Code, Connection, Key, Role};
+use ringway_protocols::{Error, Framing, Rule};
+use ringway_runtime::{BlockMut, Chunk, Instant, Stream, Timer};
+
+use super::keepalive::Keepalive;
+use super::limits;
+use super::link::{DRAIN_PING, End, Happened, Link, Setup};
+use super::meter::{Meter, Of};
+use super::stream::Http2Stream;
+use crate::age::Age;
+use crate::connection::{Addresses, After, Downstream};
+use crate::decision::{self, Decision};
+use crate::downstream;
+use crate::exchange;
+use crate::reply;
+use crate::side::Side;
+use crate::worker::Worker;
+
+/// Receives of one turn at most, before others have theirs.
+const RECEIVES_PER_TURN_MAX: usize = 16;
+
+/// Requests that one poll of a connection begins at most: what a flood of them costs others in a turn.
+const REQUESTS_PER_TURN_MAX: u32 = 32;
+
+/// From the first GOAWAY to the second where the client does not answer the PING between them.
+const WARNING_MAX: Duration = Duration::from_secs(1);
+
+/// A connection that is going to be one of HTTP/2: what is known of it.
+pub(crate) struct Front {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) socket: Stream,
+    pub(crate) listener: ListenerId,
+    pub(crate) chain: ChainId,
+    pub(crate) key: usize,
+    pub(crate) stats: Arc<HttpStats>,
+    pub(crate) id: u64,
+    pub(crate) age: Age,
+    pub(crate) is_logged: bool,
+}
+
+impl Front {
+    /// A connection whose first bytes, which are with its socket, begin HTTP/2.
+    pub(crate) fn new(connection: Downstream, is_logged: bool) -> Self {
+        let Downstream { worker, stream, listener, chain, key, stats, id, age, .. } = connection;
+        let Side::Http1(socket) = stream else { unreachable!("a socket until now") };
+        Self { worker, socket, listener, chain, key, stats, id, age, is_logged }
+    }
+}
+
+/// The connection's end, for who counts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub(crate) by_peer: bool,
+    pub(crate) with_requests: bool,
+}
+
+/// Serves a client's connection from its preface to its end.
+pub(crate) async fn serve(front: Front) -> Ended {
+    let Front { worker, socket, listener, chain, key, stats, id, age, is_logged } = front;
+    let core = worker.core.clone();
+    let (codec, keepalive, close_timeout) = {
+        let view = worker.view_for(key);
+        let chain = view.chain(listener, chain).expect("a connection's view has its chain");
+        let keepalive = chain.http.http2.connection_keepalive;
+        let keepalive = keepalive.map(|rules| Keepalive::new(rules, core.now(), worker.chance()));
+        (Connection::new(Role::Server, &limits::of_chain(chain), 0), keepalive, chain.http.delayed_close_timeout)
+    };
+    let meter = Meter::new(Of::Manager(Arc::clone(&stats)), &worker.shared);
+    let setup = Setup { unsent_high: worker.limits.unsent_high, scheme: b"http", meter, keepalive };
+    let link = Link::new(&core, &worker.http2, codec, socket, setup);
+    link.begin();
+    let mut server = Server {
+        timer: core.timer(),
+        link: Rc::clone(&link),
+        listener,
+        chain,
+        key,
+        stats: Arc::clone(&stats),
+        id,
+        age,
+        addresses: OnceCell::new(),
+        phase: Phase::Open,
+        held: None,
+        idle_since: Some(core.now()),
+        is_logged,
+        worker,
+    };
+    let end = poll_fn(|context| server.poll(context)).await;
+    let with_requests = link.active() > 0;
+    let socket = link.close(end);
+    if let (Some(socket), false) = (socket, end == End::Peer) {
+        downstream::linger(&core, &socket, &server.timer, close_timeout, &stats).await;
+    }
+    Ended { by_peer: end == End::Peer, with_requests }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The client was told that no more requests are wanted; those on their way are taken.
+    Warned {
+        until: Instant,
+    },
+    /// None is taken any more.
+    Leaving,
+}
+
+struct Server {
+    worker: Rc<Worker>,
+    link: Rc<Link>,
+    timer: Timer,
+    listener: ListenerId,
+    chain: ChainId,
+    key: usize,
+    stats: Arc<HttpStats>,
+    id: u64,
+    age: Age,
+    addresses: OnceCell<Rc<Addresses>>,
+    phase: Phase,
+    /// A frame that has not come whole.
+    held: Option<BlockMut>,
+    idle_since: Option<Instant>,
+    is_logged: bool,
+}
+
+impl Server {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        let link = Rc::clone(&self.link);
+        link.runs(context);
+        link.settle();
+        for turn in 0.. {
+            if turn == RECEIVES_PER_TURN_MAX {
+                context.waker().wake_by_ref();
+                break;
+            }
+            if link.is_choked(context) {
+                // Who does not read what it asked for is not read from.
+                break;
+            }
+            let end = match link.poll_recv(context) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(Some(chunk))) => match self.feed(chunk) {
+                    Ok(true) => continue,
+                    Ok(false) => {
+                        // Those that have begun, and other connections, go first.
+                        link.wake();
+                        break;
+                    }
+                    Err(error) => End::Failed(error),
+                },
+                Poll::Ready(Ok(None) | Err(_)) => End::Peer,
+            };
+            link.pump(context);
+            return Poll::Ready(end);
+        }
+        if let Some(end) = self.look_after(context) {
+            link.pump(context);
+            return Poll::Ready(end);
+        }
+        link.pump(context);
+        if link.has_fresh() {
+            // Who something came for runs now; what it does not take is settled after that.
+            link.wake();
+        }
+        Poll::Pending
+    }
+
+    /// Whether all of it was read: a part waits where it brought as many requests as a turn may begin.
+    fn feed(&mut self, chunk: Chunk) -> Result<bool, Error> {
+        self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
+        self.link.heard();
+        let chunk = match self.held.take() {
+            None => chunk,
+            Some(held) => self.worker.join(held, &chunk),
+        };
+        let (mut at, mut begun) = (0, 0);
+        loop {
+            let (consumed, happened) = self.link.receive(&chunk, at);
+            at += consumed;
+            match happened {
+                Happened::Nothing | Happened::Settings | Happened::GoAway => {}
+                Happened::Head { key, ends } => {
+                    self.head(key, ends);
+                    begun += 1;
+                    if begun == REQUESTS_PER_TURN_MAX {
+                        self.link.unread(chunk.slice(at..chunk.len()));
+                        return Ok(false);
+                    }
+                }
+                Happened::Trailers(port, key) => self.trailers(port, key),
+                Happened::Pong(payload) => {
+                    if payload == DRAIN_PING
+                        && let Phase::Warned { until } = &mut self.phase
+                    {
+                        *until = self.worker.core.now();
+                    }
+                }
+                Happened::Failed(error) => {
+                    self.stats.downstream_cx_protocol_error.add(1);
+                    return Err(error);
+                }
+                Happened::NeedMore => {
+                    if at < chunk.len() {
+                        self.held = Some(self.worker.copy(&chunk[at..]));
+                    }
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    /// A request's head came: its task begins.
+    fn head(&mut self, key: Key, ends: bool) {
+        let worker = Rc::clone(&self.worker);
+        let port = self.link.open(key);
+        if ends {
+            self.link.ended(port);
+        }
+        let stream = Http2Stream::new(&self.link, port, Code::NO_ERROR);
+        let view = worker.view_for(self.key);
+        let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
+        let mut scratch = worker.http2.borrow_mut();
+        let mut block = std::mem::take(&mut scratch.block);
+        block.clear();
+        let mut table = worker.table.borrow_mut();
+        let read = match scratch.fields.is_too_large() {
+            true => Err(Rule::HeadTooLarge.into()),
+            false => {
+                let allows_connect = chain.http.http2.allow_connect;
+                read_request(&scratch.fields, ends, allows_connect, &chain.codec_limits, &mut table, &mut block)
+            }
+        };
+        drop(scratch);
+        self.age.request(&chain.http.connections, &self.stats);
+        let is_malformed = read.as_ref().is_err_and(|error| !matches!(error.status, 414 | 431));
+        if is_malformed {
+            // A stream error that no origin sees (RFC 9113 §8.1.1).
+            drop(table);
+            self.link.reject(port, key, read.expect_err("looked at just now").rule);
+            worker.http2.borrow_mut().block = block;
+            return;
+        }
+        let connection = Downstream::numbered(
+            Rc::clone(&worker),
+            Side::Http2(stream),
+            (self.listener, self.chain),
+            self.key,
+            Arc::clone(&self.stats),
+            Age::none(),
+            self.id,
+        );
+        connection.version.set(ringway_protocols::Version::Http2);
+        connection.know_addresses(&self.addresses);
+        if self.is_logged {
+            connection.addresses();
+        }
+        let decided = read.and_then(|()| {
+            self.link.keep_out(port, table.request(&block).never_indexed());
+            if let Framing::Length(length) = table.request(&block).framing() {
+                self.link.expect_length(key, length);
+            }
+            decision::decide_head(&connection, (&view, chain), (&block, block.len()), table)
+        });
+        connection.tell_addresses(&self.addresses);
+        match decided {
+            Ok(_) => {
+                let decision = worker.decided.borrow_mut().take().expect("decided just now");
+                worker.core.spawn("stream", run(connection, decision));
+            }
+            Err(error) => {
+                self.stats.downstream_cx_protocol_error.add(1);
+                connection.refuse(reply::protocol_error(&error), block.len());
+                worker.core.spawn("stream", finish(connection));
+            }
+        }
+        worker.http2.borrow_mut().block = block;
+    }
+
+    /// The trailers of a request came.
+    fn trailers(&mut self, port: usize, key: Key) {
+        let view = self.worker.view_for(self.key);
+        let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
+        let mut scratch = self.worker.http2.borrow_mut();
+        let mut block = std::mem::take(&mut scratch.block);
+        block.clear();
+        let read = read_trailers(&scratch.fields, &chain.codec_limits, &mut block);
+        drop(scratch);
+        match read {
+            Ok(()) => self.link.push_trailers(port, self.worker.core.chunk(&block)),
+            Err(error) => self.link.reject(port, key, error.rule),
+        }
+        self.worker.http2.borrow_mut().block = block;
+    }
+
+    fn manager<T>(&self, ask: impl FnOnce(&HttpConnectionManager) -> T) -> T {
+        let view = self.worker.view_for(self.key);
+        ask(&view.chain(self.listener, self.chain).expect("a connection's view has its chain").http)
+    }
+
+    /// What time, a drain and the configuration ask for.
+    fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
+        let worker = Rc::clone(&self.worker);
+        let now = worker.core.now();
+        let is_idle = self.link.active() == 0;
+        self.idle_since = match (is_idle, self.idle_since) {
+            (false, _) => None,
+            (true, None) => {
+                self.link.shrink();
+                Some(now)
+            }
+            (true, since) => since,
+        };
+        loop {
+            if self.phase == Phase::Open && (worker.closes_after(self.key) || self.age.is_old(now, &self.stats)) {
+                self.stats.downstream_cx_drain_close.add(1);
+                self.link.drain();
+                self.phase = Phase::Warned { until: now + WARNING_MAX };
+            }
+            if let Phase::Warned { until } = self.phase
+                && now >= until
+            {
+                self.link.go_away(Code::NO_ERROR);
+                self.phase = Phase::Leaving;
+            }
+            if self.phase == Phase::Leaving && is_idle {
+                return Some(End::Closed);
+            }
+            let idle_until = self.idle_since.and_then(|since| Some(since + self.manager(|http| http.idle_timeout)?));
+            if idle_until.is_some_and(|until| now >= until) {
+                self.stats.downstream_cx_idle_timeout.add(1);
+                self.link.go_away(Code::NO_ERROR);
+                return Some(End::Closed);
+            }
+            let Ok(pings) = self.link.keep_alive(|| worker.chance()) else {
+                self.link.go_away(Code::NO_ERROR);
+                return Some(End::Closed);
+            };
+            let warned = match self.phase {
+                Phase::Warned { until } => Some(until),
+                Phase::Open | Phase::Leaving => None,
+            };
+            let ages = match self.phase {
+                Phase::Open => self.age.ends(),
+                Phase::Warned { .. } | Phase::Leaving => None,
+            };
+            match [idle_until, warned, ages, pings].into_iter().flatten().min() {
+                Some(at) => self.timer.set(at),
+                None => self.timer.clear(),
+            }
+            if self.timer.poll_expired(context).is_pending() {
+                return None;
+            }
+        }
+    }
+}
+
+/// One request's task.
+async fn run(connection: Downstream, decision: Decision) {
+    if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
+        // Given up before it began: it costs no upstream anything (CVE-2023-44487).
+        return exchange::given_up(&connection, decision);
+    }
+    *connection.worker.decided.borrow_mut() = Some(decision);
+    let _: After = exchange::run(&connection).await;
+    finish(connection).await;
+}
+
+/// Lets what was answered leave, as long as the client takes of it, and ends the stream.
+async fn finish(connection: Downstream) {
+    let Some(stream) = connection.stream.http2() else { return };
+    if connection.is_cut.get() {
+        // What came is not the whole.
+        stream.code.set(Code::INTERNAL_ERROR);
+        return;
+    }
+    let timeout = {
+        let view = connection.worker.view_for(connection.key);
+        view.chain(connection.listener, connection.chain).and_then(|chain| chain.http.stream_idle_timeout)
+    };
+    let mut unsent = usize::MAX;
+    poll_fn(|context| {
+        if stream.poll_sent(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let left = stream.unsent();
+        if left < unsent {
+            unsent = left;
+            match timeout {
+                Some(timeout) => connection.timer.set(connection.worker.core.now() + timeout),
+                None => connection.timer.clear(),
+            }
+        }
+        let expired = connection.timer.poll_expired(context);
+        if expired.is_ready() {
+            stream.count_flush_timeout();
+            stream.code.set(Code::CANCEL);
+        }
+        expired
+    })
+    .await;
+}

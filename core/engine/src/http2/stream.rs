@@ -1,0 +1,165 @@
+//! A stream as a side of an exchange.
+//!
+//! Dropping it ends the stream: who has not heard its end hears that nobody goes on with it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_protocols::http2::Code;
+use ringway_runtime::Chunk;
+
+use super::link::{HeadForm, Link, PortId};
+use super::port::{Received, Reset, Sent};
+
+/// See the module.
+pub(crate) struct Http2Stream {
+    link: Rc<Link>,
+    port: PortId,
+    /// What a peer is told that is not done when this is dropped.
+    pub(super) code: std::cell::Cell<Code>,
+}
+
+impl Http2Stream {
+    pub(super) fn new(link: &Rc<Link>, port: PortId, code: Code) -> Self {
+        Self { link: Rc::clone(link), port, code: std::cell::Cell::new(code) }
+    }
+
+    pub(crate) fn poll_recv(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
+        if let Some(chunk) = self.link.take(self.port) {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        let port = &mut self.link.state.borrow_mut().ports[self.port];
+        match port.received {
+            Received::Ended => Poll::Ready(Ok(None)),
+            Received::Reset(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            Received::Open => {
+                port.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
+        if let Some(chunk) = self.link.take(self.port) {
+            return Some(Ok(Some(chunk)));
+        }
+        let is_reset = matches!(self.link.state.borrow().ports[self.port].received, Received::Reset(_));
+        is_reset.then(|| Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    pub(crate) fn poll_watch(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.link.poll_readable(self.port, context)
+    }
+
+    pub(crate) fn unread(&self, chunk: Chunk) {
+        self.link.state.borrow_mut().ports[self.port].unread(chunk);
+    }
+
+    /// The trailers of the peer's message, once it has ended.
+    pub(crate) fn take_trailers(&self) -> Option<Chunk> {
+        self.link.state.borrow_mut().ports[self.port].trailers.take()
+    }
+
+    /// Whether the peer's message has ended and all of it was taken.
+    pub(crate) fn is_finished(&self) -> bool {
+        let port = &self.link.state.borrow().ports[self.port];
+        port.received == Received::Ended && !port.has_pieces() && port.trailers.is_none()
+    }
+
+    /// How it was broken off, if it was.
+    pub(crate) fn reset(&self) -> Option<Reset> {
+        match self.link.state.borrow().ports[self.port].received {
+            Received::Reset(reset) => Some(reset),
+            Received::Open | Received::Ended => None,
+        }
+    }
+
+    /// Whether the connection is gone.
+    pub(crate) fn has_lost_connection(&self) -> bool {
+        self.link.has_ended()
+    }
+
+    /// Whether the fields of the peer's head are to be kept out of every table.
+    pub(crate) fn never_indexed(&self) -> bool {
+        self.link.state.borrow().ports[self.port].never_indexed
+    }
+
+    pub(crate) fn send_head(&self, head: &[u8], form: HeadForm) {
+        self.link.send_head(self.port, head, form);
+    }
+
+    pub(crate) fn send_whole(&self, message: &[u8]) {
+        const END: &[u8] = b"\r\n\r\n";
+        let size = message.windows(END.len()).position(|four| four == END).map_or(message.len(), |at| at + END.len());
+        let (head, body) = message.split_at(size);
+        self.link.send_head(self.port, head, HeadForm { ends: body.is_empty(), ..HeadForm::default() });
+        if !body.is_empty() {
+            self.link.send_data(self.port, self.link.core.chunk(body));
+            self.link.end(self.port, None);
+        }
+    }
+
+    pub(crate) fn send_data(&self, chunk: Chunk) {
+        self.link.send_data(self.port, chunk);
+    }
+
+    /// The message ends behind what was queued.
+    pub(crate) fn end(&self, trailers: Option<Chunk>) {
+        self.link.end(self.port, trailers);
+    }
+
+    pub(crate) fn unsent(&self) -> usize {
+        self.link.state.borrow().ports[self.port].unsent
+    }
+
+    pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
+        let port = &mut self.link.state.borrow_mut().ports[self.port];
+        if matches!(port.sent, Sent::Refused) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if port.unsent <= limit {
+            return Poll::Ready(Ok(()));
+        }
+        port.unsent_limit = limit;
+        port.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The peer opened no window for the rest in time.
+    pub(super) fn count_flush_timeout(&self) {
+        self.link.meter.stats().tx_flush_timeout.add(1);
+    }
+
+    /// Ready when the last byte of the message that was begun has left, or nobody takes it.
+    pub(super) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<()> {
+        let port = &mut self.link.state.borrow_mut().ports[self.port];
+        match port.sent {
+            Sent::Ending | Sent::Trailers(_) => {
+                port.writer = Some(context.waker().clone());
+                port.unsent_limit = 0;
+                Poll::Pending
+            }
+            Sent::Open | Sent::Ended | Sent::Refused => Poll::Ready(()),
+        }
+    }
+
+    pub(crate) fn local_path(&self) -> Option<String> {
+        self.link.local_path()
+    }
+
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        self.link.peer_addr()
+    }
+
+    pub(crate) fn local_addr(&self) -> Option<SocketAddr> {
+        self.link.local_addr()
+    }
+}
+
+impl Drop for Http2Stream {
+    fn drop(&mut self) {
+        self.link.release(self.port, self.code.get());
+    }
+}
