@@ -661,9 +661,7 @@ fn enqueue(ports: &mut Slab<Port>, sending: &mut VecDeque<PortId>, id: PortId) {
 fn reset(port: &mut Port, reset: Reset) -> usize {
     let waited = port.unsent;
     port.is_over = true;
-    if port.received == Received::Open {
-        port.received = Received::Reset(reset);
-    }
+    port.reset = Some(reset);
     port.refuse();
     port.wake_reader();
     waited
@@ -681,7 +679,7 @@ impl Link {
     /// Ready when the stream has something to say, or what.
     pub(super) fn poll_readable(&self, id: PortId, context: &mut Context<'_>) -> Poll<()> {
         let port = &mut self.state.borrow_mut().ports[id];
-        if port.has_pieces() || matches!(port.received, Received::Reset(_)) {
+        if port.has_pieces() || port.reset.is_some() {
             return Poll::Ready(());
         }
         port.reader = Some(context.waker().clone());

@@ -18,8 +18,6 @@ pub(super) enum Received {
     Open,
     /// To its end.
     Ended,
-    /// Broken off.
-    Reset(Reset),
 }
 
 /// How a stream was broken off.
@@ -88,6 +86,8 @@ pub(super) struct Port {
     /// The peer's fields are to be kept out of every table.
     pub(super) never_indexed: bool,
     pub(super) received: Received,
+    /// The stream was broken off, whatever had come of it.
+    pub(super) reset: Option<Reset>,
     pub(super) sent: Sent,
     pieces: VecDeque<Piece>,
     pub(super) trailers: Option<Chunk>,
@@ -111,6 +111,7 @@ impl Port {
             interims: 0,
             never_indexed: false,
             received: Received::Open,
+            reset: None,
             sent: Sent::Open,
             pieces: VecDeque::new(),
             trailers: None,

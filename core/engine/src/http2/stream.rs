@@ -31,10 +31,10 @@ impl Http2Stream {
             return Poll::Ready(Ok(Some(chunk)));
         }
         let port = &mut self.link.state.borrow_mut().ports[self.port];
-        match port.received {
-            Received::Ended => Poll::Ready(Ok(None)),
-            Received::Reset(_) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-            Received::Open => {
+        match (port.received, port.reset) {
+            (Received::Ended, _) => Poll::Ready(Ok(None)),
+            (Received::Open, Some(_)) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+            (Received::Open, None) => {
                 port.reader = Some(context.waker().clone());
                 Poll::Pending
             }
@@ -45,7 +45,7 @@ impl Http2Stream {
         if let Some(chunk) = self.link.take(self.port) {
             return Some(Ok(Some(chunk)));
         }
-        let is_reset = matches!(self.link.state.borrow().ports[self.port].received, Received::Reset(_));
+        let is_reset = self.link.state.borrow().ports[self.port].reset.is_some();
         is_reset.then(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 
@@ -70,10 +70,7 @@ impl Http2Stream {
 
     /// How it was broken off, if it was.
     pub(crate) fn reset(&self) -> Option<Reset> {
-        match self.link.state.borrow().ports[self.port].received {
-            Received::Reset(reset) => Some(reset),
-            Received::Open | Received::Ended => None,
-        }
+        self.link.state.borrow().ports[self.port].reset
     }
 
     /// Whether the connection is gone.

@@ -80,7 +80,7 @@ fn frames_that_bring_nothing() {
         ("TooManyWindowUpdates", 5, &|_| window(0, 1)),
         ("TooManyGlitches", 10_000, &|_| frame(0xbb, 0, 0, &[])),
         ("TooManyGlitches", 10_000, &|_| frame(PING, ACK, 0, &[0; 8])),
-        ("TooManyGlitches", 10_001, &|_| goaway(0, Code::NO_ERROR)),
+        ("TooManyResets", 1_001, &|_| goaway(0, Code::NO_ERROR)),
         ("TooManyGlitches", 10_001, &|_| frame(SETTINGS, ACK, 0, &[])),
     ];
     for (rule, count, unit) in rows {
