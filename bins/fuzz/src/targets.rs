@@ -37,6 +37,13 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "request-section", quick: request_section, thorough: |_| (), inputs: &[] },
     Target { name: "response-section", quick: response_section, thorough: |_| (), inputs: &[] },
     Target { name: "trailer-section", quick: trailer_section, thorough: |_| (), inputs: &[] },
+    Target {
+        name: "http2-connection",
+        quick: || Box::new(fuzz::connection_quick),
+        thorough: |input| _ = fuzz::connection(input),
+        inputs: &[],
+    },
+    Target { name: "http2-wire", quick: || Box::new(fuzz::wire), thorough: |_| (), inputs: &[] },
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
     Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },

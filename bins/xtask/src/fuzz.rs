@@ -34,6 +34,8 @@ const TARGETS: &[Target] = &[
     Target { name: "request-section", corpus: "protocols/codec/corpus/request-section", sources: MESSAGE },
     Target { name: "response-section", corpus: "protocols/codec/corpus/response-section", sources: MESSAGE },
     Target { name: "trailer-section", corpus: "protocols/codec/corpus/trailer-section", sources: MESSAGE },
+    Target { name: "http2-connection", corpus: "protocols/codec/corpus/http2-connection", sources: HTTP2 },
+    Target { name: "http2-wire", corpus: "protocols/codec/corpus/http2-wire", sources: HTTP2 },
     Target {
         name: "format",
         corpus: "",
@@ -49,6 +51,20 @@ const TARGETS: &[Target] = &[
 ];
 
 const ONWARD: &[&str] = &["protocols/codec/src/http1/encode.rs", "protocols/codec/src/http1/trailers.rs"];
+
+const HTTP2: &[&str] = &[
+    "protocols/codec/src/http2/closed.rs",
+    "protocols/codec/src/http2/connection.rs",
+    "protocols/codec/src/http2/control.rs",
+    "protocols/codec/src/http2/fault.rs",
+    "protocols/codec/src/http2/frame.rs",
+    "protocols/codec/src/http2/receive.rs",
+    "protocols/codec/src/http2/send.rs",
+    "protocols/codec/src/http2/settings.rs",
+    "protocols/codec/src/http2/stream.rs",
+    "protocols/codec/src/http2/streams.rs",
+    "protocols/codec/src/http2/window.rs",
+];
 
 const MESSAGE: &[&str] = &["protocols/codec/src/http2/message"];
 

@@ -4,10 +4,12 @@
 //! not depend on the pieces it arrived in; what is forwarded is clean and means what was received.
 
 mod hpack;
+mod http2;
 mod onward;
 mod sections;
 
 pub use hpack::Blocks;
+pub use http2::{connection, connection_quick, wire};
 pub use onward::Onward;
 pub use sections::{Sections, assert_as_decoded, list};
 

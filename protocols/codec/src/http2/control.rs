@@ -81,7 +81,7 @@ impl Connection {
             if !payload.is_empty() {
                 return Err(Rule::FrameSize);
             }
-            self.acknowledged(call.now)?;
+            self.acknowledged(call)?;
             return Ok(None);
         }
         if self.told && !self.budgets.settings.spend(self.limits.settings, call.now) {
@@ -102,16 +102,26 @@ impl Connection {
         Ok(Some(Event::Settings))
     }
 
-    /// The peer knows our SETTINGS.
-    pub(super) fn acknowledged(&mut self, now: u64) -> Result<(), Rule> {
+    /// The peer knows our SETTINGS. A window that is smaller by them is opened at once: perhaps its reader has taken all already, and will not come
+    /// again.
+    fn acknowledged(&mut self, call: &mut Call<'_, impl Out>) -> Result<(), Rule> {
         if self.acknowledged {
-            return self.glitch(now);
+            return self.glitch(call.now);
         }
         self.acknowledged = true;
         self.decoder.announced(self.limits.decoder_table_bytes as usize);
         let more = i64::from(self.limits.stream_window) - i64::from(WINDOW_INITIAL);
-        if more != 0 {
-            self.streams.iter_mut().for_each(|stream| stream.incoming.shift(more));
+        if more == 0 {
+            return Ok(());
+        }
+        for stream in self.streams.iter_mut().filter(|stream| stream.receives()) {
+            stream.incoming.shift(more);
+            let told = stream.incoming.increment(self.growth.stream);
+            if told > 0 {
+                let frame = frame::window_update(stream.id, told);
+                self.outbound.frame(frame.len());
+                call.out.put(&frame);
+            }
         }
         Ok(())
     }

@@ -222,13 +222,12 @@ impl Connection {
             return Ok(Taken::Bytes(before, None));
         }
         self.reading = Reading::Skip(padding);
-        if padding > 0 || header.has(PADDED) {
-            // Nobody will take it, so it is given back as it comes.
-            self.consumed(key, 0, call.out);
-        }
         if !ends {
+            // All of it was padding: nobody will take it, so it is given back as it comes.
+            self.consumed(key, 0, call.out);
             return Ok(Taken::Bytes(before, None));
         }
+        self.credit(call.out);
         self.end_theirs(key);
         Ok(Taken::Bytes(before, Some(Event::Data { key, range: before..before, ends })))
     }

@@ -190,3 +190,15 @@ fn large_heads_are_cut_to_the_peers_frames() {
     side.respond(1, true, &[(":status", "200"), ("a", &value)]);
     assert_eq!(side.wrote(), "HEADERS 1 16384 part end · CONTINUATION 1 3624");
 }
+
+/// A window that our SETTINGS make smaller than what was sent into it is opened again, although nobody takes any more.
+#[test]
+fn a_window_that_our_settings_shut_opens_again() {
+    let limits = Limits { stream_window: 1_000, stream_window_max: 1_000, ..Limits::default() };
+    let mut side = Side::server(&limits);
+    side.feed(&join(&[&post(1), &data(0, 1, 10_000), &post(3)]));
+    side.consume(1, 10_000);
+    assert_eq!(side.wrote(), "");
+    side.feed(&frame(SETTINGS, ACK, 0, &[]));
+    assert_eq!(side.wrote(), "WINDOW 1 +10000", "it was 9,000 below zero");
+}

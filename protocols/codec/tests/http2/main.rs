@@ -3,6 +3,7 @@
 //! Each script is played whole, byte by byte and in odd pieces, with the same answer; `side` holds what plays.
 
 mod client;
+mod corpus;
 mod floods;
 mod flow;
 mod h2spec;
