@@ -38,6 +38,8 @@ pub(crate) struct Downstream {
     pub(crate) served: Cell<bool>,
     /// The version of the last request.
     pub(crate) version: Cell<Version>,
+    /// The last request is a gRPC call: answers of our own take its form.
+    pub(crate) is_grpc: Cell<bool>,
     pub(crate) stats: Arc<HttpStats>,
     /// Its number among all connections of the process (Envoy, `%CONNECTION_ID%`).
     pub(crate) id: u64,
@@ -86,7 +88,8 @@ impl Downstream {
     ) -> Self {
         let (timer, began) = (worker.core.timer(), Cell::new(worker.core.now()));
         let addresses = OnceCell::new();
-        let (version, [served, is_cut, is_peers]) = (Cell::new(Version::Http11), [const { Cell::new(false) }; 3]);
+        let version = Cell::new(Version::Http11);
+        let [served, is_cut, is_peers, is_grpc] = [const { Cell::new(false) }; 4];
         Self {
             worker,
             stream,
@@ -96,6 +99,7 @@ impl Downstream {
             key,
             served,
             version,
+            is_grpc,
             stats,
             id,
             age,

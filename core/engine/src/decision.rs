@@ -10,7 +10,7 @@ use std::time::Duration;
 use ringway_model::format::Moment;
 use ringway_observe::{HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_request};
-use ringway_protocols::{Error, Framing, HeadTable, Known, Method, Rule, Version};
+use ringway_protocols::{Error, Framing, HeadTable, Known, Method, Rule, Version, grpc};
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
@@ -91,6 +91,7 @@ pub(crate) fn decide_head(
     }
     let request = table.request(bytes);
     connection.version.set(request.version());
+    connection.is_grpc.set(request.field(Known::ContentType).is_some_and(grpc::is_content_type));
     if request.version() == Version::Http10 {
         if !chain.http.http1.accept_http_10 {
             // Envoy: "low_version".
@@ -169,7 +170,9 @@ pub(crate) fn decide_head(
                 version: request.version(),
                 head_only: request.method() == Method::Head,
                 proper_case: chain.http.http1.proper_case,
+                grpc: connection.is_grpc.get() && http.local_replies.is_none(),
             };
+            let told = to.told(local);
             let mut response = match edited {
                 true => reply::write_edited(worker, local, worker.fields.borrow().lines(), close, to),
                 false => reply::write(worker, rules, request_id.as_ref(), local, close, to),
@@ -178,9 +181,9 @@ pub(crate) fn decide_head(
                 record.request =
                     Some(hop.with(|edit| routing::write_request(worker, &request, edit, Spelling::AsReceived)));
                 record.mark(Moment::RequestEnded, worker.core.now());
-                record.local(&local, &response, worker.core.now());
+                record.local(&told, &response, worker.core.now());
             }
-            let mut status = local.status;
+            let mut status = told.status;
             if let (Some(record), Some(_)) = (&mut record, &http.local_replies) {
                 (status, response) = local_reply::map(connection, chain, record, response, local.body, close);
             }

@@ -301,7 +301,8 @@ impl Downstream {
         let view = self.worker.view_for(self.key);
         let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
         let version = if self.stream.is_http2() { Version::Http2 } else { Version::Http11 };
-        let to = Reader { version, head_only: false, proper_case: chain.http.http1.proper_case };
+        let to = Reader { version, head_only: false, proper_case: chain.http.http1.proper_case, grpc: false };
+        self.is_grpc.set(false);
         let mut reply = reply::write(&self.worker, &chain.http.headers, None, local, true, to);
         let mut status = local.status;
         if chain.keeps_records() {

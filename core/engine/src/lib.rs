@@ -56,6 +56,7 @@ mod decision;
 mod downstream;
 mod exchange;
 mod fields;
+mod grpc_reply;
 mod handoff;
 mod hop;
 mod http2;

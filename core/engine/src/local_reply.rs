@@ -10,14 +10,16 @@ use ringway_model::{HeaderMatcher, LocalReplies};
 use ringway_observe::access_log::{filter_passes, write_text};
 use ringway_observe::format::{Value, Values};
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
-use ringway_protocols::{HeadTable, Known, Limits, Out, Response};
+use ringway_protocols::{HeadTable, Known, Limits, Out, Response, grpc};
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::grpc_reply;
 use crate::log;
 use crate::outbox::Outbox;
 use crate::record::{Record, Told};
+use crate::reply::Local;
 use crate::told_heads::FoundHeads;
 use crate::view::CoreChain;
 
@@ -66,13 +68,25 @@ pub(crate) fn map(
     let response = log::whole_response(worker, record, response);
     let told = log::told(connection, chain, record, &view, found, request, clocks);
     let status = apply(rules, &told, response, body, worker.chance(), fields, (mapped, spare));
-    let has_body = !mapped.is_empty() && !matches!(status, 204 | 304);
+    // What a gRPC client would read of this, were it none.
+    let mut grpc_lines = worker.grpc_lines.borrow_mut();
+    let is_grpc = connection.is_grpc.get();
+    let (status, lines, content_type) = if is_grpc {
+        // A format of JSON ends with a line feed.
+        let body = mapped.strip_suffix(b"\n").unwrap_or(mapped);
+        let local = Local { status, flag: None, body, details: record.details };
+        grpc_reply::write_lines(&local, fields.lines(), head_only, &mut grpc_lines);
+        (grpc_reply::told(local).status, &grpc_lines[..], Some(grpc::CONTENT_TYPE))
+    } else {
+        (status, fields.lines(), None)
+    };
+    let has_body = !is_grpc && !mapped.is_empty() && !matches!(status, 204 | 304);
     let sent = if has_body && !head_only { &mapped[..] } else { b"" };
     let date = worker.date.text(worker.core.now());
-    let size = local_reply_size(None, &[], &date) + fields.lines().len() + sent.len();
+    let size = local_reply_size(content_type, &[], &date) + lines.len() + sent.len();
     let mut out = Outbox::new(&worker.core, size);
     let length = if has_body { mapped.len() } else { 0 };
-    encode_local_reply(record.version, status, None, length, close, &[], fields.lines(), &date, &mut out);
+    encode_local_reply(record.version, status, content_type, length, close, &[], lines, &date, &mut out);
     out.put(sent);
     let out = out.finish_in_case(chain.http.http1.proper_case);
     record.status = status;

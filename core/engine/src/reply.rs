@@ -5,9 +5,10 @@
 use ringway_model::HeaderRules;
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::{encode_local_reply, local_reply_size};
-use ringway_protocols::{Error, Method, Out, Rule, Version};
+use ringway_protocols::{Error, Method, Out, Rule, Version, grpc};
 use ringway_runtime::Chunk;
 
+use crate::grpc_reply;
 use crate::hop;
 use crate::outbox::Outbox;
 use crate::worker::Worker;
@@ -187,6 +188,15 @@ pub(crate) struct Reader {
     pub(crate) head_only: bool,
     /// `header_key_format.proper_case_words`
     pub(crate) proper_case: bool,
+    /// It speaks gRPC, and nothing more is made of the answer.
+    pub(crate) grpc: bool,
+}
+
+impl Reader {
+    /// What it is told in the place of this.
+    pub(crate) fn told(self, local: Local<'_>) -> Local<'_> {
+        if self.grpc { grpc_reply::told(local) } else { local }
+    }
 }
 
 /// Writes an answer whole.
@@ -233,6 +243,13 @@ fn write_with(
     close: bool,
     to: Reader,
 ) -> Chunk {
+    if to.grpc {
+        let mut grpc_lines = worker.grpc_lines.borrow_mut();
+        grpc_reply::write_lines(&local, lines, to.head_only, &mut grpc_lines);
+        let content_type = Some(grpc::CONTENT_TYPE);
+        let to = Reader { grpc: false, ..to };
+        return write_with(worker, grpc_reply::told(local), (content_type, extra), &grpc_lines, close, to);
+    }
     let date = worker.date.text(worker.core.now());
     let body_size = if to.head_only { 0 } else { local.body.len() };
     let mut out = Outbox::new(&worker.core, local_reply_size(content_type, extra, &date) + lines.len() + body_size);

@@ -70,6 +70,8 @@ pub(crate) struct Worker {
     pub(crate) fields: RefCell<Fields>,
     pub(crate) lines: RefCell<Lines>,
     pub(crate) rewritten: RefCell<Rewritten>,
+    /// The lines of an answer to a gRPC client.
+    pub(crate) grpc_lines: RefCell<Vec<u8>>,
     /// What the connection manager's rules make of a request's path and host.
     pub(crate) prepared_head: RefCell<PreparedHead>,
     /// Where heads of HTTP/2 are on their way.
@@ -132,6 +134,7 @@ impl Worker {
             fields: RefCell::default(),
             lines: RefCell::new(Lines::new()),
             rewritten: RefCell::default(),
+            grpc_lines: RefCell::default(),
             prepared_head: RefCell::default(),
             http2: Rc::default(),
             mapping: Mapping::default(),

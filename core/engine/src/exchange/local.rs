@@ -42,7 +42,9 @@ impl Exchange<'_> {
             version: self.connection.version.get(),
             head_only: self.method == Method::Head,
             proper_case: self.chain.http.http1.proper_case,
+            grpc: self.connection.is_grpc.get() && self.chain.http.local_replies.is_none(),
         };
+        let told = to.told(local);
         let (rules, id) = (&self.chain.http.headers, self.request_id.as_ref());
         let why = match local.flag {
             _ if rules.suppress_envoy_headers => None,
@@ -59,8 +61,8 @@ impl Exchange<'_> {
                 reply::write_edited(worker, local, fields.lines(), close, to)
             }
         };
-        self.note(|record, now| record.local(&local, &reply, now));
-        let mut status = local.status;
+        self.note(|record, now| record.local(&told, &reply, now));
+        let mut status = told.status;
         if let (Some(record), Some(_)) = (&mut self.record, &self.chain.http.local_replies) {
             (status, reply) = local_reply::map(self.connection, self.chain, record, reply, local.body, close);
         }

@@ -2,10 +2,11 @@
 
 use crate::out::Out;
 
-/// Writes a text: visible ASCII and spaces as they are but for `%`, all else percent-encoded. At most three times as long.
+/// Writes a text: visible ASCII and spaces as they are but for `%`, all else percent-encoded; `~`, too, as Envoy does. At most three times as
+/// long.
 pub fn encode_message(text: &[u8], out: &mut impl Out) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'%';
+    let is_plain = |byte: u8| (b' '..b'~').contains(&byte) && byte != b'%';
     let mut rest = text;
     while !rest.is_empty() {
         let plain = rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len());
@@ -46,7 +47,7 @@ mod tests {
             ("", ""),
             ("no healthy upstream", "no healthy upstream"),
             ("100%", "100%25"),
-            ("a\r\nb\t~\u{7f}", "a%0D%0Ab%09~%7F"),
+            ("a\r\nb\t~\u{7f}", "a%0D%0Ab%09%7E%7F"),
             ("\u{e9}\u{2603}", "%C3%A9%E2%98%83"),
             ("%41", "%2541"),
         ] {

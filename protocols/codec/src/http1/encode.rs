@@ -303,7 +303,8 @@ pub fn encode_local_reply(
     out.put(b" ");
     out.put(reason(status).as_bytes());
     out.put(b"\r\n");
-    if !matches!(status, 204 | 304) {
+    // HTTP/2 needs no word for nothing: its stream ends at the head.
+    if !matches!(status, 204 | 304) && (body_len > 0 || version != Version::Http2) {
         put_framing(Framing::Length(body_len as u64), out);
     }
     if let Some(content_type) = content_type {

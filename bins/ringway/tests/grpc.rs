@@ -1,0 +1,107 @@
+//! What a gRPC client is told by ourselves, over HTTP/1: each as Envoy 1.40 answers.
+
+mod common;
+
+use std::net::SocketAddr;
+
+use common::client::Message;
+use common::config::Config;
+use common::on_each_driver;
+use common::process::{Proxy, TempDir};
+
+fn dead() -> SocketAddr {
+    "127.0.0.1:1".parse().expect("an address")
+}
+
+fn config() -> Config {
+    let typed = "direct_response: {status: 418, body: {inline_string: x}}\n                response_headers_to_add: [{header: {key: content-type, value: text/html}}, {header: {key: x-a, value: b}}]";
+    Config::new()
+        .route("path: /text", "direct_response: {status: 200, body: {inline_string: \"di~re%ct\\n\"}}")
+        .route("path: /typed", typed)
+        .route("path: /redirect", "redirect: {path_redirect: /z}")
+        .to("/dead", "dead")
+        .cluster("dead", dead())
+}
+
+/// A call, as far as a client gets with it over HTTP/1.
+fn call(proxy: &Proxy, method: &str, path: &str, content_type: &str) -> Message {
+    let fields = format!("Host: h\r\nContent-Type: {content_type}\r\nContent-Length: 0\r\n");
+    proxy.client().send(format!("{method} {path} HTTP/1.1\r\n{fields}\r\n")).response(method == "HEAD")
+}
+
+const RESET: &str =
+    "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
+
+#[test]
+fn answers_of_our_own_are_trailers_only() {
+    on_each_driver(|io| {
+        let proxy = Proxy::start(io, &config());
+        for (path, status, message, location) in [
+            ("/text", "2", Some("di%7Ere%25ct%0A"), None),
+            ("/typed", "2", Some("x"), None),
+            ("/redirect", "2", None, Some("http://h/z")),
+            ("/nowhere", "12", None, None),
+            ("/dead", "14", Some(RESET), None),
+        ] {
+            for content_type in ["application/grpc", "application/grpc+proto"] {
+                let answer = call(&proxy, "POST", path, content_type);
+                assert_eq!(answer.status(), 200, "{path}");
+                assert_eq!(answer.header("content-type"), Some("application/grpc"), "{path}");
+                assert_eq!(answer.header("grpc-status"), Some(status), "{path}");
+                assert_eq!(answer.header("grpc-message"), message, "{path}");
+                assert_eq!(answer.header("location"), location, "{path}");
+                assert_eq!((answer.header("content-length"), answer.text()), (Some("0"), String::new()), "{path}");
+            }
+        }
+        let kinds = call(&proxy, "POST", "/typed", "application/grpc").headers;
+        assert_eq!(kinds.iter().filter(|(name, _)| name == "content-type").count(), 1);
+        // A HEAD gets no text, and who speaks something else gets what it always got.
+        assert_eq!(call(&proxy, "HEAD", "/dead", "application/grpc").header("grpc-message"), None);
+        for content_type in ["application/grpc-web", "application/json", "application/grpcx"] {
+            let answer = call(&proxy, "POST", "/dead", content_type);
+            assert_eq!((answer.status(), answer.header("grpc-status"), &*answer.text()), (503, None, RESET));
+        }
+        // The client is told 200; what the cluster came to is another matter.
+        assert_eq!(proxy.stat("cluster.dead.upstream_rq_503"), 6);
+    });
+}
+
+#[test]
+fn a_changed_answer_is_told_the_same_way() {
+    const MAPPED: &str = r#"local_reply_config: {mappers: [
+            {filter: {status_code_filter: {comparison: {op: EQ, value: {default_value: 404, runtime_key: k}}}},
+             status_code: 403, headers_to_add: [{header: {key: x-l, value: "%RESPONSE_CODE%"}}]}],
+            body_format: {json_format: {m: "%LOCAL_REPLY_BODY%"}}}"#;
+    on_each_driver(|io| {
+        let proxy = Proxy::start(io, &config().manager(MAPPED));
+        let answer = call(&proxy, "POST", "/dead", "application/grpc");
+        let json = format!("{{\"m\":\"{RESET}\"}}");
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some("14")));
+        assert_eq!(answer.header("grpc-message"), Some(&*json));
+        assert_eq!((answer.header("content-type"), &*answer.text()), (Some("application/grpc"), ""));
+        let answer = call(&proxy, "POST", "/nowhere", "application/grpc");
+        assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some("7")));
+        assert_eq!(answer.header("x-l"), Some("404"));
+        assert_eq!(call(&proxy, "POST", "/nowhere", "application/json").status(), 403);
+    });
+}
+
+#[test]
+fn the_log_tells_what_the_client_was_told() {
+    on_each_driver(|io| {
+        let folder = TempDir::new();
+        let log = folder.0.join("log");
+        let format = "%RESPONSE_CODE% %GRPC_STATUS_NUMBER% %GRPC_STATUS% %RESPONSE_CODE_DETAILS% %BYTES_SENT%\\n";
+        let access_log = format!(
+            "access_log: [{{name: f, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, path: \"{}\", log_format: {{text_format_source: {{inline_string: \"{format}\"}}}}}}}}]",
+            log.display()
+        );
+        let soon = ["--concurrency", "1", "--file-flush-interval-msec", "20"];
+        let proxy = Proxy::start_with(io, &config().manager(&access_log), &soon);
+        call(&proxy, "POST", "/text", "application/grpc");
+        call(&proxy, "POST", "/nowhere", "application/grpc");
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        common::wait_for("two lines", || (read().lines().count() == 2).then_some(()));
+        assert_eq!(read(), "200 2 Unknown direct_response 0\n200 12 Unimplemented route_not_found 0\n");
+    });
+}
