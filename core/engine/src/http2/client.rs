@@ -19,7 +19,7 @@ use ringway_runtime::{BlockMut, Chunk, ConnectError, Instant, Timer};
 
 use super::keepalive::Keepalive;
 use super::limits;
-use super::link::{End, Happened, Link, Setup};
+use super::link::{End, Happened, Link, QUIET, Setup};
 use super::links::ConnectFailure;
 use super::meter::{Meter, Of};
 use crate::breakers::Breakers;
@@ -93,6 +93,7 @@ async fn run(
         timer: core.timer(),
         held: None,
         idle_since: Some(core.now()),
+        is_shrunk: true,
         ends: pool.reuse.get().duration_max.map(|max| core.now() + max),
     };
     let end = poll_fn(|context| connection.poll(context)).await;
@@ -117,6 +118,8 @@ struct Upstream {
     /// A frame that has not come whole.
     held: Option<BlockMut>,
     idle_since: Option<Instant>,
+    /// What a quiet connection does without was given back.
+    is_shrunk: bool,
     /// When its time is used up.
     ends: Option<Instant>,
 }
@@ -240,6 +243,17 @@ impl Upstream {
         self.worker.http2.borrow_mut().block = block;
     }
 
+    /// Gives memory back that a connection does without that was quiet for a while; else when that will be.
+    fn quiet_until(&mut self, now: Instant) -> Option<Instant> {
+        let until = self.idle_since.filter(|_| !self.is_shrunk)? + QUIET;
+        if now < until {
+            return Some(until);
+        }
+        self.is_shrunk = true;
+        self.link.shrink();
+        None
+    }
+
     /// What time and the configuration ask for.
     fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
         let now = self.worker.core.now();
@@ -254,13 +268,14 @@ impl Upstream {
         self.idle_since = match (is_idle, self.idle_since) {
             (false, _) => None,
             (true, None) => {
-                self.link.shrink();
+                self.is_shrunk = false;
                 Some(now)
             }
             (true, since) => since,
         };
         let reuse = self.pool.reuse.get();
         loop {
+            let quiet = self.quiet_until(now);
             let idle_until = self.idle_since.zip(reuse.idle_timeout).map(|(since, timeout)| since + timeout);
             if idle_until.is_some_and(|until| now >= until) {
                 self.cluster.state.breakers.stats.upstream_cx_idle_timeout.add(1);
@@ -277,7 +292,7 @@ impl Upstream {
                 }
             }
             let Ok(pings) = self.link.keep_alive(|| self.worker.chance()) else { return Some(End::Peer) };
-            match [idle_until, self.ends, pings].into_iter().flatten().min() {
+            match [quiet, idle_until, self.ends, pings].into_iter().flatten().min() {
                 Some(at) => self.timer.set(at),
                 None => self.timer.clear(),
             }

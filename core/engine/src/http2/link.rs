@@ -17,6 +17,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ringway_protocols::http2::message::{Asked, write_request, write_response, write_trailers};
 use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
@@ -32,6 +33,10 @@ use super::scratch::Scratch;
 
 /// Bytes of content that one turn of a connection sends at most before others have theirs.
 const PUMPED_PER_TURN_MAX: usize = 512 * 1024;
+
+/// A connection without a request for so long gives back what it has for speed: the encoder's table, room for streams. What comes more often than
+/// this pays nothing for it.
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 
 /// What the PING behind a first GOAWAY says. A keepalive's are numbers that begin at 1.
 pub(super) const DRAIN_PING: u64 = u64::MAX;

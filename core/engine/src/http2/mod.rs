@@ -6,6 +6,7 @@
 //! | `outgoing` | the bytes that one turn of a connection has to send |
 //! | `limits` | the codec's bounds, as the configuration sets them |
 //! | `keepalive` | PINGs that show whether the peer is there |
+//! | `queue` | a queue that seldom holds more than one |
 //! | `port` | what one stream holds between its connection's task and its exchange |
 //! | `link` | one connection, as its task and its streams share it |
 //! | `meter` | what a connection counts |
@@ -22,6 +23,7 @@ mod links;
 mod meter;
 mod outgoing;
 mod port;
+mod queue;
 mod scratch;
 pub(crate) mod server;
 mod stream;

@@ -2,7 +2,6 @@
 //!
 //! It never touches the socket. Invariant: a receive chunk stays here for at most one turn; what waits longer was copied into a block.
 
-use std::collections::VecDeque;
 use std::task::Waker;
 
 use ringway_protocols::Method;
@@ -10,6 +9,7 @@ use ringway_protocols::http2::{Code, Connection, Key};
 use ringway_runtime::{Chunk, Core};
 
 use super::outgoing::Outgoing;
+use super::queue::Queue;
 use super::scratch::Scratch;
 
 /// How far the peer's message has come.
@@ -89,10 +89,10 @@ pub(super) struct Port {
     /// The stream was broken off, whatever had come of it.
     pub(super) reset: Option<Reset>,
     pub(super) sent: Sent,
-    pieces: VecDeque<Piece>,
+    pieces: Queue<Piece>,
     pub(super) trailers: Option<Chunk>,
     pub(super) reader: Option<Waker>,
-    outbound: VecDeque<Chunk>,
+    outbound: Queue<Chunk>,
     /// Bytes in `outbound`.
     pub(super) unsent: usize,
     pub(super) writer: Option<Waker>,
@@ -113,10 +113,10 @@ impl Port {
             received: Received::Open,
             reset: None,
             sent: Sent::Open,
-            pieces: VecDeque::new(),
+            pieces: Queue::default(),
             trailers: None,
             reader: None,
-            outbound: VecDeque::new(),
+            outbound: Queue::default(),
             unsent: 0,
             writer: None,
             unsent_limit: 0,

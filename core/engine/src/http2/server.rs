@@ -23,7 +23,7 @@ use ringway_runtime::{BlockMut, Chunk, Instant, Stream, Timer};
 
 use super::keepalive::Keepalive;
 use super::limits;
-use super::link::{DRAIN_PING, End, Happened, Link, Setup};
+use super::link::{DRAIN_PING, End, Happened, Link, QUIET, Setup};
 use super::meter::{Meter, Of};
 use super::stream::Http2Stream;
 use crate::age::Age;
@@ -101,6 +101,7 @@ pub(crate) async fn serve(front: Front) -> Ended {
         phase: Phase::Open,
         held: None,
         idle_since: Some(core.now()),
+        is_shrunk: true,
         is_logged,
         worker,
     };
@@ -139,6 +140,8 @@ struct Server {
     /// A frame that has not come whole.
     held: Option<BlockMut>,
     idle_since: Option<Instant>,
+    /// What a quiet connection does without was given back.
+    is_shrunk: bool,
     is_logged: bool,
 }
 
@@ -316,6 +319,17 @@ impl Server {
         ask(&view.chain(self.listener, self.chain).expect("a connection's view has its chain").http)
     }
 
+    /// Gives memory back that a connection does without that was quiet for a while; else when that will be.
+    fn quiet_until(&mut self, now: Instant) -> Option<Instant> {
+        let until = self.idle_since.filter(|_| !self.is_shrunk)? + QUIET;
+        if now < until {
+            return Some(until);
+        }
+        self.is_shrunk = true;
+        self.link.shrink();
+        None
+    }
+
     /// What time, a drain and the configuration ask for.
     fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
         let worker = Rc::clone(&self.worker);
@@ -324,7 +338,7 @@ impl Server {
         self.idle_since = match (is_idle, self.idle_since) {
             (false, _) => None,
             (true, None) => {
-                self.link.shrink();
+                self.is_shrunk = false;
                 Some(now)
             }
             (true, since) => since,
@@ -344,6 +358,7 @@ impl Server {
             if self.phase == Phase::Leaving && is_idle {
                 return Some(End::Closed);
             }
+            let quiet = self.quiet_until(now);
             let idle_until = self.idle_since.and_then(|since| Some(since + self.manager(|http| http.idle_timeout)?));
             if idle_until.is_some_and(|until| now >= until) {
                 self.stats.downstream_cx_idle_timeout.add(1);
@@ -362,7 +377,7 @@ impl Server {
                 Phase::Open => self.age.ends(),
                 Phase::Warned { .. } | Phase::Leaving => None,
             };
-            match [idle_until, warned, ages, pings].into_iter().flatten().min() {
+            match [quiet, idle_until, warned, ages, pings].into_iter().flatten().min() {
                 Some(at) => self.timer.set(at),
                 None => self.timer.clear(),
             }

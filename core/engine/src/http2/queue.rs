@@ -1,0 +1,85 @@
+//! A queue that seldom holds more than one: the first lies in place, and only more of them ask the allocator for room.
+
+use std::collections::VecDeque;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    /// Empty only where all is.
+    first: Option<T>,
+    rest: VecDeque<T>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { first: None, rest: VecDeque::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    #[inline]
+    pub(super) fn push_back(&mut self, item: T) {
+        match self.first {
+            None => self.first = Some(item),
+            Some(_) => self.rest.push_back(item),
+        }
+    }
+
+    pub(super) fn push_front(&mut self, item: T) {
+        if let Some(second) = self.first.replace(item) {
+            self.rest.push_front(second);
+        }
+    }
+
+    #[inline]
+    pub(super) fn pop_front(&mut self) -> Option<T> {
+        let first = self.first.take()?;
+        self.first = self.rest.pop_front();
+        Some(first)
+    }
+
+    #[inline]
+    pub(super) fn front_mut(&mut self) -> Option<&mut T> {
+        self.first.as_mut()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.first = None;
+        self.rest.clear();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(&self.rest)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.first.iter_mut().chain(&mut self.rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_first_goes_first() {
+        let mut queue = Queue::default();
+        assert!(queue.is_empty() && queue.pop_front().is_none());
+        (1..=3).for_each(|item| queue.push_back(item));
+        queue.push_front(0);
+        assert_eq!((queue.len(), queue.iter().copied().collect::<Vec<_>>()), (4, vec![0, 1, 2, 3]));
+        *queue.front_mut().expect("four") = 9;
+        assert_eq!(std::iter::from_fn(|| queue.pop_front()).collect::<Vec<_>>(), [9, 1, 2, 3]);
+        assert_eq!(queue.len(), 0);
+    }
+}
