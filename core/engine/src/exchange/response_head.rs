@@ -9,6 +9,7 @@ use ringway_runtime::Chunk;
 
 use super::{Exchange, Response};
 use crate::hop::ResponseHop;
+use crate::http2::Http2Stream;
 use crate::outbox::{Outbox, Spelling};
 use crate::side::Side;
 use crate::tunnel::Tunnel;
@@ -44,9 +45,18 @@ impl Exchange<'_> {
     /// Decodes a response's head and writes it for the client.
     pub(super) fn decode(&mut self, from: &Side, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
         let worker = self.worker();
-        let mut table = worker.table.borrow_mut();
-        let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
-        let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
+        // A stream's head was read when it came.
+        let read = from.http2().and_then(Http2Stream::take_table);
+        let mut table;
+        let (response, consumed) = if let Some(read) = &read {
+            (read.response(bytes), bytes.len())
+        } else {
+            table = worker.table.borrow_mut();
+            match decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)? {
+                Decoded::Complete { head, consumed } => (head, consumed),
+                Decoded::Partial => return Ok(None),
+            }
+        };
         let status = response.status();
         let tunnels = self.tunnel.begins(status, &response);
         if status == 101 && !tunnels || tunnels && !self.upload.is_done() {
@@ -61,8 +71,10 @@ impl Exchange<'_> {
         if let Some(stream) = from.http2() {
             // The end of a stream is the end of its message.
             framing = if stream.is_finished() { Framing::None } else { Framing::UntilClose };
-            if framing == Framing::None && told == Framing::UntilClose {
-                told = if to_http2 { Framing::None } else { Framing::Length(0) };
+            // Who has content to say on HTTP/1 and says none, says so.
+            let has_none = self.method == Method::Head || matches!(status, 100..200 | 204 | 304);
+            if framing == Framing::None && !to_http2 && !has_none {
+                told = Framing::Length(0);
             }
         }
         let rest = &bytes[consumed..];
@@ -120,6 +132,9 @@ impl Exchange<'_> {
         };
         let consumed = consumed + body.len();
         let upstream_keep_alive = from.is_http2() || response.keep_alive() && framing != Framing::UntilClose;
+        if let Some(read) = read {
+            worker.http2.borrow_mut().give_table(read);
+        }
         let head =
             ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
         Ok(Some(Seen::Head(head)))

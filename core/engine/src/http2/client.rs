@@ -198,31 +198,28 @@ impl Upstream {
         let mut scratch = self.worker.http2.borrow_mut();
         let mut block = std::mem::take(&mut scratch.block);
         block.clear();
-        let mut table = self.worker.table.borrow_mut();
+        let limits = &self.cluster.codec_limits;
+        let mut table = scratch.take_table(limits.headers_max);
         let read = match scratch.fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
-            false => link.with_asked(port, |asked| {
-                read_response(&scratch.fields, ends, asked, &self.cluster.codec_limits, &mut table, &mut block)
-            }),
+            false => link
+                .with_asked(port, |asked| read_response(&scratch.fields, ends, asked, limits, &mut table, &mut block)),
         };
         drop(scratch);
         match read {
             Ok(()) => {
                 let response = table.response(&block);
-                let never_indexed = response.never_indexed();
                 let is_interim = response.status() < 200 && response.upgrade().is_none();
                 if !is_interim {
                     link.expect(port, key, &response);
                 }
-                drop(table);
                 if is_interim && link.count_interim(port) > self.worker.limits.interim_responses_max {
                     link.reject(port, key, Rule::TooManyInterims);
                 } else {
-                    link.push_head(port, self.worker.core.chunk(&block), ends, never_indexed);
+                    link.push_head(port, self.worker.core.chunk(&block), table, ends);
                 }
             }
             Err(error) => {
-                drop(table);
                 self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
                 link.reject(port, key, error.rule);
                 if self.cluster.config.http2.malformed_ends == MalformedEnds::Connection {

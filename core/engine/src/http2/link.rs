@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use ringway_protocols::http2::message::{Asked, write_request, write_response, write_trailers};
 use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
-use ringway_protocols::{Error, Framing, Method, Response, Rule};
+use ringway_protocols::{Error, Framing, HeadTable, Method, Response, Rule};
 use ringway_runtime::{Chunk, Core, Instant, Stream};
 use slab::Slab;
 
@@ -422,14 +422,14 @@ impl Link {
     }
 
     /// A head for a stream that has a port.
-    pub(super) fn push_head(&self, id: PortId, block: Chunk, ends: bool, never_indexed: bool) {
+    pub(super) fn push_head(&self, id: PortId, block: Chunk, table: Box<HeadTable>, ends: bool) {
         let port = &mut self.state.borrow_mut().ports[id];
         if ends {
             port.received = Received::Ended;
             port.forget_if_over();
         }
-        port.never_indexed = never_indexed;
-        port.push_head(block);
+        port.never_indexed = table.response(&block).never_indexed();
+        port.push_head(block, table);
     }
 
     /// The trailers of a stream's message, which end it.

@@ -4,8 +4,8 @@
 
 use std::task::Waker;
 
-use ringway_protocols::Method;
 use ringway_protocols::http2::{Code, Connection, Key};
+use ringway_protocols::{HeadTable, Method};
 use ringway_runtime::{Chunk, Core};
 
 use super::outgoing::Outgoing;
@@ -59,6 +59,8 @@ struct Piece {
     credit: u32,
     /// It lies in a block.
     is_settled: bool,
+    /// Of a head: where everything lies in it.
+    table: Option<Box<HeadTable>>,
 }
 
 /// What became of a port's turn to send.
@@ -90,6 +92,8 @@ pub(super) struct Port {
     pub(super) reset: Option<Reset>,
     pub(super) sent: Sent,
     pieces: Queue<Piece>,
+    /// That of the head that was taken last.
+    pub(super) table: Option<Box<HeadTable>>,
     pub(super) trailers: Option<Chunk>,
     pub(super) reader: Option<Waker>,
     outbound: Queue<Chunk>,
@@ -114,6 +118,7 @@ impl Port {
             reset: None,
             sent: Sent::Open,
             pieces: Queue::default(),
+            table: None,
             trailers: None,
             reader: None,
             outbound: Queue::default(),
@@ -125,26 +130,28 @@ impl Port {
     }
 
     /// A head that came.
-    pub(super) fn push_head(&mut self, block: Chunk) {
-        self.pieces.push_back(Piece { chunk: block, credit: 0, is_settled: true });
+    pub(super) fn push_head(&mut self, block: Chunk, table: Box<HeadTable>) {
+        self.pieces.push_back(Piece { chunk: block, credit: 0, is_settled: true, table: Some(table) });
         self.wake_reader();
     }
 
     /// Content that came.
     pub(super) fn push_data(&mut self, chunk: Chunk) {
         let credit = chunk.len() as u32;
-        self.pieces.push_back(Piece { chunk, credit, is_settled: false });
+        self.pieces.push_back(Piece { chunk, credit, is_settled: false, table: None });
         self.wake_reader();
     }
 
     /// The next piece, and how much room the peer gets for it.
     pub(super) fn take(&mut self) -> Option<(Chunk, u32)> {
-        self.pieces.pop_front().map(|piece| (piece.chunk, piece.credit))
+        let piece = self.pieces.pop_front()?;
+        self.table = piece.table;
+        Some((piece.chunk, piece.credit))
     }
 
     /// Puts a piece back for which the peer got its room.
     pub(super) fn unread(&mut self, chunk: Chunk) {
-        self.pieces.push_front(Piece { chunk, credit: 0, is_settled: false });
+        self.pieces.push_front(Piece { chunk, credit: 0, is_settled: false, table: None });
     }
 
     pub(super) fn has_pieces(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Working memory of a core for heads on their way: used up before anything else runs.
 
+use ringway_protocols::HeadTable;
 use ringway_protocols::hpack::FieldList;
 
 /// See the module. It grows to the largest head within the limits.
@@ -13,4 +14,24 @@ pub(crate) struct Scratch {
     pub(super) lower: Vec<u8>,
     /// A field block before it is cut into frames.
     pub(super) coded: Vec<u8>,
+    /// Tables of heads that wait for their exchange, in between.
+    tables: Vec<Box<HeadTable>>,
+}
+
+/// Tables that are kept for the next heads: those of a turn in which as many responses begin. 16 bytes each for as many fields as
+/// a response may have, so 100 KiB at Envoy's 100 fields.
+const TABLES_KEPT_MAX: usize = 64;
+
+impl Scratch {
+    /// A table for a head of so many fields at most.
+    pub(super) fn take_table(&mut self, headers_max: usize) -> Box<HeadTable> {
+        self.tables.pop().unwrap_or_else(|| Box::new(HeadTable::new(headers_max)))
+    }
+
+    /// A table whose head is done with.
+    pub(crate) fn give_table(&mut self, table: Box<HeadTable>) {
+        if self.tables.len() < TABLES_KEPT_MAX {
+            self.tables.push(table);
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use ringway_protocols::HeadTable;
 use ringway_protocols::http2::Code;
 use ringway_runtime::Chunk;
 
@@ -55,6 +56,11 @@ impl Http2Stream {
 
     pub(crate) fn unread(&self, chunk: Chunk) {
         self.link.state.borrow_mut().ports[self.port].unread(chunk);
+    }
+
+    /// The table of the head that was taken last.
+    pub(crate) fn take_table(&self) -> Option<Box<HeadTable>> {
+        self.link.state.borrow_mut().ports[self.port].table.take()
     }
 
     /// The trailers of the peer's message, once it has ended.
