@@ -233,6 +233,7 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | appends its machine's own address to `x-forwarded-for` where the peer is the loopback address | appends the loopback address |
 | answers a gRPC request of its own accord with 200 and `grpc-status` | not yet: with the status of HTTP |
 | counts a request towards LEAST_REQUEST from when it has a connection | from when its endpoint is picked |
+| resets a stream of HTTP/2 whose head has too many fields, or is too large | answers 431 |
 | ends the connection with a malformed message of HTTP/2 | ends its stream (RFC 9113 §8.1.1); a `false` in the file ends the connection |
 | offers 16 MiB of a stream and 24 MiB of a connection of HTTP/2 from the start | less, growing with use; what the file says is offered as it is |
 | counts RST_STREAMs of clients against `stream_reset_burst` | the resets that a peer made us send, too, and those of endpoints |

@@ -597,6 +597,12 @@ impl<'x> Exchange<'x> {
             self.moved = moved;
             self.active_at = self.worker().core.now();
         }
+        // A socket's end shows when it takes no more; a stream's is told, and its upstream may be silent for long.
+        if self.connection.stream.is_http2()
+            && let Some(error) = self.poll_client(context)
+        {
+            return Poll::Ready(Err(Stop::Client(error)));
+        }
         self.poll_expired(context).map(|failure| Err(Stop::Fail(failure)))
     }
 

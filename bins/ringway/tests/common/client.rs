@@ -61,6 +61,11 @@ impl Client {
         self
     }
 
+    /// Writes, if the peer still takes it.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) {
+        let _closed_before = self.stream.write_all(bytes);
+    }
+
     /// Sends a request without a body and reads its response.
     #[track_caller]
     pub(crate) fn ask(&mut self, method: &str, path: &str) -> Message {
@@ -97,6 +102,12 @@ impl Client {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+
+    /// The next bytes, so many at most, which stay unread.
+    pub(crate) fn peek(&mut self, count: usize) -> Vec<u8> {
+        while self.unread.len() < count && self.more().unwrap_or(false) {}
+        self.unread[..count.min(self.unread.len())].to_vec()
     }
 
     /// Reads what comes next; nothing at the end.
@@ -163,7 +174,8 @@ impl Client {
         Ok(count > 0)
     }
 
-    fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
+    /// Reads so many bytes.
+    pub(crate) fn exactly(&mut self, count: usize) -> io::Result<Vec<u8>> {
         while self.unread.len() < count {
             if !self.more()? {
                 return Err(io::ErrorKind::UnexpectedEof.into());

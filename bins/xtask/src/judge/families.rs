@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Bench, verdict};
-use crate::lab::config::{Config, answer, route};
+use crate::lab::config::{Config, Http2, answer, route};
+use crate::lab::h2::origin::{self, Response};
+use crate::lab::h2::session::{Event, Session, fields};
 use crate::lab::load::Backend;
 use crate::lab::pace::wait_for;
 use crate::lab::proxy::{Kind, Launch, Proxy, get};
@@ -22,6 +24,16 @@ const REVIEWED: &[(&str, &str)] = &[
     ("envoy_cluster_circuit_breakers_high_cx_pool_open", "max_connection_pools is refused"),
     ("envoy_cluster_default_total_match_count", "transport_socket_matches is refused"),
     ("envoy_cluster_http1_*", "what is counted of responses by the codec: options that are refused on clusters"),
+    ("envoy_cluster_http2_cookie*", "of limits and histograms that are Envoy's own"),
+    ("envoy_cluster_http2_deferred_stream_close", "of Envoy's codec"),
+    ("envoy_cluster_http2_header_count", "a histogram of heads"),
+    ("envoy_cluster_http2_header_list_size*", "a histogram of heads, and a limit of Envoy's own"),
+    ("envoy_cluster_http2_headers_cb_no_stream", "of Envoy's codec"),
+    ("envoy_cluster_http2_metadata_empty_frames", "allow_metadata is refused"),
+    ("envoy_cluster_http2_nghttp2_*", "of Envoy's libraries"),
+    ("envoy_cluster_http2_oghttp2_*", "of Envoy's libraries"),
+    ("envoy_cluster_http2_outbound_control_frames_active", "bytes that wait are counted, not frames"),
+    ("envoy_cluster_http2_outbound_frames_active", "bytes that wait are counted, not frames"),
     ("envoy_cluster_lb_*", "subsets and zones are refused"),
     ("envoy_cluster_manager_cluster_updated*", "merging of updates: a commit is whole"),
     ("envoy_cluster_manager_update_*", "merging of updates: a commit is whole"),
@@ -50,6 +62,16 @@ const REVIEWED: &[(&str, &str)] = &[
     ("envoy_envoy_overload_actions_*", "overload_manager is refused"),
     ("envoy_http1_metadata_not_supported_error", "of HTTP/2's METADATA, which is refused"),
     ("envoy_http1_response_flood", "a pipelining client is not read while its answers wait"),
+    ("envoy_http2_cookie*", "of limits and histograms that are Envoy's own"),
+    ("envoy_http2_deferred_stream_close", "of Envoy's codec"),
+    ("envoy_http2_header_count", "a histogram of heads"),
+    ("envoy_http2_header_list_size*", "a histogram of heads, and a limit of Envoy's own"),
+    ("envoy_http2_headers_cb_no_stream", "of Envoy's codec"),
+    ("envoy_http2_metadata_empty_frames", "allow_metadata is refused"),
+    ("envoy_http2_nghttp2_*", "of Envoy's libraries"),
+    ("envoy_http2_oghttp2_*", "of Envoy's libraries"),
+    ("envoy_http2_outbound_control_frames_active", "bytes that wait are counted, not frames"),
+    ("envoy_http2_outbound_frames_active", "bytes that wait are counted, not frames"),
     ("envoy_http_downstream_cx_http1_soft_drain", "of the drain of HTTP/1 by time"),
     ("envoy_http_downstream_cx_http3_*", "HTTP/3"),
     ("envoy_http_downstream_cx_overload_disable_keepalive", "overload_manager is refused"),
@@ -153,12 +175,14 @@ fn judge(bench: &Bench) -> Result<String, String> {
 /// Starts a proxy, asks it for a bit of everything, and reads what it shows.
 fn play(bench: &Bench, kind: Kind, name: &str) -> Result<Families, String> {
     let origin = Backend::threads(Duration::ZERO)?;
+    let http2 = origin::start(|_| Response::plain(200, b"two"))?;
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let routes = [route("/a", "a"), route("/dead", "dead"), answer("/direct", 200, "here")];
+    let routes = [route("/a", "a"), route("/dead", "dead"), route("/two", "two"), answer("/direct", 200, "here")];
     let config = Config::default()
         .listener("front", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), &routes)
         .cluster("a", &[origin.address()])
-        .cluster("dead", &[nobody]);
+        .cluster("dead", &[nobody])
+        .cluster_http2("two", &[http2.address], &Http2::default());
     let file = bench.folder.join(format!("families-{name}.yaml"));
     std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
     let proxy =
@@ -180,10 +204,27 @@ fn play(bench: &Bench, kind: Kind, name: &str) -> Result<Families, String> {
             .and_then(|()| stream.read_to_end(&mut answer))
             .map_err(|e| format!("{name}: {request:?}: {e}"))?;
     }
+    ask_http2(front).map_err(|e| format!("{name}: over HTTP/2: {e}"))?;
     wait_for("the last connection's end", ANSWER_LIMIT, || {
-        (proxy.stat("http.front.downstream_cx_destroy").ok()? == 6).then_some(())
+        (proxy.stat("http.front.downstream_cx_destroy").ok()? == 7).then_some(())
     })?;
     Ok(families(&get(proxy.admin, "GET", "/stats/prometheus")?.1))
+}
+
+/// One request over HTTP/2, whole, and its connection's end.
+fn ask_http2(front: SocketAddr) -> Result<(), String> {
+    let mut session = Session::client(front, &[]).map_err(|e| e.to_string())?;
+    let head = [(":method", "GET"), (":scheme", "http"), (":path", "/two"), (":authority", "a")];
+    let stream = session.open(&fields(&head), true).map_err(|e| e.to_string())?;
+    loop {
+        match session.hear_until(Instant::now() + ANSWER_LIMIT).map_err(|e| e.to_string())? {
+            Event::Data { stream: of, ends: true, .. } if of == stream => return Ok(()),
+            event @ (Event::Reset { .. } | Event::GoAway { .. } | Event::Closed | Event::Silence) => {
+                return Err(format!("{event:?} in place of an answer"));
+            }
+            _ => {}
+        }
+    }
 }
 
 fn families(text: &str) -> Families {

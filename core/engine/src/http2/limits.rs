@@ -1,6 +1,6 @@
 //! The codec's bounds, as the configuration sets them.
 
-use ringway_model::Http2Options;
+use ringway_model::{Http2Options, MalformedEnds};
 use ringway_protocols::http2::{Limits, Rate};
 
 use crate::view::{CoreChain, CoreCluster};
@@ -34,6 +34,7 @@ fn of(options: &Http2Options, heads: &ringway_protocols::Limits) -> Limits {
         connection_window_max,
         decoder_table_bytes: options.hpack_table_size,
         extended_connect: options.allow_connect,
+        malformed_ends_connection: options.malformed_ends == MalformedEnds::Connection,
         max_outbound_frames: options.max_outbound_frames,
         max_outbound_control_frames: options.max_outbound_control_frames,
         max_consecutive_inbound_frames_with_empty_payload: options.max_consecutive_inbound_frames_with_empty_payload,
@@ -44,4 +45,17 @@ fn of(options: &Http2Options, heads: &ringway_protocols::Limits) -> Limits {
         ..own
     }
     .with_heads(heads.head_bytes_max, heads.headers_max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards two lists of the same numbers.
+    #[test]
+    fn a_file_that_says_nothing_leaves_the_codecs_own() {
+        let heads = ringway_protocols::Limits::default();
+        let own = Limits::default().with_heads(heads.head_bytes_max, heads.headers_max);
+        assert_eq!(of(&Http2Options::default(), &heads), own);
+    }
 }

@@ -32,6 +32,9 @@ pub struct Limits {
     pub continuations_max: u32,
     /// Whether extended CONNECT is announced (RFC 8441).
     pub extended_connect: bool,
+    /// Whether a malformed message that [`super::Connection::reject`] is told of ends the connection, not only its stream (RFC 9113 §8.1.1 allows
+    /// both; Envoy's `stream_error_on_invalid_http_message: false`).
+    pub malformed_ends_connection: bool,
     /// Frames of ours that the peer has not taken (`max_outbound_frames`). A caller that heeds backpressure never comes near. The memory is the
     /// caller's: what it has not sent.
     pub max_outbound_frames: u32,
@@ -97,6 +100,7 @@ impl Default for Limits {
             block_bytes_max: 120 << 10,
             continuations_max: 8,
             extended_connect: false,
+            malformed_ends_connection: false,
             max_outbound_frames: 10_000,
             max_outbound_control_frames: 1_000,
             max_consecutive_inbound_frames_with_empty_payload: 1,

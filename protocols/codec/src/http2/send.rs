@@ -162,8 +162,9 @@ impl Connection {
         }
     }
 
-    /// Ends the stream because the peer's message broke `rule` (RFC 9113 §8.1.1). It counts against the peer; a peer of too many is told at the
-    /// next [`Connection::receive`]. Also of a message that was the stream's last, of which there is nothing left to end.
+    /// Ends the stream because the peer's message broke `rule` (RFC 9113 §8.1.1). It counts against the peer; a peer of too many, or of one where
+    /// [`super::Limits::malformed_ends_connection`], is told at the next [`Connection::receive`]. Also of a message that was the stream's last, of
+    /// which there is nothing left to end.
     pub fn reject(&mut self, key: Key, rule: Rule, now: u64, out: &mut impl Out) {
         let mut answered = Ok(());
         if self.streams.get(key).is_some() {
@@ -171,7 +172,8 @@ impl Connection {
             answered = self.answer(&frame::rst_stream(key.id(), Code::of(rule)), out);
         }
         let spent = self.spend_reset(now);
-        self.broken = self.broken.or(answered.and(spent).err());
+        let also = self.limits.malformed_ends_connection.then_some(rule);
+        self.broken = self.broken.or(answered.and(spent).err()).or(also);
     }
 
     /// The content of the message under way comes to so many bytes: its Content-Length, or 0 for a response that has none whatever it says (to HEAD,

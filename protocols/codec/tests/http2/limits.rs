@@ -28,6 +28,18 @@ fn server() -> Side {
 const CALM: &str = "ENHANCE_YOUR_CALM";
 
 #[test]
+fn a_malformed_message_ends_its_stream_or_the_connection() {
+    for (malformed_ends_connection, expect) in [(false, ""), (true, "failed FieldName PROTOCOL_ERROR")] {
+        let mut side = Side::server(&Limits { malformed_ends_connection, ..Limits::default() });
+        side.feed(&get(1));
+        side.connection.reject(side.key(1), ringway_protocols::Rule::FieldName, 0, &mut side.out);
+        side.events();
+        side.feed(b"");
+        assert_eq!(side.events(), expect);
+    }
+}
+
+#[test]
 fn one_budget_for_resets_whoever_caused_them() {
     let kinds: [Unit<'_>; 5] = [
         &|id| join(&[&get(id), &rst(id, Code::CANCEL)]),
