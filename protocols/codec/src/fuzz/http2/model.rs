@@ -174,7 +174,7 @@ impl Model {
     }
 
     fn is_idle(&self, id: u32) -> bool {
-        id % 2 == 0 || id > self.last
+        id.is_multiple_of(2) || id > self.last
     }
 
     /// `Some(true)`: we reset it, or nobody knows; `Some(false)`: the peer should know better; `None`: it never was.
@@ -221,7 +221,7 @@ impl Model {
             return protocol();
         }
         match kind {
-            0 | 1 | 2 | 3 if id == 0 => protocol(),
+            0..=3 if id == 0 => protocol(),
             4 | 6 | 7 if id != 0 => protocol(),
             0 => self.data(flags, id, payload, outcome),
             1 => {
@@ -419,7 +419,7 @@ impl Model {
     }
 
     fn settings(&mut self, payload: &[u8], outcome: &mut Outcome) -> Result<(), Fault> {
-        if payload.len() % 6 != 0 {
+        if !payload.len().is_multiple_of(6) {
             return Err(Connection(Code::FRAME_SIZE_ERROR));
         }
         let mut initial = self.initial;

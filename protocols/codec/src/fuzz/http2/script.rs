@@ -71,13 +71,13 @@ impl<'i> Script<'i> {
             kind => kind,
         };
         let kind = if kind == 6 && is_server && !is_wild && model.streams.is_empty() { 1 } else { kind };
-        let begins = kind == 1 && is_server && (a % 4 != 0 || some.is_none());
+        let begins = kind == 1 && is_server && (!a.is_multiple_of(4) || some.is_none());
         let id = match kind {
             _ if is_wild => wild_id(model.last, b),
             1 if begins => new,
             0 | 1 | 3 => some.unwrap_or(1),
             2 => new,
-            8 if a % 2 == 0 => some.unwrap_or(0),
+            8 if a.is_multiple_of(2) => some.unwrap_or(0),
             9 => model.continues().unwrap_or(1),
             _ => 0,
         };
@@ -111,7 +111,8 @@ impl<'i> Script<'i> {
                     flags = if due_head { b & u8::from(section == 1) } else { 1 };
                 }
                 let (padded, prioritized) = (b & 4 != 0, b & 8 != 0);
-                flags |= u8::from(padded) * 8 | u8::from(prioritized) * 0x20 | u8::from(b & 2 == 0) * 4;
+                flags |= (b & 4) << 1 | (b & 8) << 2;
+                flags |= if b & 2 == 0 { 4 } else { 0 };
                 if padded {
                     payload.push(if is_wild { b } else { b >> 5 });
                 }
