@@ -171,17 +171,23 @@ fn a_malformed_request_ends_what_the_file_says() {
         on_each_driver(|io| {
             let origin = Origin::start("o");
             let proxy = start(io, &origin, options);
-            let mut frames = Frames::connect(proxy.address);
-            let head =
-                [(":method", "GET"), (":scheme", "http"), (":authority", "test"), (":path", "/"), ("Upper", "a")];
-            frames.head(1, &head, true);
-            if ends_connection {
-                assert_eq!(frames.end(), Some(PROTOCOL_ERROR), "{options}");
-            } else {
-                assert_eq!(frames.until(RST_STREAM, 1).word(0), PROTOCOL_ERROR, "{options}");
-                assert_eq!(frames.get(3, "/name").until(DATA, 3).payload, b"o", "{options}");
+            // In a head, which no origin sees, and in trailers.
+            for (count, in_trailers) in [(1, false), (2, true)] {
+                let mut frames = Frames::connect(proxy.address);
+                let head = |method| [(":method", method), (":scheme", "http"), (":authority", "test"), (":path", "/")];
+                if in_trailers {
+                    frames.head(1, &head("POST"), false).head(1, &[("Upper", "a")], true);
+                } else {
+                    frames.head(1, &[&head("GET")[..], &[("Upper", "a")]].concat(), true);
+                }
+                if ends_connection {
+                    assert_eq!(frames.end(), Some(PROTOCOL_ERROR), "{options}");
+                } else {
+                    assert_eq!(frames.until(RST_STREAM, 1).word(0), PROTOCOL_ERROR, "{options}");
+                    assert_eq!(frames.get(3, "/direct").until(DATA, 3).payload, b"direct", "{options}");
+                }
+                assert_eq!((origin.requests(), proxy.stat("http2.rx_messaging_error")), (0, count), "{options}");
             }
-            assert_eq!((origin.requests(), proxy.stat("http2.rx_messaging_error")), (usize::from(!ends_connection), 1));
         });
     }
 }

@@ -123,6 +123,23 @@ fn heads_are_no_larger_than_the_file_says() {
     }
 }
 
+#[test]
+fn a_malformed_response_ends_what_the_file_says() {
+    fn malformed(client: Client) {
+        each_request(client, |frames, stream| {
+            frames.head(stream, &[(":status", "200"), ("Upper", "a")], true);
+        });
+    }
+    for (options, active) in [("", 1), ("override_stream_error_on_invalid_http_message: false", 0)] {
+        on_each_driver(|io| {
+            let proxy = start(io, malformed, &typed(options, ""));
+            assert_eq!(proxy.client().get("/").status(), 502, "{options}");
+            proxy.wait_stat("cluster.c.upstream_cx_active", |count| count == active);
+            assert_eq!(proxy.stat("cluster.c.http2.rx_messaging_error"), 1, "{options}");
+        });
+    }
+}
+
 /// Takes the connection and never says anything more.
 #[test]
 fn a_silent_endpoint_is_asked_and_given_up() {

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ringway_model::MalformedEnds;
 use ringway_protocols::Rule;
 use ringway_protocols::http2::message::{read_response, read_trailers};
 use ringway_protocols::http2::{Code, Connection, Key, Role};
@@ -170,7 +169,7 @@ impl Upstream {
             at += consumed;
             match happened {
                 Happened::Nothing | Happened::Pong(_) => {}
-                Happened::Head { key, ends } => self.head(key, ends)?,
+                Happened::Head { key, ends } => self.head(key, ends),
                 Happened::Trailers(port, key) => self.trailers(port, key),
                 Happened::Settings => self.pool.wake_waiting(),
                 Happened::GoAway => {
@@ -192,7 +191,7 @@ impl Upstream {
     }
 
     /// A response's head came.
-    fn head(&mut self, key: Key, ends: bool) -> Result<(), End> {
+    fn head(&mut self, key: Key, ends: bool) {
         let link = &self.link;
         let port = link.port_of(key);
         let mut scratch = self.worker.http2.borrow_mut();
@@ -222,15 +221,9 @@ impl Upstream {
             Err(error) => {
                 self.cluster.state.breakers.stats.upstream_cx_protocol_error.add(1);
                 link.reject(port, key, error.rule);
-                if self.cluster.config.http2.malformed_ends == MalformedEnds::Connection {
-                    link.go_away(Code::PROTOCOL_ERROR);
-                    self.worker.http2.borrow_mut().block = block;
-                    return Err(End::Failed(error));
-                }
             }
         }
         self.worker.http2.borrow_mut().block = block;
-        Ok(())
     }
 
     /// The trailers of a response came.

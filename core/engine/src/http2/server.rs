@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{ChainId, HttpConnectionManager, ListenerId, MalformedEnds};
+use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::HttpStats;
 use ringway_protocols::http2::message::{read_request, read_trailers};
 use ringway_protocols::http2::{Code, Connection, Key, Role};
@@ -202,7 +202,7 @@ impl Server {
             match happened {
                 Happened::Nothing | Happened::Settings | Happened::GoAway => {}
                 Happened::Head { key, ends } => {
-                    self.head(key, ends)?;
+                    self.head(key, ends);
                     begun += 1;
                     if begun == REQUESTS_PER_TURN_MAX {
                         self.link.unread(chunk.slice(at..chunk.len()));
@@ -231,8 +231,8 @@ impl Server {
         }
     }
 
-    /// A request's head came: its task begins. An error: a malformed one ends the connection, where the configuration wants that.
-    fn head(&mut self, key: Key, ends: bool) -> Result<(), Error> {
+    /// A request's head came: its task begins.
+    fn head(&mut self, key: Key, ends: bool) {
         let worker = Rc::clone(&self.worker);
         let port = self.link.open(key);
         if ends {
@@ -256,16 +256,12 @@ impl Server {
         self.age.request(&chain.http.connections, &self.stats);
         let is_malformed = read.as_ref().is_err_and(|error| !matches!(error.status, 414 | 431));
         if is_malformed {
-            // A stream error that no origin sees (RFC 9113 §8.1.1).
+            // A stream error that no origin sees (RFC 9113 §8.1.1), or the connection's: the codec knows which the configuration wants.
             drop(table);
             let error = read.expect_err("looked at just now");
             self.link.reject(port, key, error.rule);
             worker.http2.borrow_mut().block = block;
-            if chain.http.http2.malformed_ends == MalformedEnds::Connection {
-                self.link.go_away(Code::PROTOCOL_ERROR);
-                return Err(error);
-            }
-            return Ok(());
+            return;
         }
         let connection = Downstream::numbered(
             Rc::clone(&worker),
@@ -301,7 +297,6 @@ impl Server {
             }
         }
         worker.http2.borrow_mut().block = block;
-        Ok(())
     }
 
     /// The trailers of a request came.
