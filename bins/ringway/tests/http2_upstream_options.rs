@@ -140,6 +140,49 @@ fn a_malformed_response_ends_what_the_file_says() {
     }
 }
 
+/// Answers in the version in which it is spoken to, with its name and the number of the request on the connection.
+fn either(mut client: Client) {
+    if client.peek(4) != b"PRI " {
+        for count in 1.. {
+            let Ok(Some(_)) = client.read(false, false) else { return };
+            let body = format!("HTTP/1 {count}");
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    }
+    each_request(client, |frames, stream| {
+        let body = format!("HTTP/2 {}", stream.div_ceil(2));
+        frames.head(stream, &[(":status", "200")], false).send(DATA, END_STREAM, stream, body.as_bytes());
+    });
+}
+
+/// Guards connections of a version that the file no longer asks for, and streams under bounds that it no longer has. What is no bound
+/// of the codec's leaves connections alone.
+#[test]
+fn a_reload_brings_another_version_and_other_options() {
+    on_each_driver(|io| {
+        let origin = served_by(either);
+        let config = |fields: &str| Config::new().to("/", "c").cluster_with("c", origin, fields);
+        let mut proxy = Proxy::start(io, &config("connect_timeout: 5s"));
+        let mut client = proxy.client();
+        let mut generation = 1;
+        for (fields, answers) in [
+            ("connect_timeout: 6s".to_owned(), ["HTTP/1 1", "HTTP/1 2"]),
+            (typed("", ""), ["HTTP/2 1", "HTTP/2 2"]),
+            (typed("", "idle_timeout: 5s"), ["HTTP/2 3", "HTTP/2 4"]),
+            (typed("max_concurrent_streams: 5", ""), ["HTTP/2 1", "HTTP/2 2"]),
+            (typed("max_concurrent_streams: 5", "max_headers_count: 50"), ["HTTP/2 1", "HTTP/2 2"]),
+            ("connect_timeout: 5s".to_owned(), ["HTTP/1 3", "HTTP/1 4"]),
+        ] {
+            generation += 1;
+            proxy.replace(&config(&fields).yaml());
+            proxy.line(&format!("generation {generation} in force"));
+            for answer in answers {
+                assert_eq!(client.get("/").text(), answer, "{fields}");
+            }
+        }
+    });
+}
+
 /// Takes the connection and never says anything more.
 #[test]
 fn a_silent_endpoint_is_asked_and_given_up() {

@@ -64,6 +64,12 @@ impl CoreCluster {
         if closes && before.is_some_and(|before| before.config.endpoints != config.endpoints) {
             pools.drain().for_each(|(_, pool)| pool.retire());
         }
+        // A connection of HTTP/2 was made under the options of its time, which its peer was told: it takes no more streams under others.
+        let options =
+            |config: &Cluster| (config.http2, config.http.response_head_bytes_max, config.http.response_fields_max);
+        if before.is_some_and(|before| options(&before.config) != options(&config)) {
+            pools.values().for_each(|pool| pool.links.retire());
+        }
         let endpoints: Vec<_> = config
             .endpoints
             .iter()
