@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dns;
 pub(crate) mod frames;
+pub(crate) mod http2;
 pub(crate) mod origin;
 pub(crate) mod process;
 

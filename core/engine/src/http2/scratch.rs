@@ -15,6 +15,7 @@ pub(crate) struct Scratch {
     /// A field block before it is cut into frames.
     pub(super) coded: Vec<u8>,
     /// Tables of heads that wait for their exchange, in between.
+    #[expect(clippy::vec_box, reason = "they come and go as boxes, which a port holds")]
     tables: Vec<Box<HeadTable>>,
 }
 

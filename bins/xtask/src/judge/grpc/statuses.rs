@@ -20,14 +20,13 @@ const UNIMPLEMENTED: u32 = 12;
 const UNAVAILABLE: u32 = 14;
 
 /// What is asked for, beside the answers of [`MAPPED`], and the status that is due.
-const OTHERS: [(&str, &[u32]); 6] = [
+const OTHERS: [(&str, &[u32]); 5] = [
     ("/no/route", &[UNIMPLEMENTED]),
     ("/dead/x", &[UNAVAILABLE]),
     ("/reset/REFUSED_STREAM", &[UNAVAILABLE]),
     ("/reset/INTERNAL_ERROR", &[UNAVAILABLE]),
-    // A route's timeout is an HTTP 504; the deadline of a call is its own status.
+    // A route's timeout is an HTTP 504; a call's own deadline, which another proxy is asked for, is its own status.
     ("/late/x", &[UNAVAILABLE]),
-    ("/until/x", &[DEADLINE_EXCEEDED]),
 ];
 /// Nothing listens on port 1 of any machine in its right mind.
 const DEAD: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
@@ -47,43 +46,33 @@ pub(super) fn judge(bench: &Bench, wrong: &mut Vec<String>) -> Result<(usize, us
             None => Response { silent: true, ..Response::default() },
         }
     })?;
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let mut routes: Vec<String> =
         MAPPED.iter().map(|(status, _)| answer(&format!("/local/{status}"), *status, "no")).collect();
-    routes.extend([
-        route("/dead", "dead"),
-        route("/reset", "origin"),
-        route_with_timeout("/late", "origin", "0.2s"),
-        "{match: {prefix: \"/until\"}, route: {cluster: origin, timeout: 0s, \
-         max_stream_duration: {grpc_timeout_header_max: 0s}}}"
-            .to_owned(),
-    ]);
-    let config = Config::default()
-        .listener("front", any, &routes)
-        .cluster_http2("origin", &[origin.address], &Http2::default())
-        .cluster_http2("dead", &[DEAD], &Http2::default());
-    let file = bench.folder.join("statuses.yaml");
-    std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
-    let launch = Launch {
-        kind: bench.kind,
-        folder: &bench.folder,
-        name: "statuses",
-        file: &file,
-        concurrency: 1,
-        arguments: &[],
-    };
-    let proxy = Proxy::start(&launch)?;
-    let front = proxy.listener("front")?;
-
+    routes.extend([route("/dead", "dead"), route("/reset", "origin"), route_with_timeout("/late", "origin", "0.2s")]);
     let mut asked: Vec<(String, Vec<u32>)> =
         MAPPED.iter().map(|(status, due)| (format!("/local/{status}"), vec![*due])).collect();
     asked.extend(OTHERS.iter().map(|(path, due)| ((*path).to_owned(), due.to_vec())));
+    let deadline = "{match: {prefix: \"/until\"}, route: {cluster: origin, timeout: 0s, \
+                    max_stream_duration: {grpc_timeout_header_max: 0s}}}";
+    let until = ("/until/x".to_owned(), vec![DEADLINE_EXCEEDED]);
+    let count = asked.len() + 2;
+    // Apart, so that who does not know of deadlines is judged by the rest.
     let mut good = 0;
-    for (path, due) in &asked {
-        match call(front, path) {
-            Ok(status) if due.contains(&status) => good += 1,
-            Ok(status) => wrong.push(format!("{path}: status {status}, not one of {due:?}")),
-            Err(why) => wrong.push(format!("{path}: {why}")),
+    for (name, routes, asked) in [("statuses", routes, asked), ("deadline", vec![deadline.to_owned()], vec![until])] {
+        let proxy = match start(bench, name, &routes, origin.address) {
+            Ok(proxy) => proxy,
+            Err(why) => {
+                wrong.push(why);
+                continue;
+            }
+        };
+        let front = proxy.listener("front")?;
+        for (path, due) in &asked {
+            match call(front, path) {
+                Ok(status) if due.contains(&status) => good += 1,
+                Ok(status) => wrong.push(format!("{path}: status {status}, not one of {due:?}")),
+                Err(why) => wrong.push(format!("{path}: {why}")),
+            }
         }
     }
     let seen = timeouts.lock().expect("no holder panics").clone();
@@ -92,7 +81,19 @@ pub(super) fn judge(bench: &Bench, wrong: &mut Vec<String>) -> Result<(usize, us
         Some(Some(left)) if (1..=300).contains(&left) => good += 1,
         _ => wrong.push(format!("grpc-timeout: {GRPC_TIMEOUT} came to the origin as {seen:?}")),
     }
-    Ok((good, asked.len() + 1))
+    Ok((good, count))
+}
+
+fn start(bench: &Bench, name: &str, routes: &[String], origin: SocketAddr) -> Result<Proxy, String> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let config = Config::default()
+        .listener("front", any, routes)
+        .cluster_http2("origin", &[origin], &Http2::default())
+        .cluster_http2("dead", &[DEAD], &Http2::default());
+    let file = bench.folder.join(format!("{name}.yaml"));
+    std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
+    let launch = Launch { kind: bench.kind, folder: &bench.folder, name, file: &file, concurrency: 1, arguments: &[] };
+    Proxy::start(&launch)
 }
 
 /// One call without a message; the gRPC status, if it came as Trailers-Only.

@@ -63,7 +63,8 @@ fn pattern(size: usize) -> Vec<u8> {
     (0..size).map(|at| (at % 251) as u8).collect()
 }
 
-fn get(path: &str) -> Vec<(String, String)> {
+/// The fields of a GET.
+pub(super) fn get(path: &str) -> Vec<(String, String)> {
     fields(&[(":method", "GET"), (":scheme", "http"), (":path", path), (":authority", "a.test")])
 }
 
@@ -80,7 +81,9 @@ fn data_dribble(stand: &mut Stand) -> Result<String, String> {
             while got < STREAMS {
                 match session.hear()? {
                     Event::Data { .. } => got += 1,
-                    Event::Closed | Event::Reset { .. } => return Ok(format!("ended after {round} rounds")),
+                    event @ (Event::Closed | Event::Reset { .. } | Event::GoAway { .. }) => {
+                        return Ok(format!("{event:?} in round {round}, after {got} of {STREAMS} bytes"));
+                    }
                     Event::Silence => return Err(io::Error::other(format!("silence in round {round}"))),
                     _ => {}
                 }

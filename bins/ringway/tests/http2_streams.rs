@@ -1,0 +1,272 @@
+//! Streams and connections of HTTP/2 through the proxy: resets mapped, connections that go away, limits of streams.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+
+use common::client::Client;
+use common::config::Config;
+use common::http2::{
+    CANCEL, Came, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, Peer, REFUSED_STREAM, get, origin, value,
+};
+use common::on_each_driver;
+use common::origin::Origin;
+use common::process::Proxy;
+
+/// A cluster of HTTP/2 origins with these options.
+fn http2(options: &str) -> String {
+    format!(
+        "connect_timeout: 5s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{{options}}}}}"
+    )
+}
+
+fn config(origin: SocketAddr, options: &str) -> Config {
+    Config::new().route("prefix: /", "route: {cluster: c, timeout: 0s}").cluster_with("c", origin, &http2(options))
+}
+
+/// An origin that says on a channel what came, and answers by the path: `/reset/CODE` before a head, `/late/CODE` behind one, `/hold` never.
+fn telling() -> (SocketAddr, Receiver<Came>) {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let address = origin(&[], move |mut peer, _| {
+        while let Some(came) = peer.next() {
+            let _ended = tell.lock().expect("no panic").send(came.clone());
+            if let Came::Section { stream, fields, .. } = came {
+                let path = value(&fields, ":path").to_owned();
+                let code = path.rsplit('/').next().and_then(|code| code.parse().ok()).unwrap_or(0);
+                match path.split('/').nth(1).unwrap_or_default() {
+                    "reset" => peer.reset(stream, code),
+                    "late" => {
+                        peer.section(stream, &[(":status", "200")], false);
+                        peer.data(stream, "part", false);
+                        peer.ping();
+                        peer.reset(stream, code);
+                    }
+                    "hold" => {}
+                    _ => peer.section(stream, &[(":status", "200")], true),
+                }
+            }
+        }
+    });
+    (address, told)
+}
+
+/// Waits for what this holds of.
+#[track_caller]
+fn hear(told: &Receiver<Came>, what: &str, holds: impl Fn(&Came) -> bool) {
+    loop {
+        let came = told.recv_timeout(common::PATIENCE).unwrap_or_else(|_| panic!("the origin never got {what}"));
+        if holds(&came) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_reset_goes_to_the_other_side() {
+    on_each_driver(|io| {
+        let (address, told) = telling();
+        let proxy = Proxy::start(io, &config(address, ""));
+        let mut client = Peer::connect(proxy.address);
+        // From the client on: the origin's stream ends, and no other.
+        let (held, other) = (client.get("/hold"), client.get("/hold"));
+        hear(&told, "a request", |came| matches!(came, Came::Section { .. }));
+        hear(&told, "a request", |came| matches!(came, Came::Section { .. }));
+        client.reset(held, CANCEL);
+        hear(&told, "a reset", |came| matches!(came, Came::Reset { code: CANCEL, .. }));
+        let stream = client.get("/fine");
+        assert_eq!(client.answer(stream).status(), "200");
+        client.reset(other, CANCEL);
+        hear(&told, "another reset", |came| matches!(came, Came::Reset { .. }));
+        // From the origin on: an answer of our own before a head, a reset behind one.
+        for (path, status) in [(format!("/reset/{INTERNAL_ERROR}"), "503"), (format!("/reset/{CANCEL}"), "503")] {
+            let stream = client.get(&path);
+            assert_eq!(client.answer(stream).status(), status, "{path}");
+        }
+        let stream = client.get(&format!("/late/{INTERNAL_ERROR}"));
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), answer.ended), ("200", false));
+        assert!(answer.reset.is_some());
+        let stream = client.get("/fine");
+        assert_eq!(client.answer(stream).status(), "200");
+    });
+}
+
+/// A client's reset ends the connection to an HTTP/1 origin, whose answer nobody waits for any more.
+#[test]
+fn a_reset_ends_the_connection_of_an_http1_origin() {
+    on_each_driver(|io| {
+        let (tell, told) = channel();
+        // A function cannot hold a channel: the origin's end is the client's own.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let mut wire = Client::on(stream);
+                while let Ok(Some(request)) = wire.read(false, false) {
+                    let _ = tell.send(request.line);
+                }
+                let _ = tell.send("the end".to_owned());
+            }
+        });
+        let proxy = Proxy::start(io, &Config::new().to("/", "c").cluster("c", address));
+        let mut client = Peer::connect(proxy.address);
+        let stream = client.get("/never");
+        assert_eq!(told.recv_timeout(common::PATIENCE).as_deref(), Ok("GET /never HTTP/1.1"));
+        client.reset(stream, CANCEL);
+        assert_eq!(told.recv_timeout(common::PATIENCE).as_deref(), Ok("the end"));
+    });
+}
+
+/// RFC 9113 §8.7: what the origin says it did not process is asked for again, on a new connection if that one goes away.
+#[test]
+fn a_request_that_was_not_processed_is_sent_again() {
+    on_each_driver(|io| {
+        for (way, method) in
+            [("GOAWAY", "GET"), ("GOAWAY", "POST"), ("REFUSED_STREAM", "GET"), ("REFUSED_STREAM", "POST")]
+        {
+            let refused = AtomicUsize::new(0);
+            let address = origin(&[], move |mut peer, _| {
+                while let Some(came) = peer.next() {
+                    let Came::Section { stream, .. } = came else { continue };
+                    if refused.fetch_add(1, Ordering::SeqCst) > 0 {
+                        peer.section(stream, &[(":status", "200")], true);
+                    } else if way == "GOAWAY" {
+                        peer.go_away(0, NO_ERROR);
+                    } else {
+                        peer.reset(stream, REFUSED_STREAM);
+                    }
+                }
+            });
+            let proxy = Proxy::start(io, &config(address, ""));
+            let mut client = Peer::connect(proxy.address);
+            // Nobody knows what a POST does; but this one was not done.
+            let mut fields = get("/once");
+            fields[0].1 = method;
+            let stream = client.open(&fields, true);
+            assert_eq!(client.answer(stream).status(), "200", "{way} {method}");
+        }
+    });
+}
+
+/// What an origin that goes away has begun, it may end; what comes meanwhile goes elsewhere.
+#[test]
+fn a_connection_that_goes_away_ends_what_it_has() {
+    on_each_driver(|io| {
+        let address = origin(&[], |mut peer, number| {
+            let mut held = 0;
+            while let Some(came) = peer.next() {
+                let Came::Section { stream, fields, .. } = came else { continue };
+                let by = number.to_string();
+                match value(&fields, ":path") {
+                    "/hold" => {
+                        held = stream;
+                        peer.section(stream, &[(":status", "200"), ("x-by", &by)], false);
+                        peer.go_away(stream, NO_ERROR);
+                    }
+                    _ => peer.section(stream, &[(":status", "200"), ("x-by", &by)], true),
+                }
+                if held > 0 && number == 0 {
+                    // The proxy has read the GOAWAY when it answers this.
+                    peer.ping();
+                    peer.data(held, "whole", true);
+                }
+            }
+        });
+        let proxy = Proxy::start(io, &config(address, ""));
+        let mut client = Peer::connect(proxy.address);
+        let stream = client.get("/hold");
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), answer.text().as_str(), answer.field("x-by")), ("200", "whole", "0"));
+        let stream = client.get("/next");
+        assert_eq!(client.answer(stream).field("x-by"), "1");
+    });
+}
+
+/// SIGTERM says GOAWAY, twice, and fails no stream that runs.
+#[test]
+fn a_drain_fails_no_stream() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let config = Config::new().to("/", "c").cluster("c", origin.address);
+        let mut proxy = Proxy::start_with(io, &config, &["--drain-time-s", "20", "--concurrency", "2"]);
+        let mut client = Peer::connect(proxy.address);
+        let stream = client.get("/slow");
+        origin.request();
+        let mut idle = Peer::connect(proxy.address);
+        idle.ping();
+        proxy.signal("TERM");
+        proxy.line("SIGTERM");
+        let (_, code) = idle.until_gone();
+        assert_eq!(code, NO_ERROR);
+        // A stream that had its answer under way keeps it.
+        origin.release();
+        let answer = client.answer(stream);
+        assert_eq!((answer.status(), answer.text().as_str()), ("200", "one"));
+        let (last, code) = client.until_gone();
+        assert_eq!(code, NO_ERROR);
+        assert!(last >= stream, "GOAWAY {last} fails stream {stream}");
+        assert!(client.ends() && idle.ends());
+        assert_eq!(proxy.end().code(), Some(0));
+    });
+}
+
+/// A request beyond our own limit is refused, and may be sent again (RFC 9113 §5.1.2).
+#[test]
+fn streams_beyond_our_own_limit_are_refused() {
+    on_each_driver(|io| {
+        let (address, told) = telling();
+        let config = config(address, "").manager("http2_protocol_options: {max_concurrent_streams: 2}");
+        let proxy = Proxy::start(io, &config);
+        let mut client = Peer::connect(proxy.address);
+        let limit = loop {
+            match client.next() {
+                Some(Came::Settings(entries)) => {
+                    break entries.into_iter().find(|(id, _)| *id == MAX_CONCURRENT_STREAMS);
+                }
+                Some(_) => {}
+                None => panic!("no SETTINGS"),
+            }
+        };
+        assert_eq!(limit, Some((MAX_CONCURRENT_STREAMS, 2)));
+        let held = [client.get("/hold"), client.get("/hold")];
+        for _ in held {
+            hear(&told, "a request", |came| matches!(came, Came::Section { .. }));
+        }
+        let stream = client.get("/more");
+        assert_eq!(client.answer(stream).reset, Some(REFUSED_STREAM));
+        client.reset(held[0], CANCEL);
+        hear(&told, "a reset", |came| matches!(came, Came::Reset { .. }));
+        let stream = client.get("/more");
+        assert_eq!(client.answer(stream).status(), "200");
+    });
+}
+
+/// A hundred streams at once, each with its own answer.
+#[test]
+fn many_streams_get_each_its_own() {
+    on_each_driver(|io| {
+        let address = origin(&[], |mut peer, _| {
+            while let Some(came) = peer.next() {
+                let Came::Section { stream, fields, .. } = came else { continue };
+                let path = value(&fields, ":path").to_owned();
+                peer.section(stream, &[(":status", "200")], false);
+                peer.data(stream, path, true);
+            }
+        });
+        let proxy = Proxy::start(io, &config(address, ""));
+        let mut client = Peer::connect(proxy.address);
+        let paths: Vec<String> = (0..100).map(|number| format!("/stream/{number}")).collect();
+        let streams: Vec<u32> = paths.iter().map(|path| client.open(&get(path), true)).collect();
+        for (path, stream) in paths.iter().zip(streams) {
+            assert_eq!(client.answer(stream).text(), *path);
+        }
+    });
+}
