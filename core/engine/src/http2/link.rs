@@ -95,6 +95,8 @@ pub(super) struct State {
     sending: VecDeque<PortId>,
     /// Ports that something came for which was not taken at once.
     fresh: Vec<PortId>,
+    /// Ports that got something to send which lies as it came.
+    unsettled: Vec<PortId>,
     /// Ports of requests whose head was not sent yet.
     reserved: u32,
     /// Bytes of content that wait in all ports.
@@ -138,6 +140,7 @@ impl Link {
             out: Outgoing::new(core.clone()),
             sending: VecDeque::new(),
             fresh: Vec::new(),
+            unsettled: Vec::new(),
             reserved: 0,
             pending: 0,
             end: None,
@@ -249,6 +252,7 @@ impl Link {
             state.by_key = Vec::new();
             state.sending = VecDeque::new();
             state.fresh = Vec::new();
+            state.unsettled = Vec::new();
         }
     }
 
@@ -454,7 +458,7 @@ impl Link {
 
     /// Sends what may go; ready when all that is possible now is with the socket.
     pub(super) fn pump(&self, context: &mut Context<'_>) {
-        let State { codec, socket, ports, out, sending, pending, .. } = &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let Some(socket) = socket else { return };
         let scratch = &mut *self.scratch.borrow_mut();
         let mut budget = PUMPED_PER_TURN_MAX;
@@ -474,20 +478,37 @@ impl Link {
                 break;
             }
             let Some(port) = ports.get_mut(id) else { continue };
-            let (before, waited) = (out.len(), port.unsent);
+            let (before, waited) = (out.len(), port.unsent());
             let turn = port.send(codec, scratch, out);
-            *pending -= waited - port.unsent;
+            *pending -= waited - port.unsent();
             budget = budget.saturating_sub(out.len() - before);
             match turn {
                 Turn::More => sending.push_back(id),
-                Turn::Blocked if codec.window() == 0 => {
+                Turn::Blocked if codec.window() <= 0 => {
                     // All wait for the connection's window, in their turn.
                     sending.push_front(id);
+                    for id in unsettled.drain(..) {
+                        if let Some(port) = ports.get_mut(id) {
+                            port.is_unsettled = false;
+                            port.settle_outbound(&self.core);
+                        }
+                    }
                     break;
                 }
-                Turn::Blocked | Turn::Done => port.is_queued = false,
+                Turn::Blocked => {
+                    port.is_queued = false;
+                    port.settle_outbound(&self.core);
+                }
+                Turn::Done => port.is_queued = false,
             }
             port.forget_if_over();
+        }
+        if sending.is_empty() {
+            for id in unsettled.drain(..) {
+                if let Some(port) = ports.get_mut(id) {
+                    port.is_unsettled = false;
+                }
+            }
         }
         if !out.is_empty() {
             out.flush(socket);
@@ -523,7 +544,7 @@ impl Link {
     pub(super) fn release(&self, id: PortId, code: Code) {
         let State { codec, ports, out, end, reserved, pending, .. } = &mut *self.state.borrow_mut();
         let port = ports.remove(id);
-        *pending -= port.unsent;
+        *pending -= port.unsent();
         let Some(key) = port.key else {
             *reserved -= 1;
             return;
@@ -548,7 +569,7 @@ impl Link {
         let port = &mut ports[id];
         let (chunk, credit) = port.take()?;
         if let (Some(key), true, None) = (port.key, credit > 0, end) {
-            codec.consumed(key, credit as usize, out);
+            codec.consumed(key, credit, out);
             if !out.is_empty() {
                 self.wake();
             }
@@ -600,10 +621,14 @@ impl Link {
 
     /// Queues content of a stream.
     pub(super) fn send_data(&self, id: PortId, chunk: Chunk) {
-        let State { ports, sending, pending, .. } = &mut *self.state.borrow_mut();
+        let State { ports, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let port = &mut ports[id];
         if !port.is_over && matches!(port.sent, Sent::Open) && !chunk.is_empty() {
             *pending += chunk.len();
+            if !port.is_unsettled {
+                port.is_unsettled = true;
+                unsettled.push(id);
+            }
             port.push_outbound(chunk);
             enqueue(ports, sending, id);
             self.wake();
@@ -664,7 +689,7 @@ fn enqueue(ports: &mut Slab<Port>, sending: &mut VecDeque<PortId>, id: PortId) {
 
 /// A stream was broken off. Bytes that wait no more.
 fn reset(port: &mut Port, reset: Reset) -> usize {
-    let waited = port.unsent;
+    let waited = port.unsent();
     port.is_over = true;
     port.reset = Some(reset);
     port.refuse();

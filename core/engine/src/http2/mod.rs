@@ -6,6 +6,7 @@
 //! | `outgoing` | the bytes that one turn of a connection has to send |
 //! | `limits` | the codec's bounds, as the configuration sets them |
 //! | `keepalive` | PINGs that show whether the peer is there |
+//! | `backlog` | content that waits |
 //! | `queue` | a queue that seldom holds more than one |
 //! | `port` | what one stream holds between its connection's task and its exchange |
 //! | `link` | one connection, as its task and its streams share it |
@@ -15,6 +16,7 @@
 //! | [`server`] | a client's connection |
 //! | [`client`] | a connection to an upstream |
 
+mod backlog;
 pub(crate) mod client;
 mod keepalive;
 mod limits;

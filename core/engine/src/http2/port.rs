@@ -8,6 +8,7 @@ use ringway_protocols::http2::{Code, Connection, Key};
 use ringway_protocols::{HeadTable, Method};
 use ringway_runtime::{Chunk, Core};
 
+use super::backlog::Backlog;
 use super::outgoing::Outgoing;
 use super::queue::Queue;
 use super::scratch::Scratch;
@@ -51,14 +52,10 @@ pub(super) enum Sent {
     Refused,
 }
 
-/// A piece that came.
+/// What goes before all content: a head, or bytes that were put back.
 #[derive(Debug)]
-struct Piece {
+struct First {
     chunk: Chunk,
-    /// The peer gets room for so many bytes when it is taken.
-    credit: u32,
-    /// It lies in a block.
-    is_settled: bool,
     /// Of a head: where everything lies in it.
     table: Option<Box<HeadTable>>,
 }
@@ -91,17 +88,19 @@ pub(super) struct Port {
     /// The stream was broken off, whatever had come of it.
     pub(super) reset: Option<Reset>,
     pub(super) sent: Sent,
-    pieces: Queue<Piece>,
+    firsts: Queue<First>,
+    /// Content that came, for which the peer gets new room when it is taken.
+    content: Backlog,
     /// That of the head that was taken last.
     pub(super) table: Option<Box<HeadTable>>,
     pub(super) trailers: Option<Chunk>,
     pub(super) reader: Option<Waker>,
-    outbound: Queue<Chunk>,
-    /// Bytes in `outbound`.
-    pub(super) unsent: usize,
+    outbound: Backlog,
     pub(super) writer: Option<Waker>,
     /// Below this the writer is woken.
     pub(super) unsent_limit: usize,
+    /// It stands in the connection's list of those whose content lies as it came.
+    pub(super) is_unsettled: bool,
     /// It stands in the connection's queue of those that send.
     pub(super) is_queued: bool,
 }
@@ -117,58 +116,67 @@ impl Port {
             received: Received::Open,
             reset: None,
             sent: Sent::Open,
-            pieces: Queue::default(),
+            firsts: Queue::default(),
+            content: Backlog::default(),
             table: None,
             trailers: None,
             reader: None,
-            outbound: Queue::default(),
-            unsent: 0,
+            outbound: Backlog::default(),
             writer: None,
             unsent_limit: 0,
+            is_unsettled: false,
             is_queued: false,
         }
     }
 
     /// A head that came.
     pub(super) fn push_head(&mut self, block: Chunk, table: Box<HeadTable>) {
-        self.pieces.push_back(Piece { chunk: block, credit: 0, is_settled: true, table: Some(table) });
+        self.firsts.push_back(First { chunk: block, table: Some(table) });
         self.wake_reader();
     }
 
     /// Content that came.
     pub(super) fn push_data(&mut self, chunk: Chunk) {
-        let credit = chunk.len() as u32;
-        self.pieces.push_back(Piece { chunk, credit, is_settled: false, table: None });
+        self.content.push(chunk);
         self.wake_reader();
     }
 
     /// The next piece, and how much room the peer gets for it.
-    pub(super) fn take(&mut self) -> Option<(Chunk, u32)> {
-        let piece = self.pieces.pop_front()?;
-        self.table = piece.table;
-        Some((piece.chunk, piece.credit))
+    pub(super) fn take(&mut self) -> Option<(Chunk, usize)> {
+        if let Some(first) = self.firsts.pop_front() {
+            self.table = first.table;
+            return Some((first.chunk, 0));
+        }
+        let chunk = self.content.pop()?;
+        let size = chunk.len();
+        Some((chunk, size))
     }
 
     /// Puts a piece back for which the peer got its room.
     pub(super) fn unread(&mut self, chunk: Chunk) {
-        self.pieces.push_front(Piece { chunk, credit: 0, is_settled: false, table: None });
+        self.firsts.push_front(First { chunk, table: None });
     }
 
     pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
+        !self.firsts.is_empty() || !self.content.is_empty()
     }
 
     /// Bytes that wait to be taken, for which the peer has had no room yet.
     pub(super) fn owed(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.credit as usize).sum()
+        self.content.len()
     }
 
-    /// Copies what was not taken within its turn, so that no receive chunk waits for it.
+    /// Copies what was not taken, or not sent, within its turn, so that no receive chunk waits for it.
     pub(super) fn settle(&mut self, core: &Core) {
-        for piece in self.pieces.iter_mut().filter(|piece| !piece.is_settled) {
-            piece.chunk = core.settled(piece.chunk.clone());
-            piece.is_settled = true;
+        for first in self.firsts.iter_mut() {
+            first.chunk = core.settled(first.chunk.clone());
         }
+        self.content.settle(core);
+    }
+
+    /// Copies what is not sent within its turn.
+    pub(super) fn settle_outbound(&mut self, core: &Core) {
+        self.outbound.settle(core);
     }
 
     pub(super) fn wake_reader(&mut self) {
@@ -178,7 +186,7 @@ impl Port {
     }
 
     fn wake_writer(&mut self) {
-        if self.unsent <= self.unsent_limit
+        if self.outbound.len() <= self.unsent_limit
             && let Some(waker) = self.writer.take()
         {
             waker.wake();
@@ -187,8 +195,12 @@ impl Port {
 
     /// Queues content.
     pub(super) fn push_outbound(&mut self, chunk: Chunk) {
-        self.unsent += chunk.len();
-        self.outbound.push_back(chunk);
+        self.outbound.push(chunk);
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.outbound.len()
     }
 
     /// Whether it has anything to send.
@@ -201,7 +213,6 @@ impl Port {
     /// Nothing of ours goes to the peer any more.
     pub(super) fn refuse(&mut self) {
         self.outbound.clear();
-        self.unsent = 0;
         if !matches!(self.sent, Sent::Ended) {
             self.sent = Sent::Refused;
         }
@@ -214,21 +225,17 @@ impl Port {
             self.refuse();
             return Turn::Done;
         };
-        let ends = self.outbound.len() == 1 && matches!(self.sent, Sent::Ending);
-        if let Some(chunk) = self.outbound.front_mut() {
-            let size = chunk.len();
+        if !self.outbound.is_empty() {
+            let ends = matches!(self.sent, Sent::Ending) && self.outbound.is_one();
+            let size = self.outbound.front_mut().map_or(0, |chunk| chunk.len());
             let granted = codec.send_data(key, size, ends, out);
             if granted == 0 {
                 return Turn::Blocked;
             }
-            self.unsent -= granted;
-            if granted < size {
-                out.payload(chunk.split_to(granted));
-            } else {
-                out.payload(self.outbound.pop_front().expect("looked at just now"));
-                if ends {
-                    self.sent = Sent::Ended;
-                }
+            let payload = if granted < size { self.outbound.split_front(granted) } else { self.outbound.pop() };
+            payload.into_iter().for_each(|payload| out.payload(payload));
+            if granted == size && ends {
+                self.sent = Sent::Ended;
             }
         } else if matches!(self.sent, Sent::Ending) {
             codec.send_data(key, 0, true, out);

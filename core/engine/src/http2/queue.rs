@@ -23,11 +23,6 @@ impl<T> Queue<T> {
     }
 
     #[inline]
-    pub(super) fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    #[inline]
     pub(super) fn push_back(&mut self, item: T) {
         match self.first {
             None => self.first = Some(item),
@@ -48,20 +43,6 @@ impl<T> Queue<T> {
         Some(first)
     }
 
-    #[inline]
-    pub(super) fn front_mut(&mut self) -> Option<&mut T> {
-        self.first.as_mut()
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.first = None;
-        self.rest.clear();
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.rest)
-    }
-
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.first.iter_mut().chain(&mut self.rest)
     }
@@ -77,9 +58,8 @@ mod tests {
         assert!(queue.is_empty() && queue.pop_front().is_none());
         (1..=3).for_each(|item| queue.push_back(item));
         queue.push_front(0);
-        assert_eq!((queue.len(), queue.iter().copied().collect::<Vec<_>>()), (4, vec![0, 1, 2, 3]));
-        *queue.front_mut().expect("four") = 9;
-        assert_eq!(std::iter::from_fn(|| queue.pop_front()).collect::<Vec<_>>(), [9, 1, 2, 3]);
-        assert_eq!(queue.len(), 0);
+        queue.iter_mut().for_each(|item| *item += 6);
+        assert_eq!(std::iter::from_fn(|| queue.pop_front()).collect::<Vec<_>>(), [6, 7, 8, 9]);
+        assert!(queue.is_empty());
     }
 }

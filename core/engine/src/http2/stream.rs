@@ -114,7 +114,7 @@ impl Http2Stream {
     }
 
     pub(crate) fn unsent(&self) -> usize {
-        self.link.state.borrow().ports[self.port].unsent
+        self.link.state.borrow().ports[self.port].unsent()
     }
 
     pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
@@ -122,7 +122,7 @@ impl Http2Stream {
         if matches!(port.sent, Sent::Refused) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if port.unsent <= limit {
+        if port.unsent() <= limit {
             return Poll::Ready(Ok(()));
         }
         port.unsent_limit = limit;
