@@ -121,7 +121,7 @@ fn what_cannot_count_is_refused() {
             "clusters[0].common_http_protocol_options: without effect beside typed_extension_protocol_options",
         ),
         (explicit("max_stream_duration: 1s"), "common_http_protocol_options.max_stream_duration: not supported yet"),
-        (typed("auto_config: {http_protocol_options: {}}"), "auto_config: not supported yet"),
+        (typed("auto_config: {http_protocol_options: {}}"), "auto_config: needs a transport_socket that speaks ALPN"),
         (explicit("max_headers_count: 513"), "at most 512 headers are supported"),
     ] {
         let yaml = Config::new().to("/", "c").cluster_with("c", origin, &fields).yaml();
