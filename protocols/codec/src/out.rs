@@ -7,6 +7,7 @@ pub trait Out {
 }
 
 impl Out for Vec<u8> {
+    #[inline]
     fn put(&mut self, bytes: &[u8]) {
         self.extend_from_slice(bytes);
     }

@@ -90,22 +90,23 @@ impl Decoder {
 
     #[inline]
     fn indexed(&self, index: usize, limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
-        let (name, value) = self.entry(index)?;
+        let (field, name_len) = self.entry(index)?;
         let start = list.bytes.len();
-        if admit(list, limits, name.len(), value.len()) {
-            list.bytes.extend_from_slice(name);
-            list.bytes.extend_from_slice(value);
+        if admit(list, limits, name_len, field.len() - name_len) {
+            list.bytes.extend_from_slice(field);
             let static_name = if index <= statics::LEN { index as u8 } else { 0 };
-            push(list, start, name.len(), static_name, false);
+            push(list, start, name_len, static_name, false);
         }
         Ok(())
     }
 
-    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Error> {
+    /// A name with its value behind it, and the name's length.
+    #[inline]
+    fn entry(&self, index: usize) -> Result<(&[u8], usize), Error> {
         match index.checked_sub(statics::LEN + 1) {
-            Some(age) => self.table.get(age).ok_or_else(|| Rule::HpackIndex.into()),
+            Some(age) => self.table.whole(age).ok_or_else(|| Rule::HpackIndex.into()),
             None if index == 0 => Err(Rule::HpackIndex.into()),
-            None => Ok(statics::get(index)),
+            None => Ok(statics::whole(index)),
         }
     }
 
@@ -123,8 +124,8 @@ impl Decoder {
         if index == 0 {
             rest = string(rest, &mut list.bytes)?;
         } else {
-            let (name, _) = self.entry(index as usize)?;
-            list.bytes.extend_from_slice(name);
+            let (field, name_len) = self.entry(index as usize)?;
+            list.bytes.extend_from_slice(&field[..name_len]);
         }
         let name_len = list.bytes.len() - start;
         rest = string(rest, &mut list.bytes)?;

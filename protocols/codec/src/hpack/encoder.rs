@@ -28,6 +28,11 @@ pub struct Encoder {
     /// Hashes of the entries' names, and of names and values, newest last: looked through before any bytes are.
     names: VecDeque<u32>,
     pairs: VecDeque<u32>,
+    /// The number of the entry that was put in last, by the top of its pair's hash: a guess, which is looked after. None while the table was never
+    /// used.
+    recent: Vec<u16>,
+    /// Entries that were ever put in, modulo 2^16: far more than there can be.
+    inserted: u16,
     /// What we would use, and what the peer allows.
     wanted: usize,
     allowed: usize,
@@ -47,6 +52,8 @@ impl Encoder {
             table: Table::new(size),
             names: VecDeque::new(),
             pairs: VecDeque::new(),
+            recent: Vec::new(),
+            inserted: 0,
             wanted: table_bytes_max,
             allowed: Self::TABLE_BYTES,
             smallest: (size < Self::TABLE_BYTES).then_some(size),
@@ -63,7 +70,7 @@ impl Encoder {
     pub fn shrink(&mut self) {
         if self.table.len() > 0 {
             self.resize(0);
-            (self.names, self.pairs) = (VecDeque::new(), VecDeque::new());
+            (self.names, self.pairs, self.recent) = (VecDeque::new(), VecDeque::new(), Vec::new());
             self.resize(self.wanted.min(self.allowed));
         }
     }
@@ -71,7 +78,8 @@ impl Encoder {
     /// Bytes of memory that its table holds.
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.table.memory() + (self.names.capacity() + self.pairs.capacity()) * size_of::<u32>()
+        let hashes = self.names.capacity() + self.pairs.capacity();
+        self.table.memory() + hashes * size_of::<u32>() + self.recent.capacity() * size_of::<u16>()
     }
 
     fn resize(&mut self, size: usize) {
@@ -102,6 +110,19 @@ impl Encoder {
     #[inline]
     pub fn field(&mut self, field: Field<'_>, out: &mut impl Out) {
         let Field { name, value, never_indexed } = field;
+        let name_hash = hash(0, name);
+        let pair_hash = hash(name_hash, value);
+        // What is in the table was worth it, and comes again: most fields end here.
+        if !never_indexed && let Some(age) = self.guessed(pair_hash, name, value) {
+            return put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+        }
+        self.unguessed(field, name_hash, pair_hash, out);
+    }
+
+    /// A field that was not found at once.
+    #[inline(never)]
+    fn unguessed(&mut self, field: Field<'_>, name_hash: u32, pair_hash: u32, out: &mut impl Out) {
+        let Field { name, value, never_indexed } = field;
         let known = statics::find_name(name);
         let indexing = if never_indexed { Indexing::Never } else { indexing(known, name, value) };
         if indexing != Indexing::Never
@@ -110,8 +131,6 @@ impl Encoder {
         {
             return put_integer(index, 7, 0x80, out);
         }
-        let name_hash = hash(0, name);
-        let pair_hash = hash(name_hash, value);
         if matches!(indexing, Indexing::Incremental | Indexing::Name)
             && let Some(age) = self.find(&self.pairs, pair_hash, |entry| entry == (name, value))
         {
@@ -145,7 +164,26 @@ impl Encoder {
             self.forget(evicted);
             self.names.push_back(name_hash);
             self.pairs.push_back(pair_hash);
+            if self.recent.is_empty() {
+                self.recent = vec![0; RECENT];
+            }
+            self.recent[recent_place(pair_hash)] = self.inserted;
+            self.inserted = self.inserted.wrapping_add(1);
         }
+    }
+
+    /// The age of the entry that was put in last under this hash, where it is still there and is this field.
+    #[inline]
+    fn guessed(&self, pair_hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+        let number = *self.recent.get(recent_place(pair_hash))?;
+        let age = usize::from(self.inserted.wrapping_sub(number).wrapping_sub(1));
+        let at = self.pairs.len().checked_sub(age + 1)?;
+        if self.pairs[at] != pair_hash {
+            return None;
+        }
+        let (known_name, known_value) = self.table.get(age)?;
+        let is_it = known_name == name && known_value == value;
+        is_it.then_some(age)
     }
 
     /// The age of the newest entry that has this hash and is what is looked for.
@@ -186,24 +224,42 @@ fn indexing(known: usize, name: &[u8], value: &[u8]) -> Indexing {
     }
 }
 
+/// Guesses: enough for a full table of 4,096 bytes, 256 bytes of memory.
+const RECENT: usize = 128;
+
+#[inline]
+fn recent_place(pair_hash: u32) -> usize {
+    pair_hash as usize >> (32 - RECENT.ilog2())
+}
+
 /// A number that tells strings apart quickly; not for an adversary: what looks equal is compared, and the table is short.
 #[inline]
 fn hash(seed: u32, bytes: &[u8]) -> u32 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut state = u64::from(seed) ^ bytes.len() as u64;
-    let mut words = bytes.chunks_exact(8);
-    for word in &mut words {
-        let word = u64::from_le_bytes(word.try_into().expect("eight bytes"));
-        state = (state ^ word).wrapping_mul(MIX);
-        state ^= state >> 32;
-    }
-    let last = words.remainder().iter().fold(0u64, |word, &byte| word << 8 | u64::from(byte));
+    let len = bytes.len();
+    let mut state = (u64::from(seed) ^ (len as u64) << 32).wrapping_add(MIX);
+    // The last word overlaps the one before it, where they do not fall together: no loop over single bytes.
+    let last = if let Some(last) = bytes.last_chunk::<8>() {
+        for word in bytes[..len - 1].as_chunks::<8>().0 {
+            state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(29);
+        }
+        u64::from_le_bytes(*last)
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+    } else if len > 0 {
+        u64::from(bytes[0]) | u64::from(bytes[len / 2]) << 8 | u64::from(bytes[len - 1]) << 16
+    } else {
+        0
+    };
     state = (state ^ last).wrapping_mul(MIX);
-    (state >> 32) as u32
+    ((state ^ state >> 29).wrapping_mul(MIX) >> 32) as u32
 }
 
 #[inline]
 fn put_integer(value: usize, bits: u32, first: u8, out: &mut impl Out) {
+    if value < (1 << bits) - 1 {
+        return out.put(&[first | value as u8]);
+    }
     let mut bytes = [0; integer::BYTES_MAX];
     let size = integer::encode(value as u32, bits, first, &mut bytes);
     out.put(&bytes[..size]);

@@ -21,28 +21,77 @@ pub(super) static ENTRIES: [(&str, &str); LEN] = [
     ("www-authenticate", ""),
 ];
 
-/// Bytes of the longest name, and the most names of one length.
-const NAME_MAX: usize = 27;
-const PER_LENGTH_MAX: usize = 8;
+/// Places of [`BY_NAME`].
+const PLACES: usize = 128;
 
-/// For each length of a name: the first indices of the names that have it; 0 where there are no more.
-static BY_LENGTH: [[u8; PER_LENGTH_MAX]; NAME_MAX + 1] = by_length();
+/// The first index of each name, by its [`place`]; 0 where there is none. No two names share one.
+static BY_NAME: [u8; PLACES] = by_name();
 
-const fn by_length() -> [[u8; PER_LENGTH_MAX]; NAME_MAX + 1] {
-    let mut table = [[0; PER_LENGTH_MAX]; NAME_MAX + 1];
+const fn by_name() -> [u8; PLACES] {
+    let mut table = [0; PLACES];
     let mut at = 0;
     while at < LEN {
         let name = ENTRIES[at].0.as_bytes();
         if at == 0 || !same(name, ENTRIES[at - 1].0.as_bytes()) {
-            let mut place = 0;
-            while table[name.len()][place] != 0 {
-                place += 1;
-            }
-            table[name.len()][place] = at as u8 + 1;
+            assert!(table[place(name)] == 0, "a place of its own");
+            table[place(name)] = at as u8 + 1;
         }
         at += 1;
     }
     table
+}
+
+/// A number of the name, which has a byte: its length and three of its bytes, by factors that were tried until no two names of the table agreed.
+const fn place(name: &[u8]) -> usize {
+    let len = name.len();
+    (len * 60 + name[0] as usize * 16 + name[len - 1] as usize * 45 + name[len / 2] as usize * 17) % PLACES
+}
+
+/// For each first index, how many entries have its name.
+static COUNTS: [u8; LEN + 1] = counts();
+
+const fn counts() -> [u8; LEN + 1] {
+    let mut counts = [0; LEN + 1];
+    let (mut at, mut first) = (0, 1);
+    while at < LEN {
+        if at > 0 && !same(ENTRIES[at].0.as_bytes(), ENTRIES[at - 1].0.as_bytes()) {
+            first = at + 1;
+        }
+        counts[first] += 1;
+        at += 1;
+    }
+    counts
+}
+
+/// Bytes of all names and values.
+const TEXT_BYTES: usize = text_bytes();
+
+const fn text_bytes() -> usize {
+    let (mut bytes, mut at) = (0, 0);
+    while at < LEN {
+        bytes += ENTRIES[at].0.len() + ENTRIES[at].1.len();
+        at += 1;
+    }
+    bytes
+}
+
+/// Names and values, one behind the other, so that a field is copied at once; and where each begins.
+static TEXT: ([u8; TEXT_BYTES], [u16; LEN]) = text();
+
+const fn text() -> ([u8; TEXT_BYTES], [u16; LEN]) {
+    let (mut text, mut starts) = ([0; TEXT_BYTES], [0; LEN]);
+    let (mut end, mut at) = (0, 0);
+    while at < LEN {
+        starts[at] = end as u16;
+        let (name, value) = (ENTRIES[at].0.as_bytes(), ENTRIES[at].1.as_bytes());
+        let mut byte = 0;
+        while byte < name.len() + value.len() {
+            text[end] = if byte < name.len() { name[byte] } else { value[byte - name.len()] };
+            (byte, end) = (byte + 1, end + 1);
+        }
+        at += 1;
+    }
+    (text, starts)
 }
 
 const fn same(one: &[u8], other: &[u8]) -> bool {
@@ -53,33 +102,31 @@ const fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && at == one.len()
 }
 
-/// Name and value of a static index, 1 to 61.
+/// The name of a static index with its value behind it, and the name's length.
 #[inline]
-pub(super) fn get(index: usize) -> (&'static [u8], &'static [u8]) {
+pub(super) fn whole(index: usize) -> (&'static [u8], usize) {
     let (name, value) = ENTRIES[index - 1];
-    (name.as_bytes(), value.as_bytes())
+    let start = usize::from(TEXT.1[index - 1]);
+    (&TEXT.0[start..start + name.len() + value.len()], name.len())
 }
 
 /// The first index of `name`; 0 where there is none.
 #[inline]
 pub(super) fn find_name(name: &[u8]) -> usize {
-    let Some(indices) = BY_LENGTH.get(name.len()) else { return 0 };
-    for &index in indices {
-        if index == 0 || ENTRIES[usize::from(index) - 1].0.as_bytes() == name {
-            return usize::from(index);
-        }
+    if name.is_empty() {
+        return 0;
     }
-    0
+    match usize::from(BY_NAME[place(name)]) {
+        0 => 0,
+        index if ENTRIES[index - 1].0.as_bytes() == name => index,
+        _ => 0,
+    }
 }
 
 /// The index of a field whose name has the index `first`; `None` where its value is not there.
 #[inline]
 pub(super) fn find_value(first: usize, value: &[u8]) -> Option<usize> {
-    let name = ENTRIES[first - 1].0;
-    (first..=LEN).take_while(|&index| ENTRIES[index - 1].0 == name).find(|&index| {
-        let known = ENTRIES[index - 1].1;
-        known.as_bytes() == value && !(value.is_empty() && index != first)
-    })
+    (first..first + usize::from(COUNTS[first])).find(|&index| ENTRIES[index - 1].1.as_bytes() == value)
 }
 
 #[cfg(test)]
@@ -89,9 +136,10 @@ mod tests {
     #[test]
     fn each_entry_is_found_by_name_and_value() {
         for index in 1..=LEN {
-            let (name, value) = get(index);
+            let (name, value) = (ENTRIES[index - 1].0.as_bytes(), ENTRIES[index - 1].1.as_bytes());
             let first = find_name(name);
-            assert!(first >= 1 && first <= index && get(first).0 == name);
+            assert!(first >= 1 && first <= index && ENTRIES[first - 1].0.as_bytes() == name);
+            assert_eq!(whole(index), (&*[name, value].concat(), name.len()));
             assert_eq!(find_value(first, value), Some(index));
             assert_eq!(find_value(first, b"something else"), None);
         }

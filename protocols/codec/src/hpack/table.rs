@@ -56,10 +56,17 @@ impl Table {
     /// The entry that came `age` entries before the newest one: name and value.
     #[inline]
     pub(super) fn get(&self, age: usize) -> Option<(&[u8], &[u8])> {
+        let (whole, name_len) = self.whole(age)?;
+        Some(whole.split_at(name_len))
+    }
+
+    /// Likewise: its name with its value behind it, and the name's length.
+    #[inline]
+    pub(super) fn whole(&self, age: usize) -> Option<(&[u8], usize)> {
         let at = self.entries.len().checked_sub(age + 1)?;
         let entry = self.entries[at];
         let start = (entry.start - self.origin) as usize;
-        Some(self.bytes[start..start + entry.len()].split_at(entry.name_len as usize))
+        Some((&self.bytes[start..start + entry.len()], entry.name_len as usize))
     }
 
     /// Adds an entry and takes out as many of the oldest as that costs: all, where it is larger than the table (RFC 7541 §4.4). How many

@@ -47,6 +47,7 @@ impl<'i> Script<'i> {
             let (op, a, b, c) = (at(0) % 32, at(1), at(2), at(3));
             match KINDS.get(usize::from(op)) {
                 Some(&kind) => self.frame(player, kind, a, b, c),
+                None if player.model.failed => {} // who failed is closed, and has no wishes
                 None => wish(player, op, a, b, c),
             }
         }
@@ -256,7 +257,7 @@ fn wish(player: &mut Player, op: u8, a: u8, b: u8, c: u8) {
             side.connection.ping(u64::from(c), &mut side.out);
             outcome.wrote.push(Wrote::Ping(u64::from(c)));
         }
-        (30, _) if !model.failed => {
+        (30, _) => {
             if b & 1 == 0 && !model.warned && !model.gone {
                 outcome.wrote.push(Wrote::GoAway(0));
                 model.warned = true;
