@@ -13,6 +13,7 @@ mod flood;
 mod grpc;
 mod h1run;
 mod h2attacks;
+mod h2differential;
 mod h2spec;
 mod idle;
 mod quota;
@@ -293,6 +294,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: true,
         run: |bench, _| h2spec::run(bench),
+    },
+    Judge {
+        name: "h2differential",
+        shows: "the same streams of HTTP/2 on a real Envoy: same answers, same at the origin, but for a reviewed list",
+        unit: "cases, each before an HTTP/1 and an HTTP/2 origin",
+        sample: 300,
+        full: 3_000,
+        drivers: true,
+        run: |bench, _| h2differential::run(bench),
     },
     Judge {
         name: "h2attacks",

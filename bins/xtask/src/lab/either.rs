@@ -98,6 +98,9 @@ fn write_response(stream: &mut TcpStream, method: &str, response: &Response) -> 
     let chunked = response.trailers.is_some() || response.reset.is_some();
     if chunked && !without {
         fields.push(("transfer-encoding".to_owned(), "chunked".to_owned()));
+    } else if response.go_away {
+        fields.push(("connection".to_owned(), "close".to_owned()));
+        fields.push(("content-length".to_owned(), response.body.len().to_string()));
     } else if !without && !known {
         fields.push(("content-length".to_owned(), response.body.len().to_string()));
     }
@@ -114,7 +117,7 @@ fn write_response(stream: &mut TcpStream, method: &str, response: &Response) -> 
         wire.extend(&response.body);
     }
     stream.write_all(&wire)?;
-    Ok(response.reset.is_none())
+    Ok(response.reset.is_none() && !response.go_away)
 }
 
 fn write_head(wire: &mut Vec<u8>, fields: &[(String, String)]) {

@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::frame;
 use super::session::{ENABLE_CONNECT_PROTOCOL, Event, MAX_CONCURRENT_STREAMS, Session};
 use crate::lab::http::Fields;
 use crate::lab::origin::Origin;
@@ -49,6 +50,8 @@ pub(crate) struct Response {
     pub(crate) reset: Option<u32>,
     /// Nothing at all; the stream stays open.
     pub(crate) silent: bool,
+    /// GOAWAY before it, which leaves this stream the last; over HTTP/1 the end of the connection.
+    pub(crate) go_away: bool,
 }
 
 impl Response {
@@ -102,6 +105,9 @@ pub(crate) fn serve(stream: TcpStream, answer: &impl Fn(&Request) -> Response) -
 pub(crate) fn send(session: &mut Session, stream: u32, response: Response) -> io::Result<()> {
     if response.silent {
         return Ok(());
+    }
+    if response.go_away {
+        session.send(&frame::go_away(stream, 0))?;
     }
     for head in &response.interim {
         session.fields(stream, head, false)?;
