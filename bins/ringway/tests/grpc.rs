@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use common::client::Message;
 use common::config::Config;
 use common::on_each_driver;
+use common::origin::Origin;
 use common::process::{Proxy, TempDir};
 
 fn dead() -> SocketAddr {
@@ -103,5 +104,56 @@ fn the_log_tells_what_the_client_was_told() {
         let read = || std::fs::read_to_string(&log).unwrap_or_default();
         common::wait_for("two lines", || (read().lines().count() == 2).then_some(()));
         assert_eq!(read(), "200 2 Unknown direct_response 0\n200 12 Unimplemented route_not_found 0\n");
+    });
+}
+
+#[test]
+fn deadlines_are_kept_and_told() {
+    on_each_driver(|io| {
+        let origin = Origin::start("origin");
+        let capped = "max_stream_duration: {grpc_timeout_header_max: 0.2s, grpc_timeout_header_offset: 0.15s}";
+        let retried = "max_grpc_timeout: 5s, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.04s}";
+        let to = |fields: &str| format!("route: {{cluster: c, prefix_rewrite: /slow, {fields}}}");
+        let config = Config::new()
+            .route("prefix: /any", &to("max_stream_duration: {grpc_timeout_header_max: 0s}"))
+            .route("prefix: /capped", &to(capped))
+            .route("prefix: /stream", &to("max_stream_duration: {max_stream_duration: 0.05s}"))
+            .route("prefix: /old", &to("max_grpc_timeout: 0.05s"))
+            .route("prefix: /retried", &to(retried))
+            .route("prefix: /plain", &to("timeout: 0.05s"))
+            .cluster("c", origin.address);
+        let proxy = Proxy::start(io, &config);
+        for (path, said, told, status) in [
+            ("/any", "40m", Some("40m"), "4"),
+            ("/any", "40000u", Some("40m"), "4"),
+            ("/capped", "5S", Some("50m"), "4"),
+            ("/stream", "5S", Some("50m"), "4"),
+            ("/stream", "10m", Some("10m"), "4"),
+            ("/old", "5S", Some("50m"), "14"),
+            ("/old", "junk", Some("50m"), "14"),
+            ("/old", "20m", Some("20m"), "14"),
+            ("/retried", "5S", Some("40m"), "14"),
+            ("/plain", "5S", Some("5S"), "14"),
+        ] {
+            let fields = format!("Host: h\r\nContent-Type: application/grpc\r\ngrpc-timeout: {said}\r\n");
+            let mut client = proxy.client();
+            // A POST is not sent again once it has gone.
+            client.send(format!("PUT {path} HTTP/1.1\r\n{fields}Content-Length: 0\r\n\r\n"));
+            let answer = client.response(false);
+            assert_eq!((answer.status(), answer.header("grpc-status")), (200, Some(status)), "{path} {said}");
+            assert_eq!(origin.request().header("grpc-timeout"), told, "{path} {said}");
+            if path == "/retried" {
+                assert_eq!(origin.request().header("grpc-timeout"), told, "{path} {said}");
+            }
+        }
+        // Who does not speak gRPC is bounded by its word where the stream is, and not where the call is.
+        let proxy = Proxy::start(io, &config);
+        for (path, told) in [("/any", "40m"), ("/capped", "50m")] {
+            let said = if path == "/any" { "40m" } else { "5S" };
+            let mut client = proxy.client();
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\ngrpc-timeout: {said}\r\n\r\n"));
+            assert_eq!(client.response(false).status(), 504, "{path}");
+            assert_eq!(origin.request().header("grpc-timeout"), Some(told), "{path}");
+        }
     });
 }

@@ -78,13 +78,13 @@ pub(super) static TABLE: &[Covered] = &[
         done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
                host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs retry_policy \
-               priority",
+               priority max_grpc_timeout grpc_timeout_offset",
         only: &[],
         ignored: &[],
         refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
                   path_rewrite host_rewrite flush_timeout early_data_policy retry_policy_typed_config \
-                  request_mirror_policies rate_limits include_vh_rate_limits hash_policy cors max_grpc_timeout \
-                  grpc_timeout_offset internal_redirect_policy internal_redirect_action \
+                  request_mirror_policies rate_limits include_vh_rate_limits hash_policy cors \
+                  internal_redirect_policy internal_redirect_action \
                   max_internal_redirects hedge_policy",
     },
     Covered {
@@ -154,10 +154,10 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction.MaxStreamDuration",
-        done: "max_stream_duration",
+        done: "max_stream_duration grpc_timeout_header_max grpc_timeout_header_offset",
         only: &[],
         ignored: &[],
-        refused: "grpc_timeout_header_max grpc_timeout_header_offset",
+        refused: "",
     },
     Covered {
         message: "envoy.config.route.v3.RedirectAction",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringway_model::{HeaderRules, Scheme, ServerHeader, UserAgent};
 use ringway_protocols::http1::{HeadEdit, put_number};
-use ringway_protocols::{Known, KnownSet, Out, Request, Response};
+use ringway_protocols::{Known, KnownSet, Out, Request, Response, grpc};
 use ringway_runtime::{BlockMut, Chunk};
 
 use crate::connection::Downstream;
@@ -51,13 +51,13 @@ const INTERNAL: usize = 13;
 const PLAIN: usize = 15;
 const EDGE: usize = STRIPPED.len();
 
-/// Lines of fields. The longest: an id of 36 bytes, an address of 46, four numbers and their names.
+/// Lines of fields. The longest: an id of 36 bytes, an address of 46, five numbers and their names.
 pub(crate) struct Lines {
     bytes: [u8; LINES_BYTES_MAX],
     len: usize,
 }
 
-const LINES_BYTES_MAX: usize = 352;
+const LINES_BYTES_MAX: usize = 384;
 
 impl Lines {
     pub(crate) fn new() -> Self {
@@ -304,6 +304,14 @@ impl<'r> RequestHop<'r> {
             self.lines.put(&digits[..usize::from(size)]);
             self.lines.put(b"\r\n");
         }
+    }
+
+    /// Tells the upstream how long a call may take, in the place of what the client says. `None`: for ever, which no word is for.
+    #[cold]
+    pub(crate) fn tell_grpc_timeout(&mut self, timeout: Option<Duration>) {
+        let Some(timeout) = timeout else { return };
+        self.drop = self.drop.with(Known::GrpcTimeout);
+        put_grpc_timeout(timeout, self.lines);
     }
 
     /// Tells the upstream that this is the first try (Envoy, `include_request_attempt_count`).
@@ -629,6 +637,13 @@ impl RouterFields {
     pub(crate) fn apply(&self, fields: &mut Fields) {
         self.0.each(|name, value| fields.set(name, value));
     }
+}
+
+/// Writes `grpc-timeout`.
+pub(crate) fn put_grpc_timeout(timeout: Duration, out: &mut impl Out) {
+    out.put(b"grpc-timeout: ");
+    out.put(grpc::write_timeout(timeout, &mut [0; grpc::TIMEOUT_BYTES_MAX]));
+    out.put(b"\r\n");
 }
 
 /// Writes the line that tells how often the request was sent.

@@ -19,6 +19,7 @@ use ringway_runtime::Chunk;
 use crate::balance;
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::grpc_timeout::{self, Told};
 use crate::hop::{self, Client, RequestHop};
 use crate::outbox::{Outbox, Spelling};
 use crate::pool::EndpointPool;
@@ -279,16 +280,26 @@ impl<'c> Taken<'_, 'c> {
             || action.path.is_some()
             || action.host.is_some()
             || weighted.is_some_and(|weighted| weighted.host.is_some());
+        let times =
+            grpc_timeout::times(action, self.chain.http.max_stream_duration, request, self.connection.is_grpc.get());
         let (retry, timeout) = match &action.retry {
             None if !hop.has_orders => {
-                hop.expect_within(worker, &self.chain.http.headers, action.timeout);
-                (None, action.timeout)
+                hop.expect_within(worker, &self.chain.http.headers, times.timeout);
+                (None, times.timeout)
             }
             rules => {
                 let rules = rules.as_deref().unwrap_or(&DEFAULT_RULES);
-                self.plan(rules, action.timeout, caches, hop)
+                self.plan(rules, times.timeout, caches, hop)
             }
         };
+        match times.told {
+            Told::AsReceived => {}
+            Told::Duration(duration) => hop.tell_grpc_timeout(Some(duration)),
+            Told::Try => {
+                let one = retry.as_ref().map_or(timeout, |retry| retry.expected(timeout, Duration::ZERO));
+                hop.tell_grpc_timeout(one);
+            }
+        }
         let head = if changes {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
@@ -307,7 +318,7 @@ impl<'c> Taken<'_, 'c> {
             head,
             timeout,
             stream_idle: action.idle_timeout,
-            max_duration: action.max_stream_duration.unwrap_or(self.chain.http.max_stream_duration),
+            max_duration: times.max_duration,
             response,
             tunnel: self.tunnel,
             retry,

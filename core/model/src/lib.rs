@@ -53,11 +53,11 @@ pub use protocol::{CodecType, UpstreamProtocol};
 pub use request_rules::{RequestRules, Underscores};
 pub use route::{
     Action, AppendAction, BackOff, Caches, Conditions, DirectResponse, Domain, ForwardAction, Found, Fraction,
-    HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite, LookUp, PathMatch,
-    PathRewrite, Position, QueryMatcher, QueryTest, RateLimitedBackOff, Redirect, RedirectPath, Regex, RegexCaches,
-    Regexes, RequestView, RequireTls, Reset, ResetHeader, RetryOn, RetryPolicy, RetryRules, Rewrite, Route,
-    RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern, VirtualHost,
-    WeightedCluster, is_from_https, own_location, query_parameter, without_query,
+    GrpcBound, GrpcTimeout, HeaderAddition, HeaderMatcher, HeaderMutation, HeaderMutations, HeaderTest, HostRewrite,
+    LookUp, PathMatch, PathRewrite, Position, QueryMatcher, QueryTest, RateLimitedBackOff, Redirect, RedirectPath,
+    Regex, RegexCaches, Regexes, RequestView, RequireTls, Reset, ResetHeader, RetryOn, RetryPolicy, RetryRules,
+    Rewrite, Route, RouteConfiguration, RouteMatch, Subject, Substitution, Target, TextMatcher, TextPattern,
+    VirtualHost, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
 };
 pub use snapshot::{ClusterTable, Snapshot};
 pub use socket::{ListenSocket, Outgoing, SocketOption, SocketState};

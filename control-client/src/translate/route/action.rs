@@ -1,7 +1,10 @@
 //! `envoy.config.route.v3.RouteAction`: to which cluster, and what is changed on the way.
 
+use std::time::Duration;
+
 use ringway_model::{
-    ForwardAction, HostRewrite, PathRewrite, Priority, Rewrite, Substitution, Target, WeightedCluster,
+    ForwardAction, GrpcBound, GrpcTimeout, HostRewrite, PathRewrite, Priority, Rewrite, Substitution, Target,
+    WeightedCluster,
 };
 
 use super::super::timeout::unless_zero;
@@ -15,10 +18,18 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
     let target = target(context, message, scope);
     let path = path_rewrite(context, message);
     let host = host_rewrite(context, message);
-    let duration = context.inside(message, "max_stream_duration", |context, duration| {
-        refuse_unsupported(duration, context.report);
-        duration.duration("max_stream_duration")
+    let limits = context.inside(message, "max_stream_duration", |context, limits| {
+        refuse_unsupported(limits, context.report);
+        Some(limits)
     });
+    let of_stream = limits.and_then(|limits| {
+        let offset = limits.duration("grpc_timeout_header_offset");
+        limits.duration("grpc_timeout_header_max").map(|max| GrpcTimeout::Stream(bound(max, offset)))
+    });
+    let of_request = || {
+        let offset = message.duration("grpc_timeout_offset");
+        message.duration("max_grpc_timeout").map(|max| GrpcTimeout::Request(bound(max, offset)))
+    };
     let upgrades = upgrade::upgrades(context, message);
     let mut action = ForwardAction {
         not_found_status: match message.number("cluster_not_found_response_code") {
@@ -27,7 +38,9 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
             _ => 500,
         },
         idle_timeout: message.duration("idle_timeout").map(unless_zero),
-        max_stream_duration: duration.map(unless_zero),
+        max_stream_duration: limits.and_then(|limits| limits.duration("max_stream_duration")).map(unless_zero),
+        // Envoy, `usingNewTimeouts`: the one takes the place of the other.
+        grpc_timeout: if limits.is_some() { of_stream } else { of_request() },
         path,
         host,
         priority: match message.number("priority") {
@@ -38,10 +51,16 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         upgrades,
         ..ForwardAction::new(target?)
     };
-    if let Some(timeout) = message.duration("timeout") {
+    if limits.is_some() {
+        action.timeout = None;
+    } else if let Some(timeout) = message.duration("timeout") {
         action.timeout = unless_zero(timeout);
     }
     Some(action)
+}
+
+fn bound(max: Duration, offset: Option<Duration>) -> GrpcBound {
+    GrpcBound { max: unless_zero(max), offset: offset.unwrap_or_default() }
 }
 
 fn target(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Target> {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{Action, Address, HostRewrite, Reset, RetryRules};
+use ringway_model::{Action, Address, GrpcTimeout, HostRewrite, Reset, RetryRules};
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::put_number;
 use ringway_protocols::{Out, Response as ResponseHead};
@@ -31,6 +31,13 @@ impl<'x> Exchange<'x> {
             Action::Forward(action) => action.retry.as_deref().unwrap_or(&DEFAULT_RULES),
             _ => unreachable!("the request is forwarded"),
         }
+    }
+
+    /// Whether each try's `grpc-timeout` says how long it may take.
+    fn tells_grpc_timeout(&self) -> bool {
+        let action = &self.chain.http.routes.at(self.position).route.action;
+        let rule = if let Action::Forward(action) = action { action.grpc_timeout } else { None };
+        matches!(rule, Some(GrpcTimeout::Request(_))) && self.connection.is_grpc.get()
     }
 
     fn retry(&mut self) -> &mut Retry {
@@ -241,9 +248,10 @@ impl<'x> Exchange<'x> {
         let timeout = self.timeout;
         let retry = self.retry();
         let (attempts, expected) = (retry.attempts, retry.expected(timeout, elapsed));
+        let call = expected.filter(|_| self.tells_grpc_timeout());
         let expected = expected.filter(|_| !self.chain.http.headers.suppress_envoy_headers);
         let host = self.own_host(pool);
-        let mut gone: [&[u8]; 4] = [b""; 4];
+        let mut gone: [&[u8]; 5] = [b""; 5];
         let mut lines = Outbox::new(&worker.core, LINES_BYTES_MAX + host.map_or(0, str::len));
         if let Some(host) = host {
             gone[0] = b"host";
@@ -268,6 +276,10 @@ impl<'x> Exchange<'x> {
             } else {
                 b"x-envoy-is-timeout-retry: false\r\n"
             });
+        }
+        if let Some(timeout) = call {
+            gone[4] = b"grpc-timeout";
+            hop::put_grpc_timeout(timeout, &mut lines);
         }
         let lines = lines.finish();
         let head = if lines.is_empty() { head.clone() } else { with_lines(worker, head, gone, &lines) };
@@ -306,8 +318,8 @@ impl<'x> Exchange<'x> {
 
 /// Endpoints of one exchange that are remembered as tried: more tries than that are not made in earnest.
 const TRIED_MAX: usize = 32;
-/// What the lines take that another try changes, but for a host: three names, two numbers and a word.
-const LINES_BYTES_MAX: usize = 160;
+/// What the lines take that another try changes, but for a host: four names, three numbers and a word.
+const LINES_BYTES_MAX: usize = 192;
 
 fn note_tried(tried: &mut Vec<Address>, address: Address) {
     if tried.len() < TRIED_MAX && !tried.contains(&address) {
@@ -316,7 +328,7 @@ fn note_tried(tried: &mut Vec<Address>, address: Address) {
 }
 
 /// A head of ours without the fields of some names, and with these lines at its end.
-fn with_lines(worker: &crate::worker::Worker, head: &[u8], gone: [&[u8]; 4], lines: &[u8]) -> Chunk {
+fn with_lines(worker: &crate::worker::Worker, head: &[u8], gone: [&[u8]; 5], lines: &[u8]) -> Chunk {
     let mut out = Outbox::new(&worker.core, head.len() + lines.len());
     for line in head.split_inclusive(|&byte| byte == b'\n') {
         let name = line.iter().position(|&byte| byte == b':').map_or(&b""[..], |at| &line[..at]);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::grpc_timeout::GrpcTimeout;
 use super::mutation::HeaderMutations;
 use super::redirect::Redirect;
 use super::retry::RetryRules;
@@ -27,13 +28,16 @@ pub struct ForwardAction {
     pub target: Target,
     /// `cluster_not_found_response_code`: 503, 404 or 500.
     pub not_found_status: u16,
-    /// `timeout`: from the end of the request to the end of the response. Envoy: 15 s; `None` (0 s): none.
+    /// `timeout`: from the end of the request to the end of the response. Envoy: 15 s, and none where the route has a
+    /// `max_stream_duration`; `None` (0 s): none.
     pub timeout: Option<Duration>,
     /// `idle_timeout`: in the place of the connection manager's `stream_idle_timeout`. `Some(None)` (0 s): none.
     pub idle_timeout: Option<Option<Duration>>,
     /// `max_stream_duration.max_stream_duration`: from the request's first byte to the end of the response, in the place of the
     /// connection manager's. `Some(None)` (0 s): no bound.
     pub max_stream_duration: Option<Option<Duration>>,
+    /// What `grpc-timeout` counts for. Nothing.
+    pub grpc_timeout: Option<GrpcTimeout>,
     /// `prefix_rewrite`, `regex_rewrite`.
     pub path: Option<PathRewrite>,
     /// `host_rewrite_specifier`.
@@ -60,6 +64,7 @@ impl ForwardAction {
             timeout: Some(TIMEOUT),
             idle_timeout: None,
             max_stream_duration: None,
+            grpc_timeout: None,
             path: None,
             host: None,
             append_x_forwarded_host: false,

@@ -6,6 +6,7 @@
 
 mod action;
 mod domain;
+mod grpc_timeout;
 mod header;
 mod index;
 mod matcher;
@@ -21,6 +22,7 @@ mod text;
 
 pub use action::{Action, DirectResponse, ForwardAction, Target, WeightedCluster};
 pub use domain::Domain;
+pub use grpc_timeout::{GrpcBound, GrpcTimeout};
 pub use header::{HeaderMatcher, HeaderTest, Subject};
 pub use matcher::{Conditions, Fraction, PathMatch, RouteMatch};
 pub use mutation::{AppendAction, HeaderAddition, HeaderMutation, HeaderMutations};

@@ -48,6 +48,7 @@ known! {
     XForwardedClientCert = "x-forwarded-client-cert",
     Traceparent = "traceparent",
     GrpcStatus = "grpc-status",
+    GrpcTimeout = "grpc-timeout",
     XEnvoy = "x-envoy-",
 }
 
@@ -89,6 +90,7 @@ impl Known {
             (11, b't') => is(name, b"traceparent", Self::Traceparent),
             (11, b'g') => is(name, b"grpc-status", Self::GrpcStatus),
             (12, b'c') => is(name, b"content-type", Self::ContentType),
+            (12, b'g') => is(name, b"grpc-timeout", Self::GrpcTimeout),
             (12, b'm') => is(name, b"max-forwards", Self::MaxForwards),
             (12, b'x') => is(name, b"x-request-id", Self::XRequestId),
             (14, b'c') => is(name, b"content-length", Self::ContentLength),
@@ -134,7 +136,7 @@ const PLACES: usize = 64;
 /// Where a name stands in [`SHORT`]; no two of them at one place, which is seen to when it is made.
 #[inline(always)]
 const fn place(first: u8, len: usize) -> usize {
-    (first as usize * 5 + len) % PLACES
+    (first as usize * 9 + len) % PLACES
 }
 
 /// The names that fit a lane and do not begin with x: text, meaning, length.
