@@ -65,6 +65,16 @@ fn a_connection_carries_as_many_requests_as_it_may() {
 }
 
 #[test]
+fn a_stream_takes_no_longer_than_it_may() {
+    on_each_driver(|io| {
+        let proxy = start(io, silent, &typed("", "max_stream_duration: 0.05s"));
+        assert_eq!(proxy.client().get("/").status(), 504);
+        let counted = ["upstream_rq_max_duration_reached", "http2.tx_reset", "upstream_cx_active"];
+        assert_eq!(counted.map(|name| proxy.stat(&format!("cluster.c.{name}"))), [1, 1, 1]);
+    });
+}
+
+#[test]
 fn an_idle_connection_ends() {
     on_each_driver(|io| {
         let proxy = start(io, good, &typed("", "idle_timeout: 0.05s"));

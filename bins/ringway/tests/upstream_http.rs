@@ -111,6 +111,46 @@ fn a_response_s_head_is_as_large_as_it_may_be() {
     });
 }
 
+/// What Envoy 1.40 was seen to do: each try has its time, a request that was not complete is told 408.
+#[test]
+fn a_try_takes_no_longer_than_it_may() {
+    fn begins(mut client: Client) {
+        while let Ok(Some(request)) = client.read(false, false) {
+            if request.line.starts_with("GET /begins ") {
+                client.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab");
+            }
+        }
+    }
+    let again =
+        "route: {cluster: c, retry_policy: {retry_on: reset, num_retries: 1, retry_back_off: {base_interval: 0.001s}}}";
+    for fields in
+        [explicit("max_stream_duration: 0.05s"), "common_http_protocol_options: {max_stream_duration: 0.05s}".into()]
+    {
+        on_each_driver(|io| {
+            let config = Config::new().route("prefix: /again", again).to("/", "c");
+            let proxy = Proxy::start(io, &config.cluster_with("c", served_by(begins), &fields));
+            for (request, status, tries) in [
+                ("GET /silent HTTP/1.1\r\nHost: test\r\n\r\n", 504, 1),
+                ("GET /again HTTP/1.1\r\nHost: test\r\n\r\n", 504, 3),
+                ("POST /part HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nab", 408, 4),
+            ] {
+                let mut client = proxy.client();
+                let response = client.send(request).response(false);
+                assert_eq!(
+                    (response.status(), response.text().as_str()),
+                    (status, "upstream max stream duration reached")
+                );
+                assert_eq!(proxy.stat("cluster.c.upstream_rq_max_duration_reached"), tries, "{request}");
+            }
+            let mut client = proxy.client();
+            client.send("GET /begins HTTP/1.1\r\nHost: test\r\n\r\n");
+            assert!(client.read(false, true).is_err(), "a part of the body, and the end");
+            assert_eq!(proxy.stat("cluster.c.upstream_rq_max_duration_reached"), 5);
+            assert_eq!(proxy.stat("cluster.c.upstream_rq_timeout"), 0);
+        });
+    }
+}
+
 #[test]
 fn what_cannot_count_is_refused() {
     let origin = ([127, 0, 0, 1], 1).into();
@@ -120,7 +160,6 @@ fn what_cannot_count_is_refused() {
             "common_http_protocol_options: {idle_timeout: 1s}\n    ".to_owned() + &explicit(""),
             "clusters[0].common_http_protocol_options: without effect beside typed_extension_protocol_options",
         ),
-        (explicit("max_stream_duration: 1s"), "common_http_protocol_options.max_stream_duration: not supported yet"),
         (typed("auto_config: {http_protocol_options: {}}"), "auto_config: needs a transport_socket that speaks ALPN"),
         (explicit("max_headers_count: 513"), "at most 512 headers are supported"),
     ] {

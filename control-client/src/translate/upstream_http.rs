@@ -132,9 +132,6 @@ fn options(context: &mut Context<'_>, message: &Message, is_plain: bool) -> Prot
 /// `HttpProtocolOptions` of a cluster.
 fn common(context: &mut Context<'_>, message: &Message) -> Option<UpstreamHttp> {
     refuse_unsupported(message, context.report);
-    if message.get("max_stream_duration").is_some() {
-        context.problem(message, "max_stream_duration", "not supported yet for clusters: routes and listeners have it");
-    }
     let default = UpstreamHttp::default();
     Some(UpstreamHttp {
         reuse: Reuse {
@@ -146,5 +143,6 @@ fn common(context: &mut Context<'_>, message: &Message) -> Option<UpstreamHttp> 
             .uint("max_response_headers_kb")
             .map_or(default.response_head_bytes_max, |kilobytes| kilobytes as usize * 1024),
         response_fields_max: request::fields_max(context, message),
+        max_stream_duration: message.duration("max_stream_duration").and_then(unless_zero),
     })
 }

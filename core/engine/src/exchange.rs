@@ -98,7 +98,8 @@ pub(crate) async fn run(connection: &Downstream) -> After {
                 Exchange::new(connection, (&cluster, position), &chain, method, framing, keep_alive, stream_idle);
             exchange.timeout = timeout;
             let began = connection.began.get();
-            exchange.ends = max_duration.map(|duration| began + duration);
+            exchange.route_ends = max_duration.map(|duration| began + duration);
+            exchange.ends = exchange.route_ends;
             exchange.request_ends = chain.http.request_timeout.map(|timeout| began + timeout);
             exchange.edit = response;
             exchange.priority = priority;
@@ -224,6 +225,8 @@ struct Exchange<'x> {
     /// When `request_timeout` passes, unless the request is complete.
     request_ends: Option<Instant>,
     /// When the route's `max_stream_duration` passes.
+    route_ends: Option<Instant>,
+    /// When that or, of the try at hand, the cluster's passes.
     ends: Option<Instant>,
     edit: Option<ResponseEdit>,
     /// When something last moved, and how much had moved until then.
@@ -280,6 +283,7 @@ impl<'x> Exchange<'x> {
             stream_idle,
             deadline: None,
             request_ends: None,
+            route_ends: None,
             ends: None,
             edit: None,
             active_at: connection.worker.core.now(),
@@ -677,6 +681,9 @@ impl<'x> Exchange<'x> {
 
     /// The request's head has gone to an upstream.
     fn sent(&mut self, upstream: &Upstream, size: usize) {
+        if let Some(duration) = self.cluster.config.http.max_stream_duration {
+            self.end_try_within(duration);
+        }
         if self.retry.is_some() {
             self.sent_try(&upstream.stream);
         }

@@ -169,6 +169,7 @@ impl Record {
         self.details = match flag {
             _ if !details.is_empty() => details,
             Some(ResponseFlag::UT) => "response_timeout",
+            Some(ResponseFlag::UMSDR) => "upstream_max_stream_duration_reached",
             Some(ResponseFlag::SI) => "stream_idle_timeout",
             Some(ResponseFlag::UPE) => "upstream_reset_after_response_started{protocol_error}",
             _ => "upstream_reset_after_response_started{connection_termination}",

@@ -82,6 +82,10 @@ pub(crate) enum Failure {
     StreamDuration,
     /// The route's `max_stream_duration` passed; the request was not complete.
     StreamDurationRequest,
+    /// The cluster's `max_stream_duration` passed; the request was complete.
+    UpstreamDuration,
+    /// The cluster's `max_stream_duration` passed; the request was not complete.
+    UpstreamDurationRequest,
     /// The request was not complete within `request_timeout`.
     RequestTimeout,
     /// The request's head took longer than `request_headers_timeout`.
@@ -110,6 +114,10 @@ impl Failure {
             Failure::Rewrite => (400, ResponseFlag::DPE, &b"Bad Request"[..]),
             Failure::StreamDuration => (504, ResponseFlag::DT, &b"downstream duration timeout"[..]),
             Failure::StreamDurationRequest => (408, ResponseFlag::DT, &b"downstream duration timeout"[..]),
+            Failure::UpstreamDuration => (504, ResponseFlag::UMSDR, &b"upstream max stream duration reached"[..]),
+            Failure::UpstreamDurationRequest => {
+                (408, ResponseFlag::UMSDR, &b"upstream max stream duration reached"[..])
+            }
             Failure::RequestTimeout => (408, ResponseFlag::DT, &b"request timeout"[..]),
             Failure::HeadTimeout => (408, ResponseFlag::DT, &b"request header timeout"[..]),
         };

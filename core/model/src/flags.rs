@@ -51,6 +51,8 @@ flags! {
     UR = "UR", "UpstreamRemoteReset";
     /// The upstream gave no response in time; answered 504.
     UT = "UT", "UpstreamRequestTimeout";
+    /// The cluster's `max_stream_duration` ran out; answered 504 or 408.
+    UMSDR = "UMSDR", "UpstreamMaxStreamDurationReached";
     /// The upstream broke the protocol; answered 502.
     UPE = "UPE", "UpstreamProtocolError";
     /// The client closed its connection before it had its response.
@@ -149,7 +151,7 @@ mod tests {
         check(&[], "-");
         check(&[ResponseFlag::NR], "NR");
         check(&[ResponseFlag::UF, ResponseFlag::URX], "URX,UF");
-        check(ResponseFlag::ALL, "URX,UO,UH,UF,NR,NC,UC,LR,UR,UT,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
+        check(ResponseFlag::ALL, "URX,UO,UH,UF,NR,NC,UC,LR,UR,UT,UMSDR,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
         for flag in ResponseFlag::ALL {
             assert_eq!(flag.short(), format!("{flag:?}"));
             assert!(!flag.long().is_empty());

@@ -11,6 +11,8 @@ pub struct UpstreamHttp {
     pub response_head_bytes_max: usize,
     /// `max_headers_count`: fields of a response's head, 100.
     pub response_fields_max: usize,
+    /// `max_stream_duration`: from when a try has its connection to the end of its response. Envoy: off.
+    pub max_stream_duration: Option<Duration>,
 }
 
 /// Until when a connection to an endpoint is used for another request.
@@ -32,6 +34,11 @@ impl Default for Reuse {
 
 impl Default for UpstreamHttp {
     fn default() -> Self {
-        Self { reuse: Reuse::default(), response_head_bytes_max: 60 * 1024, response_fields_max: 100 }
+        Self {
+            reuse: Reuse::default(),
+            response_head_bytes_max: 60 * 1024,
+            response_fields_max: 100,
+            max_stream_duration: None,
+        }
     }
 }

@@ -84,6 +84,8 @@ block! {
         upstream_rq_per_try_timeout: Counter,
         /// Tries in which nothing moved for `per_try_idle_timeout`.
         upstream_rq_per_try_idle_timeout: Counter,
+        /// Tries ended by `max_stream_duration`.
+        upstream_rq_max_duration_reached: Counter,
         /// Requests that could not be retried because their bodies were too large to keep.
         retry_or_shadow_abandoned: Counter,
         /// Requests that the peer ended before its response was complete.

@@ -55,7 +55,6 @@ const REVIEWED: &[(&str, &str)] = &[
     ("envoy_cluster_upstream_rq_0rtt", "HTTP/3"),
     ("envoy_cluster_upstream_rq_active_overflow", "counted as upstream_rq_pending_overflow"),
     ("envoy_cluster_upstream_rq_maintenance_mode", "there is no runtime"),
-    ("envoy_cluster_upstream_rq_max_duration_reached", "max_stream_duration of clusters is refused"),
     ("envoy_cluster_upstream_rq_rx_reset_no_error", "counted as upstream_rq_rx_reset, like the others"),
     ("envoy_cluster_version", "of xDS"),
     ("envoy_cluster_warming_state", "a cluster that warms is not in force"),

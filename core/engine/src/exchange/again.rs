@@ -154,7 +154,12 @@ impl<'x> Exchange<'x> {
             let reset = match stop {
                 Stop::Fail(Failure::Connect | Failure::ConnectTimeout) => Reset::Connect,
                 Stop::Fail(
-                    Failure::UpstreamProtocol | Failure::RemoteReset | Failure::TryTimeout | Failure::TryIdle,
+                    Failure::UpstreamProtocol
+                    | Failure::RemoteReset
+                    | Failure::TryTimeout
+                    | Failure::TryIdle
+                    | Failure::UpstreamDuration
+                    | Failure::UpstreamDurationRequest,
                 )
                 | Stop::Died => Reset::Sent,
                 Stop::Unprocessed => Reset::Refused,
@@ -172,6 +177,7 @@ impl<'x> Exchange<'x> {
         let stats = self.cluster_stats;
         let wait = self.retry.as_mut().map(|retry| retry.back_off(rules, chance, stats)).unwrap_or_default();
         self.retry().sent_at = None;
+        self.ends = self.route_ends;
         self.back_off(wait).await?;
         self.retry().next();
         let attempts = self.retry().attempts;

@@ -1,6 +1,7 @@
 //! The timeouts of one exchange: one timer for all of them.
 
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ringway_model::format::Moment;
 use ringway_runtime::Instant;
@@ -49,6 +50,14 @@ impl Exchange<'_> {
         }
     }
 
+    /// The try at hand, which has its connection now, may take so long.
+    #[cold]
+    pub(super) fn end_try_within(&mut self, duration: Duration) {
+        let ends = self.worker().core.now() + duration;
+        self.ends = Some(self.route_ends.map_or(ends, |route| route.min(ends)));
+        self.arm();
+    }
+
     /// When the request has to be complete, while that counts.
     fn request_ends(&self) -> Option<Instant> {
         self.request_ends.filter(|_| self.response == Response::Awaited && !self.upload.is_done())
@@ -71,6 +80,13 @@ impl Exchange<'_> {
                 return Poll::Ready(Expired::Timeout(Failure::RouteTimeout));
             }
             if self.ends.is_some_and(|ends| now >= ends) {
+                if self.route_ends.is_none_or(|ends| now < ends) {
+                    self.cluster_stats.upstream_rq_max_duration_reached.add(1);
+                    return Poll::Ready(Expired::Timeout(match self.upload.is_done() {
+                        true => Failure::UpstreamDuration,
+                        false => Failure::UpstreamDurationRequest,
+                    }));
+                }
                 self.stats.downstream_rq_max_duration_reached.add(1);
                 return Poll::Ready(Expired::Timeout(match self.upload.is_done() && self.tunnel == Tunnel::Not {
                     true => Failure::StreamDuration,
