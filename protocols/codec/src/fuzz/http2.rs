@@ -13,18 +13,18 @@ use crate::http2::{Connection, Event, Key, Limits, PREFACE, Rate, Role};
 use model::{Model, Outcome, Seen, Wrote};
 use script::Script;
 
-/// One script, whole and in pieces. Gives what it came to.
+/// One script, whole and in pieces. Gives which kinds of events there were.
 pub fn connection(input: &[u8]) -> u64 {
     let whole = play(input, usize::MAX);
     for piece in [1, 2, 5, 11] {
         assert_eq!(play(input, piece), whole, "in pieces of {piece}");
     }
-    whole
+    whole.1
 }
 
-/// One script in pieces that it chooses itself.
+/// One script in pieces that it chooses itself. Gives which kinds of events there were.
 pub fn connection_quick(input: &[u8]) -> u64 {
-    play(input, input.get(1).map_or(usize::MAX, |&byte| 1 + 3 * usize::from(byte)))
+    play(input, input.get(1).map_or(usize::MAX, |&byte| 1 + 3 * usize::from(byte))).1
 }
 
 /// Bytes that are no script, to a server or to a client that waits for two answers: nothing must come of them but events.
@@ -196,10 +196,13 @@ struct Player {
     list: FieldList,
     block: Vec<u8>,
     piece: usize,
+    /// Of all that happened, in its order.
     sum: u64,
+    /// A bit for each kind of event.
+    kinds: u64,
 }
 
-fn play(input: &[u8], piece: usize) -> u64 {
+fn play(input: &[u8], piece: usize) -> (u64, u64) {
     let (&first, rest) = input.split_first().unwrap_or((&0, &[]));
     let role = if first & 1 == 1 { Role::Client } else { Role::Server };
     let limits = limits(first);
@@ -211,6 +214,7 @@ fn play(input: &[u8], piece: usize) -> u64 {
         block: Vec::new(),
         piece,
         sum: 1,
+        kinds: 0,
     };
     if role == Role::Server {
         player.side.read(PREFACE, piece);
@@ -223,7 +227,7 @@ fn play(input: &[u8], piece: usize) -> u64 {
     }
     Script::new(rest.get(1..).unwrap_or_default()).run(&mut player);
     player.end();
-    player.sum
+    (player.sum, player.kinds)
 }
 
 impl Player {
@@ -257,6 +261,7 @@ impl Player {
         assert_eq!(wrote, outcome.wrote);
         self.sum = seen.iter().fold(self.sum, |sum, seen| digest(sum, shape(seen)));
         self.sum = digest(self.sum, wrote.len() as u64);
+        self.kinds = seen.iter().fold(self.kinds, |kinds, seen| kinds | 1 << (shape(seen) % 64));
         self.check();
     }
 
