@@ -104,8 +104,7 @@ fn written(set: &Set) -> String {
 }
 
 const NO_CONTROL_PLANE: &str = "only told to a control plane; kept in /config_dump";
-const NO_FILTER: &str =
-    "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router is refused";
+const NO_FILTER: &str = "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router and grpc_stats is refused";
 const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
 const NO_ZONES: &str =
     "only matters where cluster_manager.local_cluster_name says who is near, which is refused; in Envoy, too";

@@ -157,3 +157,56 @@ fn deadlines_are_kept_and_told() {
         }
     });
 }
+
+const COUNTED: &str = "http_filters:
+          - name: envoy.filters.http.grpc_stats
+            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.grpc_stats.v3.FilterConfig, emit_filter_state: true}
+";
+
+/// Two messages and trailers, or what another path asks for.
+fn serve(mut client: common::client::Client) {
+    while let Ok(Some(request)) = client.read(false, false) {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n";
+        match request.line.split(' ').nth(1).unwrap_or_default() {
+            "/s/head" => client.send(format!("{HEAD}grpc-status: 5\r\nContent-Length: 0\r\n\r\n")),
+            "/s/whole" => client.send(format!("{HEAD}Content-Length: 7\r\n\r\n\0\0\0\0\x02hi")),
+            _ => {
+                let body = "4\r\n\0\0\0\0\r\n3\r\n\x02hi\r\n5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: 0\r\n\r\n";
+                client.send(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n{body}"))
+            }
+        };
+    }
+}
+
+#[test]
+fn calls_are_counted_where_the_filter_is() {
+    on_each_driver(|io| {
+        let config = Config::new().to("/s", "c").cluster("c", common::origin::served_by(serve)).to("/dead", "dead");
+        let yaml = config.cluster("dead", dead()).yaml();
+        let plain = Proxy::start_yaml(io, &yaml, &[]);
+        let proxy = Proxy::start_yaml(io, &yaml.replace("http_filters:\n", COUNTED), &[]);
+        let ask = |proxy: &Proxy, path: &str, kind: &str| {
+            let fields = format!("Host: h\r\nContent-Type: {kind}\r\nContent-Length: 12\r\n\r\n");
+            let bodies = "\0\0\0\0\x02ab\0\0\0\0\0";
+            proxy.client().send(format!("POST {path} HTTP/1.1\r\n{fields}{bodies}")).response(false);
+        };
+        for path in ["/s/two", "/s/head", "/s/whole", "/dead"] {
+            ask(&proxy, path, "application/grpc");
+            ask(&proxy, path, "application/json");
+            ask(&plain, path, "application/grpc");
+        }
+        for (name, count) in [
+            ("c.grpc.0", 1),
+            ("c.grpc.5", 1),
+            ("c.grpc.success", 1),
+            ("c.grpc.failure", 1),
+            ("c.grpc.total", 2),
+            ("c.grpc.request_message_count", 6),
+            ("c.grpc.response_message_count", 3),
+        ] {
+            assert_eq!(proxy.stat(&format!("cluster.{name}")), count, "{name}");
+        }
+        assert!(!proxy.admin("GET", "/stats").text().contains("cluster.dead.grpc."), "our own answers are no calls");
+        assert!(!plain.admin("GET", "/stats").text().contains(".grpc."));
+    });
+}

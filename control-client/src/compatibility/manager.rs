@@ -100,8 +100,21 @@ pub(super) static TABLE: &[Covered] = &[
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
         done: "name typed_config",
         only: &[],
-        ignored: &[("is_optional", "the router is supported; any other filter is refused, optional or not")],
+        ignored: &[(
+            "is_optional",
+            "the router and grpc_stats are supported; any other filter is refused, optional or not",
+        )],
         refused: "config_discovery disabled",
+    },
+    Covered {
+        message: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+        done: "",
+        only: &[("stats_for_all_methods", "false"), ("enable_upstream_stats", "false")],
+        ignored: &[
+            ("emit_filter_state", "nothing reads filter state"),
+            ("replace_dots_in_grpc_service_name", "no name of a service stands in a statistic"),
+        ],
+        refused: "individual_method_stats_allowlist",
     },
     Covered {
         message: "envoy.extensions.filters.http.router.v3.Router",

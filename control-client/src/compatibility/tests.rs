@@ -53,6 +53,11 @@ const OPENED: &[(&str, &str, &str)] = &[
         "typed_config",
         "envoy.extensions.filters.http.router.v3.Router",
     ),
+    (
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
+        "typed_config",
+        "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+    ),
     ("envoy.config.accesslog.v3.AccessLog", "typed_config", "envoy.extensions.access_loggers.file.v3.FileAccessLog"),
     (
         "envoy.config.accesslog.v3.AccessLog",

@@ -29,6 +29,7 @@ const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 const HTTP_CONNECTION_MANAGER: &str =
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
 const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
 
 /// What the listeners before have taken.
@@ -222,6 +223,7 @@ fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<Ne
         http1,
         http2,
         proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
+        grpc_stats: router.grpc_stats,
     })))
 }
 
@@ -284,29 +286,41 @@ fn cidr(context: &mut Context<'_>, message: &Message) -> Option<Cidr> {
 struct RouterOptions {
     suppress_envoy_headers: bool,
     respect_expected_timeout: bool,
+    /// Before it stands the filter that counts calls.
+    grpc_stats: bool,
 }
 
-/// `http_filters`: today the router alone.
+/// `http_filters`: the router, and `grpc_stats` before it.
 fn http_filters(context: &mut Context<'_>, message: &Message) -> RouterOptions {
     let count = message.items("http_filters").len();
-    let mut routers = 0;
+    let (mut supported, mut routers, mut is_last) = (0, 0, true);
     let mut options = RouterOptions::default();
     context.each(message, "http_filters", |context, filter| {
         refuse_unsupported(filter, context.report);
-        let router = self::filter(context, filter, ROUTER, |context, router| {
-            refuse_unsupported(router, context.report);
-            let is_set = |name| router.boolean(name).unwrap_or(false);
-            options = RouterOptions {
-                suppress_envoy_headers: is_set("suppress_envoy_headers"),
-                respect_expected_timeout: is_set("respect_expected_rq_timeout"),
-            };
-            Some(())
+        if filter.get("config_discovery").is_some() {
+            return; // refused above
+        }
+        let kind = extension::of(context, filter, &[ROUTER, GRPC_STATS], |context, config| {
+            refuse_unsupported(config, context.report);
+            let is_set = |name| config.boolean(name).unwrap_or(false);
+            if config.kind.name() == GRPC_STATS {
+                options.grpc_stats = true;
+                return Some(GRPC_STATS);
+            }
+            options.suppress_envoy_headers = is_set("suppress_envoy_headers");
+            options.respect_expected_timeout = is_set("respect_expected_rq_timeout");
+            Some(ROUTER)
         });
-        routers += usize::from(router.is_some());
+        supported += usize::from(kind.is_some());
+        routers += usize::from(kind == Some(ROUTER));
+        is_last &= kind != Some(GRPC_STATS) || routers == 0;
     });
-    // Of several, all but routers have been refused one by one.
-    if routers > 1 || count == 0 {
+    // Of several, all that are not supported have been refused one by one.
+    if routers > 1 || routers == 0 && supported == count {
         context.problem(message, "http_filters", "must be the router, envoy.filters.http.router, once");
+    } else if !is_last {
+        // Envoy: "terminal filter ... must be the last filter in a http filter chain".
+        context.problem(message, "http_filters", "the router must be the last filter");
     }
     options
 }

@@ -36,6 +36,7 @@ use crate::balance;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
+use crate::grpc_stats::{Direction, Meter};
 use crate::http2::{HeadForm, Http2Stream, Reset};
 use crate::pool::{EndpointPool, Upstream};
 use crate::record::Record;
@@ -112,6 +113,7 @@ pub(crate) async fn run(connection: &Downstream) -> After {
             }
             exchange.ask(tunnel);
             exchange.upload.trailers = exchange.passes_trailers();
+            exchange.upload.grpc = exchange.meter(Direction::ToCluster);
             if tunnel != Tunnel::Not {
                 stats.downstream_cx_upgrades_active.add(1);
             }
@@ -309,6 +311,12 @@ impl<'x> Exchange<'x> {
         if let Some(record) = &mut self.record {
             tell(record, self.connection.worker.core.now());
         }
+    }
+
+    /// What counts the call, where the filter `grpc_stats` is and this is one.
+    fn meter(&self, direction: Direction) -> Option<Meter> {
+        let is_counted = self.chain.http.grpc_stats && self.connection.is_grpc.get();
+        is_counted.then(|| Meter::new(&self.cluster.state.breakers.stats, direction))
     }
 
     fn worker(&self) -> &'x Worker {
@@ -514,6 +522,7 @@ impl<'x> Exchange<'x> {
         };
         self.connection.stream.send_head(head.out, form);
         download.trailers = self.passes_trailers();
+        download.grpc = if head.grpc { self.meter(Direction::FromCluster) } else { None };
         let mut whole = Ok(());
         // An empty slice, too, would keep its chunk from going home as long as the body takes.
         let rest = Some(rest).filter(|rest| !rest.is_empty());

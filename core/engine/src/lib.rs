@@ -57,6 +57,7 @@ mod downstream;
 mod exchange;
 mod fields;
 mod grpc_reply;
+mod grpc_stats;
 mod grpc_timeout;
 mod handoff;
 mod hop;

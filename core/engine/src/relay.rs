@@ -10,6 +10,7 @@ use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, e
 use ringway_protocols::{Error, Framing, Out};
 use ringway_runtime::{BlockMut, Chunk};
 
+use crate::grpc_stats::Meter;
 use crate::kept::Kept;
 use crate::outbox::Outbox;
 use crate::side::Side;
@@ -46,6 +47,8 @@ pub(crate) struct Relay {
     unsent_max: Option<u32>,
     /// Trailers are passed on.
     pub(crate) trailers: bool,
+    /// Calls are counted.
+    pub(crate) grpc: Option<Meter>,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// Bytes received for it and bytes handed to the sink, framing included.
@@ -71,6 +74,7 @@ impl Relay {
             read: false,
             unsent_max: None,
             trailers: false,
+            grpc: None,
             moved: 0,
             received: 0,
             sent: 0,
@@ -234,6 +238,9 @@ impl Relay {
     #[inline]
     fn data(&mut self, worker: &Worker, data: Chunk, to: &Side) {
         self.moved += data.len() as u64;
+        if let Some(meter) = &mut self.grpc {
+            meter.content(&data);
+        }
         if let Some(kept) = &mut self.kept {
             kept.push(&worker.core, &data);
         }
@@ -253,6 +260,9 @@ impl Relay {
     fn finish(&mut self, worker: &Worker, to: &Side, trailers: &[u8]) {
         assert!(!self.done, "a body ends once");
         self.done = true;
+        if let Some(meter) = &self.grpc {
+            meter.trailers(trailers);
+        }
         let trailers = if self.trailers { trailers } else { &[] };
         if let Side::Http2(stream) = to {
             // What ends a section is its empty line.

@@ -219,6 +219,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         http1: http1.clone(),
         http2: Http2Options::default(),
         proxy_100_continue: false,
+        grpc_stats: false,
     };
     let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };

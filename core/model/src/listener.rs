@@ -128,4 +128,6 @@ pub struct HttpConnectionManager {
     pub http2: Http2Options,
     /// `proxy_100_continue`: who answers `Expect: 100-continue` is the origin; otherwise we do.
     pub proxy_100_continue: bool,
+    /// The filter `envoy.filters.http.grpc_stats`: calls are counted by their cluster.
+    pub grpc_stats: bool,
 }

@@ -4,6 +4,7 @@
 //! manager). A statistic that Ringway does not count is absent, never a zero that looks like a measurement.
 
 use crate::block::block;
+use crate::grpc::{self, GrpcPart};
 use crate::http2::{self, HasHttp2};
 use crate::{Codes, CodesRow, Counter, Histogram, HistogramRow, Http2Part, Row, Shown};
 
@@ -120,7 +121,9 @@ block! {
         retry_codes: Codes,
         /// What was done in HTTP/2.
         http2: Http2Part,
-        => numbers cluster_http2
+        /// How calls ended.
+        grpc: GrpcPart,
+        => numbers cluster_parts
         => histograms cluster_histograms, codes cluster_codes
     }
 }
@@ -141,8 +144,10 @@ impl HasHttp2 for ClusterStats {
     }
 }
 
-fn cluster_http2() -> Vec<Row<ClusterStats>> {
-    http2::rows(&|| Shown::Once(|block: &ClusterStats| block.http2.read().is_some()))
+fn cluster_parts() -> Vec<Row<ClusterStats>> {
+    let mut rows = http2::rows(&|| Shown::Once(|block: &ClusterStats| block.http2.read().is_some()));
+    rows.extend(grpc::rows());
+    rows
 }
 
 fn cluster_histograms() -> Vec<HistogramRow<ClusterStats>> {

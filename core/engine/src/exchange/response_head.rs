@@ -4,10 +4,11 @@
 
 use ringway_model::format::Moment;
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
-use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version};
+use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version, grpc};
 use ringway_runtime::Chunk;
 
 use super::{Exchange, Response};
+use crate::grpc_stats::{Direction, count_end};
 use crate::hop::ResponseHop;
 use crate::http2::Http2Stream;
 use crate::outbox::{Outbox, Spelling};
@@ -35,6 +36,8 @@ pub(super) struct ResponseHead {
     pub(super) whole: bool,
     /// What follows is a tunnel.
     pub(super) tunnels: bool,
+    /// It is a gRPC response.
+    pub(super) grpc: bool,
 }
 
 /// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
@@ -131,13 +134,35 @@ impl Exchange<'_> {
             Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
         };
         let consumed = consumed + body.len();
+        let grpc = is_final && self.count_head(&response, body);
         let upstream_keep_alive = from.is_http2() || response.keep_alive() && framing != Framing::UntilClose;
         if let Some(read) = read {
             worker.http2.borrow_mut().give_table(read);
         }
-        let head =
-            ResponseHead { consumed, status, out, framing, framing_out, upstream_keep_alive, close, whole, tunnels };
+        let head = ResponseHead {
+            consumed,
+            status,
+            out,
+            framing,
+            framing_out,
+            upstream_keep_alive,
+            close,
+            whole,
+            tunnels,
+            grpc,
+        };
         Ok(Some(Seen::Head(head)))
+    }
+
+    /// Counts what the head of a gRPC response says, and the messages of a body that goes with it; whether it is one.
+    fn count_head(&self, response: &ringway_protocols::Response<'_>, body: &[u8]) -> bool {
+        let Some(mut meter) = self.meter(Direction::FromCluster) else { return false };
+        count_end(self.cluster_stats, response.field(Known::GrpcStatus));
+        let is_grpc = response.field(Known::ContentType).is_some_and(grpc::is_content_type);
+        if is_grpc {
+            meter.content(body);
+        }
+        is_grpc
     }
 
     pub(super) fn begin(&mut self, head: &ResponseHead) {
