@@ -98,12 +98,18 @@ fn the_log_tells_what_the_client_was_told() {
             log.display()
         );
         let soon = ["--concurrency", "1", "--file-flush-interval-msec", "20"];
-        let proxy = Proxy::start_with(io, &config().manager(&access_log), &soon);
+        let served = config().to("/s", "c").cluster("c", common::origin::served_by(serve));
+        let proxy = Proxy::start_with(io, &served.manager(&access_log), &soon);
+        call(&proxy, "POST", "/s/two", "application/grpc");
+        call(&proxy, "POST", "/s/head", "application/grpc");
         call(&proxy, "POST", "/text", "application/grpc");
         call(&proxy, "POST", "/nowhere", "application/grpc");
         let read = || std::fs::read_to_string(&log).unwrap_or_default();
-        common::wait_for("two lines", || (read().lines().count() == 2).then_some(()));
-        assert_eq!(read(), "200 2 Unknown direct_response 0\n200 12 Unimplemented route_not_found 0\n");
+        common::wait_for("the lines", || (read().lines().count() == 4).then_some(()));
+        assert_eq!(
+            read(),
+            "200 0 OK via_upstream 12\n200 5 NotFound via_upstream 0\n200 2 Unknown direct_response 0\n200 12 Unimplemented route_not_found 0\n"
+        );
     });
 }
 

@@ -555,6 +555,7 @@ impl<'x> Exchange<'x> {
         let is_whole = whole.is_ok();
         self.note(|record, now| {
             record.body_sent += download.moved;
+            record.grpc_status = download.grpc_status;
             record.downstream_sent += download.sent;
             record.upstream_received += download.received;
             if is_whole {

@@ -43,13 +43,17 @@ impl Meter {
         }
     }
 
-    /// A trailer section went by.
-    pub(crate) fn trailers(&self, section: &[u8]) {
+    /// A trailer section went by that says this.
+    pub(crate) fn end(&self, status: Option<&[u8]>) {
         if self.direction == Direction::FromCluster {
-            let status = trailer_fields(section).find(|(name, _)| is_same_name(name, b"grpc-status"));
-            count_end(&self.stats, status.map(|(_, value)| value));
+            count_end(&self.stats, status);
         }
     }
+}
+
+/// The `grpc-status` of a trailer section.
+pub(crate) fn status_in(section: &[u8]) -> Option<&[u8]> {
+    trailer_fields(section).find(|(name, _)| is_same_name(name, b"grpc-status")).map(|(_, value)| value)
 }
 
 /// Counts the end of a call by its `grpc-status`, if one was seen.

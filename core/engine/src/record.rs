@@ -56,6 +56,8 @@ pub(crate) struct Record {
     pub(crate) upstream_local: Option<SocketAddr>,
     /// Which of several addresses of the endpoint the connection leads to.
     pub(crate) upstream_remote: Option<SocketAddr>,
+    /// The `grpc-status` in the response's trailers.
+    pub(crate) grpc_status: Option<u32>,
     /// Requests sent, or meant to be sent, to an upstream.
     pub(crate) attempts: u32,
     /// Bytes of the bodies, without framing.
@@ -88,6 +90,7 @@ impl Record {
             upstream: None,
             upstream_remote: None,
             upstream_local: None,
+            grpc_status: None,
             attempts: 0,
             body_received: 0,
             body_sent: 0,
@@ -112,6 +115,7 @@ impl Record {
         self.method = Method::Other;
         self.version = Version::Http11;
         self.is_bare = false;
+        self.grpc_status = None;
         self.attempts = 0;
         self.body_received = 0;
         self.body_sent = 0;
@@ -373,7 +377,9 @@ impl<'t> Told<'t> {
         if !is_grpc {
             return Value::Absent;
         }
-        let said = self.response_field("grpc-status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let in_head =
+            || self.response_field("grpc-status").and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let said = self.record.grpc_status.map(u64::from).or_else(in_head);
         Value::Number(said.unwrap_or_else(|| grpc_status_of(u64::from(self.record.status))))
     }
 
@@ -534,6 +540,7 @@ mod tests {
             upstream,
             upstream_remote,
             upstream_local,
+            grpc_status,
             attempts,
             body_received,
             body_sent,
@@ -545,7 +552,8 @@ mod tests {
         let references =
             (request.is_some(), response.is_some(), route.is_some(), cluster.is_some(), upstream.is_some());
         let addresses = (upstream_remote, upstream_local);
-        let texts = (status, flags, details, transport_failure, method, version, is_bare, attempts, addresses);
+        let texts =
+            (status, flags, details, transport_failure, method, version, is_bare, grpc_status, attempts, addresses);
         let bytes = [body_received, body_sent, downstream_received, downstream_sent, upstream_received, upstream_sent];
         format!("{began:?} {moments:?} {came} {references:?} {texts:?} {bytes:?}")
     }
@@ -560,6 +568,7 @@ mod tests {
         record.flags.insert(ResponseFlag::UF);
         (record.details, record.transport_failure) = ("details", "failure");
         (record.method, record.version, record.is_bare, record.attempts) = (Method::Head, Version::Http10, true, 2);
+        record.grpc_status = Some(5);
         record.upstream_local = Some("127.0.0.1:1".parse().expect("an address"));
         record.upstream_remote = record.upstream_local;
         (record.body_received, record.body_sent) = (1, 2);

@@ -10,7 +10,7 @@ use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, e
 use ringway_protocols::{Error, Framing, Out};
 use ringway_runtime::{BlockMut, Chunk};
 
-use crate::grpc_stats::Meter;
+use crate::grpc_stats::{self, Meter};
 use crate::kept::Kept;
 use crate::outbox::Outbox;
 use crate::side::Side;
@@ -49,6 +49,8 @@ pub(crate) struct Relay {
     pub(crate) trailers: bool,
     /// Calls are counted.
     pub(crate) grpc: Option<Meter>,
+    /// The `grpc-status` in its trailers.
+    pub(crate) grpc_status: Option<u32>,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// Bytes received for it and bytes handed to the sink, framing included.
@@ -75,6 +77,7 @@ impl Relay {
             unsent_max: None,
             trailers: false,
             grpc: None,
+            grpc_status: None,
             moved: 0,
             received: 0,
             sent: 0,
@@ -260,8 +263,12 @@ impl Relay {
     fn finish(&mut self, worker: &Worker, to: &Side, trailers: &[u8]) {
         assert!(!self.done, "a body ends once");
         self.done = true;
-        if let Some(meter) = &self.grpc {
-            meter.trailers(trailers);
+        if !trailers.is_empty() {
+            let status = grpc_stats::status_in(trailers);
+            self.grpc_status = status.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            if let Some(meter) = &self.grpc {
+                meter.end(status);
+            }
         }
         let trailers = if self.trailers { trailers } else { &[] };
         if let Side::Http2(stream) = to {
