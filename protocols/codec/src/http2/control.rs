@@ -139,7 +139,10 @@ impl Connection {
         let payload: [u8; 8] = payload.try_into().map_err(|_| Rule::FrameSize)?;
         if header.has(ACK) {
             if payload == MEASURE {
-                self.growth.measured(self.limits.stream_window_max, self.limits.connection_window_max);
+                let key = self.growth.measures().and_then(|id| self.streams.find(id));
+                let stream = key.and_then(|key| self.streams.get(key)).filter(|stream| stream.receives());
+                let held = stream.map(|stream| stream.incoming.held());
+                self.growth.measured(held, self.limits.stream_window_max, self.limits.connection_window_max);
             } else if self.counts.pings == 0 {
                 self.glitch(call.now)?;
             } else {

@@ -10,12 +10,14 @@ pub struct Limits {
     /// Streams at once; as a server we announce it and refuse further ones (REFUSED_STREAM), as a client we open no more. 1,024 as Envoy. Worst
     /// case: 36 bytes each here, besides what the caller keeps of each.
     pub max_concurrent_streams: u32,
-    /// Our `SETTINGS_INITIAL_WINDOW_SIZE`: bytes that a peer may send on a stream before anybody has taken any. 65,535, the RFC's own.
+    /// Our `SETTINGS_INITIAL_WINDOW_SIZE`: bytes that a peer may send on a stream before anybody has taken any. 16 KiB, a whole frame: a hundred readers
+    /// that stop hold 1.6 MiB, and one that does not has a larger window within its first round trip.
     pub stream_window: u32,
     /// What a stream's window may grow to while its bytes are taken as fast as they come. 16 MiB, Envoy's `initial_stream_window_size`. Worst case:
     /// as much for each stream whose reader stops then, within the connection's.
     pub stream_window_max: u32,
-    /// Bytes that a peer may send on all streams before anybody has taken any. 1 MiB: sixteen readers may stop before the others feel it.
+    /// Bytes that a peer may send on all streams before anybody has taken any. 1 MiB; it doubles
+    /// while readers hold half of it, so that those who stop do not starve the others.
     pub connection_window: u32,
     /// What that may grow to. 24 MiB, Envoy's `initial_connection_window_size`. Worst case: as much for each connection.
     pub connection_window_max: u32,
@@ -90,7 +92,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_concurrent_streams: 1_024,
-            stream_window: 65_535,
+            stream_window: 16_384,
             stream_window_max: 16 << 20,
             connection_window: 1 << 20,
             connection_window_max: 24 << 20,

@@ -217,6 +217,9 @@ impl Connection {
             return Ok(Taken::Bytes(before, Some(self.stream_error(key, rule, call)?)));
         }
         self.growth.received(header.stream, header.len);
+        if self.growth.holds(self.incoming.held(), self.limits.connection_window_max) {
+            self.credit(call.out);
+        }
         if content > 0 {
             self.reading = Reading::Content { key, left: content, padding, ends };
             return Ok(Taken::Bytes(before, None));

@@ -34,7 +34,6 @@ impl Incoming {
         self.open
     }
 
-    #[cfg(debug_assertions)]
     pub(super) fn held(&self) -> u32 {
         self.held
     }
@@ -78,8 +77,9 @@ impl Incoming {
 /// The payload of the PING that measures: its answer says how much came within one round trip.
 pub(super) const MEASURE: [u8; 8] = *b"\0window\0";
 
-/// How windows grow. With a stream's WINDOW_UPDATE goes a PING; when its answer comes, and all that the peer had left before the update has come
-/// too, the sender stood still for a part of a round trip: the window doubles. No clock is read, and who sends slowly costs a PING now and then.
+/// How windows grow. With a stream's WINDOW_UPDATE goes a PING; when its answer comes, all that the peer had left before the update has come, too, and
+/// the reader has kept up, then the sender stood still for a part of a round trip: the window doubles. No clock is read, and who sends slowly costs
+/// a PING now and then. The connection's window doubles also when readers that stopped hold half of it: others are not to wait for them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Growth {
     /// What streams' windows are opened to.
@@ -112,8 +112,8 @@ impl Growth {
     /// A stream of which the peer had `left` to send is told of `more`: whether a measure begins, for which [`MEASURE`] is to be sent.
     pub(super) fn told(&mut self, stream: u32, left: i32, more: u32, stream_max: u32) -> bool {
         match self.measure {
-            Measure::Resting(0) if self.stream < stream_max && left > 0 => {
-                self.measure = Measure::Running { stream, left: left as u32 };
+            Measure::Resting(0) if self.stream < stream_max => {
+                self.measure = Measure::Running { stream, left: left.max(0) as u32 };
                 return true;
             }
             Measure::Resting(rest) => self.measure = Measure::Resting(rest.saturating_sub(more)),
@@ -132,18 +132,39 @@ impl Growth {
         }
     }
 
-    /// The answer came.
-    pub(super) fn measured(&mut self, stream_max: u32, connection_max: u32) {
-        let Measure::Running { left, .. } = self.measure else { return };
-        // What is less than a frame may be a sender's rounding.
-        if left < self.stream / 16 {
-            self.stream = self.stream.saturating_mul(2).min(stream_max);
-            // One stream never fills it all.
-            self.connection = self.connection.max((self.stream / 2 * 3).min(connection_max));
-            self.measure = Measure::Resting(0);
-        } else {
-            self.measure = Measure::Resting(self.stream.saturating_mul(REST));
+    /// The stream that is measured.
+    pub(super) fn measures(&self) -> Option<u32> {
+        match self.measure {
+            Measure::Running { stream, .. } => Some(stream),
+            Measure::Resting(_) => None,
         }
+    }
+
+    /// The answer came, and the stream's reader has still to take `held`; `None`: the stream has ended.
+    pub(super) fn measured(&mut self, held: Option<u32>, stream_max: u32, connection_max: u32) {
+        let Measure::Running { left, .. } = self.measure else { return };
+        // What is less than a frame may be a sender's rounding; and what came with the answer nobody can have taken.
+        let is_bound = left < self.stream / 16 && held.is_some_and(|held| held <= self.stream / 4 * 3);
+        self.measure = match held {
+            None => Measure::Resting(0),
+            Some(_) if is_bound => {
+                self.stream = self.stream.saturating_mul(2).min(stream_max);
+                // One stream never fills it all.
+                self.connection = self.connection.max((self.stream / 2 * 3).min(connection_max));
+                Measure::Resting(0)
+            }
+            Some(_) => Measure::Resting(self.stream.saturating_mul(REST)),
+        };
+    }
+
+    /// Readers hold so much of the connection's window; whether it has grown.
+    #[inline]
+    pub(super) fn holds(&mut self, held: u32, connection_max: u32) -> bool {
+        let grows = held > self.connection / 2 && self.connection < connection_max;
+        if grows {
+            self.connection = self.connection.saturating_mul(2).min(connection_max);
+        }
+        grows
     }
 }
 
@@ -170,19 +191,34 @@ mod tests {
         assert!(growth.told(1, 80, 80, 1_000) && !growth.told(1, 80, 80, 1_000));
         growth.received(3, 100);
         growth.received(1, 75);
-        growth.measured(1_000, 1_200);
+        assert_eq!(growth.measures(), Some(1));
+        growth.measured(Some(80), 1_000, 1_200);
         assert_eq!((growth.stream, growth.connection), (320, 1_000));
         assert!(growth.told(1, 160, 160, 1_000));
         growth.received(1, 100);
-        growth.measured(1_000, 1_200);
-        growth.measured(1_000, 1_200); // nobody asked
+        growth.measured(Some(0), 1_000, 1_200);
+        growth.measured(Some(0), 1_000, 1_200); // nobody asked
         assert_eq!(growth.stream, 320, "it had enough for a round trip");
         assert!(!growth.told(1, 160, 320 * REST - 1, 1_000) && !growth.told(1, 160, 1, 1_000));
-        assert!(growth.told(1, 160, 160, 1_000), "measured again later");
+        assert!(growth.told(1, 0, 160, 1_000), "measured again later");
+        growth.measured(Some(300), 1_000, 1_200);
+        assert_eq!(growth.stream, 320, "its reader is what bounds");
+        growth.measure = Measure::Resting(0);
+        assert!(growth.told(1, 0, 160, 1_000));
+        growth.measured(None, 1_000, 1_200);
+        assert_eq!(growth.stream, 320, "it has ended");
         growth.stream = 800;
-        growth.received(1, 160);
-        growth.measured(1_000, 1_200);
+        assert!(growth.told(1, 0, 160, 1_000));
+        growth.measured(Some(600), 1_000, 1_200);
         assert_eq!((growth.stream, growth.connection), (1_000, 1_200));
         assert!(!growth.told(1, 500, 500, 1_000), "there is nothing to grow to");
+    }
+
+    #[test]
+    fn readers_that_stopped_leave_the_others_their_half() {
+        let mut growth = Growth::new(100, 1_000);
+        assert!(!growth.holds(500, 1_800) && growth.holds(501, 1_800));
+        assert!(!growth.holds(900, 1_800) && !growth.holds(1_800, 1_800), "there is nothing to grow to");
+        assert_eq!((growth.stream, growth.connection), (100, 1_800));
     }
 }

@@ -100,14 +100,21 @@ fn who_sends_beyond_a_window_is_stopped() {
     );
     // The connection's window ends the connection.
     let many: Vec<u8> = (0..5).flat_map(|_| data(0, 1, 16_384)).collect();
-    let mut side = Side::server(&Limits { connection_window: 65_535, ..Limits::default() });
+    let mut side =
+        Side::server(&Limits { connection_window: 65_535, connection_window_max: 65_535, ..Limits::default() });
     side.feed(&join(&[&post(1), &many]));
     assert_eq!(side.events(), "head 1 · data 1 49152 · failed WindowExceeded FLOW_CONTROL_ERROR");
 }
 
 #[test]
 fn readers_open_windows_in_halves() {
-    let limits = Limits { connection_window: 65_535, stream_window_max: 65_535, ..Limits::default() };
+    let limits = Limits {
+        connection_window: 65_535,
+        connection_window_max: 65_535,
+        stream_window: 65_535,
+        stream_window_max: 65_535,
+        ..Limits::default()
+    };
     let mut side = Side::server(&limits);
     side.feed(&join(&[&post(1), &data(0, 1, 16_384), &data(0, 1, 16_384)]));
     side.consume(1, 16_384);
@@ -124,7 +131,7 @@ fn readers_open_windows_in_halves() {
 /// One reader that stops holds its window, and nothing of what the others have.
 #[test]
 fn a_reader_that_stops_does_not_stop_the_others() {
-    let mut side = Side::server(&Limits::default());
+    let mut side = Side::server(&Limits { stream_window: 65_535, ..Limits::default() });
     side.feed(&join(&[&post(1), &post(3)]));
     (0..3).for_each(|_| side.feed(&data(0, 1, 16_384)));
     side.feed(&data(0, 1, 16_383));
@@ -140,7 +147,12 @@ fn a_reader_that_stops_does_not_stop_the_others() {
 /// What comes between a PING of ours and its answer is what the path holds.
 #[test]
 fn windows_grow_while_they_bound() {
-    let limits = Limits { stream_window_max: 1 << 20, connection_window_max: 1 << 21, ..Limits::default() };
+    let limits = Limits {
+        stream_window: 65_535,
+        stream_window_max: 1 << 20,
+        connection_window_max: 1 << 21,
+        ..Limits::default()
+    };
     let mut side = Side::server(&limits);
     side.feed(&post(1));
     let mut window: i64 = 65_535;
@@ -201,4 +213,49 @@ fn a_window_that_our_settings_shut_opens_again() {
     assert_eq!(side.wrote(), "");
     side.feed(&frame(SETTINGS, ACK, 0, &[]));
     assert_eq!(side.wrote(), "WINDOW 1 +10000", "it was 9,000 below zero");
+}
+
+/// Sixteen slow readers fill a mebibyte; the seventeenth stream is served all the same, until the connection holds all that it may.
+#[test]
+fn slow_readers_do_not_starve_the_others() {
+    let limits = Limits { connection_window_max: 4 << 20, ..Limits::default() };
+    let mut side = Side::server(&limits);
+    let full = |id: u32| join(&[&post(id), &data(0, id, 16_384).repeat(3), &data(0, id, 16_383)]);
+    for stream in 0..63 {
+        side.feed(&full(2 * stream + 1));
+    }
+    assert!(!side.events().contains("failed"));
+    // A peer that keeps to what it was told.
+    let told: u64 =
+        side.wrote().split(" · ").filter_map(|frame| frame.strip_prefix("WINDOW 0 +")?.parse::<u64>().ok()).sum();
+    assert_eq!(told + (1 << 20), 4 << 20);
+    side.feed(&full(127));
+    side.feed(&join(&[&post(129), &data(0, 129, 100)]));
+    assert!(side.events().ends_with("failed WindowExceeded FLOW_CONTROL_ERROR"));
+}
+
+/// With our own values: a sender that fills what it has, a reader that takes each frame, and a window that is wide after a few round trips.
+#[test]
+fn a_window_of_one_frame_grows() {
+    let mut side = Side::server(&Limits::default());
+    side.feed(&join(&[&frame(SETTINGS, ACK, 0, &[]), &post(1)]));
+    side.forget();
+    let (mut window, mut trips) = (16_384_i64, 0);
+    while window < 1 << 20 {
+        let sent = window;
+        while window > 0 {
+            let bytes = window.min(16_384) as usize;
+            side.feed(&data(0, 1, bytes));
+            side.consume(1, bytes);
+            window -= bytes as i64;
+        }
+        let wrote = side.wrote();
+        let told = wrote.split(" · ").filter_map(|frame| frame.strip_prefix("WINDOW 1 +")?.parse::<i64>().ok());
+        window += told.sum::<i64>();
+        if wrote.contains("PING") {
+            side.feed(&frame(PING, ACK, 0, b"\0window\0"));
+        }
+        trips += 1;
+        assert!(trips < 20 && window > 0, "{sent} sent, {window} told after {trips} round trips");
+    }
 }

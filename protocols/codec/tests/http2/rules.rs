@@ -202,8 +202,8 @@ fn what_we_say_first() {
         }
         side.wrote()
     };
-    assert_eq!(said(Role::Server, &limits), "SETTINGS 3=1024 6=61440 · WINDOW 0 +983041");
-    assert_eq!(said(Role::Client, &limits), "SETTINGS 2=0 6=61440 · WINDOW 0 +983041");
+    assert_eq!(said(Role::Server, &limits), "SETTINGS 3=1024 4=16384 6=61440 · WINDOW 0 +983041");
+    assert_eq!(said(Role::Client, &limits), "SETTINGS 2=0 4=16384 6=61440 · WINDOW 0 +983041");
     (limits.extended_connect, limits.decoder_table_bytes, limits.stream_window) = (true, 0, 100_000);
     limits.connection_window = 65_535;
     assert_eq!(said(Role::Server, &limits), "SETTINGS 1=0 3=1024 4=100000 6=61440 8=1");
