@@ -1,19 +1,21 @@
-//! Streams and connections of HTTP/2 through the proxy: resets mapped, connections that go away, limits of streams.
+//! Streams and connections of HTTP/2 through the proxy: resets mapped, connections that go away, limits of streams, and streams that
+//! do not wait for each other.
 
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
 
 use common::client::Client;
 use common::config::Config;
 use common::http2::{
-    CANCEL, Came, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, Peer, REFUSED_STREAM, get, origin, value,
+    CANCEL, Came, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, Peer, REFUSED_STREAM, get,
+    origin, value,
 };
 use common::on_each_driver;
-use common::origin::Origin;
+use common::origin::{Origin, served_by};
 use common::process::Proxy;
 
 /// A cluster of HTTP/2 origins with these options.
@@ -267,6 +269,95 @@ fn many_streams_get_each_its_own() {
         let streams: Vec<u32> = paths.iter().map(|path| client.open(&get(path), true)).collect();
         for (path, stream) in paths.iter().zip(streams) {
             assert_eq!(client.answer(stream).text(), *path);
+        }
+    });
+}
+
+/// Streams beyond what an origin takes, or what the file allows, go to further connections.
+#[test]
+fn streams_beyond_the_limit_open_another_connection() {
+    on_each_driver(|io| {
+        static TWO: [(u16, u32); 1] = [(MAX_CONCURRENT_STREAMS, 2)];
+        let rows: [(&'static [(u16, u32)], &str); 2] = [(&TWO, ""), (&[], "max_concurrent_streams: 2")];
+        for (settings, options) in rows {
+            // Held until four are there; then all are answered.
+            let gate: Arc<(Mutex<usize>, Condvar)> = Arc::default();
+            let connections = Arc::new(AtomicUsize::new(0));
+            let (at_gate, counted) = (gate.clone(), connections.clone());
+            let address = origin(settings, move |mut peer, _| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let mut waiting = vec![];
+                while let Some(came) = peer.next() {
+                    let Came::Section { stream, fields, .. } = came else { continue };
+                    if value(&fields, ":path") != "/hold" {
+                        peer.section(stream, &[(":status", "200")], true);
+                        continue;
+                    }
+                    waiting.push(stream);
+                    assert!(waiting.len() <= 2, "three streams at once");
+                    let mut here = at_gate.0.lock().expect("no panic");
+                    *here += 1;
+                    at_gate.1.notify_all();
+                    let full = waiting.len() == 2 || *here == 4;
+                    if full {
+                        let _here = at_gate.1.wait_while(here, |here| *here < 4).expect("no panic");
+                        for stream in waiting.drain(..) {
+                            peer.section(stream, &[(":status", "200")], true);
+                        }
+                    }
+                }
+            });
+            let proxy = Proxy::start(io, &config(address, options));
+            let mut client = Peer::connect(proxy.address);
+            let stream = client.get("/first");
+            assert_eq!(client.answer(stream).status(), "200");
+            let streams: Vec<u32> = (0..4).map(|_| client.get("/hold")).collect();
+            for stream in streams {
+                assert_eq!(client.answer(stream).status(), "200", "{options}");
+            }
+            assert_eq!(connections.load(Ordering::SeqCst), 2, "{options}");
+        }
+    });
+}
+
+/// A stream whose client does not read holds its window, and nothing of its siblings'.
+#[test]
+fn a_slow_stream_does_not_stall_its_siblings() {
+    /// Within the windows that every connection begins with, so that the origin needs no flow control of its own.
+    const LONG: usize = 60_000;
+    fn old(mut client: Client) {
+        while let Ok(Some(request)) = client.read(false, false) {
+            let body = if request.line.contains("/long") { "x".repeat(LONG) } else { "short".to_owned() };
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        }
+    }
+    on_each_driver(|io| {
+        let new = origin(&[], |mut peer, _| {
+            while let Some(came) = peer.next() {
+                let Came::Section { stream, fields, .. } = came else { continue };
+                let body =
+                    if value(&fields, ":path").contains("/long") { "x".repeat(LONG) } else { "short".to_owned() };
+                peer.section(stream, &[(":status", "200")], false);
+                peer.data(stream, body, true);
+            }
+        });
+        let config = config(new, "").cluster("old", served_by(old)).route("prefix: /none", "route: {cluster: old}");
+        for to_old in [false, true] {
+            let config =
+                if to_old { Config::new().to("/", "old").cluster("old", served_by(old)) } else { config.clone() };
+            let proxy = Proxy::start(io, &config);
+            let mut client = Peer::connect_with(proxy.address, &[(INITIAL_WINDOW_SIZE, 1_000)]);
+            client.credits = false;
+            let slow = client.get("/long");
+            client.until(slow, |exchange| exchange.body.len() == 1_000);
+            for _ in 0..20 {
+                let stream = client.get("/short");
+                assert_eq!(client.answer(stream).text(), "short");
+            }
+            assert_eq!(client.until(slow, |_| true).body.len(), 1_000);
+            client.window(slow, LONG as u32);
+            let answer = client.answer(slow);
+            assert_eq!((answer.body.len(), answer.ended), (LONG, true));
         }
     });
 }
