@@ -70,11 +70,23 @@ pub(crate) fn decide(connection: &Downstream, bytes: &[u8], scan: &mut HeadScan)
     decide_head(connection, (&view, chain), (bytes, head_size), table).map(Some)
 }
 
-/// The same for a head that is in the table already, and takes so much of the front of `bytes`.
+/// The same for a head of HTTP/2, which is in the table already, and is all of `bytes`.
 ///
 /// # Errors
 /// As [`decide`].
-pub(crate) fn decide_head(
+#[inline(never)]
+pub(crate) fn decide_stream(
+    connection: &Downstream,
+    of: (&View, &Rc<CoreChain>),
+    bytes: &[u8],
+    table: RefMut<'_, HeadTable>,
+) -> Result<(), Error> {
+    decide_head(connection, of, (bytes, bytes.len()), table).map(|_| ())
+}
+
+/// In both of them: each has its own.
+#[inline(always)]
+fn decide_head(
     connection: &Downstream,
     (view, chain): (&View, &Rc<CoreChain>),
     (bytes, head_size): (&[u8], usize),

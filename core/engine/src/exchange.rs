@@ -341,7 +341,7 @@ impl<'x> Exchange<'x> {
                 let reused = pooled.is_some();
                 let upstream = match pooled {
                     Some(upstream) => upstream,
-                    None => match self.acquire(&pool).await {
+                    None => match self.acquired(&pool).await {
                         Ok(upstream) => upstream,
                         Err(failure) => break 'attempt Stop::Fail(failure),
                     },
@@ -412,7 +412,7 @@ impl<'x> Exchange<'x> {
             if self.retry.is_none() {
                 return self.stopped(stop);
             }
-            match self.again(stop, &pool, &head).await {
+            match self.tried_again(stop, &pool, &head).await {
                 Ok(next) => (pool, head) = next,
                 Err(stop) => return self.stopped(stop),
             }

@@ -86,6 +86,7 @@ impl Lines {
 }
 
 impl Out for Lines {
+    #[inline(always)] // a few bytes of a length that is known where it is called
     fn put(&mut self, bytes: &[u8]) {
         self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
         self.len += bytes.len();
@@ -177,6 +178,7 @@ pub(crate) fn client(connection: &Downstream, rules: &HeaderRules, request: &Req
 }
 
 impl<'r> RequestHop<'r> {
+    #[inline(always)] // into both of the two places that make one
     pub(crate) fn new(
         connection: &Downstream,
         rules: &'r HeaderRules,
@@ -471,6 +473,7 @@ pub(crate) struct ResponseHop<'e> {
 impl<'e> ResponseHop<'e> {
     /// `service_time` is how long the upstream took, where the request was complete; `attempts` is told where it is to be. A
     /// response that is not final is passed on as it is.
+    #[inline(always)] // into both of the two places that make one
     pub(crate) fn new(
         (worker, lines): (&Worker, &'e mut Lines),
         rules: &'e HeaderRules,

@@ -25,7 +25,7 @@ use crate::active::ActiveRow;
 use crate::breakers::Breakers;
 use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
-use crate::http2::Links;
+use crate::http2::{Links, Waiting};
 use crate::limits::Limits;
 use crate::side::Side;
 use crate::socket;
@@ -36,16 +36,11 @@ pub(crate) struct Upstream {
     /// Exchanges it has completed.
     pub(crate) served: u32,
     permit: Rc<ConnectionPermit>,
-    /// Where others wait for room on its connection.
-    room: Option<Room>,
 }
 
-/// A stream's room on its connection: whoever waits for it is woken when it is free.
-struct Room(Rc<EndpointPool>);
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        self.0.wake_waiting();
+impl Waiting for EndpointPool {
+    fn room(&self) {
+        self.wake_waiting();
     }
 }
 
@@ -153,7 +148,7 @@ impl Drop for ConnectionPermit {
 
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
-        Self { stream: Side::Http1(stream), served: 0, permit: Rc::new(permit), room: None }
+        Self { stream: Side::Http1(stream), served: 0, permit: Rc::new(permit) }
     }
 
     /// A request goes to it.
@@ -178,7 +173,7 @@ impl Upstream {
 
     /// The peer closed it.
     pub(crate) fn died(&self) {
-        if self.room.is_none() {
+        if !self.stream.is_http2() {
             self.permit.closed_by_peer();
         }
     }
@@ -356,8 +351,9 @@ impl EndpointPool {
 
     /// A stream of a connection that has room for one more.
     pub(crate) fn take_stream(self: &Rc<Self>) -> Option<Upstream> {
-        let (stream, permit) = self.links.take(ConnectionPermit::is_used_up)?;
-        Some(Upstream { stream: Side::Http2(stream), served: 0, permit, room: Some(Room(Rc::clone(self))) })
+        let (mut stream, permit) = self.links.take(ConnectionPermit::is_used_up)?;
+        stream.frees_room_for(Rc::clone(self) as Rc<dyn Waiting>);
+        Some(Upstream { stream: Side::Http2(stream), served: 0, permit })
     }
 
     /// Takes a connection back after a complete exchange. Closes it where it is not wanted any more.

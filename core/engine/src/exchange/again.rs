@@ -11,7 +11,7 @@ use ringway_model::{Action, Address, GrpcTimeout, HostRewrite, Reset, RetryRules
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::put_number;
 use ringway_protocols::{Out, Response as ResponseHead};
-use ringway_runtime::Chunk;
+use ringway_runtime::{Chunk, Pooled};
 
 use super::expiry::Expired;
 use super::{Exchange, Response, Stop};
@@ -138,6 +138,17 @@ impl<'x> Exchange<'x> {
     pub(super) fn attempts_told(&self) -> Option<u32> {
         let retry = self.retry.as_ref()?;
         self.rules().counts_in_response.then_some(retry.attempts)
+    }
+
+    /// As [`Exchange::again`], in memory of its own.
+    #[inline(never)]
+    pub(super) fn tried_again(
+        &mut self,
+        stop: Stop,
+        pool: &Rc<EndpointPool>,
+        head: &Chunk,
+    ) -> Pooled<impl Future<Output = Result<(Rc<EndpointPool>, Chunk), Stop>>> {
+        self.worker().core.pooled(self.again(stop, pool, head))
     }
 
     /// After a try that failed: waits, and gives the endpoint and the head for the next one; or what to end the exchange for.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use ringway_model::format::Moment;
-use ringway_runtime::ConnectError;
+use ringway_runtime::{ConnectError, Pooled};
 
 use super::{Exchange, scopeguard};
 use crate::date::elapsed_ms;
@@ -30,12 +30,18 @@ impl Exchange<'_> {
         }
     }
 
-    /// What is not there and has to be made or waited for.
-    pub(super) async fn acquire(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+    /// What is not there and has to be made or waited for: in memory of its own, which most requests do without.
+    #[inline(never)]
+    pub(super) fn acquired(
+        &mut self,
+        pool: &Rc<EndpointPool>,
+    ) -> Pooled<impl Future<Output = Result<Upstream, Failure>>> {
+        self.worker().core.pooled(self.acquire(pool))
+    }
+
+    async fn acquire(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
         if self.tunnel != Tunnel::Terminated && self.is_http2_upstream() {
-            // In memory of its own, which HTTP/1 does without.
-            let core = &self.connection.worker.core;
-            return core.pooled(self.multiplex(pool)).await;
+            return self.multiplex(pool).await;
         }
         self.connect(pool).await
     }

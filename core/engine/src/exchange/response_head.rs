@@ -4,10 +4,10 @@
 
 use ringway_model::format::Moment;
 use ringway_protocols::http1::{Decoded, HeadEdit, HeadScan, decode_response, encode_response, response_head_size};
-use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Rule, Version, grpc};
+use ringway_protocols::{Error, Framing, Known, KnownSet, Method, Out, Response, Rule, Version, grpc};
 use ringway_runtime::Chunk;
 
-use super::{Exchange, Response};
+use super::{Exchange, Response as Progress};
 use crate::grpc_stats::{Direction, count_end};
 use crate::hop::ResponseHop;
 use crate::http2::Http2Stream;
@@ -47,41 +47,56 @@ const BODY_COPIED_MAX: usize = 2048;
 impl Exchange<'_> {
     /// Decodes a response's head and writes it for the client.
     pub(super) fn decode(&mut self, from: &Side, bytes: &[u8], scan: &mut HeadScan) -> Result<Option<Seen>, Error> {
-        let worker = self.worker();
-        // A stream's head was read when it came.
-        let read = from.http2().and_then(Http2Stream::take_table);
-        let mut table;
-        let (response, consumed) = if let Some(read) = &read {
-            (read.response(bytes), bytes.len())
-        } else {
-            table = worker.table.borrow_mut();
-            match decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)? {
-                Decoded::Complete { head, consumed } => (head, consumed),
-                Decoded::Partial => return Ok(None),
-            }
+        if let Side::Http2(stream) = from {
+            return self.decode_stream(stream, bytes);
+        }
+        let mut table = self.worker().table.borrow_mut();
+        let decoded = decode_response(bytes, scan, &mut table, &self.cluster.codec_limits, self.method)?;
+        let Decoded::Complete { head: response, consumed } = decoded else { return Ok(None) };
+        let framing = response.framing();
+        self.pass(&response, &bytes[consumed..], framing, framing, false)
+    }
+
+    /// The same for the head of a stream, which was read when it came.
+    #[inline(never)]
+    fn decode_stream(&mut self, stream: &Http2Stream, bytes: &[u8]) -> Result<Option<Seen>, Error> {
+        let table = stream.take_table().expect("a head comes with its table");
+        let response = table.response(bytes);
+        // The end of a stream is the end of its message.
+        let framing = if stream.is_finished() { Framing::None } else { Framing::UntilClose };
+        // Who has content to say on HTTP/1 and says none, says so.
+        let has_none = self.method == Method::Head || matches!(response.status(), 100..200 | 204 | 304);
+        let told = match framing {
+            Framing::None if !self.connection.stream.is_http2() && !has_none => Framing::Length(0),
+            _ => response.framing(),
         };
+        let seen = self.pass(&response, &[], framing, told, true);
+        self.worker().http2.borrow_mut().give_table(table);
+        seen
+    }
+
+    /// Writes a head for the client. `framing`: how its body comes, of which this `rest` came with it; `told`: what the head says of that.
+    /// `keeps`: the connection that it came on lives on whatever it says.
+    #[inline(always)]
+    fn pass(
+        &mut self,
+        response: &Response<'_>,
+        rest: &[u8],
+        mut framing: Framing,
+        mut told: Framing,
+        keeps: bool,
+    ) -> Result<Option<Seen>, Error> {
+        let worker = self.worker();
+        let consumed = response.bytes().len();
         let status = response.status();
-        let tunnels = self.tunnel.begins(status, &response);
+        let tunnels = self.tunnel.begins(status, response);
         if status == 101 && !tunnels || tunnels && !self.upload.is_done() {
             // Nobody asked, or not all of what was to come first has come (RFC 9110 §7.8).
             return Err(Error::peer(Rule::StatusLine));
         }
         let is_final = status >= 200 || tunnels;
         let to_http2 = self.connection.stream.is_http2();
-        // As its head tells it, and as it comes.
-        let mut told = response.framing();
-        let mut framing = told;
-        if let Some(stream) = from.http2() {
-            // The end of a stream is the end of its message.
-            framing = if stream.is_finished() { Framing::None } else { Framing::UntilClose };
-            // Who has content to say on HTTP/1 and says none, says so.
-            let has_none = self.method == Method::Head || matches!(status, 100..200 | 204 | 304);
-            if framing == Framing::None && !to_http2 && !has_none {
-                told = Framing::Length(0);
-            }
-        }
-        let rest = &bytes[consumed..];
-        if self.retry.is_some() && status >= 200 && self.refuses(&response) {
+        if self.retry.is_some() && status >= 200 && self.refuses(response) {
             let is_whole = framing == Framing::None || framing == Framing::Length(rest.len() as u64);
             let reusable = is_whole && response.keep_alive() && self.upload.is_done();
             return Ok(Some(Seen::Refused { reusable }));
@@ -112,19 +127,19 @@ impl Exchange<'_> {
         let rules = &self.chain.http.headers;
         let attempts = self.attempts_told();
         let (id, lines) = (self.request_id.as_ref(), &mut *worker.lines.borrow_mut());
-        let hop = ResponseHop::new((worker, lines), rules, id, &response, is_final, service_time, attempts);
+        let hop = ResponseHop::new((worker, lines), rules, id, response, is_final, service_time, attempts);
         let mut fields = worker.fields.borrow_mut();
         let changes = self.edit.as_ref().filter(|_| is_final);
         if let Some(changes) = changes {
-            changes.apply(self.connection, self.cluster, Some(&response), &hop, &mut fields);
+            changes.apply(self.connection, self.cluster, Some(response), &hop, &mut fields);
         }
         let whole = !to_http2 && rest.len() <= BODY_COPIED_MAX && framing == Framing::Length(rest.len() as u64);
         let body: &[u8] = if whole { rest } else { &[] };
         let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
         let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
         let write = |edit: &HeadEdit<'_>| {
-            let mut out = Outbox::new(&worker.core, response_head_size(&response, edit) + body.len());
-            encode_response(&response, framing_out, close, edit, &mut out);
+            let mut out = Outbox::new(&worker.core, response_head_size(response, edit) + body.len());
+            encode_response(response, framing_out, close, edit, &mut out);
             out.put(body);
             let spelling = Spelling::of(&self.cluster.config.http1, &self.chain.http.http1);
             out.finish_spelled(spelling, response.fields().map(|field| field.name))
@@ -134,11 +149,8 @@ impl Exchange<'_> {
             Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
         };
         let consumed = consumed + body.len();
-        let grpc = is_final && self.count_head(&response, body);
-        let upstream_keep_alive = from.is_http2() || response.keep_alive() && framing != Framing::UntilClose;
-        if let Some(read) = read {
-            worker.http2.borrow_mut().give_table(read);
-        }
+        let grpc = is_final && self.count_head(response, body);
+        let upstream_keep_alive = keeps || response.keep_alive() && framing != Framing::UntilClose;
         let head = ResponseHead {
             consumed,
             status,
@@ -155,7 +167,7 @@ impl Exchange<'_> {
     }
 
     /// Counts what the head of a gRPC response says, and the messages of a body that goes with it; whether it is one.
-    fn count_head(&self, response: &ringway_protocols::Response<'_>, body: &[u8]) -> bool {
+    fn count_head(&self, response: &Response<'_>, body: &[u8]) -> bool {
         let Some(mut meter) = self.meter(Direction::FromCluster) else { return false };
         count_end(self.cluster_stats, response.field(Known::GrpcStatus));
         let is_grpc = response.field(Known::ContentType).is_some_and(grpc::is_content_type);
@@ -166,7 +178,7 @@ impl Exchange<'_> {
     }
 
     pub(super) fn begin(&mut self, head: &ResponseHead) {
-        self.response = Response::Begun;
+        self.response = Progress::Begun;
         if self.retry.is_some() {
             self.begin_response();
         }

@@ -34,4 +34,4 @@ pub(crate) use link::HeadForm;
 pub(crate) use links::{ConnectFailure, Links};
 pub(crate) use port::Reset;
 pub(crate) use scratch::Scratch;
-pub(crate) use stream::Http2Stream;
+pub(crate) use stream::{Http2Stream, Waiting};

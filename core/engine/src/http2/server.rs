@@ -282,11 +282,11 @@ impl Server {
             if let Framing::Length(length) = table.request(&block).framing() {
                 self.link.expect_length(key, length);
             }
-            decision::decide_head(&connection, (&view, chain), (&block, block.len()), table)
+            decision::decide_stream(&connection, (&view, chain), &block, table)
         });
         connection.tell_addresses(&self.addresses);
         match decided {
-            Ok(_) => {
+            Ok(()) => {
                 let decision = worker.decided.borrow_mut().take().expect("decided just now");
                 worker.core.spawn("stream", run(connection, decision));
             }

@@ -1,5 +1,7 @@
 //! A stream as a side of an exchange.
 //!
+//! What HTTP/1's path only passes by is kept out of it (`inline(never)`): there it is a test of one word.
+//!
 //! Dropping it ends the stream: who has not heard its end hears that nobody goes on with it.
 
 use std::io;
@@ -20,13 +22,27 @@ pub(crate) struct Http2Stream {
     port: PortId,
     /// What a peer is told that is not done when this is dropped.
     pub(super) code: std::cell::Cell<Code>,
+    /// Who waits for room on its connection.
+    waiting: Option<Rc<dyn Waiting>>,
+}
+
+/// Who waits for room on a connection.
+pub(crate) trait Waiting {
+    /// There may be some.
+    fn room(&self);
 }
 
 impl Http2Stream {
     pub(super) fn new(link: &Rc<Link>, port: PortId, code: Code) -> Self {
-        Self { link: Rc::clone(link), port, code: std::cell::Cell::new(code) }
+        Self { link: Rc::clone(link), port, code: std::cell::Cell::new(code), waiting: None }
     }
 
+    /// Tells of the room that it leaves.
+    pub(crate) fn frees_room_for(&mut self, waiting: Rc<dyn Waiting>) {
+        self.waiting = Some(waiting);
+    }
+
+    #[inline(never)]
     pub(crate) fn poll_recv(&self, context: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         if let Some(chunk) = self.link.take(self.port) {
             return Poll::Ready(Ok(Some(chunk)));
@@ -42,6 +58,7 @@ impl Http2Stream {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn try_recv(&self) -> Option<io::Result<Option<Chunk>>> {
         if let Some(chunk) = self.link.take(self.port) {
             return Some(Ok(Some(chunk)));
@@ -50,49 +67,59 @@ impl Http2Stream {
         is_reset.then(|| Err(io::ErrorKind::ConnectionReset.into()))
     }
 
+    #[inline(never)]
     pub(crate) fn poll_watch(&self, context: &mut Context<'_>) -> Poll<()> {
         self.link.poll_readable(self.port, context)
     }
 
+    #[inline(never)]
     pub(crate) fn unread(&self, chunk: Chunk) {
         self.link.state.borrow_mut().ports[self.port].unread(chunk);
     }
 
     /// The table of the head that was taken last.
+    #[inline(never)]
     pub(crate) fn take_table(&self) -> Option<Box<HeadTable>> {
         self.link.state.borrow_mut().ports[self.port].table.take()
     }
 
     /// The trailers of the peer's message, once it has ended.
+    #[inline(never)]
     pub(crate) fn take_trailers(&self) -> Option<Chunk> {
         self.link.state.borrow_mut().ports[self.port].trailers.take()
     }
 
     /// Whether the peer's message has ended and all of it was taken.
+    #[inline(never)]
     pub(crate) fn is_finished(&self) -> bool {
         let port = &self.link.state.borrow().ports[self.port];
         port.received == Received::Ended && !port.has_pieces() && port.trailers.is_none()
     }
 
     /// How it was broken off, if it was.
+    #[inline(never)]
     pub(crate) fn reset(&self) -> Option<Reset> {
         self.link.state.borrow().ports[self.port].reset
     }
 
     /// Whether the connection is gone.
+    #[inline(never)]
     pub(crate) fn has_lost_connection(&self) -> bool {
         self.link.has_ended()
     }
 
     /// Whether the fields of the peer's head are to be kept out of every table.
+    #[inline(never)]
     pub(crate) fn never_indexed(&self) -> bool {
         self.link.state.borrow().ports[self.port].never_indexed
     }
 
+    #[inline(never)]
     pub(crate) fn send_head(&self, head: &[u8], form: HeadForm) {
         self.link.send_head(self.port, head, form);
     }
 
+    #[inline(never)]
     pub(crate) fn send_whole(&self, message: &[u8]) {
         const END: &[u8] = b"\r\n\r\n";
         let size = message.windows(END.len()).position(|four| four == END).map_or(message.len(), |at| at + END.len());
@@ -104,11 +131,13 @@ impl Http2Stream {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn send_data(&self, chunk: Chunk) {
         self.link.send_data(self.port, chunk);
     }
 
     /// The message ends behind what was queued.
+    #[inline(never)]
     pub(crate) fn end(&self, trailers: Option<Chunk>) {
         self.link.end(self.port, trailers);
     }
@@ -117,6 +146,7 @@ impl Http2Stream {
         self.link.state.borrow().ports[self.port].unsent()
     }
 
+    #[inline(never)]
     pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
         let port = &mut self.link.state.borrow_mut().ports[self.port];
         if matches!(port.sent, Sent::Refused) {
@@ -162,7 +192,11 @@ impl Http2Stream {
 }
 
 impl Drop for Http2Stream {
+    #[inline(never)]
     fn drop(&mut self) {
         self.link.release(self.port, self.code.get());
+        if let Some(waiting) = &self.waiting {
+            waiting.room();
+        }
     }
 }
