@@ -191,7 +191,7 @@ fn decide_head(
             };
             if let Some(record) = &mut record {
                 record.request =
-                    Some(hop.with(|edit| routing::write_request(worker, &request, edit, Spelling::AsReceived)));
+                    Some(hop.with(|edit| routing::write_request(worker, &request, edit, Spelling::AsReceived, false)));
                 record.mark(Moment::RequestEnded, worker.core.now());
                 record.local(&told, &response, worker.core.now());
             }

@@ -23,6 +23,7 @@ use ringway_model::format::Moment;
 use ringway_model::{Position, Priority};
 use ringway_observe::{ClusterStats, HttpStats, Origin, ResponseFlag};
 use ringway_protocols::http1::HeadScan;
+use ringway_protocols::http2::Code;
 use ringway_protocols::{Framing, Method, Version};
 use ringway_runtime::{BlockMut, Chunk, Instant};
 
@@ -89,6 +90,7 @@ pub(crate) async fn run(connection: &Downstream) -> After {
             max_duration,
             response,
             tunnel,
+            is_https,
             retry,
         }) => {
             let stream_idle = idle.unwrap_or(stream_idle);
@@ -118,6 +120,7 @@ pub(crate) async fn run(connection: &Downstream) -> After {
                 stats.downstream_cx_upgrades_active.add(1);
             }
             exchange.origin = origin;
+            exchange.is_https = is_https;
             let after = if let Some(failure) = dropped {
                 exchange.answer_local(failure.local(), false)
             } else if cluster.state.breakers_of(priority).requests.try_acquire() {
@@ -205,6 +208,8 @@ fn stream_died(stream: &Http2Stream) -> Stop {
     match stream.reset() {
         Some(Reset { is_unprocessed: true, .. }) => Stop::Unprocessed,
         Some(Reset { is_ours: true, .. }) => Stop::Fail(Failure::UpstreamProtocol),
+        // As Envoy: it says that we broke the rules.
+        Some(Reset { code: Code::PROTOCOL_ERROR, .. }) => Stop::Fail(Failure::UpstreamProtocol),
         Some(_) if !stream.has_lost_connection() => Stop::Fail(Failure::RemoteReset),
         _ => Stop::Died,
     }
@@ -249,6 +254,8 @@ struct Exchange<'x> {
     tunnel: Tunnel,
     /// The request's fields are to be kept out of every table.
     never_indexed: bool,
+    /// The scheme that an upstream of HTTP/2 is told.
+    is_https: bool,
     /// Where the request's route stands in the chain's configuration.
     position: Position,
     priority: Priority,
@@ -299,6 +306,7 @@ impl<'x> Exchange<'x> {
             requested_at: None,
             tunnel: Tunnel::Not,
             never_indexed: connection.stream.http2().is_some_and(Http2Stream::never_indexed),
+            is_https: false,
             position,
             priority: Priority::Default,
             retry: None,
@@ -354,7 +362,7 @@ impl<'x> Exchange<'x> {
                 } else {
                     let tunnel = self.tunnel != Tunnel::Not;
                     let ends = !tunnel && self.upload.is_done() && self.upload.is_untouched();
-                    let form = HeadForm { ends, tunnel, never_indexed: self.never_indexed };
+                    let form = HeadForm { ends, tunnel, never_indexed: self.never_indexed, is_https: self.is_https };
                     upstream.stream.send_head(head.clone(), form);
                     self.sent(&upstream, head.len());
                     self.cluster_stats.upstream_cx_tx_bytes_total.add(head.len() as u64);
@@ -428,7 +436,7 @@ impl<'x> Exchange<'x> {
     fn stopped(&mut self, stop: Stop) -> After {
         let error = match stop {
             Stop::Died => return self.answer(Failure::Reset),
-            Stop::Unprocessed => return self.answer(Failure::RemoteReset),
+            Stop::Unprocessed => return self.answer(Failure::RemoteRefused),
             Stop::Fail(failure) => return self.answer(failure),
             Stop::Refused { .. } => unreachable!("another try is made, or what came is passed on"),
             Stop::Client(error) => error,
@@ -519,6 +527,7 @@ impl<'x> Exchange<'x> {
             ends: download.is_done() && !head.tunnels,
             tunnel: head.tunnels,
             never_indexed: upstream.stream.http2().is_some_and(Http2Stream::never_indexed),
+            is_https: false,
         };
         self.connection.stream.send_head(head.out, form);
         download.trailers = self.passes_trailers();

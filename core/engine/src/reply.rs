@@ -64,6 +64,8 @@ pub(crate) enum Failure {
     Reset,
     /// The upstream broke the stream off before the response's head.
     RemoteReset,
+    /// The upstream would have none of the request, however often it was sent.
+    RemoteRefused,
     /// The response broke the rules of HTTP.
     UpstreamProtocol,
     /// The route's timeout passed.
@@ -106,6 +108,7 @@ impl Failure {
             Failure::ConnectTimeout => (503, ResponseFlag::UF, upstream_failure!("connection timeout")),
             Failure::Reset => (503, ResponseFlag::UC, upstream_failure!("connection termination")),
             Failure::RemoteReset => (503, ResponseFlag::UR, upstream_failure!("remote reset")),
+            Failure::RemoteRefused => (503, ResponseFlag::UR, upstream_failure!("remote refused stream reset")),
             Failure::UpstreamProtocol => (502, ResponseFlag::UPE, upstream_failure!("protocol error")),
             Failure::RouteTimeout => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::TryTimeout | Failure::TryIdle => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
@@ -140,6 +143,7 @@ impl Failure {
             Failure::Connect => retried_failure!("remote connection failure"),
             Failure::ConnectTimeout => retried_failure!("connection timeout"),
             Failure::RemoteReset => retried_failure!("remote reset"),
+            Failure::RemoteRefused => retried_failure!("remote refused stream reset"),
             Failure::Reset => retried_failure!("connection termination"),
             Failure::UpstreamProtocol => retried_failure!("protocol error"),
             _ => local.body,

@@ -78,6 +78,9 @@ impl RequestView for Routed<'_> {
         if let Some(scheme) = self.scheme {
             return scheme.as_str().as_bytes();
         }
+        if self.request.version() == Version::Http2 {
+            return if self.request.is_https() { b"https" } else { b"http" };
+        }
         let target = self.request.target();
         let begins =
             |scheme: &str| target.get(..scheme.len()).is_some_and(|t| t.eq_ignore_ascii_case(scheme.as_bytes()));
@@ -113,6 +116,8 @@ pub(crate) struct Forward {
     /// What is changed in the response's head.
     pub(crate) response: Option<ResponseEdit>,
     pub(crate) tunnel: Tunnel,
+    /// The scheme that an upstream of HTTP/2 is told.
+    pub(crate) is_https: bool,
     /// Where there are rules for tries.
     pub(crate) retry: Option<Box<Retry>>,
 }
@@ -300,11 +305,13 @@ impl<'c> Taken<'_, 'c> {
                 hop.tell_grpc_timeout(one);
             }
         }
+        let to_http2 = cluster.config.protocol.is_http2(self.connection.stream.is_http2());
+        let is_https = to_http2 && Routed::received(request, self.chain, hop).scheme() == b"https";
         let head = if changes {
             let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
         } else {
-            hop.with(|edit| write_request(worker, request, edit, self.spelling(&cluster)))
+            hop.with(|edit| write_request(worker, request, edit, self.spelling(&cluster), to_http2))
         };
         let weighted_at = picked.map(|(position, _)| position as u32);
         let response =
@@ -321,6 +328,7 @@ impl<'c> Taken<'_, 'c> {
             max_duration: times.max_duration,
             response,
             tunnel: self.tunnel,
+            is_https,
             retry,
         })
     }
@@ -400,17 +408,25 @@ impl<'c> Taken<'_, 'c> {
         }
         fields.write_lines();
         let edit = HeadEdit { removed: fields.removed(), lines: fields.lines(), ..edit };
-        Ok(write_request(worker, request, &edit, self.spelling(cluster)))
+        let to_http2 = cluster.config.protocol.is_http2(self.connection.stream.is_http2());
+        Ok(write_request(worker, request, &edit, self.spelling(cluster), to_http2))
     }
 }
 
 /// The request's head for an upstream.
-pub(crate) fn write_request(worker: &Worker, request: &Request<'_>, edit: &HeadEdit<'_>, spelling: Spelling) -> Chunk {
+pub(crate) fn write_request(
+    worker: &Worker,
+    request: &Request<'_>,
+    edit: &HeadEdit<'_>,
+    spelling: Spelling,
+    to_http2: bool,
+) -> Chunk {
     let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
     // As Envoy: who has no body says so, but for methods that seldom have one (RFC 9110 §8.6 asks for it with POST and PUT).
     let framing = match (request.framing(), request.method()) {
         (Framing::None, Method::Get | Method::Head | Method::Delete | Method::Connect | Method::Trace) => Framing::None,
-        (Framing::None, _) if !edit.upgrade => Framing::Length(0),
+        // In HTTP/2 the end of the stream says it.
+        (Framing::None, _) if !edit.upgrade && !to_http2 => Framing::Length(0),
         // A stream of HTTP/2 that does not say how long it will be.
         (Framing::UntilClose, _) => Framing::Chunked,
         (framing, _) => framing,

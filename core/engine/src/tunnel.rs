@@ -13,7 +13,7 @@
 use std::task::{Context, Poll};
 
 use ringway_model::{Action, Upgrade};
-use ringway_protocols::{Known, Method, Request, Response};
+use ringway_protocols::{Known, Method, Request, Response, Version};
 
 use crate::relay::{Relay, RelayError};
 use crate::side::Side;
@@ -51,7 +51,9 @@ impl Tunnel {
             (Method::Connect, _) => (Self::Connect, b"CONNECT"),
             // HTTP/2 would begin under our hands; RFC 9113 §3.1 has given this way in up. Envoy takes it off, too.
             (_, Some(kind)) if kind.eq_ignore_ascii_case(b"websocket") => (Self::WebSocket, kind),
-            (_, Some(kind)) if !kind.eq_ignore_ascii_case(b"h2c") => (Self::Upgrade, kind),
+            (_, Some(kind)) if !kind.eq_ignore_ascii_case(b"h2c") || request.version() == Version::Http2 => {
+                (Self::Upgrade, kind)
+            }
             _ => (Self::Not, b""),
         }
     }

@@ -170,6 +170,8 @@ pub struct HeadTable {
     pub(crate) te_trailers: bool,
     /// Some field is never to be put into a table of HPACK (RFC 7541 §7.1.3), and our encoder would not know it by its name.
     pub(crate) never_indexed: bool,
+    /// A request of HTTP/2 whose `:scheme` is https.
+    pub(crate) is_https: bool,
     /// A response whose `Content-Length` describes what a GET would have given: to HEAD, and 304.
     pub(crate) length_is_of_get: bool,
     pub(crate) status: u16,
@@ -203,6 +205,7 @@ impl HeadTable {
             expect_continue: false,
             te_trailers: false,
             never_indexed: false,
+            is_https: false,
             length_is_of_get: false,
             status: 0,
             glitches: 0,
@@ -227,6 +230,7 @@ impl HeadTable {
         self.expect_continue = false;
         self.te_trailers = false;
         self.never_indexed = false;
+        self.is_https = false;
         self.length_is_of_get = false;
         self.status = 0;
         self.glitches = 0;
@@ -436,6 +440,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn method_str(&self) -> &'a [u8] {
         self.table.method_span.of(self.bytes)
+    }
+
+    /// Whether `:scheme` is https, in HTTP/2. HTTP/1 has that in its target, if anywhere.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.table.is_https
     }
 
     /// The request target as received.

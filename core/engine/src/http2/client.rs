@@ -80,7 +80,7 @@ async fn run(
     let keepalive = keepalive.map(|rules| Keepalive::new(rules, core.now(), worker.chance()));
     let codec = Connection::new(Role::Client, &limits::of_upstream(&cluster), 0);
     let meter = Meter::new(Of::Cluster(Arc::clone(&breakers.stats)), &worker.shared);
-    let setup = Setup { unsent_high: limits.unsent_high, scheme: b"http", meter, keepalive };
+    let setup = Setup { unsent_high: limits.unsent_high, meter, keepalive };
     let link = Link::new(core, &worker.http2, codec, socket, setup);
     link.begin();
     pool.links.connected(&link, &permit);
@@ -171,7 +171,10 @@ impl Upstream {
                 Happened::Nothing | Happened::Pong(_) => {}
                 Happened::Head { key, ends } => self.head(key, ends),
                 Happened::Trailers(port, key) => self.trailers(port, key),
-                Happened::Settings => self.pool.wake_waiting(),
+                Happened::Settings => {
+                    self.pool.links.told(self.link.streams_max());
+                    self.pool.wake_waiting();
+                }
                 Happened::GoAway => {
                     self.cluster.state.breakers.stats.upstream_cx_close_notify.add(1);
                     self.link.leave();

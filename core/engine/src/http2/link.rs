@@ -59,16 +59,12 @@ pub(crate) struct Link {
     /// What may be queued towards the socket.
     unsent_high: usize,
     pub(super) meter: Meter,
-    /// The scheme of what is asked of an upstream.
-    scheme: &'static [u8],
 }
 
 /// What a connection is made with beside its codec.
 pub(super) struct Setup {
     /// What may be queued towards the socket.
     pub(super) unsent_high: usize,
-    /// The scheme of what is asked of an upstream.
-    pub(super) scheme: &'static [u8],
     pub(super) meter: Meter,
     pub(super) keepalive: Option<Keepalive>,
 }
@@ -131,7 +127,7 @@ impl Link {
         socket: Stream,
         setup: Setup,
     ) -> Rc<Self> {
-        let Setup { unsent_high, scheme, meter, keepalive } = setup;
+        let Setup { unsent_high, meter, keepalive } = setup;
         let state = State {
             codec,
             socket: Some(socket),
@@ -156,7 +152,6 @@ impl Link {
             keepalive: RefCell::new(keepalive),
             unsent_high,
             meter,
-            scheme,
         })
     }
 
@@ -241,6 +236,12 @@ impl Link {
     /// Open streams.
     pub(super) fn active(&self) -> u32 {
         self.state.borrow().codec.active()
+    }
+
+    /// Streams that both sides allow at once.
+    pub(super) fn streams_max(&self) -> u32 {
+        let state = self.state.borrow();
+        state.codec.active() + state.codec.capacity()
     }
 
     /// Gives memory back that a quiet connection does without.
@@ -357,9 +358,10 @@ impl Link {
     }
 
     /// A port for a request of ours, where there is room for one.
-    pub(super) fn reserve(&self) -> Option<PortId> {
+    pub(super) fn reserve(&self, expected: u32) -> Option<PortId> {
         let State { codec, ports, reserved, out, .. } = &mut *self.state.borrow_mut();
-        if codec.capacity() <= *reserved {
+        let is_beyond = !codec.is_told() && codec.active() + *reserved >= expected;
+        if codec.capacity() <= *reserved || is_beyond {
             return None;
         }
         *reserved += 1;
@@ -586,7 +588,7 @@ impl Link {
             return;
         }
         let Scratch { lower, coded, .. } = &mut *self.scratch.borrow_mut();
-        let HeadForm { ends, tunnel, never_indexed } = form;
+        let HeadForm { ends, tunnel, never_indexed, is_https } = form;
         match (codec.role(), port.key) {
             (Role::Server, Some(key)) if !port.is_over && matches!(port.sent, Sent::Open) => {
                 codec.send_headers(key, ends, coded, out, |fields| {
@@ -596,7 +598,8 @@ impl Link {
             (Role::Client, None) => {
                 port.asked = Some(asked_for(head, tunnel));
                 let key = codec.send_request(ends, coded, out, |fields| {
-                    write_request(head, self.scheme, tunnel, never_indexed, lower, &mut |field| fields.put(field));
+                    let scheme: &[u8] = if is_https { b"https" } else { b"http" };
+                    write_request(head, scheme, tunnel, never_indexed, lower, &mut |field| fields.put(field));
                 });
                 match key {
                     Some(key) => {
@@ -656,6 +659,8 @@ pub(crate) struct HeadForm {
     pub(crate) tunnel: bool,
     /// Its fields are to be kept out of every table (RFC 7541 §7.1.3).
     pub(crate) never_indexed: bool,
+    /// A request's scheme.
+    pub(crate) is_https: bool,
 }
 
 fn place(by_key: &mut Vec<PortId>, key: Key, port: PortId) {

@@ -27,6 +27,8 @@ pub(crate) enum ConnectFailure {
 /// See the module.
 pub(crate) struct Links<P> {
     open: RefCell<Vec<(Rc<Link>, Rc<P>)>>,
+    /// Streams that a connection is expected to take before it says so: what the last one said.
+    expected: Cell<u32>,
     connecting: Cell<u32>,
     waiting: Cell<u32>,
     /// Attempts that failed, and how the last one did.
@@ -37,6 +39,7 @@ impl<P> Default for Links<P> {
     fn default() -> Self {
         Self {
             open: RefCell::default(),
+            expected: Cell::new(STREAMS_EXPECTED),
             connecting: Cell::new(0),
             waiting: Cell::new(0),
             failures: Cell::new((0, ConnectFailure::Timeout)),
@@ -55,7 +58,7 @@ impl<P> Links<P> {
                 link.leave();
                 continue;
             }
-            if let Some(port) = link.reserve() {
+            if let Some(port) = link.reserve(self.expected.get()) {
                 return Some((Http2Stream::new(link, port, Code::CANCEL), Rc::clone(permit)));
             }
         }
@@ -64,7 +67,12 @@ impl<P> Links<P> {
 
     /// Whether those that wait, and one more, are more than the connections under way will take.
     pub(crate) fn wants_another(&self) -> bool {
-        self.waiting.get() >= self.connecting.get() * STREAMS_EXPECTED
+        self.waiting.get() >= self.connecting.get() * self.expected.get()
+    }
+
+    /// A connection has said how many streams it takes.
+    pub(crate) fn told(&self, streams: u32) {
+        self.expected.set(streams.clamp(1, STREAMS_EXPECTED));
     }
 
     pub(crate) fn begin_wait(&self) {

@@ -85,7 +85,7 @@ pub(crate) async fn serve(front: Front) -> Ended {
         (Connection::new(Role::Server, &limits::of_chain(chain), 0), keepalive, chain.http.delayed_close_timeout)
     };
     let meter = Meter::new(Of::Manager(Arc::clone(&stats)), &worker.shared);
-    let setup = Setup { unsent_high: worker.limits.unsent_high, scheme: b"http", meter, keepalive };
+    let setup = Setup { unsent_high: worker.limits.unsent_high, meter, keepalive };
     let link = Link::new(&core, &worker.http2, codec, socket, setup);
     link.begin();
     let mut server = Server {
@@ -254,7 +254,7 @@ impl Server {
         };
         drop(scratch);
         self.age.request(&chain.http.connections, &self.stats);
-        let is_malformed = read.as_ref().is_err_and(|error| !matches!(error.status, 414 | 431));
+        let is_malformed = read.as_ref().is_err_and(|error| error.status == 400);
         if is_malformed {
             // A stream error that no origin sees (RFC 9113 §8.1.1), or the connection's: the codec knows which the configuration wants.
             drop(table);

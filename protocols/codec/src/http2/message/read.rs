@@ -217,7 +217,7 @@ impl<'t> Reader<'t> {
 
     /// What the pseudo-fields say (RFC 9113 §8.3.1), and Host where `:authority` is missing.
     fn start<'f>(
-        &self,
+        &mut self,
         pseudo: &PseudoFields<'f>,
         rest: &(impl Iterator<Item = Named<'f>> + Clone),
         extended_connect: bool,
@@ -255,6 +255,7 @@ impl<'t> Reader<'t> {
         if !scheme.eq_ignore_ascii_case(b"https") && !scheme.eq_ignore_ascii_case(b"http") {
             return Err(Rule::Scheme);
         }
+        self.table.is_https = scheme.len() == b"https".len();
         let path = pseudo.get(Pseudo::Path).ok_or(Rule::PseudoMissing)?;
         if path.len() > self.limits.target_bytes_max {
             return Err(Rule::TargetTooLong);
