@@ -323,7 +323,7 @@ fn streams_beyond_the_limit_open_another_connection() {
 /// A stream whose client does not read holds its window, and nothing of its siblings'.
 #[test]
 fn a_slow_stream_does_not_stall_its_siblings() {
-    /// Within the windows that every connection begins with, so that the origin needs no flow control of its own.
+    /// Within the windows that are set below, so that the origin needs no flow control of its own.
     const LONG: usize = 60_000;
     fn old(mut client: Client) {
         while let Ok(Some(request)) = client.read(false, false) {
@@ -341,7 +341,9 @@ fn a_slow_stream_does_not_stall_its_siblings() {
                 peer.data(stream, body, true);
             }
         });
-        let config = config(new, "").cluster("old", served_by(old)).route("prefix: /none", "route: {cluster: old}");
+        let config = config(new, "initial_stream_window_size: 65535")
+            .cluster("old", served_by(old))
+            .route("prefix: /none", "route: {cluster: old}");
         for to_old in [false, true] {
             let config =
                 if to_old { Config::new().to("/", "old").cluster("old", served_by(old)) } else { config.clone() };

@@ -340,11 +340,7 @@ impl Connection {
     #[cfg(debug_assertions)]
     pub(super) fn check_invariants(&self) {
         let held: u64 = self.streams.iter().map(|(_, stream)| u64::from(stream.incoming.held())).sum();
-        assert!(
-            self.role == Role::Client || held <= u64::from(self.incoming.held()),
-            "streams hold {held} bytes of {:?}",
-            self.incoming
-        );
+        assert!(held <= u64::from(self.incoming.held()), "streams hold {held} bytes of {:?}", self.incoming);
         assert_eq!(self.streams.iter().count(), self.streams.count() as usize);
         assert!(self.streams.count() <= self.limits.max_concurrent_streams);
         assert!(self.streams.iter().all(|(_, stream)| stream.id <= self.last && stream.id % 2 == 1));

@@ -256,7 +256,6 @@ impl Connection {
         }
         *left -= taken as u32;
         let is_last = *left == 0;
-        self.came(taken as u32, call.out);
         if is_last {
             self.reading = if padding > 0 { Reading::Skip(padding) } else { Reading::Frames };
             if ends {

@@ -202,19 +202,7 @@ impl Connection {
                 }
             }
         }
-        if self.role == Role::Server {
-            self.incoming.take(bytes);
-            self.credit(out);
-        }
-    }
-
-    /// As a client: so many bytes of content came and lie with their stream. What an upstream may send is bounded by each stream's window, so that
-    /// those whose readers are slow hold up no other; as a server it is bounded by the connection's, and whoever holds that up is the client itself.
-    #[inline]
-    pub(super) fn came(&mut self, bytes: u32, out: &mut impl Out) {
-        if self.role == Role::Client {
-            self.incoming.take(bytes);
-            self.credit(out);
-        }
+        self.incoming.take(bytes);
+        self.credit(out);
     }
 }
