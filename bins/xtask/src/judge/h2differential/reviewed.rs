@@ -112,27 +112,17 @@ pub(super) const EXCEPTIONS: &[Row] = &[
         "RFC 6585 §5: a head beyond our limits is answered 431; Envoy resets the stream or the connection",
     ),
     row(
+        "interim",
+        "another expectation",
+        "",
+        ["", ""],
+        "RFC 9110 §10.1.1: the only expectation is 100-continue; another is 417, as over HTTP/1",
+    ),
+    row(
         "resets",
         "before a head",
         "requests at the origin",
         ["1", ""],
         "RFC 9110 §9.2.2, RFC 9113 §8.7: an idempotent request whose reused connection died, and one that was refused, are sent again",
     ),
-];
-
-/// What differs until it is built: not meant, and gone with the work.
-pub(super) const PENDING: &[Row] = &[
-    row(
-        "",
-        "",
-        "field at the origin content-length",
-        ["nothing", "\"0\""],
-        "a length of nothing for methods that may have content",
-    ),
-    row("", "", "field at the origin :scheme", ["\"https\"", "\"http\""], "the scheme that the client said goes on"),
-    row("any over HTTP/2", "/direct", "field location", ["\"http:", "\"https:"], "the scheme is the client's :scheme"),
-    row("resets", "before a head PROTOCOL_ERROR", "", ["", ""], "502 for an origin that breaks the protocol"),
-    row("resets", "before a head REFUSED_STREAM", "", ["", ""], "the reason in the body of a 503"),
-    row("interim", "another expectation", "", ["", ""], "417 over HTTP/2, too"),
-    row("connect", "h2c", "", ["", ""], "403 for an extended CONNECT to h2c, as for any protocol that is not allowed"),
 ];
