@@ -96,7 +96,7 @@ pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerI
     let stats = Arc::clone(&connection.stats);
     let ended = if is_http2 {
         guard.speaks(Version::Http2);
-        let front = http2::Front::new(connection, guard.is_logged);
+        let front = http2::Front::new(connection, guard.share(), guard.is_logged);
         worker.core.pooled(http2::serve(front)).await
     } else {
         http2::Ended { by_peer: connection.is_peers.get(), with_requests: connection.is_cut.get() }
@@ -381,9 +381,30 @@ pub(crate) struct Registered {
     is_logged: bool,
     /// The version that is spoken, once that is known.
     version: Cell<Option<Version>>,
+    /// Its line in the register is that of others, too.
+    is_shared: Cell<bool>,
+}
+
+/// A connection's line in the worker's register, for as long as its task or one of its requests needs it: in HTTP/2 the requests may outlive the
+/// connection for a moment.
+pub(crate) struct Line {
+    worker: Rc<Worker>,
+    key: usize,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.worker.unregister(self.key);
+    }
 }
 
 impl Registered {
+    /// The line, which is from now on that of all who have it.
+    fn share(&self) -> Rc<Line> {
+        self.is_shared.set(true);
+        Rc::new(Line { worker: Rc::clone(&self.worker), key: self.key })
+    }
+
     /// What the first request tells of the connection.
     #[inline]
     fn speaks(&self, version: Version) {
@@ -428,13 +449,16 @@ impl Registered {
             since: worker.core.now(),
             is_logged,
             version: Cell::default(),
+            is_shared: Cell::new(false),
         }
     }
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.worker.unregister(self.key);
+        if !self.is_shared.get() {
+            self.worker.unregister(self.key);
+        }
         self.stats.downstream_cx_active.sub(1);
         if let Some(version) = self.version.get() {
             self.of_version(version).1.sub(1);

@@ -354,6 +354,10 @@ impl<'x> Exchange<'x> {
                         Err(failure) => break 'attempt Stop::Fail(failure),
                     },
                 };
+                if self.connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
+                    // Given up while the connection was made: it costs the upstream nothing.
+                    break 'attempt Stop::Client(RelayError::Source);
+                }
                 upstream.begin();
                 self.cluster_stats.upstream_rq_total.add(1);
                 if self.tunnel == Tunnel::Terminated {

@@ -263,6 +263,8 @@ impl Relay {
     fn finish(&mut self, worker: &Worker, to: &Side, trailers: &[u8]) {
         assert!(!self.done, "a body ends once");
         self.done = true;
+        // An end in chunks, and trailers, are a part of what would have to be sent again.
+        self.read |= !trailers.is_empty() || (self.chunked_out && !to.is_http2());
         if !trailers.is_empty() {
             let status = grpc_stats::status_in(trailers);
             self.grpc_status = status.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());

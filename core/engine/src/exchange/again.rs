@@ -225,6 +225,10 @@ impl<'x> Exchange<'x> {
     /// Looks after the client while nothing is read from it. An error: it is gone.
     #[inline]
     pub(super) fn poll_client(&mut self, context: &mut Context<'_>) -> Option<RelayError> {
+        if let Some(stream) = self.connection.stream.http2() {
+            // What comes is the body's; that it was given up is told at once, whatever waits.
+            return stream.poll_reset(context).is_ready().then_some(RelayError::Source);
+        }
         if self.watched && self.upload.is_done() && self.connection.stream.poll_watch(context).is_ready() {
             self.watched = false;
             match self.connection.stream.try_recv() {

@@ -68,7 +68,7 @@ impl Exchange<'_> {
         let (failures, _) = pool.links.failures();
         let mut is_counted = false;
         loop {
-            if pool.links.wants_another() {
+            if pool.links.wants_another(pool.reuse.get().requests_max) {
                 match ConnectionPermit::acquire(&breakers, pool, &self.worker().core, true) {
                     Some(permit) => client::start(&self.connection.worker, self.cluster, pool, &breakers, permit),
                     None if !is_counted => {

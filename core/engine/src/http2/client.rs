@@ -80,7 +80,8 @@ async fn run(
     let keepalive = keepalive.map(|rules| Keepalive::new(rules, core.now(), worker.chance()));
     let codec = Connection::new(Role::Client, &limits::of_upstream(&cluster), 0);
     let meter = Meter::new(Of::Cluster(Arc::clone(&breakers.stats)), &worker.shared);
-    let setup = Setup { unsent_high: limits.unsent_high, meter, keepalive };
+    let streams_max = cluster.config.http2.max_concurrent_streams;
+    let setup = Setup { unsent_high: limits.unsent_high, streams_max, meter, keepalive };
     let link = Link::new(core, &worker.http2, codec, socket, setup);
     link.begin();
     pool.links.connected(&link, &permit);
@@ -258,7 +259,8 @@ impl Upstream {
     fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
         let now = self.worker.core.now();
         let is_idle = self.link.active() == 0;
-        if self.pool.is_retired() {
+        let is_retired = self.pool.is_retired();
+        if is_retired && !self.pool.links.has_waiting() {
             self.link.leave();
         }
         if self.link.is_leaving() && is_idle {
@@ -276,7 +278,9 @@ impl Upstream {
         let reuse = self.pool.reuse.get();
         loop {
             let quiet = self.quiet_until(now);
-            let idle_until = self.idle_since.zip(reuse.idle_timeout).map(|(since, timeout)| since + timeout);
+            // Who waited for it may have given up.
+            let idle_timeout = if is_retired { Some(QUIET) } else { reuse.idle_timeout };
+            let idle_until = self.idle_since.zip(idle_timeout).map(|(since, timeout)| since + timeout);
             if idle_until.is_some_and(|until| now >= until) {
                 self.cluster.state.breakers.stats.upstream_cx_idle_timeout.add(1);
                 self.link.go_away(Code::NO_ERROR);

@@ -58,6 +58,8 @@ pub(crate) struct Link {
     pub(super) keepalive: RefCell<Option<Keepalive>>,
     /// What may be queued towards the socket.
     unsent_high: usize,
+    /// Streams that we open at once at most.
+    streams_max: u32,
     pub(super) meter: Meter,
 }
 
@@ -65,6 +67,8 @@ pub(crate) struct Link {
 pub(super) struct Setup {
     /// What may be queued towards the socket.
     pub(super) unsent_high: usize,
+    /// Streams that we open at once at most.
+    pub(super) streams_max: u32,
     pub(super) meter: Meter,
     pub(super) keepalive: Option<Keepalive>,
 }
@@ -127,7 +131,7 @@ impl Link {
         socket: Stream,
         setup: Setup,
     ) -> Rc<Self> {
-        let Setup { unsent_high, meter, keepalive } = setup;
+        let Setup { unsent_high, streams_max, meter, keepalive } = setup;
         let state = State {
             codec,
             socket: Some(socket),
@@ -151,6 +155,7 @@ impl Link {
             is_leaving: Cell::new(false),
             keepalive: RefCell::new(keepalive),
             unsent_high,
+            streams_max,
             meter,
         })
     }
@@ -241,7 +246,7 @@ impl Link {
     /// Streams that both sides allow at once.
     pub(super) fn streams_max(&self) -> u32 {
         let state = self.state.borrow();
-        state.codec.active() + state.codec.capacity()
+        state.codec.peer().max_concurrent_streams.min(self.streams_max)
     }
 
     /// Gives memory back that a quiet connection does without.
@@ -463,11 +468,13 @@ impl Link {
         let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let Some(socket) = socket else { return };
         let scratch = &mut *self.scratch.borrow_mut();
+        codec.unsent(socket.unsent() + out.len());
         let mut budget = PUMPED_PER_TURN_MAX;
         while let Some(id) = sending.pop_front() {
             if socket.unsent() + out.len() > self.unsent_high {
                 // The rest goes when the peer has taken of it.
                 sending.push_front(id);
+                settle_outbound(ports, unsettled, &self.core);
                 if !out.is_empty() {
                     out.flush(socket);
                 }
@@ -476,6 +483,7 @@ impl Link {
             }
             if budget == 0 {
                 sending.push_front(id);
+                settle_outbound(ports, unsettled, &self.core);
                 context.waker().wake_by_ref();
                 break;
             }
@@ -489,12 +497,17 @@ impl Link {
                 Turn::Blocked if codec.window() <= 0 => {
                     // All wait for the connection's window, in their turn.
                     sending.push_front(id);
-                    for id in unsettled.drain(..) {
-                        if let Some(port) = ports.get_mut(id) {
-                            port.is_unsettled = false;
-                            port.settle_outbound(&self.core);
+                    settle_outbound(ports, unsettled, &self.core);
+                    // What ends without content needs no window.
+                    sending.retain(|&id| {
+                        let Some(port) = ports.get_mut(id) else { return false };
+                        if port.unsent() > 0 {
+                            return true;
                         }
-                    }
+                        port.is_queued = port.send(codec, scratch, out) == Turn::More;
+                        port.forget_if_over();
+                        port.is_queued
+                    });
                     break;
                 }
                 Turn::Blocked => {
@@ -689,6 +702,16 @@ fn enqueue(ports: &mut Slab<Port>, sending: &mut VecDeque<PortId>, id: PortId) {
     if port.wants_to_send() && !port.is_queued {
         port.is_queued = true;
         sending.push_back(id);
+    }
+}
+
+/// What waits on the way out lies in no receive chunk any more.
+fn settle_outbound(ports: &mut Slab<Port>, unsettled: &mut Vec<PortId>, core: &Core) {
+    for id in unsettled.drain(..) {
+        if let Some(port) = ports.get_mut(id) {
+            port.is_unsettled = false;
+            port.settle_outbound(core);
+        }
     }
 }
 

@@ -66,13 +66,18 @@ impl<P> Links<P> {
     }
 
     /// Whether those that wait, and one more, are more than the connections under way will take.
-    pub(crate) fn wants_another(&self) -> bool {
-        self.waiting.get() >= self.connecting.get() * self.expected.get()
+    pub(crate) fn wants_another(&self, requests_max: u32) -> bool {
+        self.waiting.get() >= self.connecting.get().saturating_mul(self.expected.get().min(requests_max))
     }
 
     /// A connection has said how many streams it takes.
     pub(crate) fn told(&self, streams: u32) {
         self.expected.set(streams.clamp(1, STREAMS_EXPECTED));
+    }
+
+    /// Whether requests wait for room.
+    pub(crate) fn has_waiting(&self) -> bool {
+        self.waiting.get() > 0
     }
 
     pub(crate) fn begin_wait(&self) {

@@ -29,7 +29,7 @@ use super::stream::Http2Stream;
 use crate::age::Age;
 use crate::connection::{Addresses, After, Downstream};
 use crate::decision::{self, Decision};
-use crate::downstream;
+use crate::downstream::{self, Line};
 use crate::exchange;
 use crate::reply;
 use crate::side::Side;
@@ -54,15 +54,16 @@ pub(crate) struct Front {
     pub(crate) stats: Arc<HttpStats>,
     pub(crate) id: u64,
     pub(crate) age: Age,
+    pub(crate) line: Rc<Line>,
     pub(crate) is_logged: bool,
 }
 
 impl Front {
     /// A connection whose first bytes, which are with its socket, begin HTTP/2.
-    pub(crate) fn new(connection: Downstream, is_logged: bool) -> Self {
+    pub(crate) fn new(connection: Downstream, line: Rc<Line>, is_logged: bool) -> Self {
         let Downstream { worker, stream, listener, chain, key, stats, id, age, .. } = connection;
         let Side::Http1(socket) = stream else { unreachable!("a socket until now") };
-        Self { worker, socket, listener, chain, key, stats, id, age, is_logged }
+        Self { worker, socket, listener, chain, key, stats, id, age, line, is_logged }
     }
 }
 
@@ -75,7 +76,7 @@ pub(crate) struct Ended {
 
 /// Serves a client's connection from its preface to its end.
 pub(crate) async fn serve(front: Front) -> Ended {
-    let Front { worker, socket, listener, chain, key, stats, id, age, is_logged } = front;
+    let Front { worker, socket, listener, chain, key, stats, id, age, line, is_logged } = front;
     let core = worker.core.clone();
     let (codec, keepalive, close_timeout) = {
         let view = worker.view_for(key);
@@ -85,7 +86,7 @@ pub(crate) async fn serve(front: Front) -> Ended {
         (Connection::new(Role::Server, &limits::of_chain(chain), 0), keepalive, chain.http.delayed_close_timeout)
     };
     let meter = Meter::new(Of::Manager(Arc::clone(&stats)), &worker.shared);
-    let setup = Setup { unsent_high: worker.limits.unsent_high, meter, keepalive };
+    let setup = Setup { unsent_high: worker.limits.unsent_high, streams_max: 0, meter, keepalive };
     let link = Link::new(&core, &worker.http2, codec, socket, setup);
     link.begin();
     let mut server = Server {
@@ -102,6 +103,7 @@ pub(crate) async fn serve(front: Front) -> Ended {
         held: None,
         idle_since: Some(core.now()),
         is_shrunk: true,
+        line,
         is_logged,
         worker,
     };
@@ -142,6 +144,7 @@ struct Server {
     idle_since: Option<Instant>,
     /// What a quiet connection does without was given back.
     is_shrunk: bool,
+    line: Rc<Line>,
     is_logged: bool,
 }
 
@@ -288,12 +291,12 @@ impl Server {
         match decided {
             Ok(()) => {
                 let decision = worker.decided.borrow_mut().take().expect("decided just now");
-                worker.core.spawn("stream", run(connection, decision));
+                worker.core.spawn("stream", run(connection, decision, Rc::clone(&self.line)));
             }
             Err(error) => {
                 self.stats.downstream_cx_protocol_error.add(1);
                 connection.refuse(reply::protocol_error(&error), block.len());
-                worker.core.spawn("stream", finish(connection));
+                worker.core.spawn("stream", finish(connection, Rc::clone(&self.line)));
             }
         }
         worker.http2.borrow_mut().block = block;
@@ -390,18 +393,18 @@ impl Server {
 }
 
 /// One request's task.
-async fn run(connection: Downstream, decision: Decision) {
+async fn run(connection: Downstream, decision: Decision, line: Rc<Line>) {
     if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
         // Given up before it began: it costs no upstream anything (CVE-2023-44487).
         return exchange::given_up(&connection, decision);
     }
     *connection.worker.decided.borrow_mut() = Some(decision);
     let _: After = exchange::run(&connection).await;
-    finish(connection).await;
+    finish(connection, line).await;
 }
 
 /// Lets what was answered leave, as long as the client takes of it, and ends the stream.
-async fn finish(connection: Downstream) {
+async fn finish(connection: Downstream, _line: Rc<Line>) {
     let Some(stream) = connection.stream.http2() else { return };
     if connection.is_cut.get() {
         // What came is not the whole.

@@ -152,7 +152,9 @@ impl Http2Stream {
         if matches!(port.sent, Sent::Refused) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        if port.unsent() <= limit {
+        // Its end is something to be sent, too.
+        let end = usize::from(matches!(port.sent, Sent::Ending | Sent::Trailers(_)));
+        if port.unsent() + end <= limit {
             return Poll::Ready(Ok(()));
         }
         port.unsent_limit = limit;
@@ -163,6 +165,17 @@ impl Http2Stream {
     /// The peer opened no window for the rest in time.
     pub(super) fn count_flush_timeout(&self) {
         self.link.meter.stats().tx_flush_timeout.add(1);
+    }
+
+    /// Ready when it was broken off.
+    #[inline(never)]
+    pub(crate) fn poll_reset(&self, context: &mut Context<'_>) -> Poll<()> {
+        let port = &mut self.link.state.borrow_mut().ports[self.port];
+        if port.reset.is_some() {
+            return Poll::Ready(());
+        }
+        port.reader = Some(context.waker().clone());
+        Poll::Pending
     }
 
     /// Ready when the last byte of the message that was begun has left, or nobody takes it.
