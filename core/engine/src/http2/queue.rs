@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 pub(super) struct Queue<T> {
     /// Empty only where all is.
     first: Option<T>,
-    rest: VecDeque<T>,
+    /// Made with the second one.
+    #[expect(clippy::box_collection, reason = "a word in a queue of one, of which a stream has three")]
+    rest: Option<Box<VecDeque<T>>>,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { first: None, rest: VecDeque::new() }
+        Self { first: None, rest: None }
     }
 }
 
@@ -26,25 +28,25 @@ impl<T> Queue<T> {
     pub(super) fn push_back(&mut self, item: T) {
         match self.first {
             None => self.first = Some(item),
-            Some(_) => self.rest.push_back(item),
+            Some(_) => self.rest.get_or_insert_default().push_back(item),
         }
     }
 
     pub(super) fn push_front(&mut self, item: T) {
         if let Some(second) = self.first.replace(item) {
-            self.rest.push_front(second);
+            self.rest.get_or_insert_default().push_front(second);
         }
     }
 
     #[inline]
     pub(super) fn pop_front(&mut self) -> Option<T> {
         let first = self.first.take()?;
-        self.first = self.rest.pop_front();
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
         Some(first)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.first.iter_mut().chain(&mut self.rest)
+        self.first.iter_mut().chain(self.rest.iter_mut().flat_map(|rest| rest.iter_mut()))
     }
 }
 

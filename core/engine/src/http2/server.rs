@@ -25,10 +25,11 @@ use super::keepalive::Keepalive;
 use super::limits;
 use super::link::{DRAIN_PING, End, Happened, Link, QUIET, Setup};
 use super::meter::{Meter, Of};
+use super::scratch::Kept;
 use super::stream::Http2Stream;
 use crate::age::Age;
 use crate::connection::{Addresses, After, Downstream};
-use crate::decision::{self, Decision};
+use crate::decision;
 use crate::downstream::{self, Line};
 use crate::exchange;
 use crate::reply;
@@ -291,12 +292,13 @@ impl Server {
         match decided {
             Ok(()) => {
                 let decision = worker.decided.borrow_mut().take().expect("decided just now");
-                worker.core.spawn("stream", run(connection, decision, Rc::clone(&self.line)));
+                let kept = worker.http2.borrow_mut().keep(decision);
+                worker.core.spawn("stream", run(connection, kept, Rc::clone(&self.line)));
             }
             Err(error) => {
                 self.stats.downstream_cx_protocol_error.add(1);
                 connection.refuse(reply::protocol_error(&error), block.len());
-                worker.core.spawn("stream", finish(connection, Rc::clone(&self.line)));
+                worker.core.spawn("stream", refused(connection, Rc::clone(&self.line)));
             }
         }
         worker.http2.borrow_mut().block = block;
@@ -393,18 +395,24 @@ impl Server {
 }
 
 /// One request's task.
-async fn run(connection: Downstream, decision: Decision, line: Rc<Line>) {
+async fn run(connection: Downstream, kept: Kept, _line: Rc<Line>) {
+    let decision = connection.worker.http2.borrow_mut().give_back(kept);
     if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
         // Given up before it began: it costs no upstream anything (CVE-2023-44487).
         return exchange::given_up(&connection, decision);
     }
     *connection.worker.decided.borrow_mut() = Some(decision);
     let _: After = exchange::run(&connection).await;
-    finish(connection, line).await;
+    finish(&connection).await;
+}
+
+/// The task of a request that was answered at its head.
+async fn refused(connection: Downstream, _line: Rc<Line>) {
+    finish(&connection).await;
 }
 
 /// Lets what was answered leave, as long as the client takes of it, and ends the stream.
-async fn finish(connection: Downstream, _line: Rc<Line>) {
+async fn finish(connection: &Downstream) {
     let Some(stream) = connection.stream.http2() else { return };
     if connection.is_cut.get() {
         // What came is not the whole.

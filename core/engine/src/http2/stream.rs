@@ -13,7 +13,7 @@ use ringway_protocols::HeadTable;
 use ringway_protocols::http2::Code;
 use ringway_runtime::Chunk;
 
-use super::link::{HeadForm, Link, PortId};
+use super::link::{HeadForm, Link, PortId, State};
 use super::port::{Received, Reset, Sent};
 
 /// See the module.
@@ -148,13 +148,16 @@ impl Http2Stream {
 
     #[inline(never)]
     pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
-        let port = &mut self.link.state.borrow_mut().ports[self.port];
+        let State { codec, ports, .. } = &mut *self.link.state.borrow_mut();
+        let port = &mut ports[self.port];
         if matches!(port.sent, Sent::Refused) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         // Its end is something to be sent, too.
         let end = usize::from(matches!(port.sent, Sent::Ending | Sent::Trailers(_)));
-        if port.unsent() + end <= limit {
+        // Beyond what the peer's window takes nothing more is wanted, or a slow stream would hold more than its windows.
+        let is_shut = || port.open_key().is_some_and(|key| port.unsent() as i64 >= i64::from(codec.window_of(key)));
+        if port.unsent() + end <= limit && (port.unsent() == 0 || !is_shut()) {
             return Poll::Ready(Ok(()));
         }
         port.unsent_limit = limit;

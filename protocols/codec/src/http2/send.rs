@@ -106,6 +106,13 @@ impl Connection {
         out.put(payload);
     }
 
+    /// Bytes of content that the stream's own window lets us send; below 0 after the peer has made it smaller.
+    #[must_use]
+    #[inline]
+    pub fn window_of(&self, key: Key) -> i32 {
+        self.streams.get(key).map_or(0, |stream| stream.window)
+    }
+
     /// What [`Connection::send_data`] would grant of any amount.
     #[must_use]
     #[inline]
