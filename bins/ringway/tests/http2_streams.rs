@@ -363,3 +363,40 @@ fn a_slow_stream_does_not_stall_its_siblings() {
         }
     });
 }
+
+/// What is under way when its client goes is ended and logged, also while a connection of a listener that is gone finishes.
+#[test]
+fn a_request_may_outlive_its_connection() {
+    const LOG: &str = "access_log: [{name: a, typed_config: {'@type': \
+        type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog, log_format: \
+        {text_format_source: {inline_string: \"logged %DOWNSTREAM_REMOTE_ADDRESS% %RESPONSE_FLAGS%\\n\"}}}}]";
+    let is_held = |came: &Came| matches!(came, Came::Section { fields, .. } if value(fields, ":path") == "/hold");
+    on_each_driver(|io| {
+        let (origin, told) = telling();
+        let config = config(origin, "").manager(LOG);
+        let yaml = config.yaml();
+        let start = yaml.find("  - name: main").expect("the listener");
+        let end = yaml.find("  clusters:").expect("the clusters");
+        let second = yaml[start..end].replace("name: main", "name: second");
+        let mut proxy = Proxy::start(io, &config);
+        proxy.replace(&format!("{}{second}{}", &yaml[..end], &yaml[end..]));
+        proxy.line("listener second: ");
+        let listeners = proxy.admin("GET", "/listeners").text();
+        let address = listeners.lines().find_map(|line| line.strip_prefix("second::")).expect("the second listener");
+        // Held on a listener that goes.
+        let mut finishing = Client::connect(address.parse().expect("an address"));
+        finishing.send("GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        hear(&told, "a request", is_held);
+        proxy.replace(&yaml);
+        proxy.line("generation 3 in force");
+        for _ in 0..3 {
+            let mut client = Peer::connect(proxy.address);
+            client.get("/hold");
+            hear(&told, "a request", is_held);
+            drop(client);
+            hear(&told, "its end", |came| matches!(came, Came::Reset { .. }));
+        }
+        assert_eq!(proxy.get("/").status(), 200);
+        assert!(proxy.runs());
+    });
+}
