@@ -6,6 +6,7 @@
 //! Invariant: a [`Bootstrap`] that exists can be built into a snapshot without further questions.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use ringway_model::{Address, Cluster, Endpoint, Listener, StatsRules};
@@ -17,6 +18,7 @@ use crate::message::Message;
 use crate::problem::{Problem, Report};
 use crate::reader::{self, Unknown};
 use crate::schema::MessageType;
+use crate::tls::{ContextCertificates, TlsContexts};
 use crate::translate;
 
 /// The full name of what a bootstrap file holds.
@@ -50,6 +52,8 @@ pub struct Bootstrap {
     pub resources: Resources,
     /// `stats_config`.
     pub stats: StatsRules,
+    /// Of each TLS context, in the order of the file: clusters, then listeners.
+    pub certificates: Vec<ContextCertificates>,
     /// Fields that were accepted without being known, on request.
     pub warnings: Vec<Problem>,
     /// What `/config_dump` shows.
@@ -114,12 +118,24 @@ impl Resources {
 
 /// The bootstrap as read, for `/config_dump`. It keeps the text and reads it again when asked: the text is the smallest of all
 /// forms, and a dump is rare.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dump {
     text: Arc<str>,
 }
 
+/// Without the text, which may hold keys.
+impl fmt::Debug for Dump {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Dump({} bytes)", self.text.len())
+    }
+}
+
 impl Dump {
+    /// The text, with its keys: for reading it again, not for showing it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The message as JSON in Envoy's spelling (snake_case, defaults left out, secrets as `[redacted]`).
     pub fn to_json(&self) -> String {
         let mut report = Report::new("");
@@ -135,15 +151,30 @@ impl Dump {
 /// Every problem of the file, in the order of the text: what is no YAML, what Envoy would refuse, and what Ringway does
 /// not do yet.
 pub fn read_bootstrap(source: Source<'_>, options: &ReadOptions) -> Result<Bootstrap, Vec<Problem>> {
+    read_bootstrap_with(source, options, &mut TlsContexts::new())
+}
+
+/// Reads a bootstrap file, and takes those TLS contexts again that are made of the same.
+///
+/// # Errors
+/// As [`read_bootstrap`].
+pub fn read_bootstrap_with(
+    source: Source<'_>,
+    options: &ReadOptions,
+    contexts: &mut TlsContexts,
+) -> Result<Bootstrap, Vec<Problem>> {
+    contexts.begin();
     let mut report = Report::new(source.name);
     let unknown = if options.allow_unknown_static_fields { Unknown::Warned } else { Unknown::Refused };
     let Some(message) = parse(source.text, unknown, &mut report) else {
         return Err(report.finish().expect_err("a text that is not read has a problem"));
     };
-    let (node, admin, resources, stats) = translate::bootstrap(&message, &mut report);
+    let read = translate::bootstrap(&message, &mut report, contexts);
     drop(message);
+    contexts.end();
     let warnings = report.finish()?;
-    Ok(Bootstrap { node, admin, resources, stats, warnings, dump: Dump { text: source.text.into() } })
+    let translate::Read { node, admin, resources, stats, certificates } = read;
+    Ok(Bootstrap { node, admin, resources, stats, certificates, warnings, dump: Dump { text: source.text.into() } })
 }
 
 fn parse(text: &str, unknown: Unknown, report: &mut Report) -> Option<Message> {

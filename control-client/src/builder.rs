@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Weak};
 
 use ringway_model::{
-    Action, Cluster, ClusterId, Endpoint, FilterChain, HttpConnectionManager, Listener, ListenerId, NetworkFilter,
-    RouteConfiguration, Snapshot, Target,
+    Action, ChainId, Cluster, ClusterId, Endpoint, FilterChain, HttpConnectionManager, Listener, ListenerId,
+    NetworkFilter, RouteConfiguration, Snapshot, Target, TcpProxy,
 };
 
 use crate::bootstrap::{Bootstrap, Resources};
@@ -41,6 +41,8 @@ pub struct Builder {
     listeners: Ids<Listener>,
     /// Every snapshot that somebody may still hold, oldest first.
     held: Vec<(u64, Weak<Snapshot>)>,
+    /// Filter chains that were given a number: none is given out twice.
+    chains: u32,
 }
 
 impl Builder {
@@ -104,11 +106,11 @@ impl Builder {
         let mut snapshot = Snapshot { generation: generation + 1, ..Snapshot::default() };
         for cluster in &resources.clusters {
             let id = ids[cluster.id.0 as usize];
-            snapshot.clusters.insert(keep(Cluster { id, ..cluster.clone() }, last.clusters.get(id)));
+            snapshot.clusters.insert(keep_cluster(Cluster { id, ..cluster.clone() }, last.clusters.get(id)));
         }
         for listener in &resources.listeners {
             let id = ListenerId(self.listeners.id(&listener.name));
-            snapshot.listeners.push(keep_listener(listener, id, &ids, last.listener(id)));
+            snapshot.listeners.push(keep_listener(listener, id, &ids, last.listener(id), &mut self.chains));
         }
         if let Some(last) = &self.last
             && same(last, &snapshot)
@@ -135,26 +137,59 @@ fn keep<T: PartialEq>(new: T, before: Option<&Arc<T>>) -> Arc<T> {
     }
 }
 
+/// The same of a cluster; what takes long to build is built only where it is new.
+fn keep_cluster(mut new: Cluster, before: Option<&Arc<Cluster>>) -> Arc<Cluster> {
+    match before {
+        Some(before) if **before == new => before.clone(),
+        _ => {
+            new.complete(before.map(|before| &**before));
+            Arc::new(new)
+        }
+    }
+}
+
 /// The listener with the numbers that last, and with each part of before that is equal.
 fn keep_listener(
     listener: &Listener,
     id: ListenerId,
     ids: &[ClusterId],
     before: Option<&Arc<Listener>>,
+    chains_numbered: &mut u32,
 ) -> Arc<Listener> {
-    let chain = |chain: &Arc<FilterChain>| {
-        let before = before.and_then(|before| before.chain(chain.id));
-        let NetworkFilter::Http(manager) = &chain.filter;
-        let manager_before = before.map(|before| {
-            let NetworkFilter::Http(manager) = &before.filter;
-            manager
+    let mut chain = |chain: &Arc<FilterChain>, is_default: bool| {
+        let before = before.and_then(|before| match is_default {
+            true => before.default_chain.as_ref().filter(|before| is_same_chain(before, chain)),
+            false => before.chains.iter().find(|before| is_same_chain(before, chain)),
         });
-        let routes = keep(numbered(&manager.routes, ids), manager_before.map(|before| &before.routes));
-        let manager = keep(HttpConnectionManager { routes, ..(**manager).clone() }, manager_before);
-        keep(FilterChain { filter: NetworkFilter::Http(manager), ..(**chain).clone() }, before)
+        let id = before.map(|before| before.id).unwrap_or_else(|| {
+            *chains_numbered += 1;
+            ChainId(*chains_numbered)
+        });
+        let filter = match &chain.filter {
+            NetworkFilter::Http(manager) => {
+                let manager_before = before.and_then(|before| before.http());
+                let routes = keep(numbered(&manager.routes, ids), manager_before.map(|before| &before.routes));
+                NetworkFilter::Http(keep(HttpConnectionManager { routes, ..(**manager).clone() }, manager_before))
+            }
+            NetworkFilter::Tcp(proxy) => {
+                let target = proxy.target.numbered(|id| ids[id.0 as usize]);
+                NetworkFilter::Tcp(Arc::new(TcpProxy { target, ..(**proxy).clone() }))
+            }
+        };
+        keep(FilterChain { id, filter, ..(**chain).clone() }, before)
     };
-    let chains = listener.chains.iter().map(chain).collect();
-    keep(Listener { id, chains, ..listener.clone() }, before)
+    let chains = listener.chains.iter().map(|each| chain(each, false)).collect();
+    let default_chain = listener.default_chain.as_ref().map(|each| chain(each, true));
+    keep(Listener { id, chains, default_chain, ..listener.clone() }, before)
+}
+
+/// Whether two chains accept the same connections in the same way; what they do with them may differ, and so may certificates. Of the
+/// chains of one listener no two do: their matches differ.
+fn is_same_chain(one: &FilterChain, other: &FilterChain) -> bool {
+    one.name == other.name
+        && one.matches == other.matches
+        && one.transport.identity() == other.transport.identity()
+        && one.http().is_some() == other.http().is_some()
 }
 
 /// The routes with the numbers that last for their clusters.

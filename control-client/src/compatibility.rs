@@ -14,7 +14,9 @@ mod http2;
 mod listener;
 mod manager;
 mod matcher;
+mod network;
 mod route;
+mod transport;
 
 use crate::message::{Message, Set, Value};
 use crate::problem::Report;
@@ -115,6 +117,8 @@ pub(crate) fn table() -> impl Iterator<Item = &'static Covered> {
     let rooms = [
         bootstrap::TABLE,
         listener::TABLE,
+        transport::TABLE,
+        network::TABLE,
         manager::TABLE,
         access_log::TABLE,
         http1::TABLE,

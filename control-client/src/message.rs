@@ -81,6 +81,24 @@ pub(crate) enum Json {
     Map(Vec<(String, Json)>),
 }
 
+/// By value: the order of an object's members does not count.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Json::Null, Json::Null) => true,
+            (Json::Bool(one), Json::Bool(other)) => one == other,
+            (Json::Number(one), Json::Number(other)) => one == other,
+            (Json::Text(one), Json::Text(other)) => one == other,
+            (Json::List(one), Json::List(other)) => one == other,
+            (Json::Map(one), Json::Map(other)) => {
+                let has = |(name, value): &(String, Json)| other.iter().any(|(key, held)| key == name && held == value);
+                one.len() == other.len() && one.iter().all(has)
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Message {
     /// A message with nothing set.
     pub(crate) fn empty(kind: &'static MessageType, place: Place) -> Self {
@@ -200,6 +218,14 @@ impl Message {
         self.items(name).iter().map(move |item| match &item.value {
             Value::Message(message) => message,
             other => panic!("{name} is no list of messages: {other:?}"),
+        })
+    }
+
+    /// A list of strings; empty where unset.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.items(name).iter().map(move |item| match &item.value {
+            Value::Text(text) => text.as_str(),
+            other => panic!("{name} is no list of strings: {other:?}"),
         })
     }
 

@@ -18,6 +18,13 @@ impl Place {
     pub(crate) const START: Place = Place { line: 1, column: 1 };
 }
 
+/// A place and the field that stands there.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) path: String,
+    pub(crate) place: Place,
+}
+
 /// One thing that a file says and must not, or must say and does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -103,6 +110,26 @@ impl Report {
             let problem = self.make(place, rule.into());
             self.problems.push(problem);
         }
+    }
+
+    /// Where the message that is being looked at stands.
+    pub(crate) fn here(&self, place: Place) -> Origin {
+        Origin { path: self.path.clone(), place }
+    }
+
+    /// Where the field of a message that is being looked at stands.
+    pub(crate) fn origin(&mut self, name: &str, place: Place) -> Origin {
+        let size = self.enter_field(name);
+        let origin = Origin { path: self.path.clone(), place };
+        self.leave(size);
+        origin
+    }
+
+    /// Notes a problem with a field that was looked at before.
+    pub(crate) fn problem_at(&mut self, origin: &Origin, rule: impl Into<String>) {
+        let path = std::mem::replace(&mut self.path, origin.path.clone());
+        self.problem(origin.place, rule);
+        self.path = path;
     }
 
     /// Notes something that is accepted, because the caller asked for that, but has no effect.

@@ -5,28 +5,39 @@
 //! `filename` names.
 
 mod access_log;
+mod chain;
 mod cluster;
 mod dns;
 mod extension;
+mod grpc_stats;
 mod http1;
 mod http2;
 mod identity;
 mod listener;
+mod listener_filter;
 mod load_balancing;
 mod local_reply;
+mod manager;
 mod matcher;
+mod network_filter;
+mod original_dst;
+mod rbac;
 mod request;
 mod route;
+mod secret;
 mod socket;
 mod stats;
+mod tcp_proxy;
 mod timeout;
+mod tls;
+mod transport;
 mod upgrade;
 mod upstream_http;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use ringway_model::{Action, Address, ClusterId, Listener, NetworkFilter, Pipe, Priority, Regexes, StatsRules};
+use ringway_model::{Action, Address, Cidr, ClusterId, Listener, Pipe, Priority, Regexes, StatsRules};
 
 use crate::bootstrap::{Node, Resources};
 use crate::compatibility::refuse_unsupported;
@@ -34,6 +45,7 @@ use crate::dns::DnsPlans;
 use crate::dns::plan::ResolverPlan;
 use crate::message::Message;
 use crate::problem::Report;
+use crate::tls::{ContextCertificates, TlsContexts};
 
 /// What the parts of a translation share.
 struct Context<'r> {
@@ -51,6 +63,21 @@ struct Context<'r> {
     dns: DnsPlans,
     /// `node`.
     node: Node,
+    /// Those that are there already, and the files that they are made from.
+    tls: &'r mut TlsContexts,
+    /// `static_resources.secrets`.
+    secrets: secret::Secrets,
+    /// What the contexts' certificates say.
+    certificates: Vec<ContextCertificates>,
+}
+
+/// All that a file says.
+pub(crate) struct Read {
+    pub(crate) node: Node,
+    pub(crate) admin: Option<Address>,
+    pub(crate) resources: Resources,
+    pub(crate) stats: StatsRules,
+    pub(crate) certificates: Vec<ContextCertificates>,
 }
 
 impl Context<'_> {
@@ -117,7 +144,7 @@ impl Names {
 }
 
 /// Translates the whole file; what is given counts only if the report has no problem.
-pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option<Address>, Resources, StatsRules) {
+pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsContexts) -> Read {
     refuse_unsupported(message, report);
     let mut context = Context {
         report,
@@ -128,6 +155,9 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
         resolver: ResolverPlan::default(),
         dns: DnsPlans::new(),
         node: Node::default(),
+        tls,
+        secrets: secret::Secrets::default(),
+        certificates: Vec::new(),
     };
     context.resolver = dns::default_resolver(&mut context, message);
     let node = context.inside(message, "node", node).unwrap_or_default();
@@ -138,7 +168,7 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report) -> (Node, Option
     });
     let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
-    (node, admin, resources, stats)
+    Read { node, admin, resources, stats, certificates: context.certificates }
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
@@ -157,6 +187,7 @@ fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
 fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Resources> {
     refuse_unsupported(message, context.report);
     context.clusters = message.messages("clusters").map(|cluster| cluster.text("name").to_owned()).collect();
+    context.secrets = secret::secrets(context, message);
     let mut seen = HashSet::new();
     let clusters = context.each(message, "clusters", |context, message| {
         if !seen.insert(message.text("name")) {
@@ -191,8 +222,7 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Reso
 
 /// Whether a route of it gives requests the priority HIGH.
 fn has_high_routes(listener: &Listener) -> bool {
-    listener.chains.iter().any(|chain| {
-        let NetworkFilter::Http(http) = &chain.filter;
+    listener.all_chains().filter_map(|chain| chain.http()).any(|http| {
         let mut routes = http.routes.virtual_hosts().iter().flat_map(|host| host.routes());
         routes.any(|route| matches!(&route.action, Action::Forward(action) if action.priority == Priority::High))
     })
@@ -270,4 +300,17 @@ fn named_address<'m>(context: &mut Context<'_>, message: &'m Message) -> Option<
         let port = message.uint("port_value").and_then(|port| u16::try_from(port).ok());
         Some((message.text("address"), port?, message))
     })
+}
+
+/// `envoy.config.core.v3.CidrRange`.
+fn cidr(context: &mut Context<'_>, message: &Message) -> Option<Cidr> {
+    refuse_unsupported(message, context.report);
+    let text = message.text("address_prefix");
+    match text.parse() {
+        Ok(address) => Some(Cidr::new(address, message.uint("prefix_len").unwrap_or(0))),
+        Err(_) => {
+            context.problem(message, "address_prefix", format!("malformed IP address: {text}"));
+            None
+        }
+    }
 }

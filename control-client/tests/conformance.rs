@@ -25,7 +25,10 @@ fn skip(name: &str, why: &str) {
 fn read(name: &str, text: &str) -> Result<usize, Vec<Problem>> {
     let bootstrap = read_bootstrap(Source { name, text }, &ReadOptions { allow_unknown_static_fields: true })?;
     let json = bootstrap.dump.to_json();
-    read_bootstrap(Source { name, text: &json }, &ReadOptions { allow_unknown_static_fields: true })?;
+    // A dump without its keys is no configuration.
+    if !json.contains("[redacted]") {
+        read_bootstrap(Source { name, text: &json }, &ReadOptions { allow_unknown_static_fields: true })?;
+    }
     Ok(Builder::new().build(&bootstrap).snapshot().listeners.len())
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ringway_control_client::{Builder, ReadOptions, Source, read_bootstrap};
 use ringway_model::{
-    Action, Cluster, CodecType, ConnectionRules, HeaderRules, Http2Options, HttpConnectionManager, Keepalive,
-    MalformedEnds, NetworkFilter, RequestRules, ServerHeader, Snapshot, UpstreamProtocol,
+    Action, ClientCertRules, Cluster, CodecType, ConnectionRules, HeaderRules, Http2Options, HttpConnectionManager,
+    Keepalive, MalformedEnds, RequestRules, ServerHeader, Snapshot, UpstreamProtocol,
 };
 
 /// The connection manager of a file that sets these fields of it and these of its one route's action.
@@ -19,7 +19,7 @@ fn manager(fields: &str, route: &str) -> HttpConnectionManager {
          typed_config: {{'@type': t/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]}}]}}\n"
     );
     let snapshot = snapshot(&text);
-    let NetworkFilter::Http(manager) = &snapshot.listeners[0].chains[0].filter;
+    let manager = snapshot.listeners[0].chains[0].http().expect("the chain is HTTP");
     (**manager).clone()
 }
 
@@ -63,7 +63,11 @@ fn a_bare_connection_manager_has_envoys_values() {
         bare.headers.clone();
     assert!(!use_remote_address && trusted_hops == 0 && !skip_xff_append && internal.is_empty() && generate_request_id);
     assert_eq!((bare.headers.server, bare.headers.server_name.as_str()), (ServerHeader::Overwrite, "envoy"));
-    assert!(!bare.headers.keeps_client_cert && bare.headers.user_agent.is_none() && bare.headers.scheme.is_none());
+    assert!(
+        bare.headers.client_cert == ClientCertRules::default()
+            && bare.headers.user_agent.is_none()
+            && bare.headers.scheme.is_none()
+    );
     assert!(bare.upgrades.is_empty() && bare.access_logs.is_empty());
     let Action::Forward(route) = &bare.routes.virtual_hosts()[0].routes()[0].action else { panic!("a route") };
     assert_eq!(route.timeout, Some(Duration::from_secs(15)));

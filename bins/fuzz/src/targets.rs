@@ -1,10 +1,12 @@
 //! The parsers, and what must hold of each.
 //!
-//! A quick body allocates nothing once warm: it decodes as the engine does, whole and from one cut, asserts that both agree, and
+//! A quick body allocates nothing once warm (but for those of TLS, whose sessions do): it decodes as the engine does, whole and from one cut, asserts that both agree, and
 //! gives the shape of the answer. A thorough body plays every piece of the input and whatever else is costly.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
+use rcgen::{CertificateParams, KeyPair};
 use ringway_control_client::{ReadOptions, Source, read_bootstrap};
 use ringway_model::format::{Format, Surroundings};
 use ringway_model::{EscapedSlashes, HostRules, PathOutcome, PathRules, StripPort};
@@ -12,6 +14,9 @@ use ringway_protocols::http1::{
     BodyDecoder, BodyPart, Decoded, HeadScan, decode_request, decode_response, is_authority,
 };
 use ringway_protocols::{Framing, HeadTable, Limits, Method, fuzz};
+use ringway_tls::{
+    ClientContext, ClientOptions, Identity, Secret, ServerContext, ServerOptions, Session, fuzz as fuzz_tls,
+};
 
 /// Takes an input, gives the shape of the answer; asserts what must hold.
 type Body = Box<dyn FnMut(&[u8]) -> u64>;
@@ -44,6 +49,14 @@ pub(crate) const TARGETS: &[Target] = &[
         inputs: &[],
     },
     Target { name: "http2-wire", quick: || Box::new(fuzz::wire), thorough: |_| (), inputs: &[] },
+    Target { name: "client-hello", quick: client_hello, thorough: fuzz::client_hello, inputs: &[] },
+    Target { name: "http-inspector", quick: http_inspector, thorough: fuzz::http_inspector, inputs: &[] },
+    Target { name: "proxy-protocol", quick: proxy_protocol, thorough: fuzz::proxy_protocol, inputs: &[] },
+    Target { name: "tls-hello", quick: tls_hello, thorough: |_| (), inputs: &[] },
+    Target { name: "tls-answer", quick: tls_answer, thorough: |_| (), inputs: &[] },
+    Target { name: "tls-handshake", quick: tls_handshake, thorough: |_| (), inputs: &[] },
+    Target { name: "tls-records", quick: || Box::new(fuzz_tls::records), thorough: |_| (), inputs: &[] },
+    Target { name: "tls-certificate", quick: tls_certificate, thorough: |_| (), inputs: &[] },
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
     Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },
@@ -233,6 +246,59 @@ fn response_section() -> Body {
 fn trailer_section() -> Body {
     let mut sections = fuzz::Sections::default();
     Box::new(move |input| sections.trailers(input))
+}
+
+fn client_hello() -> Body {
+    let mut hellos = fuzz::Hellos::default();
+    Box::new(move |input| shape(hellos.play(input, cut_of(input))))
+}
+
+fn http_inspector() -> Body {
+    Box::new(|input| shape((fuzz::http_inspector_quick(input, cut_of(input)), size_class(input.len()))))
+}
+
+fn proxy_protocol() -> Body {
+    let mut headers = fuzz::ProxyHeaders::default();
+    Box::new(move |input| shape(headers.play(input, cut_of(input))))
+}
+
+/// A server's context and that of a client that trusts whoever it is.
+fn contexts() -> (Arc<ClientContext>, Arc<ServerContext>) {
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["example.com".to_owned()]).expect("a name");
+    let own = Identity {
+        certificate_chain: params.self_signed(&key).expect("a certificate").pem().into_bytes(),
+        private_key: Secret::new(key.serialize_pem()),
+    };
+    let server = ServerOptions { certificates: vec![own], ..ServerOptions::default() };
+    // Without tickets: no session is to depend on an earlier one.
+    let client = ClientOptions { max_session_keys: 0, ..ClientOptions::default() };
+    (ClientContext::new(&client).expect("a context"), ServerContext::new(&server).expect("a context"))
+}
+
+/// What a client says first.
+fn tls_hello() -> Body {
+    let (_, server) = contexts();
+    Box::new(move |input| fuzz_tls::bytes(input, &|| Session::server(&server)))
+}
+
+/// What a server answers.
+fn tls_answer() -> Body {
+    let (client, _) = contexts();
+    Box::new(move |input| fuzz_tls::bytes(input, &|| fuzz_tls::begin(&client)))
+}
+
+/// Changes to the bytes of a handshake and of what follows it.
+fn tls_handshake() -> Body {
+    let (client, server) = contexts();
+    Box::new(move |input| {
+        fuzz_tls::changed(input, &client, &server);
+        shape(input.len().min(12))
+    })
+}
+
+fn tls_certificate() -> Body {
+    Box::new(|input| shape(fuzz_tls::certificate(input)))
 }
 
 fn format(input: &[u8]) -> u64 {

@@ -15,6 +15,7 @@ use ringway_runtime::{FeatureSet, IoChoice};
 
 use crate::access_log::Flush;
 use crate::doctor::Doctor;
+use crate::iptables;
 use crate::log::Level;
 
 /// What is to be done.
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// `doctor`: what this host allows.
     Doctor(Doctor),
+    /// `iptables`: the rules of a transparent sidecar.
+    Iptables(Box<iptables::Run>),
 }
 
 /// Where the configuration is.
@@ -146,6 +149,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         Some(("doctor", matches)) => {
             Ok(Command::Doctor(Doctor { json: matches.get_flag("json"), engine: tuning(matches) }))
         }
+        Some(("iptables", matches)) => Ok(Command::Iptables(Box::new(iptables::read(matches).map_err(refuse)?))),
         Some((name, _)) => unreachable!("clap knows no subcommand {name}"),
     }
 }
@@ -279,6 +283,7 @@ fn command() -> clap::Command {
                 .arg(switch("json", "Print JSON"))
                 .args(tuning_arguments()),
         )
+        .subcommand(iptables::command())
 }
 
 fn source_arguments() -> [Arg; 3] {

@@ -7,6 +7,8 @@ use std::sync::mpsc::SyncSender;
 pub(crate) enum Command {
     /// Read the configuration again; the text says who asked.
     Reload(&'static str),
+    /// A file of certificates or keys may have changed.
+    Rotate,
     /// SIGTERM: leave gracefully.
     Terminate,
     /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.

@@ -18,7 +18,7 @@ use ringway_observe::ServerState;
 use ringway_runtime::Instant;
 
 use crate::access_log::LogThread;
-use crate::admin::{loop_json, worker_json};
+use crate::admin::{days_until_first, loop_json, worker_json};
 use crate::command::Command;
 use crate::load::{Candidate, Content, Loaded, Loader};
 use crate::log::Log;
@@ -105,6 +105,7 @@ impl Control {
                 self.engine.sweep();
                 self.show();
                 self.watch.look(now).iter().for_each(|line| self.log.warning(line));
+                self.engine.complaints().for_each(|line| self.log.warning(line));
                 trim();
                 tick = now + TICK;
             }
@@ -135,6 +136,10 @@ impl Control {
             Command::Reload(who) => match phase {
                 Phase::Serving => self.reload(who),
                 Phase::Leaving(_) | Phase::Ended => self.log.warning(format_args!("{who}: not reloaded: leaving")),
+            },
+            Command::Rotate => match phase {
+                Phase::Serving => self.rotate(),
+                Phase::Leaving(_) | Phase::Ended => {}
             },
             Command::Terminate => {
                 self.engine.drain();
@@ -179,6 +184,27 @@ impl Control {
         };
         if let Some(problems) = refused {
             self.refuse(who, problems);
+        }
+    }
+
+    /// Takes up what changed in files of certificates and keys; the text of the configuration is the one that is in force, or the one
+    /// after it that was refused.
+    fn rotate(&mut self) {
+        const WHO: &str = "a file of certificates or keys changed";
+        // What is still wrong with it was said when it was refused.
+        if let Some(Ok(loaded)) = self.loader.reread_refused() {
+            if let Err(problems) = self.accept(loaded) {
+                self.refuse(WHO, problems);
+            }
+            return;
+        }
+        let Some(in_force) = self.state.view().bootstrap.clone() else { return };
+        let refused = match self.loader.reread(&in_force) {
+            Ok(loaded) => self.accept(loaded).err(),
+            Err(problems) => Some(problems),
+        };
+        if let Some(problems) = refused {
+            self.refuse(WHO, problems);
         }
     }
 
@@ -250,7 +276,7 @@ impl Control {
 
     /// Stages and commits what was loaded, and shows it.
     fn commit(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
-        let Loaded { content, dump, node, warnings, stats, .. } = loaded;
+        let Loaded { content, dump, node, warnings, stats, certificates, .. } = loaded;
         let Content::Built(candidate) = content else { unreachable!("built when its names were known") };
         warnings.iter().for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
@@ -265,11 +291,14 @@ impl Control {
             view.snapshot = snapshot;
             view.listeners = listeners.clone();
             view.bootstrap = Some(dump);
+            view.certificates = certificates;
             view.node = node;
             view.stats = stats;
             view.updated = SystemTime::now();
             view.rejection = None;
         });
+        self.loader.settle();
+        self.show();
         // Said last: whoever reads the line finds everything as it says.
         self.log.info(format_args!("configuration: {report}"));
         for (name, addresses) in &listeners {
@@ -288,6 +317,8 @@ impl Control {
         server.state.set(state.number());
         server.live.set(u64::from(state == ServerState::Live));
         server.uptime.set(self.state.started.elapsed().as_secs());
+        let days = days_until_first(&self.state.view().certificates, SystemTime::now());
+        server.days_until_first_cert_expiring.set(days);
     }
 }
 

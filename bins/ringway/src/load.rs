@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::thread;
 
 use ringway_control_client::{
-    Builder, Built, DnsPlans, Dump, Problem, ReadOptions, Resources, Source as ConfigSource, read_bootstrap,
+    Builder, Built, ContextCertificates, DnsPlans, Dump, Problem, ReadOptions, Resources, SecretFiles,
+    Source as ConfigSource, TlsContexts, read_bootstrap_with,
 };
 use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
 
@@ -22,6 +23,9 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct Loader {
     source: Source,
     builder: Builder,
+    contexts: TlsContexts,
+    /// The text of the last reading, where it was refused: new files may mend it.
+    refused: Option<Arc<str>>,
 }
 
 /// A configuration without a known fault.
@@ -34,6 +38,8 @@ pub(crate) struct Loaded {
     pub(crate) admin: Option<Address>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
+    /// What the certificates of its TLS contexts say.
+    pub(crate) certificates: Arc<[ContextCertificates]>,
     /// What is shown of the statistics.
     pub(crate) stats: Arc<StatsRules>,
     /// The bootstrap as read.
@@ -59,7 +65,12 @@ pub(crate) struct Candidate {
 impl Loader {
     /// A loader that has loaded nothing yet.
     pub(crate) fn new(source: Source) -> Loader {
-        Loader { source, builder: Builder::new() }
+        Loader { source, builder: Builder::new(), contexts: TlsContexts::new(), refused: None }
+    }
+
+    /// The same, which has the files of certificates and keys watched.
+    pub(crate) fn watching(self, files: SecretFiles) -> Loader {
+        Loader { contexts: TlsContexts::watched_by(files), ..self }
     }
 
     /// What to call the configuration.
@@ -82,19 +93,47 @@ impl Loader {
     /// # Errors
     /// Every problem as a line.
     pub(crate) fn load(&mut self) -> Result<Loaded, Vec<String>> {
-        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let name = self.name();
         let file = match &self.source.path {
             Some(path) => Some(read(path).map_err(|error| vec![format!("{name}: cannot be read: {error}")])?),
             None => None,
         };
+        let text: Arc<str> = match file {
+            Some(text) => text.into(),
+            None => self.source.yaml.as_deref().unwrap_or_default().into(),
+        };
+        let loaded = self.read(&text);
+        self.refused = loaded.is_err().then_some(text);
+        loaded
+    }
+
+    /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was not refused.
+    pub(crate) fn reread_refused(&mut self) -> Option<Result<Loaded, Vec<String>>> {
+        let text = self.refused.clone()?;
+        let loaded = self.read(&text);
+        if loaded.is_ok() {
+            self.refused = None;
+        }
+        Some(loaded)
+    }
+
+    /// Reads the text in force again, because files that it names have changed.
+    ///
+    /// # Errors
+    /// Every problem as a line: a file is not as it must be.
+    pub(crate) fn reread(&mut self, in_force: &Dump) -> Result<Loaded, Vec<String>> {
+        self.read(in_force.text())
+    }
+
+    fn read(&mut self, text: &str) -> Result<Loaded, Vec<String>> {
+        let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let name = self.name();
         let options = ReadOptions { allow_unknown_static_fields: self.source.allow_unknown_static_fields };
-        let text = file.as_deref().or(self.source.yaml.as_deref()).unwrap_or_default();
-        let builder = &self.builder;
+        let (builder, contexts) = (&self.builder, &mut self.contexts);
         // On a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is
         // gone, and reading needs many times what stays.
         let read = || -> Result<_, Vec<Problem>> {
-            let mut bootstrap = read_bootstrap(ConfigSource { name: &name, text }, &options)?;
+            let mut bootstrap = read_bootstrap_with(ConfigSource { name: &name, text }, &options, contexts)?;
             let dns = bootstrap.resources.dns().clone();
             let resources = std::mem::take(&mut bootstrap.resources);
             let content = match dns.is_empty() {
@@ -116,6 +155,7 @@ impl Loader {
             admin: bootstrap.admin,
             node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
             warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
+            certificates: bootstrap.certificates.into(),
             stats: Arc::new(bootstrap.stats),
             dump: bootstrap.dump,
         })
@@ -138,6 +178,13 @@ impl Loader {
     /// A candidate is in force: the next ones are built over it.
     pub(crate) fn keep(&mut self, candidate: Candidate) {
         self.builder = candidate.builder;
+    }
+
+    /// What was read last is in force: files that only others named are not watched any more.
+    pub(crate) fn settle(&self) {
+        if self.refused.is_none() {
+            self.contexts.in_force();
+        }
     }
 }
 

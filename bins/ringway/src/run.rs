@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fs, io, thread};
 
-use ringway_control_client::{Directory, FileWatch};
+use ringway_control_client::{Directory, Dump, FileWatch, SecretWatch};
 use ringway_engine::{Balance, Engine, Limits};
 use ringway_model::Address;
 use ringway_observe::Registry;
@@ -57,7 +57,8 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
     }
     // Handlers and the watch come first: a signal or a change during start-up is not lost.
     let signals = Signals::install().map_err(|error| vec![format!("signals: {error}")])?;
-    let mut loader = Loader::new(options.source.clone());
+    let (secrets, files) = SecretWatch::new().map_err(|error| vec![format!("watching certificates: {error}")])?;
+    let mut loader = Loader::new(options.source.clone()).watching(files);
     let watch = match loader.path() {
         Some(path) => {
             Some(FileWatch::new(path).map_err(|error| vec![format!("watching {}: {error}", path.display())])?)
@@ -65,7 +66,7 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
         None => None,
     };
     let loaded = loader.load()?;
-    let command_line = command_line(options);
+    let command_line = command_line(options, &loaded.dump);
     let Process { mut control, commands, inbox } = Process::start(&options.engine, log, loader, command_line)?;
     let started = match &loaded.admin {
         Some(address) => serve_admin(&control, &commands, address, options.admin_address_path.as_deref()),
@@ -78,6 +79,7 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
             Some(watch) => follow(watch, &commands, log).map_err(|error| vec![format!("watch: {error}")]),
             None => Ok(()),
         })
+        .and_then(|()| follow_secrets(secrets, &commands, log).map_err(|error| vec![format!("watch: {error}")]))
         .and_then(|()| control.begin(loaded, &inbox));
     match started {
         Ok(began) => Ok((control, inbox, began)),
@@ -257,15 +259,35 @@ fn follow(mut watch: FileWatch, commands: &SyncSender<Command>, log: Log) -> io:
     thread::Builder::new().name("watch".into()).stack_size(STACK_SIZE).spawn(body).map(drop)
 }
 
+/// Starts the thread that asks for a rotation whenever a file of certificates or keys may have changed.
+fn follow_secrets(mut watch: SecretWatch, commands: &SyncSender<Command>, log: Log) -> io::Result<()> {
+    let commands = commands.clone();
+    let body = move || {
+        loop {
+            match watch.wait() {
+                Ok(()) if commands.send(Command::Rotate).is_err() => return,
+                Ok(()) => {}
+                Err(error) => {
+                    log.error(format_args!(
+                        "certificates are no longer watched, SIGHUP still reads them again: {error}"
+                    ));
+                    return;
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("secrets".into()).stack_size(STACK_SIZE).spawn(body).map(drop)
+}
+
 /// Envoy's `CommandLineOptions`, as far as there is something to say.
-fn command_line(options: &Run) -> serde_json::Value {
+fn command_line(options: &Run, dump: &Dump) -> serde_json::Value {
     let (source, tuning) = (&options.source, &options.engine);
     let path =
         |path: &Option<std::path::PathBuf>| path.as_ref().map_or(String::new(), |path| path.display().to_string());
     serde_json::json!({
         "concurrency": tuning.concurrency,
         "config_path": path(&source.path),
-        "config_yaml": source.yaml.as_deref().unwrap_or_default(),
+        "config_yaml": source.yaml.as_deref().map_or_else(String::new, |yaml| without_keys(yaml, dump)),
         "allow_unknown_static_fields": source.allow_unknown_static_fields,
         "admin_address_path": path(&options.admin_address_path),
         "log_level": options.log_level.text(),
@@ -284,6 +306,12 @@ fn command_line(options: &Run) -> serde_json::Value {
         "pin": format!("{:?}", tuning.pin).to_lowercase(),
         "spin_us": tuning.spin_us,
     })
+}
+
+/// A configuration from the command line as it was given, or as `/config_dump` shows it where it holds keys.
+fn without_keys(yaml: &str, dump: &Dump) -> String {
+    let shown = dump.to_json();
+    if shown.contains("[redacted]") { shown } else { yaml.to_owned() }
 }
 
 #[cfg(test)]

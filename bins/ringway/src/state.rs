@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use ringway_control_client::Dump;
+use ringway_control_client::{ContextCertificates, Dump};
 use ringway_model::{Address, Snapshot, StatsRules};
 use ringway_observe::{Registry, ServerState};
 use ringway_runtime::cpus::Topology;
@@ -43,6 +43,8 @@ pub(crate) struct View {
     pub(crate) listeners: Vec<(String, Vec<Address>)>,
     /// The bootstrap as read; `None` before the first commit.
     pub(crate) bootstrap: Option<Dump>,
+    /// What the certificates of its TLS contexts say.
+    pub(crate) certificates: Arc<[ContextCertificates]>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
     /// What is shown of the statistics.
@@ -76,6 +78,7 @@ impl State {
             snapshot: None,
             listeners: vec![],
             bootstrap: None,
+            certificates: Arc::from([]),
             node: Default::default(),
             stats: Arc::default(),
             updated: SystemTime::UNIX_EPOCH,

@@ -1,16 +1,15 @@
 //! Access logs from the outside: lines in files, reopening, and disks that take none.
 
-mod common;
-
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
-use common::config::Config;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir};
-use common::{on_each_driver, wait_for};
+use crate::common;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir};
+use crate::common::{on_each_driver, wait_for};
 
 const FILE: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 /// So that a test need not wait for Envoy's ten seconds.

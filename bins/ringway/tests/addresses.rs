@@ -1,16 +1,14 @@
 //! Several addresses: of one listener, and (see `eyeballs.rs`) of one endpoint.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use common::client::Client;
-use common::config::Config;
-use common::process::{Proxy, TempDir, run};
-use common::{on_each_driver, wait_for};
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::process::{Proxy, TempDir, run};
+use crate::common::{on_each_driver, wait_for};
 
 const ANY: &str = "{socket_address: {address: 127.0.0.1, port_value: 0}}";
 

@@ -1,12 +1,10 @@
 //! Every admin endpoint, as Envoy's users expect it.
 
-mod common;
-
-use common::client::Client;
-use common::config::Config;
-use common::origin::Origin;
-use common::process::Proxy;
-use common::{driver, on_each_driver, wait_for};
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
+use crate::common::{driver, on_each_driver, wait_for};
 
 fn start(origin: &Origin) -> Proxy {
     let breakers = "circuit_breakers: {thresholds: [{max_connections: 7}]}";

@@ -1,15 +1,13 @@
 //! How connections are shared among the workers, and that none is lost on its way from one to another.
 
-mod common;
-
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use common::client::Client;
-use common::config::Config;
-use common::process::Proxy;
-use common::{on_each_driver, wait_for};
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::process::Proxy;
+use crate::common::{on_each_driver, wait_for};
 
 /// A statistic of the listener `main`.
 fn stat(proxy: &Proxy, name: &str) -> u64 {

@@ -1,14 +1,12 @@
 //! Circuit breakers of both priorities, exact over all workers, on both drivers.
 
-mod common;
-
 use std::net::TcpListener;
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 #[test]
 fn each_priority_has_its_own_limit_to_the_last_request() {

@@ -1,9 +1,7 @@
 //! `ringway check` and the command line: what is printed, and the exit code.
 
-mod common;
-
-use common::config::Config;
-use common::process::{TempDir, run};
+use crate::common::config::Config;
+use crate::common::process::{TempDir, run};
 
 #[track_caller]
 fn check(arguments: &[&str], code: i32, stdout: &str, stderr: &[&str]) {

@@ -1,16 +1,15 @@
 //! The rows of the checklist for HTTP/1 proxies that a client can try in one piece, by their ids; docs/HTTP1_CHECKLIST.md says where the
 //! others are tested, or what was decided.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::served_by;
-use common::process::Proxy;
+use crate::common;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::served_by;
+use crate::common::process::Proxy;
 
 /// Answers each request with all that it read of it, line ends written as `|`.
 fn telling(mut connection: Client) {

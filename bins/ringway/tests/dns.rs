@@ -1,18 +1,16 @@
 //! Clusters of names: STRICT_DNS and LOGICAL_DNS against a name server of our own.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::config::Config;
-use common::dns::{A, AAAA, Answer, NameServer};
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir, run};
-use common::wait_for;
+use crate::common::config::Config;
+use crate::common::dns::{A, AAAA, Answer, NameServer};
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir, run};
+use crate::common::wait_for;
 
 /// Asked for again at once: tests wait for questions, not for time.
 const SOON: &str = "dns_refresh_rate: 0.02s";

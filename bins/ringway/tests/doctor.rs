@@ -1,8 +1,7 @@
 //! `ringway doctor` on the real host, and where io_uring is forbidden: it agrees with what `run` does there.
 
-mod common;
-
-use common::process::{ring_works, run};
+use crate::common;
+use crate::common::process::{ring_works, run};
 use ringway_runtime::seccomp::{Action, Rule, filter_this_thread};
 use serde_json::Value;
 

@@ -1,11 +1,9 @@
 //! Small extensions of a connection manager, and where its texts come from.
 
-mod common;
-
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::served_by;
-use common::process::{Proxy, TempDir, run};
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::served_by;
+use crate::common::process::{Proxy, TempDir, run};
 
 const DETECTION: &str = "original_ip_detection_extensions: [{name: e, typed_config: {'@type': \
     type.googleapis.com/envoy.extensions.http.original_ip_detection.xff.v3.XffConfig, ";

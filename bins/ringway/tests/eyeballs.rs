@@ -1,17 +1,15 @@
 //! An endpoint of several addresses (Happy Eyeballs, RFC 8305): by `additional_addresses`, and by a name of LOGICAL_DNS.
 
-mod common;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use common::config::Config;
-use common::dns::{Answer, NameServer};
-use common::origin::Origin;
-use common::process::{Proxy, TempDir, run};
-use common::{on_each_driver, wait_for};
+use crate::common::config::Config;
+use crate::common::dns::{Answer, NameServer};
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir, run};
+use crate::common::{on_each_driver, wait_for};
 
 /// An address at which a connect neither succeeds nor fails: its queue is full, so what comes is dropped (listen(2)).
 struct Silent {

@@ -1,14 +1,13 @@
 //! What a gRPC client is told by ourselves, over HTTP/1: each as Envoy 1.40 answers.
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::client::Message;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir};
+use crate::common;
+use crate::common::client::Message;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir};
 
 fn dead() -> SocketAddr {
     "127.0.0.1:1".parse().expect("an address")
@@ -174,7 +173,7 @@ fn serve(mut client: common::client::Client) {
     while let Ok(Some(request)) = client.read(false, false) {
         const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\n";
         match request.line.split(' ').nth(1).unwrap_or_default() {
-            "/s/head" => client.send(format!("{HEAD}grpc-status: 5\r\nContent-Length: 0\r\n\r\n")),
+            "/a.b.S/Head" | "/s/head" => client.send(format!("{HEAD}grpc-status: 5\r\nContent-Length: 0\r\n\r\n")),
             "/s/whole" => client.send(format!("{HEAD}Content-Length: 7\r\n\r\n\0\0\0\0\x02hi")),
             _ => {
                 let body = "4\r\n\0\0\0\0\r\n3\r\n\x02hi\r\n5\r\n\0\0\0\0\0\r\n0\r\ngrpc-status: 0\r\n\r\n";
@@ -214,5 +213,140 @@ fn calls_are_counted_where_the_filter_is() {
         }
         assert!(!proxy.admin("GET", "/stats").text().contains("cluster.dead.grpc."), "our own answers are no calls");
         assert!(!plain.admin("GET", "/stats").text().contains(".grpc."));
+    });
+}
+
+/// Answers each call with a message and trailers; `/a.b.S/Head` with a head that is all.
+fn call_origin() -> SocketAddr {
+    common::http2::origin(&[], |mut peer, _| {
+        while let Some(came) = peer.next() {
+            let common::http2::Came::Section { stream, fields, .. } = came else { continue };
+            let whole = peer.answer(stream);
+            let kind = ("content-type", "application/grpc");
+            if common::http2::value(&fields, ":path") == "/a.b.S/Head" {
+                peer.section(stream, &[(":status", "200"), kind, ("grpc-status", "5")], true);
+            } else {
+                peer.section(stream, &[(":status", "200"), kind], false);
+                peer.data(stream, [whole.body, b"\0\0\0\0\0".to_vec()].concat(), false);
+                peer.section(stream, &[("grpc-status", "0")], true);
+            }
+        }
+    })
+}
+
+/// Names and numbers as Envoy 1.40 has them of the same calls.
+#[test]
+fn calls_are_counted_by_method_where_that_is_asked_for() {
+    const ALLOW: &str = "individual_method_stats_allowlist: {services: [{name: a.b.S, method_names: [One]}, {name: q, method_names: [m]}]}";
+    let all: &[&str] = &[
+        "Head.5 1",
+        "Head.failure 1",
+        "Head.request_message_count 1",
+        "Head.total 1",
+        "One.0 2",
+        "One.request_message_count 2",
+        "One.response_message_count 4",
+        "One.success 2",
+        "One.total 2",
+    ];
+    let of_q =
+        ["q.m.0 1", "q.m.request_message_count 1", "q.m.response_message_count 2", "q.m.success 1", "q.m.total 1"];
+    let expect = |prefix: &str| -> Vec<String> {
+        let of_s = all.iter().map(|row| format!("{prefix}.{row}"));
+        of_s.chain(of_q.map(str::to_owned)).collect()
+    };
+    let listed = [
+        "5 1",
+        "a.b.S.One.0 2",
+        "a.b.S.One.request_message_count 2",
+        "a.b.S.One.response_message_count 4",
+        "a.b.S.One.success 2",
+        "a.b.S.One.total 2",
+        "failure 1",
+        "q.m.0 1",
+        "q.m.request_message_count 1",
+        "q.m.response_message_count 2",
+        "q.m.success 1",
+        "q.m.total 1",
+        "request_message_count 1",
+        "total 1",
+    ]
+    .map(str::to_owned);
+    let rows: [(&str, Vec<String>, &[&str]); 3] = [
+        (
+            "stats_for_all_methods: true, enable_upstream_stats: true",
+            expect("a.b.S"),
+            &["a.b.S.Head", "a.b.S.One", "q.m"],
+        ),
+        ("stats_for_all_methods: true, replace_dots_in_grpc_service_name: true", expect("a_b_S"), &[]),
+        (
+            &format!("{ALLOW}, enable_upstream_stats: true, replace_dots_in_grpc_service_name: true"),
+            listed.to_vec(),
+            &["a.b.S.One", "q.m", ""],
+        ),
+    ];
+    for (options, expect, times) in rows {
+        on_each_driver(|io| {
+            let http2 = "connect_timeout: 5s
+    http2_protocol_options: {}";
+            let config = Config::new().to("/", "c").cluster_with("c", call_origin(), http2);
+            let filter = COUNTED.replace("emit_filter_state: true", options);
+            let proxy = Proxy::start_yaml(io, &config.yaml().replace("http_filters:\n", &filter), &[]);
+            let mut client = common::http2::Peer::connect(proxy.address);
+            for path in ["/a.b.S/One", "/a.b.S/One", "/a.b.S/Head", "/q/m?x=1", "/odd", "/odd/a/b"] {
+                let mut fields = common::http2::get(path);
+                fields[0].1 = "POST";
+                fields.push(("content-type", "application/grpc"));
+                let stream = client.open(&fields, false);
+                client.data(stream, b"\0\0\0\0\x02ab", true);
+                client.answer(stream);
+            }
+            let stats = proxy.admin("GET", "/stats?filter=grpc").text();
+            let shown = stats.lines().filter_map(|line| line.strip_prefix("cluster.c.grpc."));
+            let (histograms, counters): (Vec<_>, Vec<_>) = shown.partition(|line| line.contains("upstream_rq_time"));
+            let counters: Vec<String> = counters.iter().map(|line| line.replace(": ", " ")).collect();
+            assert_eq!(counters, expect, "{options}");
+            let histograms: Vec<_> = histograms
+                .iter()
+                .map(|line| line.split("upstream_rq_time").next().unwrap_or_default().trim_end_matches('.'))
+                .collect();
+            assert_eq!(histograms, times, "{options}");
+        });
+    }
+}
+
+/// Clients may invent methods: as many as there is room for are counted apart, and none is lost.
+#[test]
+fn methods_have_a_bound_and_calls_over_http1_are_counted_by_them() {
+    const METHODS_MAX: u64 = 1_000;
+    on_each_driver(|io| {
+        let config = Config::new().to("/", "c").cluster("c", common::origin::served_by(serve));
+        let filter =
+            COUNTED.replace("emit_filter_state: true", "stats_for_all_methods: true, enable_upstream_stats: true");
+        let proxy = Proxy::start_yaml(io, &config.yaml().replace("http_filters:\n", &filter), &["--concurrency", "1"]);
+        let mut client = proxy.client();
+        let mut call = |path: &str| {
+            let fields = "Host: h\r\nContent-Type: application/grpc\r\nContent-Length: 7\r\n\r\n\0\0\0\0\x02ab";
+            client.send(format!("POST {path} HTTP/1.1\r\n{fields}")).response(false);
+        };
+        call("/a.b.S/Head");
+        call("/a.b.S/Head");
+        for number in 1..METHODS_MAX + 5 {
+            call(&format!("/s/m{number}"));
+        }
+        call("/s/m7");
+        for (name, count) in [
+            ("a.b.S.Head.5", 2),
+            ("a.b.S.Head.request_message_count", 2),
+            ("s.m7.response_message_count", 4),
+            ("s.m7.total", 2),
+            ("s.m999.total", 1),
+            ("methods_overflow", 5),
+            ("total", 5),
+        ] {
+            assert_eq!(proxy.stat(&format!("cluster.c.grpc.{name}")), count, "{name}");
+        }
+        let stats = proxy.admin("GET", "/stats?filter=grpc").text();
+        assert_eq!(stats.lines().filter(|line| line.contains(".total: ")).count() as u64, METHODS_MAX + 1);
     });
 }

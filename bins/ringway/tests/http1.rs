@@ -1,15 +1,13 @@
 //! HTTP/1 by the letter, through the proxy: expectations, interim and early responses, trailers, HTTP/1.0, the case of names, and
 //! responses that are not what they say.
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::served_by;
-use common::process::Proxy;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::served_by;
+use crate::common::process::Proxy;
 
 /// Reads a head, answers as the path says, then reads the body where the path asks for that.
 fn scripted(mut connection: Client) {

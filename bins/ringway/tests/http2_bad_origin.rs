@@ -1,24 +1,17 @@
 //! An origin of HTTP/2 is a peer, too: each rule that it breaks ends a stream or the connection, by the code of RFC 9113, and the
 //! client gets an answer of ours; the next request is served.
 
-mod common;
-
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
-use common::config::Config;
-use common::http2::{
+use crate::common;
+use crate::common::config::{Config, http2_cluster};
+use crate::common::http2::{
     CONTINUATION, Came, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PROTOCOL_ERROR, RST_STREAM, SETTINGS,
     WINDOW_UPDATE, block, frame, origin, value,
 };
-use common::on_each_driver;
-use common::process::Proxy;
-
-const HTTP2: &str = "connect_timeout: 5s
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}";
+use crate::common::on_each_driver;
+use crate::common::process::Proxy;
 
 /// In place of a code: the end of the connection, and no GOAWAY.
 const UNSAID: u32 = u32::MAX;
@@ -149,7 +142,12 @@ fn an_origin_that_breaks_a_rule_is_told_so() {
         let address = origin(&[], move |mut peer, _| {
             let mut said = false;
             while let Some(came) = peer.next() {
-                said |= matches!(came, Came::Reset { .. } | Came::GoAway { .. });
+                // Since the last request: what was said of one before it is told already.
+                said = match came {
+                    Came::Section { .. } => false,
+                    Came::Reset { .. } | Came::GoAway { .. } => true,
+                    _ => said,
+                };
                 match came {
                     Came::Section { stream, fields, .. } => match value(&fields, ":path").strip_prefix("/row/") {
                         Some(number) => peer.send(ROWS[number.parse::<usize>().expect("a row")].1(stream)),
@@ -164,8 +162,11 @@ fn an_origin_that_breaks_a_rule_is_told_so() {
                 let _ended = tell.lock().expect("no panic").send(Connection(UNSAID));
             }
         });
-        let config =
-            Config::new().route("prefix: /", "route: {cluster: c, timeout: 0s}").cluster_with("c", address, HTTP2);
+        let config = Config::new().route("prefix: /", "route: {cluster: c, timeout: 0s}").cluster_with(
+            "c",
+            address,
+            &http2_cluster(""),
+        );
         let proxy = Proxy::start(io, &config);
         for (number, (name, _, due)) in ROWS.iter().enumerate() {
             while told.try_recv().is_ok() {}

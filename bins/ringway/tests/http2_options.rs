@@ -1,21 +1,20 @@
 //! What a file says of HTTP/2, seen on the wire: each option of `http2_protocol_options`, the choice of the version on both sides, and
 //! the statistics that go with them.
 
-mod common;
-
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use common::client::Client;
-use common::config::Config;
-use common::frames::{
+use crate::common;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::frames::{
     ACK, CANCEL, DATA, END_STREAM, ENHANCE_YOUR_CALM, Frames, HEADERS, PING, PRIORITY, PROTOCOL_ERROR, REFUSED_STREAM,
     RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use common::on_each_driver;
-use common::origin::{Origin, served_by};
-use common::process::Proxy;
+use crate::common::on_each_driver;
+use crate::common::origin::{Origin, served_by};
+use crate::common::process::Proxy;
 
 // RFC 9113 §6.5.2, RFC 8441 §3.
 const HEADER_TABLE_SIZE: u16 = 1;
@@ -233,6 +232,43 @@ fn floods_end_connections_and_are_counted() {
             proxy.wait_stat("http.main.downstream_cx_http2_active", |count| count == 0);
             // The next client is not held against it.
             assert_eq!(Frames::connect(proxy.address).get(1, "/direct").until(DATA, 1).payload, b"direct");
+        });
+    }
+}
+
+/// A client that takes a flood of content and reads none of it, while it makes us answer.
+#[test]
+fn frames_that_nobody_reads_end_connections_and_are_counted() {
+    /// Answers with a body that has no end.
+    fn pours(client: Client) {
+        let mut client = client;
+        if let Ok(Some(_)) = client.read(false, false) {
+            client.send("HTTP/1.1 200 OK\r\n\r\n");
+            while client.is_sent(&[b'x'; 64 << 10]) {}
+        }
+    }
+    for (limit, counter) in
+        [("max_outbound_control_frames", "outbound_control_flood"), ("max_outbound_frames", "outbound_flood")]
+    {
+        on_each_driver(|io| {
+            let options = format!("http2_protocol_options: {{{limit}: 6}}");
+            let config = Config::new().manager(&options).to("/", "c").cluster("c", served_by(pours));
+            let proxy = Proxy::start(io, &config);
+            let mut frames = Frames::connect(proxy.address);
+            let window = (1u32 << 30).to_be_bytes();
+            frames
+                .send(SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE.to_be_bytes()[..], &window].concat())
+                .send(WINDOW_UPDATE, 0, 0, &window)
+                .get(1, "/");
+            proxy.wait_stat("http2.pending_send_bytes", |count| count > 0);
+            for _ in 0..40 {
+                frames.send(PING, 0, 0, &[0; 8]);
+            }
+            proxy.wait_stat(&format!("http2.{counter}"), |count| count == 1);
+            drop(frames);
+            proxy.wait_stat("http.main.downstream_cx_http2_active", |count| count == 0);
+            let floods = ["outbound_control_flood", "outbound_flood", "ping_flood"];
+            assert_eq!(floods.map(|name| proxy.stat(&format!("http2.{name}"))).iter().sum::<u64>(), 1, "{limit}");
         });
     }
 }

@@ -1,36 +1,28 @@
 //! Streams and connections of HTTP/2 through the proxy: resets mapped, connections that go away, limits of streams, and streams that
 //! do not wait for each other.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 
-use common::client::Client;
-use common::config::Config;
-use common::http2::{
+use crate::common;
+use crate::common::client::Client;
+use crate::common::config::{Config, http2_cluster};
+use crate::common::http2::{
     CANCEL, Came, INITIAL_WINDOW_SIZE, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, NO_ERROR, Peer, REFUSED_STREAM, get,
     origin, value,
 };
-use common::on_each_driver;
-use common::origin::{Origin, served_by};
-use common::process::Proxy;
-
-/// A cluster of HTTP/2 origins with these options.
-fn http2(options: &str) -> String {
-    format!(
-        "connect_timeout: 5s
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {{http2_protocol_options: {{{options}}}}}"
-    )
-}
+use crate::common::on_each_driver;
+use crate::common::origin::{Origin, served_by};
+use crate::common::process::Proxy;
 
 fn config(origin: SocketAddr, options: &str) -> Config {
-    Config::new().route("prefix: /", "route: {cluster: c, timeout: 0s}").cluster_with("c", origin, &http2(options))
+    Config::new().route("prefix: /", "route: {cluster: c, timeout: 0s}").cluster_with(
+        "c",
+        origin,
+        &http2_cluster(options),
+    )
 }
 
 /// An origin that says on a channel what came, and answers by the path: `/reset/CODE` before a head, `/late/CODE` behind one, `/hold` never.

@@ -1,16 +1,14 @@
 //! What a cluster's file says of HTTP/2 towards its endpoints, seen by them: how often, how long and by how many streams a connection is
 //! used, how large heads may be, and what an endpoint may not do.
 
-mod common;
-
-use common::client::Client;
-use common::config::Config;
-use common::frames::{
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::frames::{
     ACK, CANCEL, DATA, END_STREAM, Frame, Frames, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use common::on_each_driver;
-use common::origin::served_by;
-use common::process::Proxy;
+use crate::common::on_each_driver;
+use crate::common::origin::served_by;
+use crate::common::process::Proxy;
 
 /// The options of HTTP/2, and those of HTTP whatever its version.
 fn typed(options: &str, common: &str) -> String {

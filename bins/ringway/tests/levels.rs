@@ -1,14 +1,13 @@
 //! What a host may withhold: features of io_uring, io_uring itself, descriptors, locked memory. The proxy starts, serves, and
 //! says in its log, in /workers and under `--io ring` what it lacks and what to do.
 
-mod common;
-
 use std::net::TcpStream;
 
-use common::config::Config;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir, ring_works, run};
-use common::{driver, skip, wait_for};
+use crate::common;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir, ring_works, run};
+use crate::common::{driver, skip, wait_for};
 use ringway_runtime::seccomp::{Action, Rule, filter_this_thread};
 use serde_json::Value;
 

@@ -1,13 +1,12 @@
 //! From the first line of the log to the exit code: start, drain, stop, and what stands in the way.
 
-mod common;
-
 use std::net::TcpListener;
 
-use common::config::Config;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir, run};
-use common::{driver, on_each_driver};
+use crate::common;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir, run};
+use crate::common::{driver, on_each_driver};
 
 #[test]
 fn sigterm_fails_ready_at_once_and_lets_what_runs_finish() {

@@ -1,15 +1,14 @@
 //! Which endpoint a request goes to, from outside, on every driver: policies, weights, priorities, health, panic, drops, reloads.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 /// An endpoint with further fields of its `LbEndpoint`.
 fn endpoint(address: SocketAddr, fields: &str) -> String {
@@ -288,5 +287,113 @@ fn the_admin_server_shows_where_endpoints_stand() {
         }
         let json = proxy.admin("GET", "/clusters?format=json").text();
         assert!(json.replace(' ', "").contains("\"eds_health_status\":\"DRAINING\""), "{json}");
+    });
+}
+
+/// A cluster `c` of these origins with these lines, and a route to it that has these hash policies.
+fn hashing(origins: &[SocketAddr], fields: &str, policies: &str) -> Config {
+    let route = format!("route: {{cluster: c, hash_policy: [{policies}]}}");
+    Config::new().route("prefix: /", &route).cluster_of("c", origins, fields)
+}
+
+/// Who answers a request with this path and these lines, on a connection of its own.
+fn answered(proxy: &Proxy, path: &str, lines: &str) -> String {
+    proxy.client().send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n{lines}\r\n")).response(false).text()
+}
+
+const BY_HASH: [&str; 4] = [
+    "lb_policy: RING_HASH",
+    "lb_policy: RING_HASH\n    ring_hash_lb_config: {minimum_ring_size: 100, hash_function: MURMUR_HASH_2}",
+    "lb_policy: MAGLEV\n    maglev_lb_config: {table_size: 1009}",
+    "load_balancing_policy: {policies: [{typed_extension_config: {name: m, typed_config: {'@type': \
+     type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev}}}]}",
+];
+
+#[test]
+fn what_is_hashed_says_where_a_request_goes() {
+    on_each_driver(|io| {
+        let origins = origins(4);
+        let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+        let policies = "{header: {header_name: x-user, regex_rewrite: {pattern: {regex: '-.*'}, substitution: ''}}, \
+                        terminal: true}, {query_parameter: {name: user}}";
+        for fields in BY_HASH {
+            let proxy = Proxy::start(io, &hashing(&addresses, fields, policies));
+            let mut seen = BTreeMap::new();
+            for user in 0..24 {
+                let name = answered(&proxy, "/name?user=x", &format!("X-User: {user}\r\n"));
+                // Whatever connection, and whatever is cut off; and the query says the same where there is no field.
+                assert_eq!(answered(&proxy, "/name", &format!("X-User: {user}-{user}\r\n")), name, "{io} {fields}");
+                assert_eq!(answered(&proxy, &format!("/name?user={user}"), ""), name, "{io} {fields}");
+                *seen.entry(name).or_insert(0) += 1;
+            }
+            assert!(seen.len() > 1, "{io} {fields}: {seen:?}");
+            // Without a hash it is anybody.
+            let names: BTreeMap<String, usize> = counts(&mut proxy.client(), 40);
+            assert!(names.len() > 1, "{io} {fields}: {names:?}");
+        }
+    });
+}
+
+/// One client, one address: one endpoint. Behind a proxy that is told, another client is another address.
+#[test]
+fn the_clients_address_says_where_a_request_goes() {
+    on_each_driver(|io| {
+        let origins = origins(4);
+        let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+        let policies = "{connection_properties: {source_ip: true}}";
+        let proxy = Proxy::start(io, &hashing(&addresses, BY_HASH[0], policies));
+        let own: Vec<String> = (0..8).map(|_| answered(&proxy, "/name", "")).collect();
+        assert!(own.iter().all(|name| *name == own[0]), "{io}: {own:?}");
+        let told = |client: usize| answered(&proxy, "/name", &format!("X-Forwarded-For: 10.0.0.{client}\r\n"));
+        let names: BTreeMap<String, usize> = (0..24).map(|client| (told(client), client)).collect();
+        assert!(names.len() > 1, "{io}: {names:?}");
+        assert!((0..24).all(|client| told(client) == told(client)));
+    });
+}
+
+/// Who comes without the cookie is given it by the endpoint's response, and comes back to that endpoint with it.
+#[test]
+fn a_session_cookie_leads_back() {
+    on_each_driver(|io| {
+        let origins = origins(4);
+        let addresses: Vec<_> = origins.iter().map(|origin| origin.address).collect();
+        let policies = "{cookie: {name: session, ttl: 7s, path: /p, attributes: [{name: SameSite, value: Lax}]}}";
+        let proxy = Proxy::start(io, &hashing(&addresses, BY_HASH[2], policies));
+        for _ in 0..8 {
+            let mut client = proxy.client();
+            let first = client.get("/name");
+            let cookie = first.header("set-cookie").expect("a cookie").to_owned();
+            let value = cookie
+                .strip_suffix("; Max-Age=7; Path=/p; SameSite=Lax; HttpOnly")
+                .unwrap_or_else(|| panic!("{cookie}"));
+            // A connection's cookie is one and the same.
+            assert_eq!(client.get("/name").header("set-cookie"), Some(cookie.as_str()));
+            let again = proxy
+                .client()
+                .send(format!("GET /name HTTP/1.1\r\nHost: test\r\nCookie: a=b; {value}\r\n\r\n"))
+                .response(false);
+            assert_eq!((again.text(), again.header("set-cookie")), (first.text(), None), "{io}: {value}");
+        }
+    });
+}
+
+/// A try after one that failed goes on to the next endpoint of the table, where it is told to avoid the last.
+#[test]
+fn another_try_goes_on_in_the_table() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let retries = "retry_policy: {retry_on: connect-failure, host_selection_retry_max_attempts: 50, \
+                       retry_host_predicate: [{name: p, typed_config: {\"@type\": \
+                       type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}";
+        for fields in [BY_HASH[0], BY_HASH[2]] {
+            let route = format!("route: {{cluster: c, hash_policy: [{{header: {{header_name: x-user}}}}], {retries}}}");
+            let config = Config::new().route("prefix: /", &route).cluster_of("c", &[nobody, origin.address], fields);
+            let proxy = Proxy::start(io, &config);
+            for user in 0..24 {
+                assert_eq!(answered(&proxy, "/name", &format!("X-User: {user}\r\n")), "one", "{io} {fields}");
+            }
+            assert!(proxy.stat("cluster.c.upstream_rq_retry") > 0, "{io} {fields}");
+        }
     });
 }

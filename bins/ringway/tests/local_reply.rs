@@ -1,14 +1,12 @@
 //! What is made of answers of our own (`local_reply_config`), from the outside: each as Envoy 1.40 answers.
 
-mod common;
-
 use std::fs;
 
-use common::client::Message;
-use common::config::Config;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir};
-use common::{on_each_driver, wait_for};
+use crate::common::client::Message;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir};
+use crate::common::{on_each_driver, wait_for};
 
 const MAPPERS: &str = r#"local_reply_config: {mappers: [
             {filter: {status_code_filter: {comparison: {op: EQ, value: {default_value: 404, runtime_key: k}}}},

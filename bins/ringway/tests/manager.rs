@@ -1,13 +1,11 @@
 //! The HTTP connection manager's options, from the outside: what is made of a request before a route is looked for, and what is said of
 //! clients and of ourselves.
 
-mod common;
-
-use common::client::Message;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common::client::Message;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 /// One request on a connection of its own.
 fn ask(proxy: &Proxy, path: &str, host: &str, fields: &str) -> Message {

@@ -1,14 +1,12 @@
 //! Requests through the proxy, from a client by hand to a scripted origin, on both drivers.
 
-mod common;
-
 use std::net::{SocketAddr, TcpListener};
 
-use common::client::Client;
-use common::config::Config;
-use common::origin::{Origin, served_by};
-use common::process::Proxy;
-use common::{on_each_driver, wait_for};
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::origin::{Origin, served_by};
+use crate::common::process::Proxy;
+use crate::common::{on_each_driver, wait_for};
 use serde_json::Value;
 
 fn forwarding(origin: &Origin) -> Config {

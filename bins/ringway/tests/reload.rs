@@ -1,11 +1,10 @@
 //! Reloads: what a rename or SIGHUP brings in force, and what a wrong file leaves alone.
 
-mod common;
-
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 fn config(path: &str, cluster: &str, origin: &Origin) -> Config {
     Config::new().to(path, cluster).cluster(cluster, origin.address)

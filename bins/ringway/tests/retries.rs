@@ -1,14 +1,12 @@
 //! Requests that are sent more than once, by retry policy or because a client of ours asks for it, on both drivers.
 
-mod common;
-
 use std::net::{SocketAddr, TcpListener};
 
-use common::client::Message;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common::client::Message;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 /// An address at which nobody listens: bound a moment ago, and free again.
 fn nobody() -> SocketAddr {

@@ -1,14 +1,12 @@
 //! Routes end to end: which is taken, what it changes on the way up and back, and what it answers itself.
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::client::Message;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::Proxy;
+use crate::common::client::Message;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::Proxy;
 
 fn get(proxy: &Proxy, path: &str, fields: &str) -> Message {
     let mut client = proxy.client();

@@ -1,11 +1,10 @@
 //! docs/deploy/seccomp.json as a real filter: under it the proxy starts on a ring, serves, reloads and drains.
 #![cfg(target_arch = "x86_64")] // the table of numbers
 
-mod common;
-
-use common::config::Config;
-use common::origin::Origin;
-use common::process::{Proxy, ring_works};
+use crate::common;
+use crate::common::config::Config;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, ring_works};
 use ringway_runtime::seccomp::{Action, Masked, Rule};
 use serde_json::Value;
 

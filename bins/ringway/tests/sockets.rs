@@ -1,14 +1,12 @@
 //! What is set on sockets: options, sources, keep-alive, both families.
 
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::Origin;
-use common::process::{Proxy, TempDir, run};
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::Origin;
+use crate::common::process::{Proxy, TempDir, run};
 
 /// The next connection to a listener of the test's, and where it comes from.
 fn peer_of(listener: &TcpListener) -> (SocketAddr, Client) {

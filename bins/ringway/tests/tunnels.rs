@@ -1,16 +1,14 @@
 //! Upgrades and CONNECT: what is asked for, what is granted, and the bytes both ways after that.
 
-mod common;
-
 use std::net::SocketAddr;
 use std::thread;
 
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::served_by;
-use common::process::{Proxy, TempDir};
-use common::wait_for;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::served_by;
+use crate::common::process::{Proxy, TempDir};
+use crate::common::wait_for;
 
 const SWITCHING: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n";
 

@@ -1,7 +1,5 @@
 //! Unix sockets: listeners and endpoints with a path, and with a name of the abstract namespace.
 
-mod common;
-
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::linux::net::SocketAddrExt;
@@ -9,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread;
 
-use common::config::Config;
-use common::process::{Proxy, TempDir, run};
-use common::{on_each_driver, wait_for};
+use crate::common::config::Config;
+use crate::common::process::{Proxy, TempDir, run};
+use crate::common::{on_each_driver, wait_for};
 
 /// A path, or after `@` a name of the abstract namespace.
 fn address(path: &str) -> SocketAddr {

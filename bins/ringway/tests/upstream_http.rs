@@ -1,13 +1,12 @@
 //! What a cluster says of HTTP: how often and how long a connection is used, and how large a response's head may be; in its own
 //! message, and in the fields that came before it.
 
-mod common;
-
-use common::client::Client;
-use common::config::Config;
-use common::on_each_driver;
-use common::origin::{Origin, served_by};
-use common::process::{Proxy, run};
+use crate::common;
+use crate::common::client::Client;
+use crate::common::config::Config;
+use crate::common::on_each_driver;
+use crate::common::origin::{Origin, served_by};
+use crate::common::process::{Proxy, run};
 
 fn typed(fields: &str) -> String {
     format!(

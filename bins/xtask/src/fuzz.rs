@@ -2,7 +2,7 @@
 //!
 //! Builds `bins/fuzz` with the profile of that name (as fast as the product, with every assertion) and runs one target after another
 //! on one core, out of everybody's way. With `--coverage` it builds apart with coverage of the source and says how much of
-//! each parser's files the run reached; rustup's `llvm-tools` are wanted for that.
+//! each parser's files the run reached; rustup's `llvm-tools` are wanted for that, or Debian's LLVM of the same release.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -37,6 +37,34 @@ const TARGETS: &[Target] = &[
     Target { name: "http2-connection", corpus: "protocols/codec/corpus/http2-connection", sources: HTTP2 },
     Target { name: "http2-wire", corpus: "protocols/codec/corpus/http2-wire", sources: HTTP2 },
     Target {
+        name: "client-hello",
+        corpus: "protocols/codec/corpus/client-hello",
+        sources: &["protocols/codec/src/client_hello.rs", "protocols/codec/src/wire.rs"],
+    },
+    Target {
+        name: "http-inspector",
+        corpus: "protocols/codec/corpus/http-inspector",
+        sources: &["protocols/codec/src/http_inspector.rs"],
+    },
+    Target {
+        name: "proxy-protocol",
+        corpus: "protocols/codec/corpus/proxy-protocol",
+        sources: &["protocols/codec/src/proxy_protocol", "protocols/codec/src/wire.rs"],
+    },
+    Target { name: "tls-hello", corpus: "protocols/codec/corpus/client-hello", sources: SESSION },
+    Target { name: "tls-answer", corpus: "protocols/tls/corpus/answer", sources: SESSION },
+    Target { name: "tls-handshake", corpus: "protocols/tls/corpus/handshake", sources: SESSION },
+    Target {
+        name: "tls-records",
+        corpus: "protocols/tls/corpus/records",
+        sources: &["protocols/tls/src/traffic.rs", "protocols/tls/src/record.rs"],
+    },
+    Target {
+        name: "tls-certificate",
+        corpus: "protocols/tls/corpus/certificate",
+        sources: &["protocols/tls/src/certificate.rs", "protocols/tls/src/der.rs"],
+    },
+    Target {
         name: "format",
         corpus: "",
         sources: &["core/model/src/format.rs", "core/model/src/format/operator.rs", "core/model/src/format/time.rs"],
@@ -65,6 +93,8 @@ const HTTP2: &[&str] = &[
     "protocols/codec/src/http2/streams.rs",
     "protocols/codec/src/http2/window.rs",
 ];
+
+const SESSION: &[&str] = &["protocols/tls/src/session.rs", "protocols/tls/src/hello.rs", "protocols/tls/src/record.rs"];
 
 const MESSAGE: &[&str] = &["protocols/codec/src/http2/message"];
 
@@ -138,7 +168,9 @@ fn build(wish: &Wish, skips: &mut Skips) -> Verdict {
             "profile.fuzz.lto=false",
         ]);
     }
-    ci::cargo(&arguments, skips)
+    // Programs of the build are built with it, too, and would leave their profiles where they run.
+    let profile = Path::new(folder.as_ref()).join("build.profraw");
+    ci::cargo_with(&arguments, &[("LLVM_PROFILE_FILE", &profile.to_string_lossy())], ci::STEP_LIMIT, skips)
 }
 
 fn fuzz(target: &Target, wish: &Wish) -> Result<String, String> {
@@ -192,13 +224,35 @@ fn coverage(target: &Target, binary: &Path, profile: &Path) -> Result<String, St
     Ok(format!("coverage {:.1} % of lines, {:.1} % of regions", percent("lines"), percent("regions")))
 }
 
-/// Where rustup puts `llvm-tools`.
+/// Where tools lie that read what this rustc writes: rustup's `llvm-tools`, else Debian's LLVM of the same release.
 fn tools() -> Result<PathBuf, String> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--print", "target-libdir"]);
-    let printed = command::run(rustc, Duration::from_secs(10), command::Echo::Nothing)?;
-    let folder = printed.lines.first().map(|line| Path::new(line.trim()).with_file_name("bin"));
-    folder
-        .filter(|folder| folder.join("llvm-cov").is_file())
-        .ok_or_else(|| "no llvm-cov of this toolchain: rustup component add llvm-tools".to_owned())
+    let ask = |argument: &[&str]| {
+        let mut rustc = Command::new("rustc");
+        rustc.args(argument);
+        command::run(rustc, Duration::from_secs(10), command::Echo::Nothing).map(|outcome| outcome.lines)
+    };
+    let own = ask(&["--print", "target-libdir"])?.first().map(|line| Path::new(line.trim()).with_file_name("bin"));
+    let release = release(&ask(&["--version", "--verbose"])?).ok_or("rustc does not name its LLVM")?;
+    let debian = PathBuf::from(format!("/usr/lib/llvm-{release}/bin"));
+    let folders = own.into_iter().chain([debian]);
+    folders.into_iter().find(|folder| folder.join("llvm-cov").is_file()).ok_or_else(|| {
+        format!("no llvm-cov for this toolchain: rustup component add llvm-tools, or apt-get install llvm-{release}")
+    })
+}
+
+/// The release of LLVM that rustc says it was built with.
+fn release(lines: &[String]) -> Option<u32> {
+    lines.iter().find_map(|line| line.strip_prefix("LLVM version: ")?.split('.').next()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_release_of_llvm_is_read() {
+        let lines = ["release: 1.95.0", "LLVM version: 22.1.2"].map(str::to_owned);
+        assert_eq!(release(&lines), Some(22));
+        assert_eq!(release(&lines[..1]), None);
+    }
 }

@@ -4,11 +4,14 @@
 
 pub(crate) mod chance;
 pub(crate) mod config;
+pub(crate) mod counted;
 pub(crate) mod either;
 pub(crate) mod h2;
+pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod namespace;
+pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod pace;
 pub(crate) mod pattern;

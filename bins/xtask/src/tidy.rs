@@ -75,19 +75,27 @@ const RULES: &[Rule] = &[
     Rule {
         package: "ringway-model",
         ours: &[],
-        others: Some(&["serde", "regex-automata", "regex-syntax", "ipnet"]),
+        others: Some(&["serde", "regex-automata", "regex-syntax", "ipnet", "twox-hash"]),
         words: &[NO_SOCKETS, NO_THREADS, NO_FILES, NO_CLOCK, NO_MUTEX],
     },
     Rule {
         package: "ringway-protocols",
         ours: &[],
-        others: Some(&["httparse", "memchr", "wide"]),
+        others: Some(&["base64", "httparse", "memchr", "sha1", "wide"]),
         words: &[NO_SOCKETS, NO_THREADS, NO_FILES, NO_CLOCK, NO_MUTEX],
     },
     Rule {
         package: "ringway-tls",
         ours: &[],
-        others: Some(&["rustls", "aws-lc-rs"]),
+        others: Some(&[
+            "rustls",
+            "rustls-pki-types",
+            "rustls-webpki",
+            "aws-lc-rs",
+            "base64",
+            "regex-automata",
+            "regex-syntax",
+        ]),
         words: &[NO_SOCKETS, NO_THREADS, NO_CLOCK],
     },
     Rule {
@@ -104,7 +112,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "ringway-engine",
-        ours: &["ringway-model", "ringway-protocols", "ringway-runtime", "ringway-observe"],
+        ours: &["ringway-model", "ringway-protocols", "ringway-tls", "ringway-runtime", "ringway-observe"],
         others: Some(&["slab", "memchr", "regex-automata", "crossbeam-utils"]),
         words: &[NO_FILES],
     },
@@ -126,8 +134,8 @@ const RULES: &[Rule] = &[
     Rule { package: "ringway-load", ours: &["ringway-protocols", "ringway-runtime"], others: None, words: &[] },
     Rule {
         package: "ringway-fuzz",
-        ours: &["ringway-model", "ringway-protocols", "ringway-control-client"],
-        others: Some(&[]),
+        ours: &["ringway-model", "ringway-protocols", "ringway-tls", "ringway-control-client"],
+        others: Some(&["rcgen"]),
         words: &[NO_SOCKETS, NO_MUTEX],
     },
     Rule { package: "xtask", ours: &[], others: Some(&["serde_json"]), words: &[] },

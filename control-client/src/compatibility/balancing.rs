@@ -6,7 +6,7 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.cluster.v3.Cluster.CommonLbConfig",
         done: "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config \
-               close_connections_on_host_set_change",
+               close_connections_on_host_set_change consistent_hashing_lb_config",
         ignored: &[
             (
                 "update_merge_window",
@@ -18,7 +18,36 @@ pub(super) static TABLE: &[Covered] = &[
                 "only matters to filters that name the endpoint (stateful_session), which are refused",
             ),
         ],
-        refused: "consistent_hashing_lb_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig",
+        done: "use_hostname_for_hashing",
+        refused: "hash_balance_factor",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.RingHashLbConfig",
+        done: "minimum_ring_size maximum_ring_size hash_function",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.config.cluster.v3.Cluster.MaglevLbConfig", done: "table_size", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash",
+        done: "hash_function minimum_ring_size maximum_ring_size use_hostname_for_hashing consistent_hashing_lb_config \
+               locality_weighted_lb_config",
+        refused: "hash_balance_factor",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.maglev.v3.Maglev",
+        done: "table_size consistent_hashing_lb_config locality_weighted_lb_config",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig",
+        done: "use_hostname_for_hashing",
+        refused: "hash_balance_factor hash_policy",
         ..Covered::NOTHING
     },
     Covered {

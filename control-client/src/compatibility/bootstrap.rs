@@ -84,9 +84,9 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap.StaticResources",
-        done: "listeners clusters",
+        done: "listeners clusters secrets",
         only: &[],
         ignored: &[],
-        refused: "secrets",
+        refused: "",
     },
 ];

@@ -26,15 +26,14 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.endpoint.v3.LocalityLbEndpoints",
-        done: "lb_endpoints locality load_balancing_weight priority",
-        ignored: &[("proximity", "not used by Envoy either"), ("metadata", NO_READER)],
+        done: "lb_endpoints locality load_balancing_weight priority metadata",
+        ignored: &[("proximity", "not used by Envoy either")],
         refused: "load_balancer_endpoints leds_cluster_locality_config",
         ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.endpoint.v3.LbEndpoint",
-        done: "endpoint health_status load_balancing_weight",
-        ignored: &[("metadata", NO_READER)],
+        done: "endpoint health_status load_balancing_weight metadata",
         refused: "endpoint_name",
         ..Covered::NOTHING
     },
@@ -49,4 +48,10 @@ pub(super) static TABLE: &[Covered] = &[
         refused: "",
     },
     Covered { message: "envoy.config.endpoint.v3.Endpoint.AdditionalAddress", done: "address", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.config.core.v3.Metadata",
+        done: "filter_metadata",
+        ignored: &[("typed_filter_metadata", NO_READER)],
+        ..Covered::NOTHING
+    },
 ];

@@ -38,11 +38,11 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        done: "explicit_http_config use_downstream_protocol_config auto_config common_http_protocol_options",
+        done: "explicit_http_config use_downstream_protocol_config auto_config common_http_protocol_options \
+               upstream_http_protocol_options",
         only: &[],
         ignored: &[],
-        refused: "upstream_http_protocol_options \
-                  http_filters header_validation_config outlier_detection request_mirror_policies hash_policy retry_policy",
+        refused: "http_filters header_validation_config outlier_detection request_mirror_policies hash_policy retry_policy",
     },
     Covered {
         message: "envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig",

@@ -6,13 +6,13 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.listener.v3.Listener",
         done: "socket_options freebind transparent tcp_fast_open_queue_length tcp_keepalive additional_addresses \
-               name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config",
-        only: &[("enable_reuse_port", "true"), ("bind_to_port", "true"), ("use_original_dst", "false")],
+               name per_connection_buffer_limit_bytes address filter_chains tcp_backlog_size connection_balance_config \
+               default_filter_chain listener_filters listener_filters_timeout continue_on_listener_filters_timeout \
+               bind_to_port use_original_dst access_log",
+        only: &[("enable_reuse_port", "true")],
         ignored: &[
             ("metadata", NO_READER),
             ("traffic_direction", "only told to tracers and control planes"),
-            ("listener_filters_timeout", "nothing waits: listener_filters is refused"),
-            ("continue_on_listener_filters_timeout", "nothing waits: listener_filters is refused"),
             ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
             (
                 "max_connections_to_accept_per_socket_event",
@@ -20,10 +20,10 @@ pub(super) static TABLE: &[Covered] = &[
             ),
             ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
         ],
-        refused: "stat_prefix stats_matcher fcds_config filter_chain_matcher default_filter_chain \
+        refused: "stat_prefix stats_matcher fcds_config filter_chain_matcher \
                   per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \
-                  listener_filters udp_listener_config api_listener \
-                  reuse_port access_log \
+                  udp_listener_config api_listener \
+                  reuse_port \
                   internal_listener enable_mptcp",
     },
     Covered {
@@ -71,18 +71,17 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.listener.v3.FilterChain",
-        done: "filter_chain_match filters name",
+        done: "filter_chain_match filters name transport_socket transport_socket_connect_timeout",
         only: &[("use_proxy_proto", "false")],
         ignored: &[("metadata", NO_READER)],
-        refused: "transport_socket transport_socket_connect_timeout",
+        refused: "",
     },
     Covered {
         message: "envoy.config.listener.v3.FilterChainMatch",
-        done: "",
-        only: &[],
-        ignored: &[],
-        refused: "destination_port prefix_ranges address_suffix suffix_len direct_source_prefix_ranges source_type \
-                  source_prefix_ranges source_ports server_names transport_protocol application_protocols",
+        done: "destination_port prefix_ranges direct_source_prefix_ranges source_type source_prefix_ranges source_ports \
+               server_names transport_protocol application_protocols",
+        refused: "address_suffix suffix_len",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.listener.v3.Filter",
@@ -91,4 +90,36 @@ pub(super) static TABLE: &[Covered] = &[
         ignored: &[],
         refused: "config_discovery",
     },
+    Covered {
+        message: "envoy.config.listener.v3.ListenerFilter",
+        done: "name typed_config filter_disabled",
+        refused: "config_discovery",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.listener.v3.ListenerFilterChainMatchPredicate",
+        done: "or_match and_match not_match any_match destination_port_range",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.listener.v3.ListenerFilterChainMatchPredicate.MatchSet",
+        done: "rules",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.extensions.filters.listener.original_dst.v3.OriginalDst", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+        done: "max_client_hello_size",
+        only: &[("enable_ja3_fingerprinting", "false"), ("enable_ja4_fingerprinting", "false")],
+        ignored: &[("initial_read_buffer_size", "a buffer grows with what has arrived")],
+        refused: "close_connection_on_client_hello_parsing_errors",
+    },
+    Covered { message: "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+        done: "allow_requests_without_proxy_protocol disallowed_versions stat_prefix pass_through_tlvs",
+        refused: "rules tlv_location",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.type.v3.Int32Range", done: "start end", ..Covered::NOTHING },
 ];

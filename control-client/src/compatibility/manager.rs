@@ -11,13 +11,13 @@ pub(super) static TABLE: &[Covered] = &[
                preserve_external_request_id always_set_request_id_in_response server_name \
                server_header_transformation via normalize_path merge_slashes path_with_escaped_slashes_action \
                strip_matching_host_port strip_any_host_port strip_trailing_host_dot \
-               stream_error_on_invalid_http_message forward_client_cert_details append_x_forwarded_port \
+               stream_error_on_invalid_http_message forward_client_cert_details set_current_client_cert_details append_x_forwarded_port \
                represent_ipv4_remote_address_as_ipv4_mapped_ipv6 scheme_header_transformation add_user_agent local_reply_config request_timeout drain_timeout \
                http1_safe_max_connection_duration \
                upgrade_configs http_protocol_options http2_protocol_options proxy_100_continue original_ip_detection_extensions \
                request_id_extension",
         only: &[("codec_type", "AUTO HTTP1 HTTP2")],
-        ignored: &[("set_current_client_cert_details", "no client shows a certificate: transport_socket is refused")],
+        ignored: &[],
         refused: "rds scoped_routes tracing \
                   http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
@@ -25,6 +25,12 @@ pub(super) static TABLE: &[Covered] = &[
                   path_normalization_options proxy_status_config \
                   typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails",
+        done: "subject cert chain dns uri",
+        refused: "format issuer",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension",
@@ -108,13 +114,18 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        done: "",
-        only: &[("stats_for_all_methods", "false"), ("enable_upstream_stats", "false")],
-        ignored: &[
-            ("emit_filter_state", "nothing reads filter state"),
-            ("replace_dots_in_grpc_service_name", "no name of a service stands in a statistic"),
-        ],
-        refused: "individual_method_stats_allowlist",
+        done: "individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name",
+        only: &[],
+        ignored: &[("emit_filter_state", "nothing reads filter state")],
+        refused: "",
+    },
+    Covered { message: "envoy.config.core.v3.GrpcMethodList", done: "services", only: &[], ignored: &[], refused: "" },
+    Covered {
+        message: "envoy.config.core.v3.GrpcMethodList.Service",
+        done: "name method_names",
+        only: &[],
+        ignored: &[],
+        refused: "",
     },
     Covered {
         message: "envoy.extensions.filters.http.router.v3.Router",

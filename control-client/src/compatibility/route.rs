@@ -78,14 +78,45 @@ pub(super) static TABLE: &[Covered] = &[
         done: "cluster cluster_header weighted_clusters cluster_not_found_response_code timeout idle_timeout \
                max_stream_duration prefix_rewrite regex_rewrite host_rewrite_literal host_rewrite_header \
                host_rewrite_path_regex auto_host_rewrite append_x_forwarded_host upgrade_configs retry_policy \
-               priority max_grpc_timeout grpc_timeout_offset",
+               priority max_grpc_timeout grpc_timeout_offset hash_policy",
         only: &[],
         ignored: &[],
         refused: "cluster_specifier_plugin inline_cluster_specifier_plugin metadata_match path_rewrite_policy \
                   path_rewrite host_rewrite flush_timeout early_data_policy retry_policy_typed_config \
-                  request_mirror_policies rate_limits include_vh_rate_limits hash_policy cors \
+                  request_mirror_policies rate_limits include_vh_rate_limits cors \
                   internal_redirect_policy internal_redirect_action \
                   max_internal_redirects hedge_policy",
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy",
+        done: "header cookie connection_properties query_parameter terminal",
+        refused: "filter_state",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy.Header",
+        done: "header_name regex_rewrite",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy.Cookie",
+        done: "name ttl path attributes",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy.CookieAttribute",
+        done: "name value",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy.ConnectionProperties",
+        done: "source_ip",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.route.v3.RouteAction.HashPolicy.QueryParameter",
+        done: "name",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.route.v3.RouteAction.UpgradeConfig",

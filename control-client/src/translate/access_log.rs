@@ -14,14 +14,26 @@ const STDOUT: &str = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
 const STDERR: &str = "envoy.extensions.access_loggers.stream.v3.StderrAccessLog";
 /// A format that is read from a file: many times what people write, and small beside the configuration itself.
 const FORMAT_BYTES_MAX: usize = 64 << 10;
-/// `AccessLogType.DownstreamEnd`, the one line that an exchange gets.
-const DOWNSTREAM_END: i32 = 3;
 
-pub(super) fn access_log(context: &mut Context<'_>, message: &Message) -> Option<AccessLog> {
+/// `AccessLogType`: the one line that an exchange or a connection gets. Lines of a listener have none.
+#[derive(Clone, Copy)]
+pub(super) enum LogType {
+    NotSet = 0,
+    TcpConnectionEnd = 3,
+    DownstreamEnd = 6,
+}
+
+/// The field `access_log`.
+pub(super) fn access_logs(context: &mut Context<'_>, message: &Message, kind: LogType) -> Vec<AccessLog> {
+    let logs = context.each(message, "access_log", |context, message| access_log(context, message, kind));
+    logs.into_iter().flatten().collect()
+}
+
+fn access_log(context: &mut Context<'_>, message: &Message, kind: LogType) -> Option<AccessLog> {
     refuse_unsupported(message, context.report);
     let filter = match message.message("filter") {
         None => None,
-        Some(inner) => Some(context.field("filter", |context| filter(context, inner))?),
+        Some(inner) => Some(context.field("filter", |context| filter(context, inner, kind))?),
     };
     let found = message.any("typed_config").and_then(|any| any.value.as_deref());
     let Some(Value::Message(config)) = found else {
@@ -137,7 +149,7 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() <= WHOLE_MAX { format!("{value:.0}") } else { format!("{value:?}") }
 }
 
-pub(super) fn filter(context: &mut Context<'_>, message: &Message) -> Option<LogFilter> {
+pub(super) fn filter(context: &mut Context<'_>, message: &Message, kind: LogType) -> Option<LogFilter> {
     refuse_unsupported(message, context.report);
     let set = message.fields.first()?;
     let name = set.field.name();
@@ -145,7 +157,8 @@ pub(super) fn filter(context: &mut Context<'_>, message: &Message) -> Option<Log
     let several = |context: &mut Context<'_>| -> Option<Vec<LogFilter>> {
         context.field(name, |context| {
             refuse_unsupported(inner, context.report);
-            context.each(inner, "filters", filter).into_iter().collect()
+            let read = |context: &mut Context<'_>, inner: &Message| filter(context, inner, kind);
+            context.each(inner, "filters", read).into_iter().collect()
         })
     };
     Some(match name {
@@ -168,7 +181,7 @@ pub(super) fn filter(context: &mut Context<'_>, message: &Message) -> Option<Log
         }
         "log_type_filter" => {
             context.field(name, |context| refuse_unsupported(inner, context.report));
-            let is_named = numbers(inner, "types").any(|kind| kind == DOWNSTREAM_END);
+            let is_named = numbers(inner, "types").any(|number| number == kind as i32);
             let is_wanted = is_named != inner.boolean("exclude").unwrap_or(false);
             // All of none passes; any of none does not.
             if is_wanted { LogFilter::All(Vec::new()) } else { LogFilter::Any(Vec::new()) }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use ringway_model::{
     Balancer, CircuitBreakers, Cluster, Endpoint, Family, HappyEyeballs, HealthStatus, LoadBalancing, Locality,
-    Placement, RetryBudget,
+    Placement, RetryBudget, UpstreamProtocol, UpstreamTransport,
 };
 
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
-use super::{Context, socket, upstream_http};
+use super::transport::{self, Criteria};
+use super::{Context, original_dst, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName};
 use crate::message::Message;
@@ -29,6 +30,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         "" => name,
         other => other,
     };
+    let criteria = Criteria::of(message);
     let mut balancing = load_balancing(context, message);
     let mut endpoints = Vec::new();
     let mut logical = false;
@@ -36,8 +38,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     match dns::discovery(context, message) {
         Discovery::Addresses => {
             let read = |context: &mut Context<'_>, message: &Message| {
-                load_assignment(context, message, &mut balancing, |context, endpoint, placement| {
-                    at_addresses(context, endpoint, placement, eyeballs)
+                load_assignment(context, message, &mut balancing, &criteria, |context, endpoint, like| {
+                    at_addresses(context, endpoint, like, eyeballs)
                 })
             };
             endpoints = context.inside(message, "load_assignment", read).unwrap_or_default();
@@ -45,7 +47,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         Discovery::Names(mut plan) => {
             plan.eyeballs = eyeballs;
             let read = |context: &mut Context<'_>, message: &Message| {
-                load_assignment(context, message, &mut balancing, at_name)
+                load_assignment(context, message, &mut balancing, &criteria, at_name)
             };
             let names = context.inside(message, "load_assignment", read).unwrap_or_default();
             logical = plan.hosts == DnsHosts::One;
@@ -56,6 +58,15 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     }
     let [breakers, high_breakers] = context.inside(message, "circuit_breakers", circuit_breakers).unwrap_or_default();
     let protocol = upstream_http::of_cluster(context, message);
+    let transports = transport::upstream(context, message, protocol.auto_sni);
+    let is_announced = |transport: &UpstreamTransport| transport.proxy_protocol.is_some();
+    if protocol.version == UpstreamProtocol::ByAlpn
+        && transports.as_ref().is_some_and(|all| all.iter().any(is_announced))
+    {
+        // A connection that begins with one client's addresses must not turn out to be one for all.
+        let rule = "a version by ALPN (auto_config) behind a PROXY header is not supported yet";
+        context.problem(message, "typed_extension_protocol_options", rule);
+    }
     Some(Cluster {
         id: context.names.id(name),
         name: name.to_owned(),
@@ -64,7 +75,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
         circuit_breakers: breakers.unwrap_or_default(),
         high_breakers,
-        balancer: Balancer::new(balancing, &endpoints),
+        balancer: Balancer::draft(balancing, &endpoints),
         endpoints,
         logical,
         outgoing: socket::of_cluster(context, message),
@@ -72,6 +83,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         http1: protocol.http1,
         http2: protocol.http2,
         protocol: protocol.version,
+        transports: transports?,
+        original_dst: original_dst::original_dst(context, message),
     })
 }
 
@@ -133,11 +146,26 @@ fn eyeballs(context: &mut Context<'_>, message: &Message) -> HappyEyeballs {
     HappyEyeballs { first, count: config.uint("first_address_family_count").unwrap_or(default.count) }
 }
 
+/// What an endpoint has of what is said around it.
+#[derive(Clone)]
+struct Like {
+    placement: Placement,
+    transport: u16,
+}
+
+/// The metadata of an endpoint or of a locality.
+fn metadata<'m>(context: &mut Context<'_>, message: &'m Message) -> Option<&'m Message> {
+    context.inside(message, "metadata", |context, metadata| {
+        refuse_unsupported(metadata, context.report);
+        Some(metadata)
+    })
+}
+
 /// The endpoint at an address, or at several.
 fn at_addresses(
     context: &mut Context<'_>,
     message: &Message,
-    placement: &Placement,
+    like: &Like,
     eyeballs: HappyEyeballs,
 ) -> Option<Endpoint> {
     let address = context.inside(message, "address", super::address);
@@ -156,7 +184,8 @@ fn at_addresses(
         None => context.problem(message, "additional_addresses", "a unix socket has no other addresses"),
     }
     let hostname = message.text("hostname").to_owned();
-    Some(Endpoint { address, attempts: eyeballs.order(&all), hostname, placement: placement.clone() })
+    let Like { placement, transport } = like.clone();
+    Some(Endpoint { address, attempts: eyeballs.order(&all), hostname, placement, transport })
 }
 
 /// One of several addresses.
@@ -169,7 +198,7 @@ fn ip_address(context: &mut Context<'_>, message: &Message) -> Option<SocketAddr
 }
 
 /// The endpoints at the addresses of a name. They go by that name where the file gives them no other.
-fn at_name(context: &mut Context<'_>, message: &Message, placement: &Placement) -> Option<DnsName> {
+fn at_name(context: &mut Context<'_>, message: &Message, like: &Like) -> Option<DnsName> {
     if message.get("additional_addresses").is_some() {
         // Envoy takes them and asks the one name only.
         context.problem(message, "additional_addresses", "a cluster of names has none, only a STATIC one");
@@ -186,7 +215,8 @@ fn at_name(context: &mut Context<'_>, message: &Message, placement: &Placement) 
         }
         let hostname = if hostname.is_empty() { name } else { hostname };
         let (address, hostname) = ((Ipv4Addr::UNSPECIFIED, port).into(), hostname.to_owned());
-        let endpoint = Endpoint { address, attempts: Vec::new(), hostname, placement: placement.clone() };
+        let Like { placement, transport } = like.clone();
+        let endpoint = Endpoint { address, attempts: Vec::new(), hostname, placement, transport };
         Some(DnsName { name: name.to_owned(), port, endpoint })
     })
 }
@@ -196,7 +226,8 @@ fn load_assignment<T>(
     context: &mut Context<'_>,
     message: &Message,
     balancing: &mut LoadBalancing,
-    read: impl Fn(&mut Context<'_>, &Message, &Placement) -> Option<T>,
+    criteria: &Criteria<'_>,
+    read: impl Fn(&mut Context<'_>, &Message, &Like) -> Option<T>,
 ) -> Option<Vec<T>> {
     refuse_unsupported(message, context.report);
     context.inside(message, "policy", |context, message| {
@@ -208,6 +239,7 @@ fn load_assignment<T>(
         refuse_unsupported(message, context.report);
         let locality = context.inside(message, "locality", locality);
         let priority = message.uint("priority").unwrap_or(0);
+        let of_locality = metadata(context, message);
         if let (Some(weights), Some(_)) = (&mut balancing.locality_weights, &locality)
             && let Some(weight) = message.uint("load_balancing_weight")
         {
@@ -218,16 +250,20 @@ fn load_assignment<T>(
             if message.get("endpoint_name").is_some() {
                 return; // refused above
             }
+            let metadata = metadata(context, message);
             let placement = Placement {
                 weight: message.uint("load_balancing_weight").unwrap_or(1).max(1),
                 health: health(message.number("health_status")),
                 priority,
                 locality: locality.clone(),
+                hash_key: metadata.and_then(transport::hash_key),
             };
+            let transport = criteria.transport(metadata, of_locality);
+            let like = Like { placement, transport };
             let endpoint = context.inside(message, "endpoint", |context, message| {
                 refuse_unsupported(message, context.report);
                 message.get("address")?;
-                Some(read(context, message, &placement))
+                Some(read(context, message, &like))
             });
             match endpoint {
                 Some(endpoint) => endpoints.extend(endpoint),

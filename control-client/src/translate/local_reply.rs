@@ -2,6 +2,7 @@
 
 use ringway_model::{BodyFormat, LocalReplies, LocalReplyMapper, LogText};
 
+use super::access_log::LogType;
 use super::route::mutation;
 use super::{Context, access_log, route};
 use crate::compatibility::refuse_unsupported;
@@ -23,7 +24,8 @@ pub(super) fn local_replies(context: &mut Context<'_>, message: &Message) -> Opt
 fn mapper(context: &mut Context<'_>, message: &Message) -> Option<LocalReplyMapper> {
     refuse_unsupported(message, context.report);
     // That there is one the rules of the API demand.
-    let filter = context.inside(message, "filter", access_log::filter);
+    let filter = context
+        .inside(message, "filter", |context, message| access_log::filter(context, message, LogType::DownstreamEnd));
     let body = match message.message("body") {
         None => None,
         Some(body) => Some(context.field("body", |context| route::data(context, body, BODY_BYTES_MAX))?),

@@ -22,7 +22,7 @@ pub(super) fn search_regex(context: &mut Context<'_>, message: &Message) -> Opti
     compiled_or_problem(context, message, compiled)
 }
 
-fn pattern<'m>(context: &mut Context<'_>, message: &'m Message) -> &'m str {
+pub(super) fn pattern<'m>(context: &mut Context<'_>, message: &'m Message) -> &'m str {
     refuse_unsupported(message, context.report);
     context.inside(message, "google_re2", |context, message| {
         refuse_unsupported(message, context.report);

@@ -2,8 +2,8 @@
 //! [`RequestRules`] and parts of [`HeaderRules`].
 
 use ringway_model::{
-    ConnectionRules, EscapedSlashes, HeaderRules, HostRules, PathRules, RequestRules, Scheme, StripPort, Underscores,
-    UserAgent,
+    ClientCertDetails, ClientCertRules, ConnectionRules, EscapedSlashes, ForwardClientCert, HeaderRules, HostRules,
+    PathRules, RequestRules, Scheme, StripPort, Underscores, UserAgent,
 };
 
 use super::Context;
@@ -96,11 +96,34 @@ pub(super) fn forwarded(context: &mut Context<'_>, message: &Message, rules: Hea
         }
     }
     HeaderRules {
-        keeps_client_cert: message.number("forward_client_cert_details") == 4,
+        client_cert: client_cert(context, message),
         append_forwarded_port: is_set("append_x_forwarded_port"),
         maps_ipv4: is_set("represent_ipv4_remote_address_as_ipv4_mapped_ipv6"),
         scheme,
         user_agent: user_agent.filter(|agent| !agent.cluster.is_empty()),
         ..rules
     }
+}
+
+/// `forward_client_cert_details` and `set_current_client_cert_details`.
+fn client_cert(context: &mut Context<'_>, message: &Message) -> ClientCertRules {
+    let details = context.inside(message, "set_current_client_cert_details", |context, message| {
+        refuse_unsupported(message, context.report);
+        let is_set = |name: &str| message.boolean(name).unwrap_or(false);
+        Some(ClientCertDetails {
+            cert: is_set("cert"),
+            chain: is_set("chain"),
+            subject: is_set("subject"),
+            uri: is_set("uri"),
+            dns: is_set("dns"),
+        })
+    });
+    let forward = match message.number("forward_client_cert_details") {
+        1 => ForwardClientCert::ForwardOnly,
+        2 => ForwardClientCert::AppendForward,
+        3 => ForwardClientCert::SanitizeSet,
+        4 => ForwardClientCert::AlwaysForwardOnly,
+        _ => ForwardClientCert::Sanitize,
+    };
+    ClientCertRules { forward, details: details.unwrap_or_default() }
 }

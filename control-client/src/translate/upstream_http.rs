@@ -4,7 +4,8 @@
 use ringway_model::{Http1Rules, Http2Options, Reuse, UpstreamHttp, UpstreamProtocol};
 
 use super::timeout::unless_zero;
-use super::{Context, http1, http2, request};
+use super::tls::AutoSni;
+use super::{Context, http1, http2, request, transport};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -15,13 +16,15 @@ pub(super) struct Protocol {
     pub(super) http1: Http1Rules,
     pub(super) http2: Http2Options,
     pub(super) version: UpstreamProtocol,
+    pub(super) auto_sni: AutoSni,
 }
 
 const FIELD: &str = "typed_extension_protocol_options";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 /// Of the cluster itself, deprecated since.
-const BEFORE: [&str; 4] =
-    ["common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection"];
+const BEFORE: [&str; 5] =
+    ["common_http_protocol_options", "http_protocol_options", "http2_protocol_options", "protocol_selection", AUTO];
+const AUTO: &str = "upstream_http_protocol_options";
 
 pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protocol {
     let mut protocol = match typed(context, message) {
@@ -49,8 +52,7 @@ pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protoc
 /// `typed_extension_protocol_options`: the options of HTTP, by whatever name.
 fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
     let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return None };
-    // Any transport socket is refused, so that nothing more needs to be said of one.
-    let is_plain = message.get("transport_socket").is_none();
+    let is_plain = !transport::is_tls(message);
     let mut found = None;
     for (name, item) in entries {
         let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
@@ -91,6 +93,7 @@ fn before(context: &mut Context<'_>, message: &Message) -> Protocol {
         http1: http1::rules(context, message),
         http2: http2::options(context, message, around(message)),
         version,
+        auto_sni: context.inside(message, AUTO, auto_sni).unwrap_or_default(),
     }
 }
 
@@ -115,6 +118,7 @@ fn options(context: &mut Context<'_>, message: &Message, is_plain: bool) -> Prot
             protocol.http2 = http2::options(context, chosen, around);
             protocol.version = match name {
                 "use_downstream_protocol_config" => UpstreamProtocol::AsDownstream,
+                "auto_config" => UpstreamProtocol::ByAlpn,
                 _ if chosen.get("http2_protocol_options").is_some() => UpstreamProtocol::Http2,
                 _ => UpstreamProtocol::Http1,
             };
@@ -125,8 +129,18 @@ fn options(context: &mut Context<'_>, message: &Message, is_plain: bool) -> Prot
         // Envoy: "ALPN configured for cluster which has a non-ALPN transport socket".
         context.problem(message, "auto_config", "needs a transport_socket that speaks ALPN");
     }
+    protocol.auto_sni = context.inside(message, AUTO, auto_sni).unwrap_or_default();
     protocol.http = context.inside(message, "common_http_protocol_options", common).unwrap_or_default();
     protocol
+}
+
+/// `UpstreamHttpProtocolOptions`.
+fn auto_sni(context: &mut Context<'_>, message: &Message) -> Option<AutoSni> {
+    refuse_unsupported(message, context.report);
+    Some(AutoSni {
+        sni: message.boolean("auto_sni").unwrap_or(false),
+        san_validation: message.boolean("auto_san_validation").unwrap_or(false),
+    })
 }
 
 /// `HttpProtocolOptions` of a cluster.

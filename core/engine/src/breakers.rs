@@ -124,3 +124,53 @@ impl Breakers {
         })
     }
 }
+
+/// A request that waits for a connection, among those that its cluster lets wait; or a raw connection that waits for its upstream.
+pub(crate) struct Pending<'b>(&'b Breakers);
+
+impl<'b> Pending<'b> {
+    /// `None`: as many as may are waiting.
+    pub(crate) fn enter(breakers: &'b Breakers) -> Option<Self> {
+        if !breakers.pending.try_acquire() {
+            breakers.stats.upstream_rq_pending_overflow.add(1);
+            return None;
+        }
+        breakers.stats.upstream_rq_pending_total.add(1);
+        breakers.stats.upstream_rq_pending_active.add(1);
+        Some(Self(breakers))
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.pending.release();
+        self.0.stats.upstream_rq_pending_active.sub(1);
+    }
+}
+
+/// A place under `max_connections` for a connection to come.
+pub(crate) struct Place(Rc<Breakers>);
+
+impl Place {
+    /// `None`: all are taken.
+    pub(crate) fn take(breakers: &Rc<Breakers>) -> Option<Self> {
+        if !breakers.connections.try_acquire() {
+            breakers.stats.upstream_cx_overflow.add(1);
+            return None;
+        }
+        Some(Self(Rc::clone(breakers)))
+    }
+
+    /// Whose they are. The place is the caller's to release from now on.
+    pub(crate) fn keep(self) -> Rc<Breakers> {
+        let breakers = Rc::clone(&self.0);
+        std::mem::forget(self);
+        breakers
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.release();
+    }
+}

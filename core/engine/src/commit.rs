@@ -29,14 +29,17 @@ use ringway_runtime::{self as runtime, Generation, Instant, IoReport, LoopStats,
 
 use crate::active::ActiveBook;
 use crate::breakers::{ClusterLimits, ClusterSeed};
+use crate::connection_filter::FilterBook;
 use crate::handoff::{Sibling, Siblings, SocketGroup};
+use crate::inspector_stats::InspectorStats;
 use crate::lighter::Balance;
 use crate::limits::Limits;
 use crate::log::{LogSinks, Logs, access_logs};
 use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
 use crate::membership::count_members;
-use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker, WorkerHttp};
+use crate::message::{Adopted, Prepare, Shared, SocketKey, SocketSeed, ToWorker};
+use crate::view::ListenerSeeds;
 use crate::worker::Parts;
 use retired::Retired;
 
@@ -144,6 +147,7 @@ pub struct Engine {
     /// cluster.
     cluster_limits: HashMap<ClusterId, ((String, String), Arc<ClusterLimits>)>,
     active: ActiveBook,
+    filters: FilterBook,
     retired: Retired,
     drain: Option<mpsc::Sender<()>>,
     logs: Box<dyn Logs>,
@@ -173,6 +177,7 @@ impl Engine {
             sockets: HashMap::new(),
             cluster_limits: HashMap::new(),
             active: ActiveBook::default(),
+            filters: FilterBook::default(),
             retired: Retired::default(),
             drain: None,
             logs: options.logs,
@@ -220,6 +225,7 @@ impl Engine {
                 shared: Arc::clone(&shared),
                 limits: self.limits.clone(),
                 siblings: Siblings::new(index, Arc::clone(&siblings), handoffs, balance, Instant::now()),
+                drain_time: self.drain_time,
                 seed: seed(index),
             };
             let cpu = *cpu;
@@ -392,17 +398,42 @@ impl Engine {
             self.sockets.insert(key.clone(), Bound { address });
             groups.insert(key, group);
         }
-        let mut https: Vec<HashMap<_, _>> = (0..count).map(|_| HashMap::new()).collect();
+        let mut seeds_listeners: Vec<ListenerSeeds> = (0..count).map(|_| ListenerSeeds::default()).collect();
         let mut seeds_sockets: Vec<Vec<SocketSeed>> = (0..count).map(|_| Vec::new()).collect();
         for listener in &snapshot.listeners {
-            let address = self.bound(listener).next().expect("a listener has an address").to_string();
-            for chain in &listener.chains {
-                let NetworkFilter::Http(http) = &chain.filter;
-                for (https, stats) in https.iter_mut().zip(self.registry.http(&http.stat_prefix, &address)) {
-                    https.insert((listener.id, http.stat_prefix.clone()), stats);
+            let address = self.first_address(listener).to_string();
+            for chain in listener.all_chains() {
+                for (at, filter) in chain.before.iter().enumerate() {
+                    let key = (listener.id, chain.id, at);
+                    let of_workers = self.filters.seeds(key, filter, &self.registry, Instant::now());
+                    for (seeds, seed) in seeds_listeners.iter_mut().zip(of_workers) {
+                        seeds.filters.insert(key, seed);
+                    }
+                }
+                match &chain.filter {
+                    NetworkFilter::Http(http) => {
+                        let stats = self.registry.http(&http.stat_prefix, &address);
+                        for (seeds, stats) in seeds_listeners.iter_mut().zip(stats) {
+                            seeds.http.insert((listener.id, http.stat_prefix.clone()), stats);
+                        }
+                    }
+                    NetworkFilter::Tcp(tcp) => {
+                        for (seeds, stats) in seeds_listeners.iter_mut().zip(self.registry.tcp(&tcp.stat_prefix)) {
+                            seeds.tcp.insert(tcp.stat_prefix.clone(), stats);
+                        }
+                    }
+                }
+            }
+            for (at, filter) in listener.inspects.filters.iter().enumerate() {
+                let of_workers = InspectorStats::of(&filter.kind, &self.registry);
+                for (seeds, stats) in seeds_listeners.iter_mut().zip(of_workers) {
+                    seeds.inspectors.insert((listener.id, at), stats);
                 }
             }
             let stats = self.registry.listener(&address);
+            for (seeds, stats) in seeds_listeners.iter_mut().zip(&stats) {
+                seeds.listeners.insert(listener.id, Arc::clone(stats));
+            }
             for key in SocketKey::of(listener) {
                 let group = SocketGroup::new(count);
                 let mut sockets = groups.remove(&key).into_iter().flatten().map(|socket| (socket, Arc::clone(&group)));
@@ -412,8 +443,9 @@ impl Engine {
                 }
             }
         }
+        self.filters.retain(|key| seeds_listeners[0].filters.contains_key(key));
         let first = |snapshot: &Snapshot| -> HashSet<String> {
-            snapshot.listeners.iter().filter_map(|listener| Some(self.bound(listener).next()?.to_string())).collect()
+            snapshot.listeners.iter().map(|listener| self.first_address(listener).to_string()).collect()
         };
         if let Some(old) = &self.current {
             first(old).difference(&first(snapshot)).for_each(|gone| self.registry.forget_listener(gone));
@@ -421,12 +453,11 @@ impl Engine {
         let kept: HashSet<SocketKey> = snapshot.listeners.iter().flat_map(|listener| SocketKey::of(listener)).collect();
         self.sockets.retain(|key, _| kept.contains(key));
         let active = Arc::new(self.active.rows(self.current.as_deref(), snapshot, count));
-        let parts = seeds.into_iter().zip(https).zip(seeds_sockets).enumerate();
+        let parts = seeds.into_iter().zip(seeds_listeners).zip(seeds_sockets).enumerate();
         parts
-            .map(|(index, ((clusters, http), sockets))| {
-                let http = Arc::new(WorkerHttp(http));
+            .map(|(index, ((clusters, listeners), sockets))| {
                 let (sinks, log, active) = (Arc::clone(sinks), tails.pop(), Arc::clone(&active));
-                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, http, active, sockets, sinks, log })
+                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, listeners, active, sockets, sinks, log })
             })
             .collect()
     }
@@ -512,9 +543,13 @@ impl Engine {
         for cluster in old.clusters.iter().filter(|cluster| !clusters.contains(cluster.stat_name.as_str())) {
             self.registry.forget_cluster(&cluster.stat_name);
         }
-        let prefixes: HashSet<&str> = stat_prefixes(new).collect();
-        for prefix in stat_prefixes(old).filter(|prefix| !prefixes.contains(prefix)) {
+        let prefixes: HashSet<&str> = http_prefixes(new).collect();
+        for prefix in http_prefixes(old).filter(|prefix| !prefixes.contains(prefix)) {
             self.registry.forget_http(prefix);
+        }
+        let prefixes: HashSet<&str> = tcp_prefixes(new).collect();
+        for prefix in tcp_prefixes(old).filter(|prefix| !prefixes.contains(prefix)) {
+            self.registry.forget_tcp(prefix);
         }
     }
 
@@ -528,6 +563,11 @@ impl Engine {
     /// The addresses of a listener of the committed generation as bound, in the order of the file.
     fn bound(&self, listener: &Listener) -> impl Iterator<Item = &Address> {
         SocketKey::of(listener).map(|key| &self.sockets[&key].address)
+    }
+
+    /// What a listener's statistics go by: its first address as bound, or as the file has it.
+    fn first_address<'e>(&'e self, listener: &'e Listener) -> &'e Address {
+        self.bound(listener).next().unwrap_or(&listener.addresses[0].address)
     }
 
     /// Each worker's figures.
@@ -549,6 +589,11 @@ impl Engine {
                 http2_memory_bytes: worker.shared.http2.memory_bytes.value(),
             })
             .collect()
+    }
+
+    /// What the workers have to say in the log since the last time: at most one line each.
+    pub fn complaints(&self) -> impl Iterator<Item = String> {
+        self.workers.iter().filter_map(|worker| worker.shared.complaints.take())
     }
 
     /// Frees what was retired and is pinned by nobody, and shows what only a look tells. To be called about once a second.
@@ -573,10 +618,16 @@ impl Engine {
     }
 }
 
-fn stat_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
-    snapshot.listeners.iter().flat_map(|listener| &listener.chains).map(|chain| {
-        let NetworkFilter::Http(http) = &chain.filter;
-        http.stat_prefix.as_str()
+fn http_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| listener.all_chains());
+    chains.filter_map(|chain| Some(chain.http()?.stat_prefix.as_str()))
+}
+
+fn tcp_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    let chains = snapshot.listeners.iter().flat_map(|listener| listener.all_chains());
+    chains.filter_map(|chain| match &chain.filter {
+        NetworkFilter::Tcp(tcp) => Some(tcp.stat_prefix.as_str()),
+        NetworkFilter::Http(_) => None,
     })
 }
 

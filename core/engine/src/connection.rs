@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringway_model::{ChainId, ListenerId};
+use ringway_model::{ChainId, ClientCertDetails, ListenerId};
 use ringway_observe::HttpStats;
 use ringway_protocols::Version;
 use ringway_runtime::{Instant, Timer};
+use ringway_tls::Info;
 
 use crate::age::Age;
+use crate::arrived::Arrived;
 use crate::side::Side;
 use crate::worker::Worker;
 
@@ -50,34 +52,12 @@ pub(crate) struct Downstream {
     pub(crate) is_cut: Cell<bool>,
     /// The client ended the connection.
     pub(crate) is_peers: Cell<bool>,
-    addresses: OnceCell<Rc<Addresses>>,
-}
-
-/// What the system says of both ends, where it says something.
-pub(crate) struct Addresses {
-    local: Option<SocketAddr>,
-    peer: Option<SocketAddr>,
-    /// The path of a unix socket: Envoy calls both ends by it.
-    pipe: Option<Arc<str>>,
+    addresses: OnceCell<Rc<Arrived>>,
 }
 
 impl Downstream {
-    /// A connection that was accepted just now.
+    /// A connection that was accepted just now, or one request of several on it. `id`: see the field.
     pub(crate) fn new(
-        worker: Rc<Worker>,
-        stream: Side,
-        listener: ListenerId,
-        chain: ChainId,
-        key: usize,
-        stats: Arc<HttpStats>,
-        age: Age,
-    ) -> Self {
-        let id = worker.connection_id();
-        Self::numbered(worker, stream, (listener, chain), key, stats, age, id)
-    }
-
-    /// A connection, or one request of several on it, that has a number already.
-    pub(crate) fn numbered(
         worker: Rc<Worker>,
         stream: Side,
         (listener, chain): (ListenerId, ChainId),
@@ -117,14 +97,42 @@ impl Downstream {
     }
 
     /// Says what is known of both ends to another of the same connection, if something is.
-    pub(crate) fn tell_addresses(&self, other: &OnceCell<Rc<Addresses>>) {
+    pub(crate) fn tell_addresses(&self, other: &OnceCell<Rc<Arrived>>) {
         if let Some(known) = self.addresses.get() {
             let _ = other.set(Rc::clone(known));
         }
     }
 
+    /// What was learned of it on arrival.
+    pub(crate) fn arrived_as(&self, arrived: Rc<Arrived>) {
+        let _ = self.addresses.set(arrived);
+    }
+
+    /// The protocol that was agreed on in its TLS handshake.
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.tls()?.alpn.as_deref()
+    }
+
+    /// What its TLS handshake came to, if it had one.
+    #[inline]
+    pub(crate) fn tls(&self) -> Option<&Info> {
+        self.addresses.get()?.tls.as_deref()
+    }
+
+    /// What the next hop is told of its certificate, if it showed one.
+    pub(crate) fn client_cert(&self, details: ClientCertDetails) -> Option<Rc<str>> {
+        let arrived = self.addresses.get()?;
+        arrived.client_cert.get(arrived.tls.as_deref()?, details)
+    }
+
+    /// Whether the client showed a certificate.
+    #[inline]
+    pub(crate) fn shows_certificate(&self) -> bool {
+        self.tls().is_some_and(|info| info.peer.is_some())
+    }
+
     /// Takes over what another of the same connection knows of both ends.
-    pub(crate) fn know_addresses(&self, other: &OnceCell<Rc<Addresses>>) {
+    pub(crate) fn know_addresses(&self, other: &OnceCell<Rc<Arrived>>) {
         if let Some(known) = other.get() {
             let _ = self.addresses.set(Rc::clone(known));
         }
@@ -132,33 +140,28 @@ impl Downstream {
 
     /// The addresses of both ends, ours first. The system is asked once: a peer that has gone is not known any more.
     pub(crate) fn addresses(&self) -> (Option<SocketAddr>, Option<SocketAddr>) {
-        let addresses = self.known_addresses();
+        let addresses = self.arrived();
         (addresses.local, addresses.peer)
+    }
+
+    /// Where the client wanted to go before it was redirected here.
+    pub(crate) fn restored(&self) -> Option<SocketAddr> {
+        self.addresses.get()?.restored()
     }
 
     /// The path of the unix socket that it came over, if it did.
     pub(crate) fn pipe(&self) -> Option<&str> {
-        self.known_addresses().pipe.as_deref()
+        self.arrived().pipe.as_deref()
     }
 
-    fn known_addresses(&self) -> &Addresses {
+    /// What is known of it beside its bytes. The system is asked once.
+    pub(crate) fn arrived(&self) -> &Rc<Arrived> {
         self.addresses.get_or_init(|| {
-            let (local, peer) = (self.stream.local_addr(), self.stream.peer_addr());
-            let pipe = || {
-                let view = self.worker.view_for(self.key);
-                let listener = view.snapshot.listener(self.listener)?;
-                let paths = || listener.addresses.iter().filter_map(|at| Some(&at.address.pipe()?.path));
-                let path = match paths().nth(1) {
-                    None => paths().next(),
-                    Some(_) => {
-                        let own = self.stream.local_path()?;
-                        paths().find(|path| ***path == *own)
-                    }
-                };
-                path.map(Arc::clone)
-            };
-            let pipe = if local.is_none() { pipe() } else { None };
-            Rc::new(Addresses { local, peer, pipe })
+            let view = self.worker.view_for(self.key);
+            let ends = (self.stream.local_addr(), self.stream.peer_addr());
+            Rc::new(Arrived::told(ends, view.snapshot.listener(self.listener).map(|all| &**all), || {
+                self.stream.local_path()
+            }))
         })
     }
 }

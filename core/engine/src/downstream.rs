@@ -20,24 +20,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{ChainId, CodecType, HttpConnectionManager, ListenerId};
-use ringway_observe::{Counter, Gauge, HttpStats, ListenerStats};
+use ringway_model::{ChainId, CodecType, FilterChain, HttpConnectionManager, Listener, ListenerId};
+use ringway_observe::{Counter, Gauge, HttpStats};
 use ringway_protocols::http1::HeadScan;
 use ringway_protocols::http2::PREFACE;
 use ringway_protocols::{Error, Version};
 use ringway_runtime::{BlockMut, Chunk, Core, Instant, Stream, Timer};
 
 use crate::age::Age;
+use crate::arrived::Arrived;
 use crate::connection::{After, Downstream};
 use crate::date::elapsed_ms;
 use crate::decision;
 use crate::exchange;
 use crate::http2::server as http2;
 use crate::local_reply;
+use crate::registered::Registered;
 use crate::reply::{self, Failure, Local, Reader};
 use crate::side::Side;
-use crate::view::View;
-use crate::worker::Worker;
+use crate::told_connection::ToldConnection;
+use crate::view::{CoreChain, CoreLogs};
 
 /// What came of the bytes that have come.
 enum Decided {
@@ -57,57 +59,73 @@ enum Event {
 }
 
 /// The connection's task.
-pub(crate) async fn serve(guard: Registered, stream: Stream, listener: ListenerId, chain: ChainId) {
-    let worker = Rc::clone(&guard.worker);
-    let stats = Arc::clone(&guard.stats);
-    let age = {
-        let view = worker.view_for(guard.key);
-        let chain = view.chain(listener, chain).expect("a connection's view has its chain");
-        Age::new(&chain.http.connections, worker.core.now())
-    };
-    let connection = Downstream::new(Rc::clone(&worker), Side::Http1(stream), listener, chain, guard.key, stats, age);
-    if guard.is_logged {
-        connection.addresses();
-    }
-    poll_fn(|context| {
-        worker.register_waker(connection.key, context.waker());
-        Poll::Ready(())
-    })
-    .await;
-    let is_http2 = loop {
-        let after = match connection.head().await {
-            // In memory of its own, which an idle connection does without.
-            Ok(()) => {
-                guard.speaks(Version::Http11);
-                worker.core.pooled(exchange::run(&connection)).await
-            }
-            Err(Unserved::After(after)) => after,
-            Err(Unserved::Http2) => break true,
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, as its own and as locals")]
+pub(crate) fn serve(
+    guard: Counted,
+    stream: Stream,
+    (listener, chain): (ListenerId, ChainId),
+    arrived: Option<Rc<Arrived>>,
+) -> impl Future<Output = ()> {
+    async move {
+        let worker = Rc::clone(&guard.registered.worker);
+        let stats = Arc::clone(&guard.stats);
+        let age = {
+            let view = worker.view_for(guard.registered.key);
+            let chain = view.chain(listener, chain).expect("a connection's view has its chain");
+            Age::new(&chain.http.connections, worker.core.now())
         };
-        match after {
-            After::KeepAlive => connection.served.set(true),
-            After::Linger => {
-                connection.linger().await;
-                break false;
-            }
-            After::Close => break false,
+        let id = guard.logged.as_ref().and_then(|logged| logged.arrived.id).unwrap_or_else(|| worker.connection_id());
+        let (side, key) = (Side::Http1(stream), guard.registered.key);
+        let connection = Downstream::new(Rc::clone(&worker), side, (listener, chain), key, stats, age, id);
+        if let Some(arrived) = arrived {
+            connection.arrived_as(arrived);
         }
-    };
-    let stats = Arc::clone(&connection.stats);
-    let ended = if is_http2 {
-        guard.speaks(Version::Http2);
-        let front = http2::Front::new(connection, guard.share(), guard.is_logged);
-        worker.core.pooled(http2::serve(front)).await
-    } else {
-        http2::Ended { by_peer: connection.is_peers.get(), with_requests: connection.is_cut.get() }
-    };
-    let side = match ended.by_peer {
-        true => &stats.downstream_cx_destroy_remote,
-        false => &stats.downstream_cx_destroy_local,
-    };
-    side.add(1);
-    if ended.with_requests {
-        stats.downstream_cx_destroy_active_rq.add(1);
+        if guard.is_logged {
+            connection.addresses();
+        }
+        poll_fn(|context| {
+            worker.register_waker(connection.key, context.waker());
+            Poll::Ready(())
+        })
+        .await;
+        let is_http2 = loop {
+            let after = match connection.head().await {
+                // In memory of its own, which an idle connection does without.
+                Ok(()) => {
+                    guard.speaks(Version::Http11);
+                    worker.core.pooled(exchange::run(&connection)).await
+                }
+                Err(Unserved::After(after)) => after,
+                Err(Unserved::Http2) => break true,
+            };
+            match after {
+                After::KeepAlive => connection.served.set(true),
+                After::Linger => {
+                    connection.linger().await;
+                    break false;
+                }
+                After::Close => break false,
+            }
+        };
+        let stats = Arc::clone(&connection.stats);
+        let ended = if is_http2 {
+            guard.speaks(Version::Http2);
+            let front = http2::Front::new(connection, guard.registered.share(), guard.is_logged);
+            worker.core.pooled(http2::serve(front)).await
+        } else {
+            http2::Ended { by_peer: connection.is_peers.get(), with_requests: connection.is_cut.get() }
+        };
+        let side = match ended.by_peer {
+            true => &stats.downstream_cx_destroy_remote,
+            false => &stats.downstream_cx_destroy_local,
+        };
+        side.add(1);
+        if ended.with_requests {
+            stats.downstream_cx_destroy_active_rq.add(1);
+        }
+        if let Some(logged) = &guard.logged {
+            guard.tell(logged);
+        }
     }
 }
 
@@ -206,7 +224,16 @@ impl Downstream {
     fn decide_version(&self, bytes: &[u8]) -> Option<Decided> {
         let size = bytes.len().min(PREFACE.len());
         let begins = bytes[..size] == PREFACE[..size];
-        match self.manager(|http| http.codec) {
+        let codec = match self.manager(|http| http.codec) {
+            // What was agreed on in the handshake holds (RFC 7301 §3.2).
+            CodecType::Auto => match self.alpn() {
+                Some(b"h2") => CodecType::Http2,
+                Some(b"http/1.1" | b"http/1.0") => CodecType::Http1,
+                _ => CodecType::Auto,
+            },
+            codec => codec,
+        };
+        match codec {
             CodecType::Http2 => Some(Decided::Http2),
             CodecType::Auto if begins && size == PREFACE.len() => Some(Decided::Http2),
             CodecType::Auto if begins => Some(Decided::Partial),
@@ -371,40 +398,26 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
-/// A connection's lines in the worker's register and in the statistics, from accept to close.
-pub(crate) struct Registered {
-    worker: Rc<Worker>,
-    key: usize,
+/// What the logs of a listener need of a connection at its end.
+pub(crate) struct Logged {
+    pub(crate) logs: Rc<CoreLogs>,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) chain: Arc<FilterChain>,
+    pub(crate) arrived: Rc<Arrived>,
+}
+
+/// A connection in the statistics of its connection manager, from accept to close.
+pub(crate) struct Counted {
+    registered: Registered,
     stats: Arc<HttpStats>,
-    listener_stats: Arc<ListenerStats>,
-    since: Instant,
     is_logged: bool,
+    /// For the logs of its listener, where it has some.
+    logged: Option<Box<Logged>>,
     /// The version that is spoken, once that is known.
     version: Cell<Option<Version>>,
-    /// Its line in the register is that of others, too.
-    is_shared: Cell<bool>,
 }
 
-/// A connection's line in the worker's register, for as long as its task or one of its requests needs it: in HTTP/2 the requests may outlive the
-/// connection for a moment.
-pub(crate) struct Line {
-    worker: Rc<Worker>,
-    key: usize,
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.worker.unregister(self.key);
-    }
-}
-
-impl Registered {
-    /// The line, which is from now on that of all who have it.
-    fn share(&self) -> Rc<Line> {
-        self.is_shared.set(true);
-        Rc::new(Line { worker: Rc::clone(&self.worker), key: self.key })
-    }
-
+impl Counted {
     /// What the first request tells of the connection.
     #[inline]
     fn speaks(&self, version: Version) {
@@ -425,49 +438,32 @@ impl Registered {
         }
     }
 
-    pub(crate) fn new(
-        worker: &Rc<Worker>,
-        listener: ListenerId,
-        chain: ChainId,
-        view: Rc<View>,
-        listener_stats: Arc<ListenerStats>,
-    ) -> Self {
-        let core_chain = view.chain(listener, chain).expect("accepted under this view");
-        let (stats, is_logged) = (Arc::clone(&core_chain.stats), core_chain.is_logged());
+    pub(crate) fn new(registered: Registered, chain: &CoreChain, logged: Option<Box<Logged>>) -> Self {
+        let (stats, is_logged) = (Arc::clone(&chain.stats), chain.is_logged());
         stats.downstream_cx_total.add(1);
         stats.downstream_cx_active.add(1);
-        listener_stats.downstream_cx_total.add(1);
-        listener_stats.downstream_cx_active.add(1);
-        // Accepted from a socket whose listener is gone: it lives on the view that it was accepted under.
-        let pinned = worker.view().chain(listener, chain).is_none().then_some(view);
-        let key = worker.register(listener, chain, pinned);
-        Self {
-            worker: Rc::clone(worker),
-            key,
-            stats,
-            listener_stats,
-            since: worker.core.now(),
-            is_logged,
-            version: Cell::default(),
-            is_shared: Cell::new(false),
-        }
+        Self { registered, stats, is_logged, logged, version: Cell::default() }
+    }
+
+    /// Tells the logs of its listener of the connection, at its end.
+    #[cold]
+    fn tell(&self, logged: &Logged) {
+        let Registered { worker, since, .. } = &self.registered;
+        let Logged { logs, listener, chain, arrived } = logged;
+        let numbered = (arrived.id.expect("it has a number where there are logs"), *since);
+        let connection = ToldConnection::new(worker, listener, &chain.name, numbered);
+        let (arrived, protocol) = (Some(&**arrived), self.version.get());
+        ToldConnection { arrived, protocol, moved: None, ..connection }.write(worker, logs);
     }
 }
 
-impl Drop for Registered {
+impl Drop for Counted {
     fn drop(&mut self) {
-        if !self.is_shared.get() {
-            self.worker.unregister(self.key);
-        }
         self.stats.downstream_cx_active.sub(1);
         if let Some(version) = self.version.get() {
             self.of_version(version).1.sub(1);
         }
         self.stats.downstream_cx_destroy.add(1);
-        self.listener_stats.downstream_cx_active.sub(1);
-        self.listener_stats.downstream_cx_destroy.add(1);
-        let ms = elapsed_ms(self.since, self.worker.core.now());
-        self.stats.downstream_cx_length_ms.record(ms);
-        self.listener_stats.downstream_cx_length_ms.record(ms);
+        self.stats.downstream_cx_length_ms.record(self.registered.age_ms());
     }
 }

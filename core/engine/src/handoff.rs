@@ -272,6 +272,7 @@ mod tests {
             shared,
             limits: Limits::default(),
             siblings: Siblings::new(0, Arc::clone(&all), handoffs, Balance::Exact, Instant::now()),
+            drain_time: std::time::Duration::from_secs(1),
             seed: [1, 2],
         };
         run(&options, wake, |core, _| work(Worker::new(core, parts), siblings)).expect("poll runs everywhere");

@@ -4,16 +4,18 @@
 //! The fields are written as lines into a small buffer of the worker's and handed to the encoder whole. Lists that a peer had a say in
 //! (x-forwarded-for, via) grow in a block and are looked at by the encoder.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use ringway_model::{HeaderRules, Scheme, ServerHeader, UserAgent};
+use ringway_model::{ClientCertRules, ForwardClientCert, HeaderRules, Scheme, ServerHeader, UserAgent};
 use ringway_protocols::http1::{HeadEdit, put_number};
 use ringway_protocols::{Known, KnownSet, Out, Request, Response, grpc};
 use ringway_runtime::{BlockMut, Chunk};
 
+use crate::client::{self, Client};
 use crate::connection::Downstream;
 use crate::fields::Fields;
+use crate::lines::Lines;
 use crate::uuid::{UUID_SIZE, uuid_v4};
 use crate::worker::Worker;
 
@@ -51,103 +53,6 @@ const INTERNAL: usize = 13;
 const PLAIN: usize = 15;
 const EDGE: usize = STRIPPED.len();
 
-/// Lines of fields. The longest: an id of 36 bytes, an address of 46, five numbers and their names.
-pub(crate) struct Lines {
-    bytes: [u8; LINES_BYTES_MAX],
-    len: usize,
-}
-
-const LINES_BYTES_MAX: usize = 384;
-
-impl Lines {
-    pub(crate) fn new() -> Self {
-        Self { bytes: [0; LINES_BYTES_MAX], len: 0 }
-    }
-
-    /// Without the last head's.
-    fn cleared(&mut self) -> &mut Self {
-        self.len = 0;
-        self
-    }
-
-    /// Gives name and value of each.
-    fn each(&self, mut take: impl FnMut(&str, &[u8])) {
-        for line in self.get().split(|&byte| byte == b'\n').filter_map(|line| line.strip_suffix(b"\r")) {
-            let name = line.iter().position(|&byte| byte == b':').unwrap_or(line.len());
-            if let Ok(text) = std::str::from_utf8(&line[..name]) {
-                take(text, line[name..].strip_prefix(b": ").unwrap_or_default());
-            }
-        }
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-impl Out for Lines {
-    #[inline(always)] // a few bytes of a length that is known where it is called
-    fn put(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
-    }
-}
-
-/// Who the client is, as far as x-forwarded-for can be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// `None`: the peer, or nobody knows.
-    told: Option<IpAddr>,
-    /// The one address on the way that is known is ours.
-    pub(crate) is_internal: bool,
-    /// It comes from outside, and we are the first of ours to see it.
-    is_edge: bool,
-}
-
-impl Client {
-    /// Nothing is told of it.
-    const UNKNOWN: Client = Client { told: None, is_internal: false, is_edge: false };
-
-    /// Reads the addresses of x-forwarded-for, the last one first. `peer` is asked for only where it counts.
-    pub(crate) fn of<'l>(
-        rules: &HeaderRules,
-        last_first: impl Iterator<Item = &'l [u8]>,
-        peer: impl FnOnce() -> Option<IpAddr>,
-    ) -> Self {
-        let mut last_first = last_first.peekable();
-        let is_forwarded = last_first.peek().is_some();
-        let hops = rules.trusted_hops as usize;
-        if !rules.use_remote_address {
-            let told = last_first.nth(hops).and_then(address);
-            let is_single = hops == 0 && last_first.next().is_none();
-            let is_internal = is_single && told.is_some_and(|ip| rules.is_internal(ip));
-            return Self { told, is_internal, is_edge: false };
-        }
-        let told = hops.checked_sub(1).and_then(|skipped| last_first.nth(skipped)).and_then(address);
-        let told = told.or_else(peer);
-        let is_internal = !is_forwarded && told.map_or(rules.internal_pipe, |ip| rules.is_internal(ip));
-        Self { told, is_internal, is_edge: !is_internal }
-    }
-
-    /// The address that logs call the client's; one that was told has no port.
-    pub(crate) fn address(self, peer: Option<SocketAddr>) -> Option<SocketAddr> {
-        match (self.told, peer) {
-            (Some(told), Some(peer)) if told == peer.ip() => Some(peer),
-            (Some(told), _) => Some(SocketAddr::new(told, 0)),
-            (None, peer) => peer,
-        }
-    }
-}
-
-fn address(text: &[u8]) -> Option<IpAddr> {
-    std::str::from_utf8(text).ok()?.trim().parse().ok()
-}
-
-/// The addresses of all x-forwarded-for fields, the last one first.
-pub(crate) fn forwarded<'r>(request: &Request<'r>) -> impl Iterator<Item = &'r [u8]> + use<'r> {
-    request.fields_of(Known::XForwardedFor).rev().flat_map(|list| list.rsplit(|&byte| byte == b','))
-}
-
 /// What is done to a request's head.
 pub(crate) struct RequestHop<'r> {
     lines: &'r mut Lines,
@@ -161,20 +66,18 @@ pub(crate) struct RequestHop<'r> {
     pub(crate) upgrade: bool,
     /// The client is one of ours.
     pub(crate) is_internal: bool,
+    /// What we say of the scheme ourselves.
+    pub(crate) scheme: Option<Scheme>,
+    /// What a proxy before us said of the client's certificate stays.
+    pub(crate) keeps_client_cert: bool,
+    /// What we say of it.
+    client_cert: Option<BlockMut>,
     /// Who we are, and whether that is the request's user agent, too.
     agent: Option<(&'r UserAgent, bool)>,
     /// A client of ours, which has fields that the router acts on.
     pub(crate) has_orders: bool,
     /// The router says which try it is.
     counts: bool,
-}
-
-/// Who the client of a request is.
-pub(crate) fn client(connection: &Downstream, rules: &HeaderRules, request: &Request<'_>) -> Client {
-    if !rules.use_remote_address && !request.has(Known::XForwardedFor) {
-        return Client::UNKNOWN;
-    }
-    Client::of(rules, forwarded(request), || connection.addresses().1.map(|peer| peer.ip()))
 }
 
 impl<'r> RequestHop<'r> {
@@ -187,7 +90,7 @@ impl<'r> RequestHop<'r> {
     ) -> Self {
         let worker = &*connection.worker;
         let peer = || connection.addresses().1.map(|peer| peer.ip());
-        let client = client(connection, rules, request);
+        let client = client::of(connection, rules, request);
         let mut edit = Self {
             lines: lines.cleared(),
             drop: KnownSet::NONE,
@@ -197,6 +100,9 @@ impl<'r> RequestHop<'r> {
             id: None,
             upgrade: false,
             is_internal: client.is_internal,
+            scheme: None,
+            keeps_client_cert: false,
+            client_cert: None,
             agent: None,
             has_orders: false,
             counts: false,
@@ -217,14 +123,13 @@ impl<'r> RequestHop<'r> {
             let peer = if rules.maps_ipv4 { mapped(peer) } else { peer };
             edit.forwarded_for = Some(forwarded_for(worker, request, peer));
         }
-        if !rules.keeps_client_cert {
-            edit.drop = edit.drop.with(Known::XForwardedClientCert);
-        }
+        edit.client_cert(connection, rules.client_cert, request);
         // A trusted hop before us knows better than we do.
         let is_first = rules.use_remote_address && rules.trusted_hops == 0;
         if !request.has(Known::XForwardedProto) || is_first || rules.scheme.is_some() {
             edit.drop = edit.drop.with(Known::XForwardedProto);
-            edit.lines.put(match rules.scheme {
+            edit.scheme = rules.scheme.or(connection.tls().map(|_| Scheme::Https));
+            edit.lines.put(match edit.scheme {
                 Some(Scheme::Https) => b"x-forwarded-proto: https\r\n",
                 Some(Scheme::Http) | None => b"x-forwarded-proto: http\r\n",
             });
@@ -251,7 +156,7 @@ impl<'r> RequestHop<'r> {
             let id = uuid_v4(worker.chance(), worker.chance());
             edit.drop = edit.drop.with(Known::XRequestId);
             edit.lines.put(b"x-request-id: ");
-            edit.id = Some(edit.lines.len);
+            edit.id = Some(edit.lines.len());
             edit.lines.put(&id);
             edit.lines.put(b"\r\n");
         }
@@ -299,8 +204,8 @@ impl<'r> RequestHop<'r> {
             if known != timeout {
                 let mut text = Lines::new();
                 put_number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX), &mut text);
-                size = text.len as u8;
-                digits[..text.len].copy_from_slice(text.get());
+                size = text.len() as u8;
+                digits[..text.len()].copy_from_slice(text.get());
                 worker.timeout_digits.set((timeout, digits, size));
             }
             self.lines.put(&digits[..usize::from(size)]);
@@ -328,7 +233,12 @@ impl<'r> RequestHop<'r> {
         let dropped = Known::ALL.iter().filter(|(known, _)| self.drop.contains(*known));
         dropped.for_each(|(_, name)| fields.remove(name));
         self.lines.each(|name, value| fields.set(name, value));
-        for (name, value) in [("x-forwarded-for", &self.forwarded_for), ("via", &self.via)] {
+        let values = [
+            ("x-forwarded-for", &self.forwarded_for),
+            ("via", &self.via),
+            ("x-forwarded-client-cert", &self.client_cert),
+        ];
+        for (name, value) in values {
             if let Some(value) = value {
                 fields.set(name, value);
             }
@@ -336,6 +246,31 @@ impl<'r> RequestHop<'r> {
         for (name, value) in self.agent_fields() {
             fields.set(name, value.as_bytes());
         }
+    }
+
+    /// What becomes of x-forwarded-client-cert.
+    #[inline]
+    fn client_cert(&mut self, connection: &Downstream, rules: ClientCertRules, request: &Request<'_>) {
+        use ForwardClientCert::{AlwaysForwardOnly, AppendForward, ForwardOnly, SanitizeSet};
+        let shows = || connection.shows_certificate();
+        self.keeps_client_cert = match rules.forward {
+            AlwaysForwardOnly => true,
+            ForwardOnly => shows(),
+            AppendForward | SanitizeSet if shows() => return self.tell_client_cert(connection, rules, request),
+            _ => false,
+        };
+        if !self.keeps_client_cert {
+            self.drop = self.drop.with(Known::XForwardedClientCert);
+        }
+    }
+
+    #[cold]
+    fn tell_client_cert(&mut self, connection: &Downstream, rules: ClientCertRules, request: &Request<'_>) {
+        let ours = connection.client_cert(rules.details).unwrap_or_default();
+        let received = request.fields_of(Known::XForwardedClientCert);
+        let received = received.filter(|_| rules.forward == ForwardClientCert::AppendForward);
+        self.client_cert = Some(appended(&connection.worker, received, b",", ours.as_bytes()));
+        self.drop = self.drop.with(Known::XForwardedClientCert);
     }
 
     /// The fields that say who we are.
@@ -355,7 +290,8 @@ impl<'r> RequestHop<'r> {
     pub(crate) fn with<R>(&self, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
         let edit = HeadEdit { remove: self.strip, drop: self.drop, upgrade: self.upgrade, ..HeadEdit::default() };
         let edit = HeadEdit { lines: self.lines.get(), ..edit };
-        if self.forwarded_for.is_none() && self.via.is_none() && self.agent.is_none() && !self.counts {
+        let is_bare = self.forwarded_for.is_none() && self.via.is_none() && self.client_cert.is_none();
+        if is_bare && self.agent.is_none() && !self.counts {
             return then(&edit);
         }
         self.with_more(edit, then)
@@ -364,9 +300,14 @@ impl<'r> RequestHop<'r> {
     /// The same where there are values of which lines are made by the encoder.
     #[inline(never)]
     fn with_more<R>(&self, edit: HeadEdit<'_>, then: impl FnOnce(&HeadEdit<'_>) -> R) -> R {
-        let mut add: [(&[u8], &[u8]); 5] = [(b"", b""); 5];
+        let mut add: [(&[u8], &[u8]); 6] = [(b"", b""); 6];
         let mut count = 0;
-        for (name, value) in [(&b"x-forwarded-for"[..], &self.forwarded_for), (b"via", &self.via)] {
+        let values = [
+            (&b"x-forwarded-for"[..], &self.forwarded_for),
+            (b"via", &self.via),
+            (b"x-forwarded-client-cert", &self.client_cert),
+        ];
+        for (name, value) in values {
             if let Some(value) = value {
                 add[count] = (name, value);
                 count += 1;
@@ -672,50 +613,4 @@ pub(crate) fn local_fields<'f>(
         }
     }
     &fields[..count]
-}
-
-#[cfg(test)]
-mod tests {
-    use ringway_model::Cidr;
-
-    use super::*;
-
-    #[track_caller]
-    fn check(rules: &HeaderRules, forwarded: Option<&str>, told: Option<&str>, is_internal: bool, is_edge: bool) {
-        let peer = || Some("127.0.0.1".parse().expect("an address"));
-        let told = told.map(|text| text.parse().expect("an address"));
-        let entries = forwarded.map(|list| list.as_bytes().rsplit(|&byte| byte == b',')).into_iter().flatten();
-        let found = Client::of(rules, entries, peer);
-        assert_eq!(found, Client { told, is_internal, is_edge }, "{forwarded:?}");
-    }
-
-    /// Each as Envoy 1.40 decides.
-    #[test]
-    fn who_the_client_is() {
-        let internal = vec![
-            Cidr::new("10.0.0.0".parse().expect("an address"), 8),
-            Cidr::new("127.0.0.0".parse().expect("an address"), 8),
-        ];
-        let told = HeaderRules::default();
-        check(&told, None, None, false, false);
-        check(&told, Some("1.2.3.4, 10.0.0.1"), Some("10.0.0.1"), false, false);
-        check(&told, Some("10.0.0.1"), Some("10.0.0.1"), false, false);
-        check(&told, Some("bad"), None, false, false);
-        let told = HeaderRules { internal: internal.clone(), ..told };
-        check(&told, Some("10.0.0.1"), Some("10.0.0.1"), true, false);
-        check(&told, Some("1.1.1.1,10.0.0.1"), Some("10.0.0.1"), false, false);
-        check(&told, None, None, false, false);
-        let hops = HeaderRules { trusted_hops: 1, ..told };
-        check(&hops, Some("10.0.0.1"), None, false, false);
-        check(&hops, Some("10.0.0.1, 2.2.2.2"), Some("10.0.0.1"), false, false);
-        let remote = HeaderRules { use_remote_address: true, ..HeaderRules::default() };
-        check(&remote, None, Some("127.0.0.1"), false, true);
-        check(&remote, Some("10.0.0.1"), Some("127.0.0.1"), false, true);
-        let remote = HeaderRules { internal, ..remote };
-        check(&remote, None, Some("127.0.0.1"), true, false);
-        check(&remote, Some("10.0.0.1"), Some("127.0.0.1"), false, true);
-        let hops = HeaderRules { trusted_hops: 1, ..remote };
-        check(&hops, Some("1.2.3.4, 5.6.7.8"), Some("5.6.7.8"), false, true);
-        check(&hops, Some("bad"), Some("127.0.0.1"), false, true);
-    }
 }

@@ -1,8 +1,9 @@
 //! The part of a request's body that was sent and may have to be sent again.
 //!
 //! Copied into blocks as it passes, so that no receive chunk waits; bounded for one request by its route and for all of a worker by
-//! [`Limits::kept_bytes_max`](crate::Limits::kept_bytes_max). A body that is too large is let go at once: its request is not
-//! retried.
+//! [`Limits::kept_bytes_max`](crate::Limits::kept_bytes_max); without rules for tries by
+//! [`Limits::unprocessed_bytes_max`](crate::Limits::unprocessed_bytes_max). A body that is too large is let go at once: its request is not
+//! sent again.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -23,6 +23,7 @@
 //! | `http2` | connections of HTTP/2 as tasks, and their streams |
 //! | `connection` | a client connection as its exchanges see it |
 //! | `worker` | one core: its view, its connections, its sockets |
+//! | `tcp` | one raw connection |
 //! | `handoff` | a fresh connection on its way to a lighter worker |
 //! | `lighter` | which worker that is |
 //! | `run` | one socket being accepted from |
@@ -31,6 +32,8 @@
 //! | `view` | one generation of the configuration, as one core sees it |
 //! | `active` | requests under way to an endpoint, as all workers count them |
 //! | `balance` | the endpoint for a request |
+//! | `hash_policy` | what of a request says which endpoint that is |
+//! | `original_dst` | the endpoints of an ORIGINAL_DST cluster |
 //! | `pool` | this core's connections to one endpoint |
 //! | `date` | the time of day for `Date` fields |
 //! | `breakers` | a cluster's circuit breakers on this core |
@@ -46,26 +49,37 @@
 
 mod active;
 mod age;
+mod arrival;
+mod arrived;
 mod balance;
 mod breakers;
-pub mod commit;
+mod client;
+pub mod client_cert;
+mod commit;
+mod complaints;
 mod connecting;
 mod connection;
+mod connection_filter;
 mod date;
 mod decision;
 mod downstream;
+mod establish;
 mod exchange;
 mod fields;
 mod grpc_reply;
 mod grpc_stats;
 mod grpc_timeout;
 mod handoff;
+mod handshake;
+mod hash_policy;
 mod hop;
 mod http2;
+mod inspector_stats;
 mod kept;
 mod lease;
 mod lighter;
 mod limits;
+mod lines;
 mod listen;
 mod local_reply;
 mod log;
@@ -73,10 +87,12 @@ mod log_ring;
 mod mailbox;
 mod membership;
 mod message;
+mod original_dst;
 mod outbox;
 mod pool;
 mod prepare;
 mod record;
+mod registered;
 mod relay;
 mod reply;
 mod response_edit;
@@ -86,6 +102,10 @@ mod routing;
 mod run;
 mod side;
 mod socket;
+mod tcp;
+mod tls;
+mod tls_texts;
+mod told_connection;
 mod told_heads;
 mod tunnel;
 mod uuid;
@@ -97,4 +117,3 @@ pub use lighter::Balance;
 pub use limits::Limits;
 pub use log::Logs;
 pub use log_ring::LogReader;
-pub use pool::Parked;

@@ -21,11 +21,15 @@ pub struct Limits {
     /// How often a request is sent anew that an HTTP/2 upstream did nothing about (REFUSED_STREAM, GOAWAY): enough for an upstream that
     /// restarts connection by connection, and no loop with one that refuses all.
     pub unprocessed_replays_max: u32,
+    /// Bytes of a request's body that are kept while an HTTP/2 upstream has not answered and may say that it did nothing about the request; one of
+    /// which more was read is then answered 503. Most gRPC messages and forms are smaller. With a retry policy its own bound holds.
+    /// Worst case: as much for each such request (at most twice that, in blocks), within `kept_bytes_max`.
+    pub unprocessed_bytes_max: usize,
     /// Interim responses to one request; beyond it its upstream has broken the rules. RFC 9110 §15.2 sets no bound, and honest origins send one or
     /// two. Each is passed on at once: no memory, but in HTTP/2, where so many wait at most for a request that does not take them.
     pub interim_responses_max: u32,
     /// Bytes of requests' bodies that one worker keeps for another try, over all its requests; beyond it a request is not
-    /// retried. Worst case that much memory: what 64 requests keep of a mebibyte each.
+    /// sent again. Worst case that much memory: what 64 requests keep of a mebibyte each.
     pub kept_bytes_max: usize,
     /// Idle connections kept per endpoint and core. Beyond it the oldest is closed. About 0.5 KiB each.
     pub idle_per_endpoint_max: usize,
@@ -56,6 +60,7 @@ impl Default for Limits {
             bulk_body_min: 64 * 1024,
             replays_max: 1,
             unprocessed_replays_max: 3,
+            unprocessed_bytes_max: 64 << 10,
             interim_responses_max: 64,
             kept_bytes_max: 64 << 20,
             idle_per_endpoint_max: 4096,

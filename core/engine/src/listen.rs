@@ -10,10 +10,9 @@ use std::task::Poll;
 
 use ringway_runtime::{Listener, Stream};
 
-use crate::downstream::Registered;
 use crate::run::Run;
 use crate::worker::{Bound, Worker};
-use crate::{downstream, handoff};
+use crate::{arrival, handoff};
 
 /// Accepts from the new sockets of the generations up to this one.
 pub(crate) fn start(worker: &Rc<Worker>, generation: u64) {
@@ -83,18 +82,5 @@ async fn accept(worker: Rc<Worker>, run: Rc<Run>, listener: Listener) {
 pub(crate) fn admit(worker: &Rc<Worker>, run: &Run, stream: Stream) {
     worker.count_accepted();
     let listener = run.listener.get();
-    let view = worker.view_of_run(run);
-    // Chains are not matched yet: a listener has one. None at all: the listener is gone, and no generation that had it
-    // is left to serve under.
-    let chain = view.snapshot.listener(listener).and_then(|listener| listener.chains.first()).map(|chain| chain.id);
-    let Some(chain) = chain else { return };
-    // Counted at once, not at the task's first turn: the next connection of a burst sees it.
-    let registered = Registered::new(worker, listener, chain, view, run.stats());
-    let serve = downstream::serve(registered, stream, listener, chain);
-    // The idle connection's budget (design: 512 bytes for the task's own state).
-    assert!(size_of_val(&serve) <= IDLE_TASK_SIZE_MAX, "the idle task is {} bytes", size_of_val(&serve));
-    worker.core.spawn("downstream", serve);
+    arrival::admit(worker, listener, worker.view_of_run(run), run.stats(), stream);
 }
-
-/// What the task of one client connection may weigh, its exchange aside.
-const IDLE_TASK_SIZE_MAX: usize = 512;

@@ -6,10 +6,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::thread::Thread;
 
-use ringway_model::{AccessLog, LogSink, NetworkFilter, Snapshot};
+use ringway_model::{AccessLog, LogSink, Snapshot};
 use ringway_observe::access_log;
+use ringway_observe::format::Values;
 use ringway_protocols::http1::{Decoded, HeadScan, decode_request, decode_response};
 use ringway_protocols::{HeadTable, Limits, Request, Response};
 use ringway_runtime::Instant;
@@ -18,7 +20,7 @@ use crate::connection::Downstream;
 use crate::log_ring::{LogReader, LogTail};
 use crate::record::{Record, Told};
 use crate::told_heads::{FoundHeads, ToldHeads};
-use crate::view::{CoreChain, View};
+use crate::view::{CoreChain, CoreLogs, View};
 use crate::worker::Worker;
 
 /// Whoever writes the lines of access logs. Called on the control thread alone.
@@ -43,10 +45,8 @@ pub(crate) type LogSinks = HashMap<LogSink, u32>;
 /// The access logs of a configuration, each with the name of its listener.
 pub(crate) fn access_logs(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &AccessLog)> {
     snapshot.listeners.iter().flat_map(|listener| {
-        listener.chains.iter().flat_map(|chain| {
-            let NetworkFilter::Http(http) = &chain.filter;
-            http.access_logs.iter().map(|log| (listener.name.as_str(), log))
-        })
+        let logs = listener.all_chains().flat_map(|chain| chain.access_logs());
+        logs.chain(&listener.access_logs).map(|log| (listener.name.as_str(), log))
     })
 }
 
@@ -108,23 +108,44 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Writes the lines of a connection.
+    pub(crate) fn write_connection(&self, worker: &Rc<Worker>, logs: (&[AccessLog], &CoreLogs), told: &impl Values) {
+        // First: taking up a generation may attach a ring.
+        worker.refresh();
+        if let Some(State { tail, line, .. }) = &mut *self.state.borrow_mut() {
+            write_lines((tail, line), worker, logs, told);
+        }
+    }
+}
+
+/// Writes a line of each log that wants one.
+fn write_lines(
+    (tail, line): (&mut LogTail, &mut Vec<u8>),
+    worker: &Worker,
+    (logs, core): (&[AccessLog], &CoreLogs),
+    told: &impl Values,
+) {
+    for (log, (text, sink)) in logs.iter().zip(&core.lines) {
+        if access_log::passes(log, told, worker.chance()) {
+            line.clear();
+            text.write(told, line);
+            if !line.is_empty() {
+                tail.push(*sink, line);
+            }
+        }
+    }
+}
+
 impl State {
     fn write(&mut self, connection: &Downstream, chain: &CoreChain, record: &Record, view: &View) {
         let worker = &connection.worker;
         let now = worker.core.now();
         let Self { tail, line, found, request } = self;
         let clocks = (now, worker.date.nanos(now));
-        let whole = chain.asked_fields.whole_request.then(|| whole_request(worker, record, request)).flatten();
+        let whole = chain.logs.asked_fields.whole_request.then(|| whole_request(worker, record, request)).flatten();
         let told = told(connection, chain, record, view, found, whole, clocks);
-        for (log, (text, sink)) in chain.http.access_logs.iter().zip(&chain.log_lines) {
-            if access_log::passes(log, &told, worker.chance()) {
-                line.clear();
-                text.write(&told, line);
-                if !line.is_empty() {
-                    tail.push(*sink, line);
-                }
-            }
-        }
+        write_lines((tail, line), worker, (&chain.http.access_logs, &chain.logs), &told);
     }
 }
 
@@ -178,7 +199,7 @@ pub(crate) fn told<'t>(
     let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
     Told {
         record,
-        heads: ToldHeads::find(heads, &chain.asked_fields, found),
+        heads: ToldHeads::find(heads, &chain.logs.asked_fields, found),
         request,
         rules: &chain.http.headers,
         caches: &chain.caches,
@@ -186,7 +207,9 @@ pub(crate) fn told<'t>(
         wall_nanos,
         downstream_local,
         downstream_remote,
+        downstream_direct: connection.arrived().direct_peer,
         pipe: connection.pipe(),
+        arrived: connection.arrived(),
         connection_id: connection.id,
         listener_name: listener.map_or("", |listener| &listener.name),
         filter_chain_name: filter_chain.map_or("", |chain| &chain.name),

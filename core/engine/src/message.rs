@@ -8,10 +8,11 @@ use ringway_observe::{Counter, Http2Load, ListenerStats};
 
 use crate::active::ActiveRows;
 use crate::breakers::ClusterSeed;
+use crate::complaints::Complaints;
 use crate::handoff::{Load, SocketGroup};
 use crate::log::LogSinks;
 use crate::log_ring::LogTail;
-use crate::view::HttpSeeds;
+use crate::view::ListenerSeeds;
 
 /// What the control side says to a worker.
 pub(crate) enum ToWorker {
@@ -31,7 +32,7 @@ pub(crate) enum ToWorker {
 pub(crate) struct Prepare {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) clusters: Vec<ClusterSeed>,
-    pub(crate) http: Arc<WorkerHttp>,
+    pub(crate) listeners: ListenerSeeds,
     /// Who counts requests under way with the other workers, and where.
     pub(crate) active: Arc<ActiveRows>,
     /// One entry for each socket of this generation, new or kept.
@@ -41,9 +42,6 @@ pub(crate) struct Prepare {
     /// This worker's end of its ring of log lines, with the first configuration that has a log.
     pub(crate) log: Option<LogTail>,
 }
-
-/// The HTTP statistics of this worker by listener and `stat_prefix`.
-pub(crate) struct WorkerHttp(pub(crate) HttpSeeds);
 
 /// One socket of a generation.
 pub(crate) struct SocketSeed {
@@ -80,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) kept_full: Counter,
     /// What it holds of HTTP/2.
     pub(crate) http2: Http2Load,
+    /// What it has to say in the process's log.
+    pub(crate) complaints: Complaints,
 }
 
 /// What identifies a listening socket over generations: its address and its options; for port 0, where each address gets a port of
@@ -102,7 +102,8 @@ impl SocketKey {
     /// The keys of a listener's addresses, in their order.
     pub(crate) fn of(listener: &Listener) -> impl Iterator<Item = SocketKey> {
         let mut of_any_port = 0..;
-        listener.addresses.iter().map(move |ListenAddress { address, socket }| {
+        let bound = if listener.binds { &listener.addresses[..] } else { &[] };
+        bound.iter().map(move |ListenAddress { address, socket }| {
             let place = |at| (listener.name.clone(), at);
             let of_any_port = if address.is_of_any_port() { of_any_port.next().map(place) } else { None };
             SocketKey { address: address.clone(), socket: socket.clone(), of_any_port }

@@ -64,6 +64,23 @@ impl Outbox {
     }
 }
 
+/// A head of ours without the fields of some names (in any case; empty ones are none), and with these lines at its end.
+pub(crate) fn with_lines(core: &Core, head: &[u8], gone: &[&[u8]], lines: &[u8]) -> Chunk {
+    let mut out = Outbox::new(core, head.len() + lines.len());
+    for line in head.split_inclusive(|&byte| byte == b'\n') {
+        let name = line.iter().position(|&byte| byte == b':').map_or(&b""[..], |at| &line[..at]);
+        if line == b"\r\n" {
+            break;
+        }
+        if name.is_empty() || !gone.iter().any(|gone| gone.eq_ignore_ascii_case(name)) {
+            out.put(line);
+        }
+    }
+    out.put(lines);
+    out.put(b"\r\n");
+    out.finish()
+}
+
 impl Out for Outbox {
     #[inline]
     fn put(&mut self, bytes: &[u8]) {

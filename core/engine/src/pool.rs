@@ -8,27 +8,36 @@
 //! ```
 //!
 //! An idle connection holds no chunk. Bytes, an end or an error on it make it unfit at once; its caretaker, one task
-//! per endpoint, is woken and closes it. [`Parked`] is the same connection as a value that may change cores.
+//! per endpoint, is woken and closes it.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ringway_model::{Address, Endpoint, Outgoing, Reuse};
-use ringway_runtime::{Connect, Core, Detached, Instant, Stream, Target};
+use ringway_model::{Address, Endpoint, Outgoing, Reuse, UpstreamTls, UpstreamTransport, UpstreamVersion};
+use ringway_runtime::{Connect, ConnectError, Core, Instant, Stream, Target};
 
 use crate::active::ActiveRow;
-use crate::breakers::Breakers;
+use crate::breakers::{Breakers, Place};
 use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
-use crate::http2::{Links, Waiting};
+use crate::http2::{ConnectFailure, Links, Waiting};
 use crate::limits::Limits;
 use crate::side::Side;
 use crate::socket;
+use crate::tls::Unsecured;
+
+/// Why there is no connection to an endpoint.
+#[derive(Debug)]
+pub(crate) enum Unconnected {
+    Tcp(ConnectError),
+    Tls(Unsecured),
+}
 
 /// A connection to an endpoint, in use by one exchange or idle in its pool.
 pub(crate) struct Upstream {
@@ -64,21 +73,39 @@ impl ConnectionPermit {
         breakers: &Rc<Breakers>,
         pool: &Rc<EndpointPool>,
         core: &Core,
-        is_http2: bool,
+        version: UpstreamVersion,
     ) -> Option<Self> {
         let leased = breakers.connections.try_acquire();
         if !leased && pool.open.get() > 0 {
             return None;
         }
+        let permit = Self::new(Rc::clone(breakers), pool, core, leased);
+        match version {
+            UpstreamVersion::Http1 => permit.count_version(false),
+            UpstreamVersion::Http2 => permit.count_version(true),
+            // Once it is known.
+            UpstreamVersion::ByAlpn => {}
+        }
+        Some(permit)
+    }
+
+    /// Counts what is spoken on the connection.
+    pub(crate) fn count_version(&self, is_http2: bool) {
+        let stats = &self.breakers.stats;
+        if is_http2 { &stats.upstream_cx_http2_total } else { &stats.upstream_cx_http1_total }.add(1);
+    }
+
+    /// For raw bytes: never more than the limit says.
+    pub(crate) fn raw(place: Place, pool: &Rc<EndpointPool>, core: &Core) -> Self {
+        Self::new(place.keep(), pool, core, true)
+    }
+
+    fn new(breakers: Rc<Breakers>, pool: &Rc<EndpointPool>, core: &Core, leased: bool) -> Self {
         pool.open.set(pool.open.get() + 1);
         breakers.stats.upstream_cx_total.add(1);
-        match is_http2 {
-            true => breakers.stats.upstream_cx_http2_total.add(1),
-            false => breakers.stats.upstream_cx_http1_total.add(1),
-        }
         breakers.stats.upstream_cx_active.add(1);
-        Some(Self {
-            breakers: Rc::clone(breakers),
+        Self {
+            breakers,
             pool: Rc::clone(pool),
             leased,
             since: core.now(),
@@ -86,7 +113,7 @@ impl ConnectionPermit {
             requests: Cell::new(0),
             is_busy: Cell::new(false),
             is_peers: Cell::new(false),
-        })
+        }
     }
 }
 
@@ -99,6 +126,37 @@ impl ConnectionPermit {
     /// The peer closed the connection, or never opened it.
     pub(crate) fn closed_by_peer(&self) {
         self.is_peers.set(true);
+    }
+
+    /// Counts how the attempt ended that it was taken for.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub(crate) fn connected<T>(&self, ended: Result<T, Unconnected>) -> Result<T, ConnectFailure> {
+        let stats = &self.breakers.stats;
+        match ended {
+            Ok(established) => {
+                stats.upstream_cx_connect_ms.record(elapsed_ms(self.since, self.core.now()));
+                Ok(established)
+            }
+            Err(error) => {
+                stats.upstream_cx_connect_fail.add(1);
+                Err(match error {
+                    Unconnected::Tcp(ConnectError::Timeout) | Unconnected::Tls(Unsecured::Timeout) => {
+                        stats.upstream_cx_connect_timeout.add(1);
+                        ConnectFailure::Timeout
+                    }
+                    Unconnected::Tcp(ConnectError::Io(error)) => {
+                        self.closed_by_peer();
+                        ConnectFailure::Io(error.kind())
+                    }
+                    Unconnected::Tls(unsecured) => {
+                        self.closed_by_peer();
+                        ConnectFailure::Tls(unsecured.told().reason)
+                    }
+                })
+            }
+        }
     }
 
     /// Whether it has had its requests, or its time.
@@ -148,7 +206,11 @@ impl Drop for ConnectionPermit {
 
 impl Upstream {
     pub(crate) fn new(stream: Stream, permit: ConnectionPermit) -> Self {
-        Self { stream: Side::Http1(stream), served: 0, permit: Rc::new(permit) }
+        Self::shared(stream, Rc::new(permit))
+    }
+
+    pub(crate) fn shared(stream: Stream, permit: Rc<ConnectionPermit>) -> Self {
+        Self { stream: Side::Http1(stream), served: 0, permit }
     }
 
     /// A request goes to it.
@@ -179,35 +241,6 @@ impl Upstream {
     }
 }
 
-/// A connection between two exchanges as a plain value: a descriptor and the protocol's state. It owns no buffer and
-/// may be sent to another core.
-pub struct Parked {
-    /// The descriptor, with nothing in flight.
-    pub connection: Detached,
-    /// Where it leads.
-    pub endpoint: Address,
-    /// Exchanges it has completed: all the state that HTTP/1.1 has between them.
-    pub served: u32,
-}
-
-impl Parked {
-    /// Takes an idle connection out of its core. `None` when it is not quiet: something came in on it.
-    pub async fn park(connection: Stream, endpoint: Address, served: u32) -> Option<Parked> {
-        let connection = connection.detach().await.ok()?;
-        Some(Parked { connection, endpoint, served })
-    }
-
-    /// Makes it a connection of this core.
-    pub fn unpark(self, core: &Core) -> Stream {
-        core.attach(self.connection)
-    }
-}
-
-const _: () = {
-    const fn is_send<T: Send>() {}
-    is_send::<Parked>();
-};
-
 struct Idle {
     upstream: Upstream,
     since: Instant,
@@ -219,6 +252,16 @@ pub(crate) struct EndpointPool {
     pub(crate) address: RefCell<Address>,
     /// What its cluster says now.
     pub(crate) reuse: Cell<Reuse>,
+    /// What stands between a connection's socket and its bytes; `None`: nothing does.
+    pub(crate) transport: RefCell<Option<Rc<UpstreamTransport>>>,
+    /// The host that its certificate has to be of (`auto_san_validation`); empty: any.
+    pub(crate) host: Box<str>,
+    /// The endpoint's own pool, where this one is for requests to a host.
+    of: Option<Rc<EndpointPool>>,
+    /// Where connections depend on the host that is asked for: those of each host, the newest last.
+    named: RefCell<Vec<Rc<EndpointPool>>>,
+    /// The last connection whose endpoint had the choice came to speak HTTP/2.
+    pub(crate) chose_http2: Cell<bool>,
     /// Where they are tried in turn, if there is more than one address.
     attempts: RefCell<Option<Rc<[SocketAddr]>>>,
     idle: RefCell<Vec<Idle>>,
@@ -252,7 +295,12 @@ impl EndpointPool {
         Self {
             address: RefCell::new(address),
             reuse: Cell::default(),
+            chose_http2: Cell::new(false),
             attempts: RefCell::default(),
+            transport: RefCell::default(),
+            host: Box::default(),
+            of: None,
+            named: RefCell::default(),
             idle: RefCell::default(),
             links: Links::default(),
             open: Cell::new(0),
@@ -292,15 +340,80 @@ impl EndpointPool {
     /// Counts a request as under way until what is given is dropped.
     #[inline]
     pub(crate) fn begin_request(self: &Rc<Self>) -> ActiveRequest {
-        self.set_active(self.active.get() + 1);
-        ActiveRequest(Rc::clone(self))
+        let pool = self.endpoint();
+        pool.set_active(pool.active.get() + 1);
+        ActiveRequest(Rc::clone(pool))
     }
 
     /// The endpoint is where this version of its cluster says.
     pub(crate) fn set_addresses(&self, endpoint: &Endpoint) {
+        self.named.borrow().iter().for_each(|pool| pool.set_addresses(endpoint));
         self.address.replace(endpoint.address.clone());
         let attempts = (!endpoint.attempts.is_empty()).then(|| Rc::from(&endpoint.attempts[..]));
         self.attempts.replace(attempts);
+    }
+
+    /// What its connections begin with.
+    pub(crate) fn set_transport(&self, transport: &UpstreamTransport, hostname: &str) {
+        if self.transport.borrow().is_none() && !transport.is_raw() {
+            self.transport.replace(Some(Rc::new(to_endpoint(transport, hostname).into_owned())));
+        }
+    }
+
+    /// Whether that is what its connections begin with.
+    pub(crate) fn begins_with(&self, transport: &UpstreamTransport, hostname: &str) -> bool {
+        self.transport.borrow().as_deref() == Some(&*to_endpoint(transport, hostname)).filter(|of| !of.is_raw())
+    }
+
+    /// What its cluster says now of using connections again.
+    pub(crate) fn set_reuse(&self, reuse: Reuse) {
+        self.reuse.set(reuse);
+        self.named.borrow().iter().for_each(|pool| pool.set_reuse(reuse));
+    }
+
+    /// The connections for requests to the host that this head names, where they are not those for all (`auto_sni`, `auto_san_validation`).
+    #[inline]
+    pub(crate) fn for_host(self: &Rc<Self>, head: &[u8]) -> Option<Rc<EndpointPool>> {
+        let transport = self.transport.borrow();
+        let tls = transport.as_ref()?.tls.as_ref()?;
+        if !(tls.auto_sni || tls.auto_san_validation) || self.of.is_some() {
+            return None;
+        }
+        self.named(transport.as_ref()?, host_of(head).unwrap_or_default())
+    }
+
+    /// The endpoint's own pool: what it is known by.
+    #[inline]
+    pub(crate) fn endpoint(self: &Rc<Self>) -> &Rc<Self> {
+        self.of.as_ref().unwrap_or(self)
+    }
+
+    #[cold]
+    fn named(self: &Rc<Self>, transport: &UpstreamTransport, host: &str) -> Option<Rc<EndpointPool>> {
+        let mut named = self.named.borrow_mut();
+        if let Some(pool) = named.iter().find(|pool| *pool.host == *host) {
+            return Some(Rc::clone(pool));
+        }
+        let mut transport = transport.clone();
+        let tls = transport.tls.as_mut()?;
+        // An address is no server name (RFC 6066 §3).
+        if tls.auto_sni && host.parse::<IpAddr>().is_err() {
+            tls.sni = host.into();
+        }
+        let pool = Self {
+            attempts: self.attempts.clone(),
+            transport: RefCell::new(Some(Rc::new(transport))),
+            host: host.into(),
+            of: Some(Rc::clone(self)),
+            reuse: self.reuse.clone(),
+            ..Self::new(self.address.borrow().clone())
+        };
+        let pool = Rc::new(pool);
+        if named.len() == HOSTS_MAX {
+            named.remove(0).retire();
+        }
+        named.push(Rc::clone(&pool));
+        Some(pool)
     }
 
     /// Whether a connection may lead elsewhere than to `address`.
@@ -308,9 +421,10 @@ impl EndpointPool {
         self.attempts.borrow().is_some()
     }
 
-    /// Whether it has other addresses by this version than before. The first is its key.
-    pub(crate) fn differs_from(&self, endpoint: &Endpoint) -> bool {
-        self.attempts.borrow().as_deref().unwrap_or_default() != endpoint.attempts
+    /// Whether it has other addresses by this version than before, or another transport. The first address is its key.
+    pub(crate) fn differs_from(&self, endpoint: &Endpoint, transport: &UpstreamTransport, is_logical: bool) -> bool {
+        !is_logical && self.attempts.borrow().as_deref().unwrap_or_default() != endpoint.attempts
+            || !self.begins_with(transport, &endpoint.hostname)
     }
 
     /// Begins a new connection, which is nobody's yet.
@@ -362,7 +476,9 @@ impl EndpointPool {
         if !is_quiet {
             upstream.died();
         }
-        if self.retired.get() || !is_quiet || upstream.permit.is_used_up() {
+        // One that began with a client's addresses is that client's.
+        let is_announced = self.transport.borrow().as_ref().is_some_and(|transport| transport.proxy_protocol.is_some());
+        if self.retired.get() || !is_quiet || is_announced || upstream.permit.is_used_up() {
             return;
         }
         if !self.caretaker_runs.replace(true) {
@@ -387,6 +503,11 @@ impl EndpointPool {
         self.wake_waiting();
     }
 
+    /// Whether nobody has a connection to it, or waits for one.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.open.get() == 0 && self.active.get() == 0
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.retired.get()
     }
@@ -395,6 +516,7 @@ impl EndpointPool {
     pub(crate) fn retire(&self) {
         self.retired.set(true);
         self.links.retire();
+        self.named.borrow_mut().drain(..).for_each(|pool| pool.retire());
         self.set_row(None);
         let idle = std::mem::take(&mut *self.idle.borrow_mut());
         drop(idle);
@@ -456,6 +578,32 @@ impl EndpointPool {
     }
 }
 
+/// Hosts that an endpoint is asked for under names of their own (`auto_sni`); beyond it the one named first begins anew. Worst case: what so many
+/// pools hold.
+const HOSTS_MAX: usize = 256;
+
+/// The transport as it is towards this endpoint.
+fn to_endpoint<'t>(transport: &'t UpstreamTransport, hostname: &str) -> Cow<'t, UpstreamTransport> {
+    match &transport.tls {
+        Some(tls) if tls.auto_host_sni && !hostname.is_empty() => {
+            let tls = Some(UpstreamTls { sni: hostname.into(), ..tls.clone() });
+            Cow::Owned(UpstreamTransport { tls, ..transport.clone() })
+        }
+        _ => Cow::Borrowed(transport),
+    }
+}
+
+/// The host in a head that we send, without its port.
+fn host_of(head: &[u8]) -> Option<&str> {
+    let is_host = |line: &&[u8]| line.get(..5).is_some_and(|name| name.eq_ignore_ascii_case(b"host:"));
+    let line = head.split(|&byte| byte == b'\n').find(is_host)?;
+    let authority = std::str::from_utf8(&line[5..]).ok()?.trim();
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split(']').next();
+    }
+    authority.split(':').next()
+}
+
 /// How often a pool is looked at whose connections may stay unused for ever.
 const LOOK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -496,49 +644,18 @@ pub(crate) fn connect(core: &Core, address: &Address, outgoing: Option<&Outgoing
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-
-    use ringway_runtime::{IoChoice, Options, Wake, run};
-
     use super::*;
 
-    fn on_a_core<T: 'static, F: Future<Output = T> + 'static>(work: impl FnOnce(Core) -> F) -> T {
-        let options = Options { io: IoChoice::Poll, ..Options::default() };
-        let wake = Wake::new().expect("an eventfd");
-        run(&options, wake, |core, _| work(core)).expect("the poll driver runs everywhere")
-    }
-
     #[test]
-    fn a_parked_connection_goes_on_on_another_core() {
-        let origin = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = origin.local_addr().expect("bound");
-        let origin = std::thread::spawn(move || {
-            let (mut stream, _) = origin.accept().expect("a connection");
-            let mut byte = [0];
-            while stream.read_exact(&mut byte).is_ok() {
-                stream.write_all(&[byte[0] + 1]).expect("the other side reads");
-            }
-        });
-        async fn ask(core: &Core, stream: &Stream, byte: u8) -> u8 {
-            let mut block = core.block(1);
-            block.push(byte);
-            stream.send(block.freeze());
-            stream.recv().await.expect("an answer").expect("not the end")[0]
+    fn the_host_of_a_head_is_without_its_port() {
+        for (head, host) in [
+            ("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n", Some("a.test")),
+            ("GET / HTTP/1.1\r\nX: host: b\r\nHost: a.test:80\r\n\r\n", Some("a.test")),
+            ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", Some("::1")),
+            ("GET / HTTP/1.1\r\nHost: \r\n\r\n", Some("")),
+            ("GET / HTTP/1.0\r\n\r\n", None),
+        ] {
+            assert_eq!(host_of(head.as_bytes()), host, "{head}");
         }
-        let parked = on_a_core(move |core| async move {
-            let stream = core.connect(address, core.now() + Duration::from_secs(5)).await.expect("it listens");
-            assert_eq!(ask(&core, &stream, 1).await, 2);
-            Parked::park(stream, address.into(), 1).await.expect("quiet")
-        });
-        assert_eq!((&parked.endpoint, parked.served), (&Address::Ip(address), 1));
-        let other_core = std::thread::spawn(move || {
-            on_a_core(|core| async move {
-                let stream = parked.unpark(&core);
-                assert_eq!(ask(&core, &stream, 7).await, 8);
-            });
-        });
-        other_core.join().expect("the other core");
-        origin.join().expect("the origin");
     }
 }

@@ -7,8 +7,8 @@ use ringway_observe::HttpStats;
 use ringway_protocols::http1::is_path;
 use ringway_protocols::{HeadTable, Known, Method, Request, Rule, Version};
 
+use crate::client;
 use crate::connection::Downstream;
-use crate::hop;
 use crate::reply::{Local, PATH_REFUSED};
 
 /// Buffers of a worker, kept from one head to the next.
@@ -47,7 +47,7 @@ pub(crate) fn internal_only(
     table: &mut HeadTable,
     bytes: &[u8],
 ) {
-    if hop::client(connection, &http.headers, &table.request(bytes)).is_internal {
+    if client::of(connection, &http.headers, &table.request(bytes)).is_internal {
         return;
     }
     let names = &http.routes.internal_only;

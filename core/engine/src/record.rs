@@ -15,9 +15,11 @@ use ringway_observe::{ResponseFlag, ResponseFlags};
 use ringway_protocols::{Method, Request, Version};
 use ringway_runtime::{Chunk, Instant};
 
-use crate::hop::Client;
+use crate::arrived::Arrived;
+use crate::client::Client;
 use crate::reply::Local;
 use crate::routing::{Routed, protocol};
+use crate::tls;
 use crate::told_heads::ToldHeads;
 use crate::uuid::uuid_v4;
 use crate::view::CoreCluster;
@@ -56,6 +58,8 @@ pub(crate) struct Record {
     pub(crate) upstream_local: Option<SocketAddr>,
     /// Which of several addresses of the endpoint the connection leads to.
     pub(crate) upstream_remote: Option<SocketAddr>,
+    /// The upstream was asked in HTTP/2.
+    pub(crate) upstream_http2: bool,
     /// The `grpc-status` in the response's trailers.
     pub(crate) grpc_status: Option<u32>,
     /// Requests sent, or meant to be sent, to an upstream.
@@ -89,6 +93,7 @@ impl Record {
             cluster: None,
             upstream: None,
             upstream_remote: None,
+            upstream_http2: false,
             upstream_local: None,
             grpc_status: None,
             attempts: 0,
@@ -115,6 +120,7 @@ impl Record {
         self.method = Method::Other;
         self.version = Version::Http11;
         self.is_bare = false;
+        self.upstream_http2 = false;
         self.grpc_status = None;
         self.attempts = 0;
         self.body_received = 0;
@@ -231,7 +237,7 @@ fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static
         Some(ResponseFlag::NC) => "cluster_not_found",
         Some(ResponseFlag::UH) => "no_healthy_upstream",
         Some(ResponseFlag::UO) => "upstream_reset_before_response_started{overflow}",
-        Some(ResponseFlag::UF) => ConnectFailure::of(transport_failure).details,
+        Some(ResponseFlag::UF) => ConnectFailure::details(transport_failure),
         Some(ResponseFlag::UC) => "upstream_reset_before_response_started{connection_termination}",
         Some(ResponseFlag::UPE) => "upstream_reset_before_response_started{protocol_error}",
         Some(ResponseFlag::UT) => "response_timeout",
@@ -289,6 +295,12 @@ impl ConnectFailure {
         };
         CONNECT_FAILURES.iter().find(|failure| failure.reason == reason).unwrap_or(&TIMEOUT)
     }
+
+    /// `%RESPONSE_CODE_DETAILS%`
+    fn details(reason: &str) -> &'static str {
+        let unsecured = tls::TOLD.iter().find(|told| told.reason == reason);
+        unsecured.map_or_else(|| Self::of(reason).details, |told| told.details)
+    }
 }
 
 /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%` of what the system said to connect(2).
@@ -310,9 +322,14 @@ pub(crate) struct Told<'t> {
     /// Nanoseconds from 1970 to `now`.
     pub(crate) wall_nanos: u64,
     pub(crate) downstream_local: Option<SocketAddr>,
+    /// The client: by the PROXY protocol, else the other end.
     pub(crate) downstream_remote: Option<SocketAddr>,
+    /// The other end, whatever was said of it.
+    pub(crate) downstream_direct: Option<SocketAddr>,
     /// The unix socket that the client came over.
     pub(crate) pipe: Option<&'t str>,
+    /// What is known of the connection beside its bytes.
+    pub(crate) arrived: &'t Arrived,
     pub(crate) connection_id: u64,
     pub(crate) listener_name: &'t str,
     pub(crate) filter_chain_name: &'t str,
@@ -391,7 +408,9 @@ impl<'t> Told<'t> {
         let address = |address: Option<SocketAddr>| address.map_or(absent, Value::Address);
         match fact {
             Fact::Protocol => text(protocol(record.version)),
-            Fact::UpstreamProtocol if record.has_come(Moment::SendBegan) => text("HTTP/1.1"),
+            Fact::UpstreamProtocol if record.has_come(Moment::SendBegan) => {
+                text(if record.upstream_http2 { "HTTP/2" } else { "HTTP/1.1" })
+            }
             Fact::ResponseCode => Value::Number(u64::from(record.status)),
             Fact::UpstreamTransportFailureReason => text(record.transport_failure),
             Fact::ResponseFlags | Fact::ResponseFlagsLong => Value::Flags(record.flags),
@@ -446,7 +465,11 @@ impl<'t> Told<'t> {
             }
             Fact::DownstreamDirectRemoteAddress
             | Fact::DownstreamDirectRemoteAddressWithoutPort
-            | Fact::DownstreamDirectRemotePort => address(self.downstream_remote),
+            | Fact::DownstreamDirectRemotePort => address(self.downstream_direct),
+            Fact::RequestedServerName => {
+                let name = self.arrived.server_name.as_deref();
+                name.map_or(Value::Absent, |name| Value::Text(name.as_bytes()))
+            }
             Fact::ConnectionId => Value::Number(self.connection_id),
             Fact::StreamId => self.heads.request_field("x-request-id").map_or(Value::Absent, Value::Text),
             Fact::UniqueId => Value::Uuid(uuid_v4(self.chance[0], self.chance[1])),
@@ -460,6 +483,7 @@ impl<'t> Told<'t> {
             Fact::LocalReplyBody => Value::Text(b""),
             Fact::AccessLogType => text("DownstreamEnd"),
             Fact::UpstreamProtocol | Fact::ConnectionTerminationDetails => Value::Absent,
+            of_tls => self.arrived.tls_value(of_tls),
         }
     }
 }
@@ -539,6 +563,7 @@ mod tests {
             cluster,
             upstream,
             upstream_remote,
+            upstream_http2,
             upstream_local,
             grpc_status,
             attempts,
@@ -551,7 +576,7 @@ mod tests {
         } = record;
         let references =
             (request.is_some(), response.is_some(), route.is_some(), cluster.is_some(), upstream.is_some());
-        let addresses = (upstream_remote, upstream_local);
+        let addresses = (upstream_remote, upstream_http2, upstream_local);
         let texts =
             (status, flags, details, transport_failure, method, version, is_bare, grpc_status, attempts, addresses);
         let bytes = [body_received, body_sent, downstream_received, downstream_sent, upstream_received, upstream_sent];
@@ -571,6 +596,7 @@ mod tests {
         record.grpc_status = Some(5);
         record.upstream_local = Some("127.0.0.1:1".parse().expect("an address"));
         record.upstream_remote = record.upstream_local;
+        record.upstream_http2 = true;
         (record.body_received, record.body_sent) = (1, 2);
         (record.downstream_received, record.downstream_sent) = (3, 4);
         (record.upstream_received, record.upstream_sent) = (5, 6);

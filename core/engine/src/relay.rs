@@ -116,8 +116,20 @@ impl Relay {
         !self.read
     }
 
-    /// Sends what went to a sink before to this one; the rest will follow.
+    /// Whether all that has been read can be sent once more.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.is_untouched() || self.kept.as_ref().is_some_and(|kept| !kept.is_overflowed())
+    }
+
+    /// Sends what went to a sink before, if anything did, to this one; the rest will follow.
+    #[inline]
     pub(crate) fn send_again(&mut self, worker: &Worker, to: &Side) {
+        if self.read && self.kept.is_some() {
+            self.send_kept(worker, to);
+        }
+    }
+
+    fn send_kept(&mut self, worker: &Worker, to: &Side) {
         let Some(kept) = &mut self.kept else { return };
         assert!(!kept.is_overflowed(), "what was let go cannot be sent");
         let mut is_open = false;
@@ -268,7 +280,7 @@ impl Relay {
         if !trailers.is_empty() {
             let status = grpc_stats::status_in(trailers);
             self.grpc_status = status.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
-            if let Some(meter) = &self.grpc {
+            if let Some(meter) = &mut self.grpc {
                 meter.end(status);
             }
         }
@@ -341,6 +353,7 @@ mod tests {
             shared: Arc::new(Shared::default()),
             limits: Limits::default(),
             siblings: Siblings::new(0, Arc::from([]), handoffs, Balance::for_workers(1), Instant::now()),
+            drain_time: Duration::from_secs(1),
             seed: [1, 2],
         }
     }

@@ -66,8 +66,14 @@ pub(crate) enum Failure {
     RemoteReset,
     /// The upstream would have none of the request, however often it was sent.
     RemoteRefused,
+    /// The same, and what had come of it could not be sent again: it was too much to be kept.
+    RemoteRefusedPart,
     /// The response broke the rules of HTTP.
     UpstreamProtocol,
+    /// It switched to another protocol than the WebSocket that was asked for, or does not know what that is.
+    Handshake,
+    /// It has not said that it takes extended CONNECT, which is how an upgrade travels in HTTP/2 (RFC 8441 §3).
+    NoExtendedConnect,
     /// The route's timeout passed.
     RouteTimeout,
     /// The time for one try passed.
@@ -108,8 +114,12 @@ impl Failure {
             Failure::ConnectTimeout => (503, ResponseFlag::UF, upstream_failure!("connection timeout")),
             Failure::Reset => (503, ResponseFlag::UC, upstream_failure!("connection termination")),
             Failure::RemoteReset => (503, ResponseFlag::UR, upstream_failure!("remote reset")),
-            Failure::RemoteRefused => (503, ResponseFlag::UR, upstream_failure!("remote refused stream reset")),
-            Failure::UpstreamProtocol => (502, ResponseFlag::UPE, upstream_failure!("protocol error")),
+            Failure::RemoteRefused | Failure::RemoteRefusedPart => {
+                (503, ResponseFlag::UR, upstream_failure!("remote refused stream reset"))
+            }
+            Failure::UpstreamProtocol | Failure::Handshake | Failure::NoExtendedConnect => {
+                (502, ResponseFlag::UPE, upstream_failure!("protocol error"))
+            }
             Failure::RouteTimeout => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::TryTimeout | Failure::TryIdle => (504, ResponseFlag::UT, &b"upstream request timeout"[..]),
             Failure::StreamIdle => (504, ResponseFlag::SI, &b"stream timeout"[..]),
@@ -130,6 +140,16 @@ impl Failure {
             Failure::StreamDuration | Failure::StreamDurationRequest => (None, "max_duration_timeout"),
             Failure::RequestTimeout => (None, "request_overall_timeout"),
             Failure::HeadTimeout => (None, "request_header_timeout"),
+            Failure::Handshake => (Some(flag), "websocket_accept_invalid"),
+            Failure::NoExtendedConnect => (Some(flag), "extended_connect_unsupported"),
+            Failure::RemoteReset => (Some(flag), "upstream_reset_before_response_started{remote_reset}"),
+            Failure::RemoteRefused => {
+                (Some(flag), "upstream_reset_before_response_started{remote_refused_stream_reset}")
+            }
+            Failure::RemoteRefusedPart => (
+                Some(flag),
+                "upstream_reset_before_response_started{remote_refused_stream_reset|request_too_large_to_send_again}",
+            ),
             _ => (Some(flag), ""),
         };
         Local { status, flag, body, details }
@@ -143,9 +163,11 @@ impl Failure {
             Failure::Connect => retried_failure!("remote connection failure"),
             Failure::ConnectTimeout => retried_failure!("connection timeout"),
             Failure::RemoteReset => retried_failure!("remote reset"),
-            Failure::RemoteRefused => retried_failure!("remote refused stream reset"),
+            Failure::RemoteRefused | Failure::RemoteRefusedPart => retried_failure!("remote refused stream reset"),
             Failure::Reset => retried_failure!("connection termination"),
-            Failure::UpstreamProtocol => retried_failure!("protocol error"),
+            Failure::UpstreamProtocol | Failure::Handshake | Failure::NoExtendedConnect => {
+                retried_failure!("protocol error")
+            }
             _ => local.body,
         };
         Local { body, ..local }
@@ -155,6 +177,10 @@ impl Failure {
 /// The answer to who asks for a protocol, or a tunnel, that nobody is to have.
 pub(crate) const UPGRADE_REFUSED: Local<'static> =
     Local { status: 403, flag: None, body: b"", details: "upgrade_failed" };
+
+/// The answer to an Upgrade that has content, on its way to HTTP/2: there it would be the tunnel's first bytes, and its end the tunnel's.
+pub(crate) const UPGRADE_WITH_CONTENT: Local<'static> =
+    Local { status: 400, flag: Some(ResponseFlag::DPE), body: b"Bad Request", details: "upgrade_with_content" };
 
 /// The answer to a client that broke the rules.
 pub(crate) fn protocol_error(error: &Error) -> Local<'static> {

@@ -11,6 +11,7 @@ use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::hash_policy;
 use crate::hop::{self, ResponseHop, RouterFields};
 use crate::routing::{of_exchange, remote_address};
 use crate::told_heads;
@@ -20,15 +21,26 @@ use crate::view::{CoreChain, CoreCluster};
 pub(crate) struct ResponseEdit {
     chain: Rc<CoreChain>,
     position: Position,
-    /// Which of weighted clusters the request went to.
-    weighted: Option<u32>,
+    /// Which of weighted clusters the request went to, or [`NOT_WEIGHTED`]: an exchange's task has no room to spare.
+    weighted: u32,
     /// The head of the request as it went up, for values that are taken from it.
     head: Chunk,
+    /// The hash policies, each a bit, whose cookies the client is given with an endpoint's response.
+    cookies: u32,
 }
 
+/// A position that no cluster has: its weight would be one too many.
+const NOT_WEIGHTED: u32 = u32::MAX;
+
 impl ResponseEdit {
-    pub(crate) fn new(chain: &Rc<CoreChain>, position: Position, weighted: Option<u32>, head: Chunk) -> Self {
-        Self { chain: Rc::clone(chain), position, weighted, head }
+    pub(crate) fn new(
+        chain: &Rc<CoreChain>,
+        position: Position,
+        weighted: Option<u32>,
+        head: Chunk,
+        cookies: u32,
+    ) -> Self {
+        Self { chain: Rc::clone(chain), position, weighted: weighted.unwrap_or(NOT_WEIGHTED), head, cookies }
     }
 
     /// Makes `fields` what is changed in `response`: by the router, by the route, then by the connection manager.
@@ -42,6 +54,9 @@ impl ResponseEdit {
     ) {
         fields.clear();
         hop.before(fields);
+        if self.cookies != 0 {
+            hash_policy::give(connection, &self.chain.http.routes, self.position, self.cookies, fields);
+        }
         self.mutate(connection, cluster, response, fields);
         hop.after(fields);
         fields.write_lines();
@@ -72,8 +87,8 @@ impl ResponseEdit {
         fields: &mut Fields,
     ) {
         let found = self.chain.http.routes.at(self.position);
-        let weighted = match (&found.route.action, self.weighted) {
-            (ringway_model::Action::Forward(action), Some(position)) => action.target.weighted(position as usize),
+        let weighted = match &found.route.action {
+            ringway_model::Action::Forward(action) => action.target.weighted(self.weighted as usize),
             _ => None,
         };
         let facts =

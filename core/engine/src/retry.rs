@@ -16,7 +16,7 @@ use crate::breakers::Breakers;
 use crate::kept::{Kept, KeptBudget};
 use crate::retry_limit::RetryPermit;
 
-/// States kept for reuse: at most as many exchanges as were under way at once, some 300 bytes each.
+/// States, and places for bodies, kept for reuse: at most as many exchanges as were under way at once, some 300 bytes each.
 const KEPT_MAX: usize = 4096;
 
 /// Statuses that a client may list: more than there are that make sense.
@@ -29,17 +29,36 @@ pub(crate) static DEFAULT_RULES: RetryRules = RetryRules::DEFAULT;
 pub(crate) struct Retries {
     #[expect(clippy::vec_box, reason = "what is kept is the memory of the boxes")]
     spare: RefCell<Vec<Box<Retry>>>,
+    #[expect(clippy::vec_box, reason = "likewise")]
+    spare_kept: RefCell<Vec<Box<Kept>>>,
     budget: KeptBudget,
 }
 
 impl Retries {
     /// `kept_bytes_max`: what the bodies of all requests that may be sent again take.
     pub(crate) fn new(kept_bytes_max: usize) -> Self {
-        Self { spare: RefCell::default(), budget: KeptBudget::new(kept_bytes_max) }
+        Self { spare: RefCell::default(), spare_kept: RefCell::default(), budget: KeptBudget::new(kept_bytes_max) }
     }
 
     fn take(&self) -> Box<Retry> {
-        self.spare.borrow_mut().pop().unwrap_or_else(|| Box::new(Retry::new(&self.budget)))
+        self.spare.borrow_mut().pop().unwrap_or_else(|| Box::new(Retry::new()))
+    }
+
+    /// The memory for a body of which so many bytes are kept at most.
+    pub(crate) fn take_kept(&self, bytes_max: u64) -> Box<Kept> {
+        let spare = self.spare_kept.borrow_mut().pop();
+        let mut kept = spare.unwrap_or_else(|| Box::new(Kept::new(&self.budget)));
+        kept.begin(bytes_max);
+        kept
+    }
+
+    /// Takes it back; what it keeps is let go.
+    pub(crate) fn put_kept(&self, mut kept: Box<Kept>) {
+        kept.clear();
+        let mut spare = self.spare_kept.borrow_mut();
+        if spare.len() < KEPT_MAX {
+            spare.push(kept);
+        }
     }
 
     /// Takes back what [`Retry::plan`] gave.
@@ -108,17 +127,17 @@ pub(crate) struct Retry {
     header_names: Option<Chunk>,
     /// How long the upstream has asked to be left alone.
     asked: Option<Duration>,
+    /// What of the request says where it goes, where the cluster goes by that.
+    pub(crate) hash: Option<u64>,
     /// Endpoints that were tried, where that counts.
     pub(crate) tried: Vec<Address>,
     permit: Option<RetryPermit>,
-    /// The memory for a body; with the upload while that is under way.
-    pub(crate) kept: Option<Box<Kept>>,
     /// What answers a try that took too long (`x-envoy-upstream-rq-timeout-alt-response`: 204).
     pub(crate) timeout_is_empty: bool,
 }
 
 impl Retry {
-    fn new(budget: &KeptBudget) -> Self {
+    fn new() -> Self {
         Self {
             on: RetryOn::NEVER,
             left: 0,
@@ -131,9 +150,9 @@ impl Retry {
             statuses: Vec::new(),
             header_names: None,
             asked: None,
+            hash: None,
             tried: Vec::new(),
             permit: None,
-            kept: Some(Box::new(Kept::new(budget))),
             timeout_is_empty: false,
         }
     }
@@ -201,10 +220,6 @@ impl Retry {
         let (mut statuses, mut tried) = (std::mem::take(&mut self.statuses), std::mem::take(&mut self.tried));
         statuses.clear();
         tried.clear();
-        let mut kept = self.kept.take();
-        if let Some(kept) = &mut kept {
-            kept.clear();
-        }
         *self = Self {
             on: RetryOn::NEVER,
             left: 0,
@@ -217,9 +232,9 @@ impl Retry {
             statuses,
             header_names: None,
             asked: None,
+            hash: None,
             tried,
             permit: None,
-            kept,
             timeout_is_empty: false,
         };
     }

@@ -4,26 +4,34 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HeaderMutation, HostRewrite, LookUp, Position, Priority, RequestView,
-    RetryRules, Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter, without_query,
+    Action, Caches, ForwardAction, Found, HashValues, Hashed, HeaderMutation, HostRewrite, LookUp, Position, Priority,
+    RequestView, RetryRules, Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter,
+    without_query,
 };
+use ringway_observe::GrpcStats;
 use ringway_observe::format::Value;
 use ringway_protocols::http1::{HeadEdit, encode_request, is_authority, is_path, request_head_size};
 use ringway_protocols::{Framing, Known, KnownSet, Method, Request, Version, is_same_name};
 use ringway_runtime::Chunk;
 
 use crate::balance;
+use crate::client::{self, Client};
 use crate::connection::Downstream;
 use crate::fields::{Facts, Fields};
+use crate::grpc_stats;
 use crate::grpc_timeout::{self, Told};
-use crate::hop::{self, Client, RequestHop};
+use crate::handshake::Handshake;
+use crate::hash_policy;
+use crate::hop::{self, RequestHop};
+use crate::original_dst;
 use crate::outbox::{Outbox, Spelling};
 use crate::pool::EndpointPool;
-use crate::reply::{Failure, Local, UPGRADE_REFUSED};
+use crate::reply::{Failure, Local, UPGRADE_REFUSED, UPGRADE_WITH_CONTENT};
 use crate::response_edit::ResponseEdit;
 use crate::retry::{DEFAULT_RULES, Retry};
 use crate::tunnel::{self, Tunnel};
@@ -48,10 +56,10 @@ impl<'a> Routed<'a> {
         let rules = &chain.http.headers;
         let is_trusted = (!rules.use_remote_address || rules.trusted_hops > 0) && rules.scheme.is_none();
         let mut hidden = if is_trusted { KnownSet::NONE } else { KnownSet::NONE.with(Known::XForwardedProto) };
-        if !rules.keeps_client_cert {
+        if !hop.keeps_client_cert {
             hidden = hidden.with(Known::XForwardedClientCert);
         }
-        Self { request: *request, hidden, scheme: rules.scheme, is_internal: hop.is_internal }
+        Self { request: *request, hidden, scheme: hop.scheme, is_internal: hop.is_internal }
     }
 
     /// A request as we send it on.
@@ -116,10 +124,13 @@ pub(crate) struct Forward {
     /// What is changed in the response's head.
     pub(crate) response: Option<ResponseEdit>,
     pub(crate) tunnel: Tunnel,
+    pub(crate) handshake: Handshake,
     /// The scheme that an upstream of HTTP/2 is told.
     pub(crate) is_https: bool,
     /// Where there are rules for tries.
     pub(crate) retry: Option<Box<Retry>>,
+    /// Where the call is counted, if it is one.
+    pub(crate) grpc: Option<Arc<GrpcStats>>,
 }
 
 /// An answer of our own.
@@ -140,8 +151,9 @@ impl<'c> From<Local<'c>> for Answer<'c> {
 /// Buffers of a worker for what is rewritten, kept from one head to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Rewritten {
-    path: Vec<u8>,
+    pub(crate) path: Vec<u8>,
     host: Vec<u8>,
+    pub(crate) hashed: HashValues,
 }
 
 /// Where a request goes: to a cluster of this generation, or to an answer of our own.
@@ -277,9 +289,37 @@ impl<'c> Taken<'_, 'c> {
             let local = Local { status: action.not_found_status, ..Failure::NoCluster.local() };
             return Err(self.answer(local, weighted, None::<fn(&mut Vec<u8>)>, hop));
         };
-        let endpoint = match action.host {
-            Some(HostRewrite::Endpoint) => balance::pick(worker, &cluster),
-            _ => None,
+        if self.tunnel.is_upgrade()
+            && !matches!(request.framing(), Framing::None | Framing::Length(0))
+            && cluster.config.protocol.may_be_http2(self.connection.stream.is_http2())
+        {
+            return Err(self.answer(UPGRADE_WITH_CONTENT, weighted, None::<fn(&mut Vec<u8>)>, hop));
+        }
+        let handshake = match self.tunnel {
+            Tunnel::WebSocket => Handshake::of(request, self.connection.stream.is_http2(), cluster.config.protocol)
+                .map_err(|local| self.answer(local, weighted, None::<fn(&mut Vec<u8>)>, hop))?,
+            _ => Handshake::Passed,
+        };
+        let hashed = match cluster.config.balancer.config().policy.is_by_hash() {
+            true => {
+                let received = Routed::received(request, self.chain, hop);
+                let asked = (request, &received);
+                Some(hash_policy::hashed((self.connection, self.chain), action, asked, caches, hop))
+            }
+            false => None,
+        };
+        let picked_at = match (hashed, &action.host) {
+            (Some(Hashed { hash, .. }), _) => balance::pick_by(worker, &cluster, hash, 0),
+            (None, Some(HostRewrite::Endpoint)) => balance::pick(worker, &cluster),
+            (None, _) => None,
+        };
+        let endpoint = match &cluster.config.original_dst {
+            None => picked_at.map(|at| Rc::clone(&cluster.endpoints[at])),
+            Some(config) => {
+                let routed = Routed::received(request, self.chain, hop);
+                let told = config.header.as_deref().and_then(|name| routed.values(name).next());
+                original_dst::endpoint(worker, &cluster, told, self.connection.restored())
+            }
         };
         let changes = self.found.mutations(weighted).next().is_some()
             || action.path.is_some()
@@ -287,7 +327,7 @@ impl<'c> Taken<'_, 'c> {
             || weighted.is_some_and(|weighted| weighted.host.is_some());
         let times =
             grpc_timeout::times(action, self.chain.http.max_stream_duration, request, self.connection.is_grpc.get());
-        let (retry, timeout) = match &action.retry {
+        let (mut retry, timeout) = match &action.retry {
             None if !hop.has_orders => {
                 hop.expect_within(worker, &self.chain.http.headers, times.timeout);
                 (None, times.timeout)
@@ -297,6 +337,9 @@ impl<'c> Taken<'_, 'c> {
                 self.plan(rules, times.timeout, caches, hop)
             }
         };
+        if let (Some(retry), Some(hashed)) = (&mut retry, hashed) {
+            retry.hash = hashed.hash;
+        }
         match times.told {
             Told::AsReceived => {}
             Told::Duration(duration) => hop.tell_grpc_timeout(Some(duration)),
@@ -305,10 +348,19 @@ impl<'c> Taken<'_, 'c> {
                 hop.tell_grpc_timeout(one);
             }
         }
-        let to_http2 = cluster.config.protocol.is_http2(self.connection.stream.is_http2());
-        let is_https = to_http2 && Routed::received(request, self.chain, hop).scheme() == b"https";
+        let grpc = match &self.chain.http.grpc_stats {
+            Some(rules) if self.connection.is_grpc.get() => {
+                grpc_stats::of(rules, &cluster.state.breakers.stats, request.path())
+            }
+            _ => None,
+        };
+        let protocol = cluster.config.protocol;
+        let from_http2 = self.connection.stream.is_http2();
+        let to_http2 = protocol.is_http2(from_http2);
+        let is_https =
+            protocol.may_be_http2(from_http2) && Routed::received(request, self.chain, hop).scheme() == b"https";
         let head = if changes {
-            let hostname = endpoint.map(|at| cluster.config.endpoints[at].hostname.as_str());
+            let hostname = picked_at.map(|at| cluster.config.endpoints[at].hostname.as_str());
             self.rewrite(&cluster, weighted, (action, hostname), caches, hop)?
         } else {
             hop.with(|edit| write_request(worker, request, edit, self.spelling(&cluster), to_http2))
@@ -316,11 +368,13 @@ impl<'c> Taken<'_, 'c> {
         let weighted_at = picked.map(|(position, _)| position as u32);
         let response =
             changes && self.found.mutations(weighted).any(|level| level.response != HeaderMutation::default());
-        let response = response.then(|| ResponseEdit::new(self.chain, self.found.position, weighted_at, head.clone()));
+        let cookies = hashed.map_or(0, |hashed| hashed.given);
+        let response = (response || cookies != 0)
+            .then(|| ResponseEdit::new(self.chain, self.found.position, weighted_at, head.clone(), cookies));
         Ok(Forward {
             position: self.found.position,
             priority: action.priority,
-            endpoint: endpoint.map(|at| Rc::clone(&cluster.endpoints[at])),
+            endpoint,
             cluster,
             head,
             timeout,
@@ -328,8 +382,10 @@ impl<'c> Taken<'_, 'c> {
             max_duration: times.max_duration,
             response,
             tunnel: self.tunnel,
+            handshake,
             is_https,
             retry,
+            grpc,
         })
     }
 
@@ -512,7 +568,7 @@ impl Facts for RequestFacts<'_> {
                     (self.connection.worker.view_for(self.connection.key), self.connection.addresses().1);
                 let chain = view.chain(self.connection.listener, self.connection.chain);
                 let rules = &chain.expect("a connection's view has its chain").http.headers;
-                let client = Client::of(rules, hop::forwarded(self.request), || peer.map(|peer| peer.ip()));
+                let client = Client::of(rules, client::forwarded(self.request), || peer.map(|peer| peer.ip()));
                 client.address(peer).map_or(Value::Absent, Value::Address)
             }
             operator => {
@@ -588,7 +644,7 @@ pub(crate) fn of_exchange<'v>(
             Fact::DownstreamDirectRemoteAddress
             | Fact::DownstreamDirectRemoteAddressWithoutPort
             | Fact::DownstreamDirectRemotePort,
-        ) => address(connection.addresses().1),
+        ) => address(connection.arrived().direct_peer),
         Operator::Fact(
             Fact::DownstreamLocalAddress | Fact::DownstreamLocalAddressWithoutPort | Fact::DownstreamLocalPort,
         ) => address(connection.addresses().0),

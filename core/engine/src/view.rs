@@ -13,19 +13,35 @@ use std::sync::Arc;
 
 use ringway_model::format::{Fact, Operator};
 use ringway_model::{
-    Address, Caches, ChainId, Cluster, ClusterId, HttpConnectionManager, ListenerId, NetworkFilter, Priority, Snapshot,
-    Wheels,
+    AccessLog, Address, Caches, ChainId, Cluster, ClusterId, FilterChain, HttpConnectionManager, Listener, ListenerId,
+    NetworkFilter, Priority, Snapshot, TcpProxy, Wheels,
 };
-use ringway_observe::{HttpStats, Line};
+use ringway_observe::{HttpStats, Line, ListenerStats, TcpStats};
 
 use crate::active::ActiveRows;
 use crate::breakers::{Breakers, ClusterSeed};
+use crate::connection_filter::{CoreFilter, FilterKey, FilterSeed};
+use crate::inspector_stats::InspectorStats;
 use crate::log::LogSinks;
+use crate::original_dst::Originals;
 use crate::pool::EndpointPool;
 use crate::told_heads::AskedFields;
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
 pub(crate) type HttpSeeds = HashMap<(ListenerId, String), Arc<HttpStats>>;
+
+/// The statistics that the control side gives a worker for what it listens to.
+#[derive(Default)]
+pub(crate) struct ListenerSeeds {
+    pub(crate) listeners: HashMap<ListenerId, Arc<ListenerStats>>,
+    pub(crate) http: HttpSeeds,
+    /// Of listener filters, by their place.
+    pub(crate) inspectors: HashMap<(ListenerId, usize), InspectorStats>,
+    /// Of network filters before the last.
+    pub(crate) filters: HashMap<FilterKey, FilterSeed>,
+    /// Of `tcp_proxy`, by `stat_prefix`.
+    pub(crate) tcp: HashMap<String, Arc<TcpStats>>,
+}
 
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
@@ -33,6 +49,8 @@ pub(crate) struct ClusterState {
     /// Of requests of the priority HIGH.
     high_breakers: Option<Rc<Breakers>>,
     pools: RefCell<HashMap<Address, Rc<EndpointPool>>>,
+    /// Those of ORIGINAL_DST.
+    pub(crate) originals: Rc<Originals>,
 }
 
 /// The key of a name's pool, which stays when the name's address changes.
@@ -69,16 +87,21 @@ impl CoreCluster {
             |config: &Cluster| (config.http2, config.http.response_head_bytes_max, config.http.response_fields_max);
         if before.is_some_and(|before| options(&before.config) != options(&config)) {
             pools.values().for_each(|pool| pool.links.retire());
+            state.originals.retire_links();
+        }
+        if before.is_some_and(|before| before.config.transports != config.transports) {
+            state.originals.retire();
         }
         let endpoints: Vec<_> = config
             .endpoints
             .iter()
             .map(|endpoint| {
                 let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone()));
+                let transport = &config.transports[usize::from(endpoint.transport)];
                 let key = if config.logical { LOGICAL } else { endpoint.address.clone() };
                 let pool = match pools.entry(key) {
                     Entry::Vacant(place) => Rc::clone(place.insert(fresh())),
-                    Entry::Occupied(place) if config.logical || !place.get().differs_from(endpoint) => {
+                    Entry::Occupied(place) if !place.get().differs_from(endpoint, transport, config.logical) => {
                         Rc::clone(place.get())
                     }
                     // Some of its connections may lead where the endpoint is not any more.
@@ -88,7 +111,8 @@ impl CoreCluster {
                     }
                 };
                 pool.set_addresses(endpoint);
-                pool.reuse.set(config.http.reuse);
+                pool.set_transport(transport, &endpoint.hostname);
+                pool.set_reuse(config.http.reuse);
                 pool
             })
             .collect();
@@ -123,13 +147,75 @@ impl CoreCluster {
     }
 
     fn retire(&self) {
+        self.state.originals.retire();
         for (_, pool) in self.state.pools.borrow_mut().drain() {
             pool.retire();
         }
     }
 }
 
-/// A filter chain on this core.
+/// What access logs want on this core.
+pub(crate) struct CoreLogs {
+    /// The lines of the access logs and the numbers of their sinks, in the order of the logs.
+    pub(crate) lines: Vec<(Line, u32)>,
+    /// What the logs ask of heads.
+    pub(crate) asked_fields: AskedFields,
+    /// Whether a log tells of our address towards the upstream: the system is asked only then.
+    pub(crate) asks_upstream_local: bool,
+}
+
+impl CoreLogs {
+    fn new(logs: &[AccessLog], sinks: &LogSinks) -> Self {
+        Self {
+            lines: logs.iter().map(|log| (Line::new(&log.text), sinks[&log.sink])).collect(),
+            asked_fields: AskedFields::of(logs),
+            asks_upstream_local: logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
+        }
+    }
+
+    fn of_listener(listener: &Listener, sinks: &LogSinks) -> Option<Rc<Self>> {
+        let logs = &listener.access_logs;
+        (!logs.is_empty()).then(|| Rc::new(Self::new(logs, sinks)))
+    }
+}
+
+/// A filter chain that ends in `tcp_proxy`, on this core.
+pub(crate) struct CoreTcp {
+    id: ChainId,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) config: Arc<FilterChain>,
+    pub(crate) tcp: Arc<TcpProxy>,
+    pub(crate) stats: Arc<TcpStats>,
+    pub(crate) logs: CoreLogs,
+    /// Those of its listener, where it has some.
+    pub(crate) listener_logs: Option<Rc<CoreLogs>>,
+    /// What may be queued towards a client, where the listener says.
+    pub(crate) unsent_max: Option<u32>,
+}
+
+impl CoreTcp {
+    /// Whether some log tells of its connections.
+    pub(crate) fn is_logged(&self) -> bool {
+        !self.logs.lines.is_empty() || self.listener_logs.is_some()
+    }
+}
+
+/// A listener's chains on this core, by what they end in.
+struct CoreListener {
+    stats: Arc<ListenerStats>,
+    /// Which chain takes a connection may depend on what the client says first.
+    waits: bool,
+    /// Of its listener filters, in their order.
+    inspectors: Rc<[InspectorStats]>,
+    /// `access_log`, where it has some.
+    logs: Option<Rc<CoreLogs>>,
+    http: Vec<Rc<CoreChain>>,
+    tcp: Vec<Rc<CoreTcp>>,
+    /// The filters before the last, of chains that have some.
+    filters: Vec<(ChainId, Rc<[CoreFilter]>)>,
+}
+
+/// A filter chain that ends in an HTTP connection manager, on this core.
 pub(crate) struct CoreChain {
     id: ChainId,
     pub(crate) http: Arc<HttpConnectionManager>,
@@ -140,12 +226,7 @@ pub(crate) struct CoreChain {
     pub(crate) codec_limits: ringway_protocols::Limits,
     /// What may be queued towards a client, where the listener says.
     pub(crate) unsent_max: Option<u32>,
-    /// The lines of the access logs and the numbers of their sinks, in the order of the logs.
-    pub(crate) log_lines: Vec<(Line, u32)>,
-    /// What the logs ask of heads.
-    pub(crate) asked_fields: AskedFields,
-    /// Whether a log tells of our address towards the upstream: the system is asked only then.
-    pub(crate) logs_upstream_local: bool,
+    pub(crate) logs: CoreLogs,
 }
 
 impl CoreChain {
@@ -158,7 +239,7 @@ impl CoreChain {
     /// Whether it has an access log.
     #[inline]
     pub(crate) fn is_logged(&self) -> bool {
-        !self.log_lines.is_empty()
+        !self.logs.lines.is_empty()
     }
 }
 
@@ -167,7 +248,7 @@ impl CoreChain {
 pub(crate) struct View {
     pub(crate) generation: u64,
     pub(crate) snapshot: Arc<Snapshot>,
-    listeners: Vec<Option<Vec<Rc<CoreChain>>>>,
+    listeners: Vec<Option<CoreListener>>,
     clusters: Vec<Option<Rc<CoreCluster>>>,
 }
 
@@ -177,7 +258,7 @@ impl View {
         &self,
         snapshot: Arc<Snapshot>,
         seeds: &[ClusterSeed],
-        http: &HttpSeeds,
+        seeds_of_listeners: &ListenerSeeds,
         sinks: &LogSinks,
         (worker, active): (usize, &ActiveRows),
         chance: &mut impl FnMut() -> u64,
@@ -212,42 +293,123 @@ impl View {
                 }
             }
         }
-        let mut listeners: Vec<Option<Vec<Rc<CoreChain>>>> = Vec::new();
+        let mut listeners: Vec<Option<CoreListener>> = Vec::new();
         for listener in &snapshot.listeners {
             let at = listener.id.0 as usize;
-            listeners.resize(listeners.len().max(at + 1), None);
-            let chains = listener.chains.iter().map(|chain| {
-                let NetworkFilter::Http(config) = &chain.filter;
-                let key = (listener.id, config.stat_prefix.clone());
-                let stats = Arc::clone(http.get(&key).expect("statistics come with the preparation"));
-                let codec_limits = ringway_protocols::Limits {
-                    head_bytes_max: config.request_head_bytes_max,
-                    headers_max: config.request_fields_max,
-                    ..ringway_protocols::Limits::default()
-                };
-                let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
-                let caches = old.map_or_else(Rc::default, |old| Rc::clone(&old.caches));
-                Rc::new(CoreChain {
-                    id: chain.id,
-                    http: Arc::clone(config),
-                    stats,
-                    caches,
-                    codec_limits,
-                    unsent_max: listener.buffer_bytes_max,
-                    log_lines: config.access_logs.iter().map(|log| (Line::new(&log.text), sinks[&log.sink])).collect(),
-                    asked_fields: AskedFields::of(&config.access_logs),
-                    logs_upstream_local: config.access_logs.iter().any(|log| log.text.asks_for(is_upstream_local)),
-                })
-            });
-            listeners[at] = Some(chains.collect());
+            listeners.resize_with(listeners.len().max(at + 1), || None);
+            let mut core = CoreListener {
+                stats: Arc::clone(&seeds_of_listeners.listeners[&listener.id]),
+                waits: listener.waits_for_first_bytes(),
+                inspectors: (0..listener.inspects.filters.len())
+                    .map(|at| seeds_of_listeners.inspectors[&(listener.id, at)].clone())
+                    .collect(),
+                logs: CoreLogs::of_listener(listener, sinks),
+                http: Vec::new(),
+                tcp: Vec::new(),
+                filters: Vec::new(),
+            };
+            for chain in listener.all_chains() {
+                if !chain.before.is_empty() {
+                    let before = self.filters(listener.id, chain.id);
+                    let filters = chain.before.iter().enumerate().map(|(at, filter)| {
+                        let seed = &seeds_of_listeners.filters[&(listener.id, chain.id, at)];
+                        CoreFilter::new(filter, seed, before.as_ref().and_then(|before| before.get(at)))
+                    });
+                    core.filters.push((chain.id, filters.collect()));
+                }
+                match &chain.filter {
+                    NetworkFilter::Http(config) => {
+                        core.http.push(self.http_chain(listener, chain, config, &seeds_of_listeners.http, sinks));
+                    }
+                    NetworkFilter::Tcp(config) => core.tcp.push(Rc::new(CoreTcp {
+                        id: chain.id,
+                        listener: Arc::clone(listener),
+                        config: Arc::clone(chain),
+                        tcp: Arc::clone(config),
+                        stats: Arc::clone(&seeds_of_listeners.tcp[&config.stat_prefix]),
+                        logs: CoreLogs::new(&config.access_logs, sinks),
+                        listener_logs: core.logs.clone(),
+                        unsent_max: listener.buffer_bytes_max,
+                    })),
+                }
+            }
+            listeners[at] = Some(core);
         }
         View { generation: snapshot.generation, snapshot, listeners, clusters }
     }
 
-    /// The chain under which a connection was accepted, in this generation; `None` when it is gone.
+    fn http_chain(
+        &self,
+        listener: &Listener,
+        chain: &Arc<FilterChain>,
+        config: &Arc<HttpConnectionManager>,
+        seeds: &HttpSeeds,
+        sinks: &LogSinks,
+    ) -> Rc<CoreChain> {
+        let key = (listener.id, config.stat_prefix.clone());
+        let stats = Arc::clone(seeds.get(&key).expect("statistics come with the preparation"));
+        let codec_limits = ringway_protocols::Limits {
+            head_bytes_max: config.request_head_bytes_max,
+            headers_max: config.request_fields_max,
+            ..ringway_protocols::Limits::default()
+        };
+        let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
+        let caches = old.map_or_else(Rc::default, |old| Rc::clone(&old.caches));
+        Rc::new(CoreChain {
+            id: chain.id,
+            http: Arc::clone(config),
+            stats,
+            caches,
+            codec_limits,
+            unsent_max: listener.buffer_bytes_max,
+            logs: CoreLogs::new(&config.access_logs, sinks),
+        })
+    }
+
+    /// Whether a client that says nothing is waited for, because a chain depends on what it says.
+    pub(crate) fn waits(&self, id: ListenerId) -> bool {
+        self.listener(id).is_some_and(|listener| listener.waits)
+    }
+
+    /// What is counted of a listener's filters. Panics where this generation has no such listener.
+    pub(crate) fn inspectors(&self, id: ListenerId) -> Rc<[InspectorStats]> {
+        Rc::clone(&self.listener(id).expect("a listener of this view").inspectors)
+    }
+
+    /// A listener's own access logs, where it has some.
+    pub(crate) fn listener_logs(&self, id: ListenerId) -> Option<&Rc<CoreLogs>> {
+        self.listener(id)?.logs.as_ref()
+    }
+
+    /// A listener's statistics. Panics where this generation has no such listener.
+    pub(crate) fn listener_stats(&self, id: ListenerId) -> Arc<ListenerStats> {
+        Arc::clone(&self.listener(id).expect("a listener of this view").stats)
+    }
+
+    fn listener(&self, id: ListenerId) -> Option<&CoreListener> {
+        self.listeners.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The chain under which an HTTP connection was accepted, in this generation; `None` when it is gone.
     #[inline]
     pub(crate) fn chain(&self, listener: ListenerId, chain: ChainId) -> Option<&Rc<CoreChain>> {
-        self.listeners.get(listener.0 as usize)?.as_ref()?.iter().find(|other| other.id == chain)
+        self.listener(listener)?.http.iter().find(|other| other.id == chain)
+    }
+
+    /// The same of a raw one.
+    pub(crate) fn tcp(&self, listener: ListenerId, chain: ChainId) -> Option<&Rc<CoreTcp>> {
+        self.listener(listener)?.tcp.iter().find(|other| other.id == chain)
+    }
+
+    /// The filters of a chain before its last, if it has some.
+    pub(crate) fn filters(&self, listener: ListenerId, chain: ChainId) -> Option<Rc<[CoreFilter]>> {
+        let filters = &self.listener(listener)?.filters;
+        filters.iter().find(|(other, _)| *other == chain).map(|(_, filters)| Rc::clone(filters))
+    }
+
+    /// Whether this generation has the chain.
+    pub(crate) fn has_chain(&self, listener: ListenerId, chain: ChainId) -> bool {
+        self.chain(listener, chain).is_some() || self.tcp(listener, chain).is_some()
     }
 
     #[inline]
@@ -271,7 +433,7 @@ impl ClusterState {
     fn new(seed: &ClusterSeed) -> Self {
         let breakers = Breakers::new(&seed.stats, &seed.limits.default);
         let high_breakers = seed.limits.high.as_ref().map(|limits| Breakers::new(&seed.stats, limits));
-        Self { breakers, high_breakers, pools: RefCell::default() }
+        Self { breakers, high_breakers, pools: RefCell::default(), originals: Rc::default() }
     }
 
     /// The circuit breakers that a request comes under.

@@ -22,9 +22,9 @@ use crate::date::Date;
 use crate::decision::Decision;
 use crate::fields::Fields;
 use crate::handoff::{Siblings, SocketGroup};
-use crate::hop::Lines;
-use crate::http2::Scratch;
+use crate::http2::{Places, Scratch};
 use crate::limits::Limits;
+use crate::lines::Lines;
 use crate::local_reply::Mapping;
 use crate::log::Log;
 use crate::message::{Adopted, Prepare, Shared, SocketSeed, ToWorker};
@@ -32,6 +32,7 @@ use crate::prepare::PreparedHead;
 use crate::retry::Retries;
 use crate::routing::Rewritten;
 use crate::run::Run;
+use crate::tls::Tls;
 use crate::view::View;
 
 /// A connection in the worker's register.
@@ -76,6 +77,11 @@ pub(crate) struct Worker {
     pub(crate) prepared_head: RefCell<PreparedHead>,
     /// Where heads of HTTP/2 are on their way.
     pub(crate) http2: Rc<RefCell<Scratch>>,
+    /// What was decided of requests in HTTP/2, until their tasks run.
+    pub(crate) http2_decisions: RefCell<Places<Decision>>,
+    /// Where a ClientHello that came in several records is joined.
+    pub(crate) hello: RefCell<Vec<u8>>,
+    pub(crate) tls: Tls,
     /// Where answers of our own are changed.
     pub(crate) mapping: Mapping,
     /// The states of requests that may be sent again.
@@ -93,9 +99,13 @@ pub(crate) struct Worker {
     register: RefCell<Slab<Entry>>,
     /// Connections of the register that are pinned to an older generation: nearly always none.
     pinned: Cell<usize>,
+    /// Connections that are not served yet.
+    arriving: Cell<usize>,
     runs: RefCell<Vec<Rc<Run>>>,
     bound: RefCell<Vec<Bound>>,
     pub(crate) siblings: Siblings,
+    /// How long connections may go on whose chain is gone, where nothing ends them by itself.
+    pub(crate) drain_time: Duration,
     draining: Cell<bool>,
     closing: Cell<bool>,
     random: Cell<[u64; 2]>,
@@ -116,6 +126,8 @@ pub(crate) struct Parts {
     pub(crate) shared: Arc<Shared>,
     pub(crate) limits: Limits,
     pub(crate) siblings: Siblings,
+    /// How long connections may go on whose chain is gone.
+    pub(crate) drain_time: Duration,
     /// Seeds the choice among weighted clusters and the ids of requests.
     pub(crate) seed: [u64; 2],
 }
@@ -137,6 +149,7 @@ impl Worker {
             grpc_lines: RefCell::default(),
             prepared_head: RefCell::default(),
             http2: Rc::default(),
+            http2_decisions: RefCell::default(),
             mapping: Mapping::default(),
             shared: parts.shared,
             index: parts.index,
@@ -149,9 +162,13 @@ impl Worker {
             main: RefCell::default(),
             register: RefCell::default(),
             pinned: Cell::new(0),
+            arriving: Cell::new(0),
+            hello: RefCell::default(),
+            tls: Tls::default(),
             runs: RefCell::default(),
             bound: RefCell::default(),
             siblings: parts.siblings,
+            drain_time: parts.drain_time,
             draining: Cell::new(false),
             closing: Cell::new(false),
             // Any state but zero will do.
@@ -182,7 +199,7 @@ impl Worker {
 
     /// Whether the connection finishes on an older generation.
     #[inline]
-    fn is_pinned(&self, key: usize) -> bool {
+    pub(crate) fn is_pinned(&self, key: usize) -> bool {
         self.pinned.get() > 0 && self.register.borrow()[key].pinned.is_some()
     }
 
@@ -261,7 +278,7 @@ impl Worker {
         let new = Rc::new(old.adopt(
             prepare.snapshot,
             &prepare.clusters,
-            &prepare.http.0,
+            &prepare.listeners,
             &prepare.sinks,
             (self.index, &prepare.active),
             &mut || self.chance(),
@@ -291,7 +308,7 @@ impl Worker {
         drop(bound);
         let mut gone = Vec::new();
         for (_, entry) in self.register.borrow_mut().iter_mut() {
-            if entry.pinned.is_none() && new.chain(entry.listener, entry.chain).is_none() {
+            if entry.pinned.is_none() && !new.has_chain(entry.listener, entry.chain) {
                 entry.pinned = Some(Rc::clone(&old));
                 self.pinned.set(self.pinned.get() + 1);
                 gone.extend(entry.waker.clone());
@@ -343,7 +360,7 @@ impl Worker {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.register.borrow().len() >= self.limits.downstreams_max
+        self.register.borrow().len() + self.arriving.get() >= self.limits.downstreams_max
     }
 
     pub(crate) fn register(&self, listener: ListenerId, chain: ChainId, pinned: Option<Rc<View>>) -> usize {
@@ -352,6 +369,15 @@ impl Worker {
         let key = register.insert(Entry { listener, chain, pinned, waker: None });
         self.shared.load.set_connections(register.len());
         key
+    }
+
+    /// So many more, or fewer, are not served yet.
+    pub(crate) fn arriving(&self, change: isize) {
+        let was_full = self.is_full();
+        self.arriving.set(self.arriving.get().checked_add_signed(change).expect("who left had come"));
+        if was_full && !self.is_full() {
+            self.runs.borrow().iter().for_each(|run| run.wake());
+        }
     }
 
     pub(crate) fn register_waker(&self, key: usize, waker: &Waker) {

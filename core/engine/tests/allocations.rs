@@ -1,4 +1,4 @@
-//! No heap allocation on an HTTP/1 exchange once warm, on both drivers, over a mix of requests, nor in a tunnel.
+//! No heap allocation on an HTTP/1 exchange once warm, on both drivers, over a mix of requests, nor in a tunnel or on a raw connection.
 //!
 //! The count is the process's: client and origin are plain threads that reuse their buffers, so whatever is counted
 //! after the warm-up is the engine's.
@@ -15,13 +15,15 @@ use std::time::Duration;
 use ringway_engine::{Engine, Limits, LogReader, Logs, Options};
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Action, AppendAction, Balancer, ChainId, CircuitBreakers, Cluster, ClusterId, CodecType, Conditions,
-    ConnectionRules, Domain, Endpoint, EscapedSlashes, FilterChain, ForwardAction, HeaderAddition, HeaderMatcher,
-    HeaderMutation, HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules, Http2Options,
-    HttpConnectionManager, JsonNode, ListenAddress, ListenSocket, Listener, ListenerId, LoadBalancing, LocalReplies,
-    LogSink, LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules,
-    RetryOn, RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
-    Substitution, Target, TextMatcher, TextPattern, Underscores, Upgrade, UpstreamHttp, UpstreamProtocol, VirtualHost,
+    AccessLog, Action, AppendAction, Balancer, ChainId, ChainIndex, CircuitBreakers, Cluster, ClusterId, CodecType,
+    Conditions, ConnectionRules, CountedMethods, Domain, DownstreamTransport, Endpoint, EscapedSlashes, FilterChain,
+    FilterChainMatch, ForwardAction, GrpcStatsRules, HANDSHAKE_TIMEOUT, HeaderAddition, HeaderMatcher, HeaderMutation,
+    HeaderMutations, HeaderRules, HeaderTest, HostRewrite, HostRules, Http1Rules, Http2Options, HttpConnectionManager,
+    JsonNode, ListenAddress, ListenSocket, Listener, ListenerFilters, ListenerId, LoadBalancing, LocalReplies, LogSink,
+    LogText, NetworkFilter, OwnNames, PathMatch, PathRewrite, PathRules, Placement, Regexes, RequestRules, RetryOn,
+    RetryPolicy, RetryRules, Rewrite, Route, RouteConfiguration, RouteMatch, Snapshot, StripPort, Subject,
+    Substitution, Target, TcpProxy, TcpTarget, TextMatcher, TextPattern, Underscores, Upgrade, UpstreamHttp,
+    UpstreamProtocol, UpstreamTransport, VirtualHost,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, IoChoice};
@@ -73,6 +75,10 @@ fn mix(way: &str) -> Vec<Step> {
     download.extend_from_slice(&large);
     download.extend_from_slice(b"\r\n0\r\n\r\n");
     steps.push(step(upload, &download));
+    steps.push(step(
+        format!("POST {way}g/m HTTP/1.1\r\nHost: x.:80\r\nX_A: 1\r\nContent-Type: application/grpc\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0").into_bytes(),
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\ngrpc-status: 0\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0",
+    ));
     // Pipelined: three requests in one write.
     let answer = steps[0].answers[0].clone();
     steps.push(Step { requests: get("a").repeat(3), answers: vec![answer; 3] });
@@ -168,9 +174,9 @@ fn busy_route() -> Route {
             add: vec![add("x-seen", "%REQ(x-path)% %RESPONSE_CODE%", AppendAction::OverwriteIfExistsOrAdd)],
         },
     };
-    let pattern = regexes.search("^/(.)$").expect("a pattern");
+    let pattern = regexes.search("^/(.+)$").expect("a pattern");
     let substitution = Substitution::parse(r"/\1", &pattern).expect("a rewrite string");
-    let mut rule = RouteMatch::of_path(PathMatch::Regex(regexes.whole("/[a-z]+").expect("a pattern")));
+    let mut rule = RouteMatch::of_path(PathMatch::Regex(regexes.whole("/[a-z/]+").expect("a pattern")));
     let test = HeaderTest::Text(TextMatcher { pattern: TextPattern::Prefix("x".into()), ignore_case: true });
     let host = HeaderMatcher { subject: Subject::Authority, test, invert: false, missing_is_empty: false };
     rule.conditions = Some(Box::new(Conditions { headers: vec![host], ..Conditions::default() }));
@@ -219,9 +225,17 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         http1: http1.clone(),
         http2: Http2Options::default(),
         proxy_100_continue: false,
-        grpc_stats: false,
+        grpc_stats: Some(GrpcStatsRules { methods: CountedMethods::All { replaces_dots: true }, times: true }),
     };
-    let chain = FilterChain { id: ChainId(0), name: String::new(), filter: NetworkFilter::Http(Arc::new(http)) };
+    let chain = FilterChain {
+        id: ChainId(0),
+        name: String::new(),
+        matches: FilterChainMatch::default(),
+        transport: DownstreamTransport::Raw,
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        before: Vec::new(),
+        filter: NetworkFilter::Http(Arc::new(http)),
+    };
     let mut snapshot = Snapshot { generation: 1, ..Snapshot::default() };
     snapshot.listeners.push(Arc::new(Listener {
         exact_balance: false,
@@ -230,13 +244,20 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         addresses: vec![ListenAddress { address: ([127, 0, 0, 1], 0).into(), socket: ListenSocket::default() }],
         backlog: 128,
         buffer_bytes_max: Some(32 << 10),
+        binds: true,
+        hands_off: false,
+        inspects: ListenerFilters::default(),
+        access_logs: Vec::new(),
         chains: vec![Arc::new(chain)],
+        index: ChainIndex::default(),
+        default_chain: None,
     }));
     let endpoints = vec![Endpoint {
         address: origin.into(),
         attempts: Vec::new(),
         hostname: String::new(),
         placement: Placement::default(),
+        transport: 0,
     }];
     snapshot.clusters.insert(Arc::new(Cluster {
         id: ClusterId(0),
@@ -254,8 +275,46 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         http1,
         http2: Http2Options::default(),
         protocol: UpstreamProtocol::Http1,
+        transports: vec![UpstreamTransport::default()],
+        original_dst: None,
     }));
     Arc::new(snapshot)
+}
+
+/// The same where the bytes of the connection go on as they are.
+fn raw(snapshot: Arc<Snapshot>) -> Arc<Snapshot> {
+    let tcp = TcpProxy {
+        stat_prefix: "t".into(),
+        target: TcpTarget::Cluster(ClusterId(0)),
+        idle_timeout: Some(Duration::from_secs(3600)),
+        duration_max: Some(Duration::from_secs(3600)),
+        connect_attempts_max: 1,
+        access_logs: Vec::new(),
+        hashes_source_ip: false,
+    };
+    let mut snapshot = Arc::unwrap_or_clone(snapshot);
+    let listener = Arc::make_mut(&mut snapshot.listeners[0]);
+    Arc::make_mut(&mut listener.chains[0]).filter = NetworkFilter::Tcp(Arc::new(tcp));
+    Arc::new(snapshot)
+}
+
+/// Messages on a raw connection.
+fn check_raw(io: IoChoice) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let snapshot = snapshot(listener.local_addr().expect("bound"), plain_route(), RequestRules::default(), Vec::new());
+    let upstream = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("the proxy connects");
+        echo(&mut stream, &mut vec![0; 2 * LARGE]);
+    });
+    let Some(engine) = start(io, &Kept::default(), raw(snapshot)) else { return };
+    let mut client = TcpStream::connect(engine.listeners()[0].1[0].ip().expect("TCP")).expect("the proxy listens");
+    client.set_nodelay(true).expect("a socket");
+    let mut buffer = vec![0; 2 * LARGE];
+    converse(&mut client, &mut buffer, 200);
+    quiet(&format!("{io:?} on a raw connection"), || converse(&mut client, &mut buffer, 100));
+    drop(client);
+    upstream.join().expect("it ends with the client");
+    engine.stop();
 }
 
 /// Answers each request by the letter of its path.
@@ -282,6 +341,7 @@ fn origin(listener: &TcpListener) {
             1 | 5 => text.ends_with(b"\r\n0\r\n\r\n"),
             2 => text.len() == end + 4 + 4,
             4 => text.len() == end + 4 + LARGE,
+            6 => text.len() == end + 4 + 5,
             _ => true,
         };
         if whole {
@@ -381,13 +441,8 @@ fn quiet(what: &str, mut window: impl FnMut()) {
     }
 }
 
-fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) {
-    // What the rules make nothing of.
-    let way = if requests.is_none() { "/" } else { "//./x/..%2F" };
-    let (logs, log_count) = (Kept::default(), access_logs.len() as u64);
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let upstream = std::thread::spawn(move || origin(&listener));
+/// An engine that serves this; `None`: not on this host.
+fn start(io: IoChoice, logs: &Kept, snapshot: Arc<Snapshot>) -> Option<Engine> {
     let options = Options {
         workers: vec![None],
         runtime: runtime::Options { io, ..runtime::Options::default() },
@@ -401,14 +456,25 @@ fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<Ac
         Ok(engine) => engine,
         Err(error) if io == IoChoice::Ring && std::env::var_os("RINGWAY_REQUIRE_ALL").is_none() => {
             println!("SKIP allocations on ring: {error}");
-            return;
+            return None;
         }
         Err(error) => panic!("{error}"),
     };
-    let snapshot = snapshot(address, route, requests, access_logs);
     let staged = engine.stage(snapshot).unwrap_or_else(|problems| panic!("{}", problems[0]));
     let report = engine.commit(staged);
     assert_eq!((report.generation, report.late), (1, 0));
+    Some(engine)
+}
+
+fn check(io: IoChoice, route: Route, requests: RequestRules, access_logs: Vec<AccessLog>) {
+    // What the rules make nothing of.
+    let way = if requests.is_none() { "/" } else { "//./x/..%2F" };
+    let (logs, log_count) = (Kept::default(), access_logs.len() as u64);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let upstream = std::thread::spawn(move || origin(&listener));
+    let snapshot = snapshot(address, route, requests, access_logs);
+    let Some(engine) = start(io, &logs, snapshot) else { return };
     let mut client = TcpStream::connect(engine.listeners()[0].1[0].ip().expect("TCP")).expect("the proxy listens");
     client.set_nodelay(true).expect("a socket");
     let (mix, mut buffer) = (mix(way), vec![0; 4 * LARGE]);
@@ -443,5 +509,6 @@ fn a_warm_exchange_allocates_nothing_on_either_driver() {
         check(io, busy_route(), none, Vec::new());
         check(io, patient_route(), none, Vec::new());
         check(io, busy_route(), busy_rules(), access_logs());
+        check_raw(io);
     }
 }

@@ -3,16 +3,23 @@
 //! A [`Balancer`] is the tables: built once with the cluster, shared by all cores, never changed. [`Wheels`] are one core's turns
 //! on it. A pick is the load's part (priority and health), the locality where those have weights, then an endpoint by the policy. It
 //! costs no memory and no more with many endpoints than with few: O(1), or O(log n) where weights differ (FULL_SCAN apart, which is
-//! what it says).
+//! what it says). By hash it is one look into a table, and there are no turns.
 //!
 //! Invariant: a pick's position is one of an endpoint of the list that the tables were built from.
 
 mod edf;
+#[cfg(test)]
+mod hash_tests;
+mod maglev;
+mod ring;
 mod shares;
 #[cfg(test)]
 mod simulation;
+mod table;
+mod table_size;
 #[cfg(test)]
 mod tests;
+mod weighed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,6 +27,9 @@ use std::sync::Arc;
 use crate::{Endpoint, HealthStatus, LbPolicy, LeastRequest, LoadBalancing, Locality, Selection};
 use edf::Edf;
 use shares::{Level, Source, shares};
+use table::Table;
+pub use table_size::TableSize;
+use weighed::{members, weighed};
 
 /// The tables for one cluster's endpoints.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +43,22 @@ pub struct Balancer {
     members: Vec<u32>,
     /// By position; empty where all are 1.
     weights: Vec<u32>,
+    tables: Tables,
+}
+
+/// What is picked by hash. It follows from the rest and the endpoints: balancers are compared without it.
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    /// Whose each table is.
+    of: Vec<(usize, Source)>,
+    /// Empty until they are built.
+    built: Vec<Arc<Table>>,
+}
+
+impl PartialEq for Tables {
+    fn eq(&self, other: &Self) -> bool {
+        self.of == other.of
+    }
 }
 
 /// How many endpoints a cluster has: Envoy's `membership_*`.
@@ -64,6 +90,8 @@ enum Target {
     Set(u32),
     /// One of a priority's localities, by its weight.
     Localities(u32),
+    /// Whom the hash says.
+    Table(u32),
 }
 
 /// Endpoints one of which is picked by the policy.
@@ -114,6 +142,13 @@ pub struct Pick {
 impl Balancer {
     /// The tables for these endpoints.
     pub fn new(config: LoadBalancing, endpoints: &[Endpoint]) -> Balancer {
+        let mut balancer = Self::draft(config, endpoints);
+        balancer.complete(endpoints, None);
+        balancer
+    }
+
+    /// All but what takes long: to be compared with others, and then completed.
+    pub fn draft(config: LoadBalancing, endpoints: &[Endpoint]) -> Balancer {
         let weighs = endpoints.iter().any(|endpoint| endpoint.placement.weight != 1);
         let weights =
             if weighs { endpoints.iter().map(|endpoint| endpoint.placement.weight).collect() } else { Vec::new() };
@@ -130,14 +165,16 @@ impl Balancer {
             wheels: Vec::new(),
             members: Vec::new(),
             weights,
+            tables: Tables::default(),
             config,
         };
         let mut until = 0;
         for load in shares(&balancer.config, &levels) {
             until += load.percent;
             let is_panic = load.source == Source::All;
-            let target = match is_panic && balancer.config.fail_traffic_on_panic {
-                true => Target::Nobody,
+            let target = match balancer.config.policy.is_by_hash() {
+                true => balancer.table_of(endpoints, load.priority, load.source),
+                false if is_panic && balancer.config.fail_traffic_on_panic => Target::Nobody,
                 false => balancer.target(endpoints, load.priority, load.source),
             };
             balancer.shares.push(Share { until, is_panic, target });
@@ -156,17 +193,50 @@ impl Balancer {
         self.membership
     }
 
-    fn target(&mut self, endpoints: &[Endpoint], priority: usize, source: Source) -> Target {
-        let members = (0..).zip(endpoints).filter(|(_, endpoint)| {
-            let placement = &endpoint.placement;
-            placement.priority as usize == priority
-                && match source {
-                    Source::Healthy => placement.health == HealthStatus::Healthy,
-                    Source::Degraded => placement.health == HealthStatus::Degraded,
-                    Source::All => true,
-                }
+    /// Builds what is picked by hash from the endpoints that the rest was built from. `before` is a balancer of the same endpoints: what is
+    /// the same there is shared.
+    pub fn complete(&mut self, endpoints: &[Endpoint], before: Option<&Balancer>) {
+        assert_eq!(self.membership.total, endpoints.len(), "the same endpoints");
+        let before = before.filter(|before| {
+            before.config.policy == self.config.policy && before.config.locality_weights == self.config.locality_weights
         });
-        let members: Vec<u32> = members.map(|(position, _)| position).collect();
+        let build = |key: &(usize, Source)| {
+            let same = before.and_then(|before| {
+                let at = before.tables.of.iter().position(|of| of == key)?;
+                before.tables.built.get(at).cloned()
+            });
+            same.unwrap_or_else(|| {
+                Arc::new(Table::new(&self.config.policy, weighed(&self.config, endpoints, key.0, key.1)))
+            })
+        };
+        self.tables.built = self.tables.of.iter().map(build).collect();
+    }
+
+    /// How large the table of the last priority is that has one.
+    pub fn table_size(&self) -> Option<TableSize> {
+        self.tables.built.last().map(|table| table.size)
+    }
+
+    /// Where the hash says who takes a part of the load. As in Envoy degraded endpoints have no part in it; but where all others are gone
+    /// they take what Envoy answers 503.
+    fn table_of(&mut self, endpoints: &[Endpoint], priority: usize, source: Source) -> Target {
+        let sources = match source {
+            Source::All => [Source::All].as_slice(),
+            Source::Healthy | Source::Degraded => &[Source::Healthy, Source::Degraded],
+        };
+        let Some(source) = sources.iter().find(|source| members(endpoints, priority, **source).next().is_some()) else {
+            return Target::Nobody;
+        };
+        let of = &mut self.tables.of;
+        let at = of.iter().position(|key| *key == (priority, *source)).unwrap_or_else(|| {
+            of.push((priority, *source));
+            of.len() - 1
+        });
+        Target::Table(at as u32)
+    }
+
+    fn target(&mut self, endpoints: &[Endpoint], priority: usize, source: Source) -> Target {
+        let members: Vec<u32> = members(endpoints, priority, source).collect();
         if members.is_empty() {
             return Target::Nobody;
         }
@@ -296,14 +366,7 @@ impl Balancer {
     /// to the endpoint of a position.
     #[inline]
     pub fn pick(&self, wheels: &mut Wheels, chance: &mut impl FnMut() -> u64, active: &impl Fn(usize) -> u32) -> Pick {
-        let share = match &self.shares[..] {
-            [] => return Pick { position: None, is_panic: false },
-            [only] => only,
-            several => {
-                let number = (chance() % 100) as u32;
-                several.iter().find(|share| number < share.until).expect("the last ends at 100")
-            }
-        };
+        let Some(share) = self.share(chance) else { return Pick { position: None, is_panic: false } };
         let set = match share.target {
             Target::Nobody => return Pick { position: None, is_panic: share.is_panic },
             Target::Set(set) => set,
@@ -311,9 +374,36 @@ impl Balancer {
                 let LocalityWheel { first_set, weights } = &self.wheels[wheel as usize];
                 first_set + wheels.localities[wheel as usize].pick(|locality| weights[locality as usize].1)
             }
+            Target::Table(_) => return self.pick_by_hash(chance(), 0),
         };
         let position = self.pick_of(&self.sets[set as usize], &mut wheels.sets[set as usize], chance, active);
         Pick { position: Some(position as usize), is_panic: share.is_panic }
+    }
+
+    /// Whom this hash leads to, where the policy goes by hashes: the same at each time and on each core. `attempt` counts the endpoints that
+    /// were not wanted for the same request.
+    #[inline]
+    pub fn pick_by_hash(&self, hash: u64, attempt: u32) -> Pick {
+        let Some(share) = self.share(&mut || hash) else { return Pick { position: None, is_panic: false } };
+        let position = match share.target {
+            Target::Table(table) => self.tables.built[table as usize].at(hash, attempt),
+            Target::Nobody => None,
+            Target::Set(_) | Target::Localities(_) => unreachable!("the policy goes by hashes"),
+        };
+        Pick { position: position.map(|position| position as usize), is_panic: share.is_panic }
+    }
+
+    /// Whose part of the load a number by chance falls into.
+    #[inline]
+    fn share(&self, chance: &mut impl FnMut() -> u64) -> Option<&Share> {
+        match &self.shares[..] {
+            [] => None,
+            [only] => Some(only),
+            several => {
+                let number = (chance() % 100) as u32;
+                Some(several.iter().find(|share| number < share.until).expect("the last ends at 100"))
+            }
+        }
     }
 
     #[inline]
@@ -333,6 +423,7 @@ impl Balancer {
             }
             (LbPolicy::RoundRobin, Some(edf)) => edf.pick(|member| self.weight(member)),
             (LbPolicy::Random, _) => self.member(set, below(chance(), set.count)),
+            (LbPolicy::RingHash(_) | LbPolicy::Maglev(_), _) => unreachable!("it has tables, not sets"),
             (LbPolicy::LeastRequest(rule), None) => self.least(set, rule.selection, chance, active),
             (LbPolicy::LeastRequest(rule), Some(edf)) => {
                 edf.pick(|member| self.weight(member) / rule.burden(active(member as usize)))

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::{
-    Address, Balancer, ClusterId, Http1Rules, Http2Options, Outgoing, Placement, UpstreamHttp, UpstreamProtocol,
+    Address, Balancer, ClusterId, Http1Rules, Http2Options, OriginalDst, Outgoing, Placement, UpstreamHttp,
+    UpstreamProtocol, UpstreamTransport,
 };
 
 /// `envoy.config.cluster.v3.Cluster`, as far as the engine acts on it.
@@ -41,6 +42,10 @@ pub struct Cluster {
     pub http2: Http2Options,
     /// The version of HTTP that its endpoints are spoken to in.
     pub protocol: UpstreamProtocol,
+    /// `transport_socket`, then `transport_socket_matches`: at least the first.
+    pub transports: Vec<UpstreamTransport>,
+    /// ORIGINAL_DST: it has no endpoints of its own.
+    pub original_dst: Option<OriginalDst>,
 }
 
 impl Cluster {
@@ -48,6 +53,12 @@ impl Cluster {
     pub fn set_endpoints(&mut self, endpoints: Vec<Endpoint>) {
         self.balancer = Balancer::new(self.balancer.config().clone(), &endpoints);
         self.endpoints = endpoints;
+    }
+
+    /// Builds what of the balancer is built last, or shares it with the version before, where the endpoints are the same.
+    pub fn complete(&mut self, before: Option<&Cluster>) {
+        let same = before.filter(|before| before.endpoints == self.endpoints);
+        self.balancer.complete(&self.endpoints, same.map(|before| &before.balancer));
     }
 }
 
@@ -109,4 +120,6 @@ pub struct Endpoint {
     pub hostname: String,
     /// Where it stands among the others.
     pub placement: Placement,
+    /// Which of [`Cluster::transports`] its connections have: by the metadata of the endpoint.
+    pub transport: u16,
 }

@@ -1,7 +1,10 @@
 //! What a connection manager does to the heads of requests and responses, whatever their route: who the client is, who may say so,
 //! and which fields are ours.
 
+use crate::ClientCertRules;
 use std::net::IpAddr;
+
+use crate::cidr::Cidr;
 
 /// Fields of the connection manager about heads. The default is Envoy's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,9 +35,8 @@ pub struct HeaderRules {
     pub suppress_envoy_headers: bool,
     /// `respect_expected_rq_timeout` of the router: a client of ours may say so how long it waits.
     pub respect_expected_timeout: bool,
-    /// `forward_client_cert_details: ALWAYS_FORWARD_ONLY`: x-forwarded-client-cert stays as it came. Otherwise it goes, since no client
-    /// has shown a certificate.
-    pub keeps_client_cert: bool,
+    /// What becomes of x-forwarded-client-cert.
+    pub client_cert: ClientCertRules,
     /// `append_x_forwarded_port`.
     pub append_forwarded_port: bool,
     /// `represent_ipv4_remote_address_as_ipv4_mapped_ipv6`: what is added to x-forwarded-for.
@@ -99,7 +101,7 @@ impl Default for HeaderRules {
             server: ServerHeader::Overwrite,
             via: String::new(),
             suppress_envoy_headers: false,
-            keeps_client_cert: false,
+            client_cert: ClientCertRules::default(),
             append_forwarded_port: false,
             maps_ipv4: false,
             scheme: None,
@@ -113,65 +115,5 @@ impl HeaderRules {
     /// Whether an address is one of ours.
     pub fn is_internal(&self, address: IpAddr) -> bool {
         self.internal.iter().any(|range| range.contains(address))
-    }
-}
-
-/// `envoy.config.core.v3.CidrRange`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Cidr {
-    /// The addresses that have the first `prefix` bits of this one; a longer prefix than the address is the whole address, as in
-    /// Envoy.
-    pub fn new(address: IpAddr, prefix: u32) -> Self {
-        let bits = if address.is_ipv4() { 32 } else { 128 };
-        Self { address, prefix: prefix.min(bits) as u8 }
-    }
-
-    /// Whether an address is in the range. One of the other family never is.
-    pub fn contains(self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(of), IpAddr::V4(is)) => {
-                let differ = u32::from(of) ^ u32::from(is);
-                differ.checked_shr(32 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(of), IpAddr::V6(is)) => {
-                let differ = u128::from(of) ^ u128::from(is);
-                differ.checked_shr(128 - u32::from(self.prefix)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(range: (&str, u32), address: &str, expect: bool) {
-        let ip = |text: &str| text.parse().expect("an address");
-        assert_eq!(Cidr::new(ip(range.0), range.1).contains(ip(address)), expect, "{range:?} {address}");
-    }
-
-    #[test]
-    fn ranges_hold_what_has_their_prefix() {
-        for (range, address, expect) in [
-            (("10.0.0.0", 8), "10.255.1.2", true),
-            (("10.0.0.0", 8), "11.0.0.0", false),
-            (("10.1.2.3", 32), "10.1.2.3", true),
-            (("10.1.2.3", 99), "10.1.2.2", false),
-            (("10.1.2.3", 0), "200.1.1.1", true),
-            (("fd00::", 8), "fd12::1", true),
-            (("fd00::", 8), "fe80::1", false),
-            (("::", 0), "fe80::1", true),
-            (("::", 0), "1.2.3.4", false),
-            (("::1", 128), "::1", true),
-        ] {
-            check(range, address, expect);
-        }
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rbac::NetworkRbac;
 use crate::{
-    AccessLog, Address, ChainId, CodecType, HeaderRules, Http1Rules, Http2Options, ListenSocket, ListenerId,
-    LocalReplies, RequestRules, RouteConfiguration, Upgrade,
+    AccessLog, Address, ChainFacts, ChainId, ChainIndex, CodecType, ConnectionLimit, DownstreamTransport,
+    FilterChainMatch, GrpcStatsRules, HeaderRules, Http1Rules, Http2Options, ListenSocket, ListenerFilters, ListenerId,
+    LocalRateLimit, LocalReplies, RequestRules, RouteConfiguration, TcpProxy, Upgrade,
 };
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
@@ -24,14 +26,54 @@ pub struct Listener {
     pub buffer_bytes_max: Option<u32>,
     /// `connection_balance_config.exact_balance` is set: a new connection goes to the worker with the fewest.
     pub exact_balance: bool,
-    /// `filter_chains`, then `default_filter_chain`. Today exactly one, without a match.
+    /// `bind_to_port` is not false. One that is not bound gets its connections from others, by `use_original_dst`.
+    pub binds: bool,
+    /// `use_original_dst`: a connection that was redirected goes on to the listener of the address that its client wanted, if there is one.
+    pub hands_off: bool,
+    /// `listener_filters`
+    pub inspects: ListenerFilters,
+    /// `filter_chains`.
     pub chains: Vec<Arc<FilterChain>>,
+    /// Which of them takes a connection: made of their matches.
+    pub index: ChainIndex,
+    /// `default_filter_chain`: for connections that none of them matches.
+    pub default_chain: Option<Arc<FilterChain>>,
+    /// `access_log`: they tell of each connection at its end, whoever served it, and of those that were refused.
+    pub access_logs: Vec<AccessLog>,
 }
 
 impl Listener {
     /// The chain with this identity, if this version of the listener still has it.
     pub fn chain(&self, id: ChainId) -> Option<&Arc<FilterChain>> {
-        self.chains.iter().find(|chain| chain.id == id)
+        self.all_chains().find(|chain| chain.id == id)
+    }
+
+    /// The chain that takes a connection, if one does.
+    pub fn chain_for<'p>(
+        &self,
+        facts: &ChainFacts<'_>,
+        protocols: impl IntoIterator<Item = &'p [u8]>,
+    ) -> Option<&Arc<FilterChain>> {
+        self.index.find(facts, protocols).map(|at| &self.chains[at]).or(self.default_chain.as_ref())
+    }
+
+    /// Whether which chain takes a connection may depend on what the client says first.
+    pub fn waits_for_first_bytes(&self) -> bool {
+        self.chains.iter().any(|chain| chain.matches.asks_first_bytes())
+    }
+
+    /// The chain that takes every connection, where there is one.
+    pub fn only_chain(&self) -> Option<&Arc<FilterChain>> {
+        match (&self.chains[..], &self.default_chain) {
+            ([], chain) => chain.as_ref(),
+            ([chain], None) if chain.matches == FilterChainMatch::default() => Some(chain),
+            _ => None,
+        }
+    }
+
+    /// All chains, the default one last.
+    pub fn all_chains(&self) -> impl Iterator<Item = &Arc<FilterChain>> {
+        self.chains.iter().chain(&self.default_chain)
     }
 }
 
@@ -51,8 +93,45 @@ pub struct FilterChain {
     pub id: ChainId,
     /// `name`, empty where the file gives none.
     pub name: String,
+    /// `filter_chain_match`
+    pub matches: FilterChainMatch,
+    /// `transport_socket`
+    pub transport: DownstreamTransport,
+    /// `transport_socket_connect_timeout`: how long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// `filters`, but for the last.
+    pub before: Vec<ConnectionFilter>,
     /// The terminal network filter.
     pub filter: NetworkFilter,
+}
+
+impl FilterChain {
+    /// Its HTTP connection manager, if it has one.
+    pub fn http(&self) -> Option<&Arc<HttpConnectionManager>> {
+        match &self.filter {
+            NetworkFilter::Http(http) => Some(http),
+            NetworkFilter::Tcp(_) => None,
+        }
+    }
+
+    /// The access logs of its terminal filter.
+    pub fn access_logs(&self) -> &[AccessLog] {
+        match &self.filter {
+            NetworkFilter::Http(http) => &http.access_logs,
+            NetworkFilter::Tcp(tcp) => &tcp.access_logs,
+        }
+    }
+}
+
+/// A network filter that lets a connection on or closes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ConnectionFilter {
+    /// `envoy.filters.network.connection_limit`
+    ConnectionLimit(Arc<ConnectionLimit>),
+    /// `envoy.filters.network.local_ratelimit`
+    LocalRateLimit(Arc<LocalRateLimit>),
+    /// `envoy.filters.network.rbac`
+    Rbac(Arc<NetworkRbac>),
 }
 
 /// The terminal network filter of a chain.
@@ -60,6 +139,8 @@ pub struct FilterChain {
 pub enum NetworkFilter {
     /// `envoy.filters.network.http_connection_manager`.
     Http(Arc<HttpConnectionManager>),
+    /// `envoy.filters.network.tcp_proxy`.
+    Tcp(Arc<TcpProxy>),
 }
 
 /// How long a client's connection may live. The default is Envoy's.
@@ -128,6 +209,6 @@ pub struct HttpConnectionManager {
     pub http2: Http2Options,
     /// `proxy_100_continue`: who answers `Expect: 100-continue` is the origin; otherwise we do.
     pub proxy_100_continue: bool,
-    /// The filter `envoy.filters.http.grpc_stats`: calls are counted by their cluster.
-    pub grpc_stats: bool,
+    /// The filter `envoy.filters.http.grpc_stats`, where it is.
+    pub grpc_stats: Option<GrpcStatsRules>,
 }

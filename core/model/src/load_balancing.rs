@@ -13,6 +13,81 @@ pub enum LbPolicy {
     Random,
     /// The one with the fewest requests under way.
     LeastRequest(LeastRequest),
+    /// The one that a request's hash leads to on a ring.
+    RingHash(RingHash),
+    /// The one that a request's hash leads to in a table.
+    Maglev(Maglev),
+}
+
+impl LbPolicy {
+    /// Whether the same hash leads to the same endpoint.
+    #[inline]
+    pub fn is_by_hash(&self) -> bool {
+        matches!(self, LbPolicy::RingHash(_) | LbPolicy::Maglev(_))
+    }
+
+    /// What an endpoint is known by where its metadata says nothing: its name (`use_hostname_for_hashing`), else its address.
+    pub(crate) fn is_by_hostname(&self) -> bool {
+        match self {
+            LbPolicy::RingHash(rule) => rule.by_hostname,
+            LbPolicy::Maglev(rule) => rule.by_hostname,
+            LbPolicy::RoundRobin | LbPolicy::Random | LbPolicy::LeastRequest(_) => false,
+        }
+    }
+}
+
+/// `Cluster.RingHashLbConfig`, `load_balancing_policies.ring_hash.v3.RingHash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingHash {
+    /// `minimum_ring_size`: entries; at most `size_max`.
+    pub size_min: u32,
+    /// `maximum_ring_size`: entries, at most [`RING_SIZE_MAX`].
+    pub size_max: u32,
+    /// `hash_function`: what makes an endpoint's places on the ring. A request's hash is xxHash either way.
+    pub function: HashFunction,
+    /// `use_hostname_for_hashing`.
+    pub by_hostname: bool,
+}
+
+/// `RingHash.HashFunction`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HashFunction {
+    /// XX_HASH
+    #[default]
+    XxHash,
+    /// MURMUR_HASH_2
+    MurmurHash2,
+}
+
+/// `Cluster.MaglevLbConfig`, `load_balancing_policies.maglev.v3.Maglev`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Maglev {
+    /// `table_size`: a prime number, at most [`MAGLEV_SIZE_MAX`].
+    pub table_size: u32,
+    /// `use_hostname_for_hashing`.
+    pub by_hostname: bool,
+}
+
+/// `minimum_ring_size` where nothing is said.
+const RING_SIZE_MIN: u32 = 1024;
+/// `maximum_ring_size`, at most and where nothing is said. Envoy's own bound: another would make another ring. Twelve bytes an entry are
+/// 96 MiB for each priority that has a part of the load, shared by the workers; so large is a ring where weights differ by thousands.
+pub const RING_SIZE_MAX: u32 = 8 << 20;
+/// `table_size` where nothing is said.
+const MAGLEV_SIZE: u32 = 65_537;
+/// `table_size`, at most: Envoy's own bound. Four bytes an entry are 20 MB for each priority that has a part of the load.
+pub const MAGLEV_SIZE_MAX: u32 = 5_000_011;
+
+impl Default for RingHash {
+    fn default() -> Self {
+        Self { size_min: RING_SIZE_MIN, size_max: RING_SIZE_MAX, function: HashFunction::XxHash, by_hostname: false }
+    }
+}
+
+impl Default for Maglev {
+    fn default() -> Self {
+        Self { table_size: MAGLEV_SIZE, by_hostname: false }
+    }
 }
 
 /// `Cluster.LeastRequestLbConfig`, `load_balancing_policies.least_request.v3.LeastRequest`.
@@ -53,7 +128,7 @@ pub struct LoadBalancing {
     pub policy: LbPolicy,
     /// `common_lb_config.healthy_panic_threshold`, in percent: with fewer healthy endpoints health counts for nothing. 0 is never.
     pub panic_threshold: u32,
-    /// `zone_aware_lb_config.fail_traffic_on_panic`: in panic nobody is picked, instead of anybody.
+    /// `zone_aware_lb_config.fail_traffic_on_panic`: in panic nobody is picked, instead of anybody. Not by hash, as in Envoy.
     pub fail_traffic_on_panic: bool,
     /// `locality_weighted_lb_config`: the weights of localities, each with its priority; the last of several counts. `None`: localities
     /// play no part.
@@ -142,10 +217,12 @@ pub struct Placement {
     pub priority: u32,
     /// `LocalityLbEndpoints.locality`; `None` where it says nothing.
     pub locality: Option<Arc<Locality>>,
+    /// `LbEndpoint.metadata`, `hash_key` of `envoy.lb`: what it is known by in the place of its address, where endpoints are found by hash.
+    pub hash_key: Option<Arc<str>>,
 }
 
 impl Default for Placement {
     fn default() -> Self {
-        Self { weight: 1, health: HealthStatus::Healthy, priority: 0, locality: None }
+        Self { weight: 1, health: HealthStatus::Healthy, priority: 0, locality: None, hash_key: None }
     }
 }

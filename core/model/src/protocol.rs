@@ -22,17 +22,43 @@ pub enum UpstreamProtocol {
     Http2,
     /// `use_downstream_protocol_config`: the one that the client speaks, whichever options are set.
     AsDownstream,
+    /// `auto_config`: HTTP/2 on a connection whose endpoint chose it by ALPN, HTTP/1.1 on any other.
+    ByAlpn,
+}
+
+/// What is spoken to an endpoint for one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamVersion {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Either: each connection has its own.
+    ByAlpn,
 }
 
 impl UpstreamProtocol {
-    /// Whether a request of a client that speaks HTTP/2, or does not, goes on in HTTP/2.
+    /// What a request of a client that speaks HTTP/2, or does not, goes on in.
+    #[inline]
+    pub fn version(self, client_is_http2: bool) -> UpstreamVersion {
+        match self {
+            Self::Http2 => UpstreamVersion::Http2,
+            Self::AsDownstream if client_is_http2 => UpstreamVersion::Http2,
+            Self::Http1 | Self::AsDownstream => UpstreamVersion::Http1,
+            Self::ByAlpn => UpstreamVersion::ByAlpn,
+        }
+    }
+
+    /// Whether a request of such a client goes on in HTTP/2, or may do so.
+    #[inline]
+    pub fn may_be_http2(self, client_is_http2: bool) -> bool {
+        self.version(client_is_http2) != UpstreamVersion::Http1
+    }
+
+    /// Whether a request of such a client goes on in HTTP/2 whatever the endpoint says.
     #[inline]
     pub fn is_http2(self, client_is_http2: bool) -> bool {
-        match self {
-            Self::Http1 => false,
-            Self::Http2 => true,
-            Self::AsDownstream => client_is_http2,
-        }
+        self.version(client_is_http2) == UpstreamVersion::Http2
     }
 }
 
@@ -42,9 +68,19 @@ mod tests {
 
     #[test]
     fn the_version_towards_an_endpoint() {
-        let answers = |protocol: UpstreamProtocol| [false, true].map(|client| protocol.is_http2(client));
-        assert_eq!(answers(UpstreamProtocol::Http1), [false, false]);
-        assert_eq!(answers(UpstreamProtocol::Http2), [true, true]);
-        assert_eq!(answers(UpstreamProtocol::AsDownstream), [false, true]);
+        use UpstreamVersion::{ByAlpn, Http1, Http2};
+        for (protocol, versions) in [
+            (UpstreamProtocol::Http1, [Http1, Http1]),
+            (UpstreamProtocol::Http2, [Http2, Http2]),
+            (UpstreamProtocol::AsDownstream, [Http1, Http2]),
+            (UpstreamProtocol::ByAlpn, [ByAlpn, ByAlpn]),
+        ] {
+            assert_eq!([false, true].map(|client| protocol.version(client)), versions);
+            assert_eq!([false, true].map(|client| protocol.is_http2(client)), versions.map(|version| version == Http2));
+            assert_eq!(
+                [false, true].map(|client| protocol.may_be_http2(client)),
+                versions.map(|version| version != Http1)
+            );
+        }
     }
 }

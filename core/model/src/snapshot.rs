@@ -1,6 +1,7 @@
 //! The whole configuration of one instant.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::{Cluster, ClusterId, Listener, ListenerId};
@@ -20,6 +21,19 @@ impl Snapshot {
     /// The listener with this id, if this generation has it.
     pub fn listener(&self, id: ListenerId) -> Option<&Arc<Listener>> {
         self.listeners.iter().find(|listener| listener.id == id)
+    }
+
+    /// The listener of this address, bound or not, or of its port at any address: whom `use_original_dst` hands a connection to.
+    pub fn listener_at(&self, destination: SocketAddr) -> Option<&Arc<Listener>> {
+        let has = |address: SocketAddr| {
+            move |listener: &&Arc<Listener>| listener.addresses.iter().any(|at| at.address.ip() == Some(address))
+        };
+        let any: IpAddr = match destination {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let exact = self.listeners.iter().find(has(destination));
+        exact.or_else(|| self.listeners.iter().find(has(SocketAddr::new(any, destination.port()))))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A block: the numbers of one thing on one worker, side by side, with tables of their names.
 
-use crate::{Codes, Distribution};
+use crate::{Codes, Distribution, Methods};
 
 /// Whether a number only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,11 @@ pub trait Block: Default + 'static {
     fn codes() -> &'static [CodesRow<Self>] {
         &[]
     }
+
+    /// The methods of gRPC that it counts apart, if it does.
+    fn methods(&self) -> Option<&Methods> {
+        None
+    }
 }
 
 /// Declares a block: each field is a statistic of the same name, and each histogram, too. What it has beside them, it is read by
@@ -81,7 +86,7 @@ pub trait Block: Default + 'static {
 macro_rules! block {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $field:ident: $kind:ident,)* }
      histograms { $($(#[$histogram_doc:meta])* $histogram:ident,)* }
-     beside { $($(#[$beside_doc:meta])* $beside:ident: $beside_type:ty,)* $(=> numbers $numbers:ident)? $(=> histograms $more:ident, codes $codes:ident)? }) => {
+     beside { $($(#[$beside_doc:meta])* $beside:ident: $beside_type:ty,)* $(=> numbers $numbers:ident)? $(=> histograms $more:ident, codes $codes:ident, methods $methods:ident)? }) => {
         $(#[$meta])*
         #[derive(Debug, Default)]
         #[repr(align(64))]
@@ -130,6 +135,10 @@ macro_rules! block {
 
             $(fn codes() -> &'static [$crate::CodesRow<Self>] {
                 $codes()
+            }
+
+            fn methods(&self) -> Option<&$crate::Methods> {
+                self.$methods.methods()
             })?
         }
     };

@@ -207,7 +207,8 @@ fn put_ipv4(address: Ipv4Addr, out: &mut Vec<u8>) {
 fn is_one_word(operator: &Operator) -> bool {
     matches!(
         operator,
-        Operator::ResponseCodeDetails { blanks: false } | Operator::Fact(Fact::UpstreamTransportFailureReason)
+        Operator::ResponseCodeDetails { blanks: false }
+            | Operator::Fact(Fact::UpstreamTransportFailureReason | Fact::DownstreamTransportFailureReason)
     )
 }
 

@@ -6,8 +6,9 @@
 
 use std::fmt::{self, Write};
 
+use crate::grpc::{GrpcStats, TIME};
 use crate::registry::{Entry, INITIALIZATION_TIME, classes, listener_http_rows, worker_rows};
-use crate::{Block, Distribution, Kind, Registry};
+use crate::{Block, Distribution, Kind, ProxyProtocolStats, Registry};
 
 /// The `content-type` of this text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -27,9 +28,12 @@ pub struct Show<'s> {
 const CLUSTER: &str = "envoy_cluster_name";
 const HTTP: &str = "envoy_http_conn_manager_prefix";
 const LISTENER: &str = "envoy_listener_address";
+const TCP: &str = "envoy_tcp_prefix";
 const WORKER: &str = "envoy_worker_id";
 const CODE: &str = "envoy_response_code";
 const CLASS: &str = "envoy_response_code_class";
+const GRPC_SERVICE: &str = "envoy_grpc_bridge_service";
+const GRPC_METHOD: &str = "envoy_grpc_bridge_method";
 
 /// Writes every number and histogram of `registry`.
 ///
@@ -43,6 +47,13 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     write_scope(out, "cluster", CLUSTER, &registry.breaker_levels(), show)?;
     write_scope(out, "http", HTTP, &https, show)?;
     write_scope(out, "listener", LISTENER, &listeners, show)?;
+    write_scope(out, "tcp", TCP, &registry.tcps(), show)?;
+    write_scope(out, "rbac", "envoy_rbac_prefix", &registry.rbacs(), show)?;
+    write_scope(out, "connection_limit", "envoy_connection_limit_prefix", &registry.connection_limits(), show)?;
+    write_scope(out, "local_rate_limit", "envoy_local_network_ratelimit_prefix", &registry.rate_limits(), show)?;
+    write_scope(out, "tls_inspector", "", &registry.tls_inspectors(), show)?;
+    write_scope(out, "http_inspector", "", &registry.http_inspectors(), show)?;
+    write_proxy_protocol(out, &registry.proxy_protocols(), show)?;
     for (at, row) in worker_rows() {
         let mut family = Family::new(out, format!("envoy_listener_worker_{}", row.name), row.kind);
         for entry in &listeners {
@@ -249,6 +260,30 @@ fn escape(text: &str, out: &mut dyn Write) -> fmt::Result {
     Ok(())
 }
 
+/// Writes those of the PROXY protocol, whose version and prefix are labels.
+fn write_proxy_protocol(out: &mut dyn Write, entries: &[Entry<ProxyProtocolStats>], show: &Show<'_>) -> fmt::Result {
+    for family in ["disallowed", "error", "found", "not_found_allowed", "not_found_disallowed"] {
+        let mut samples = Family::new(out, format!("envoy_proxy_proto_{family}"), Kind::Counter);
+        for entry in entries {
+            for (at, row) in ProxyProtocolStats::table().iter().enumerate() {
+                let version = row.name.strip_prefix("versions.v").and_then(|rest| rest.split_once('.'));
+                let (version, name) = version.map_or((None, row.name), |(version, name)| (Some(version), name));
+                let dot = if entry.name.is_empty() { "" } else { "." };
+                let flat = format!("proxy_proto{dot}{}.{}", entry.name, row.name);
+                let value = entry.value(at);
+                if name != family || !(show.keep)(&flat, value) {
+                    continue;
+                }
+                let prefix = Some(("envoy_proxy_protocol_prefix", &*entry.name)).filter(|_| !entry.name.is_empty());
+                let version = version.map(|version| ("envoy_proxy_protocol_version", version));
+                let labels: Vec<_> = prefix.into_iter().chain(version).collect();
+                samples.sample(&labels, value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// All families of one kind of block: for each statistic, one sample per entry. The five classes of a status are one
 /// family with a label, as in Envoy.
 fn write_scope<B: Block>(
@@ -260,6 +295,7 @@ fn write_scope<B: Block>(
 ) -> fmt::Result {
     let mut flat = String::new();
     let mut families = Families::default();
+    let methods: Vec<_> = entries.iter().map(Entry::methods).collect();
     // The table is sorted, so that the classes of one statistic stand side by side.
     for (at, row) in B::table().iter().enumerate() {
         let class = status_class(row.name);
@@ -271,11 +307,31 @@ fn write_scope<B: Block>(
         for entry in entries.iter().filter(|entry| entry.shows(at)) {
             let value = entry.value(at);
             flat.clear();
-            write!(flat, "{scope}.{}.{}", entry.name, row.name)?;
+            // What is counted once for the whole process has no name and no label.
+            let is_named = !entry.name.is_empty();
+            write!(flat, "{scope}.{}{}{}", entry.name, if is_named { "." } else { "" }, row.name)?;
             if (show.keep)(&flat, value) {
                 match class {
+                    _ if !is_named => family.sample(&[], value)?,
                     Some((_, class)) => family.sample(&[(CLASS, class), (label, &entry.name)], value)?,
                     None => family.sample(&[(label, &entry.name)], value)?,
+                }
+            }
+        }
+        // Those of each method are of the family of those of all.
+        let grpc =
+            || GrpcStats::ROWS.iter().enumerate().find(|(_, (name, _))| row.name.strip_prefix("grpc.") == Some(name));
+        if let Some((at, (_, of))) = grpc() {
+            for (entry, methods) in entries.iter().zip(&methods) {
+                for (name, method) in methods {
+                    let Some(value) = method.value(at, *of) else { continue };
+                    flat.clear();
+                    write!(flat, "{scope}.{}.grpc.{name}.{}", entry.name, GrpcStats::ROWS[at].0)?;
+                    if (show.keep)(&flat, value) {
+                        let labels =
+                            [(GRPC_METHOD, method.method), (GRPC_SERVICE, method.service), (label, &*entry.name)];
+                        family.sample(&labels, value)?;
+                    }
                 }
             }
         }
@@ -350,6 +406,21 @@ fn write_scope_histograms<B: Block>(
                 family.distribution(&[(label, &entry.name)], distribution, (show.bounds)(&flat))?;
             }
         }
+        if row.name.strip_prefix("grpc.") != Some(TIME) {
+            continue;
+        }
+        for entry in entries {
+            for (name, method) in entry.methods() {
+                distribution.clear();
+                method.add_times(distribution);
+                flat.clear();
+                write!(flat, "{scope}.{}.grpc.{name}.{TIME}", entry.name)?;
+                if distribution.total() > 0 && (show.keep)(&flat, distribution.total()) {
+                    let labels = [(GRPC_METHOD, method.method), (GRPC_SERVICE, method.service), (label, &*entry.name)];
+                    family.distribution(&labels, distribution, (show.bounds)(&flat))?;
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -385,6 +456,7 @@ mod tests {
         registry.http("in", "127.0.0.1:80")[0].no_route.add(1);
         registry.http("in", "127.0.0.1:80")[0].count_status(404);
         registry.listener("127.0.0.1:80")[1].downstream_cx_active.add(1);
+        registry.tcp("raw")[1].downstream_cx_total.add(3);
         registry.server.live.set(1);
         let expect = r#"# TYPE envoy_cluster_upstream_rq_total counter
 envoy_cluster_upstream_rq_total{envoy_cluster_name="a"} 4
@@ -408,6 +480,8 @@ envoy_http_downstream_rq_xx{envoy_response_code_class="4",envoy_http_conn_manage
 envoy_http_no_route{envoy_http_conn_manager_prefix="in"} 1
 # TYPE envoy_listener_downstream_cx_active gauge
 envoy_listener_downstream_cx_active{envoy_listener_address="127.0.0.1_80"} 1
+# TYPE envoy_tcp_downstream_cx_total counter
+envoy_tcp_downstream_cx_total{envoy_tcp_prefix="raw"} 3
 # TYPE envoy_listener_worker_downstream_cx_active gauge
 envoy_listener_worker_downstream_cx_active{envoy_worker_id="1",envoy_listener_address="127.0.0.1_80"} 1
 # TYPE envoy_listener_http_downstream_rq_xx counter
@@ -431,6 +505,31 @@ envoy_cluster_upstream_rq_time_count{envoy_cluster_name="a"} 2
         let summary = text(&registry, true, &|name, _| name == "cluster.a.upstream_rq_time");
         assert!(summary.starts_with("# TYPE envoy_cluster_upstream_rq_time summary\n"), "{summary}");
         assert!(summary.contains("{envoy_cluster_name=\"a\",quantile=\"0.5\"} 7.0"), "{summary}");
+    }
+
+    /// The labels are Envoy's; its service ends at the first dot, ours is whole.
+    #[test]
+    fn methods_of_grpc_are_labels() {
+        let registry = Registry::new(1);
+        let grpc = &registry.cluster("c")[0].grpc;
+        grpc.write().count(Some(0));
+        for stats in [grpc.write(), grpc.write_method(b"a.B", b"C", false), grpc.write_method(b"a.B", b"D", true)] {
+            stats.request_message_count.add(2);
+            stats.upstream_rq_time.record(4);
+        }
+        let keep = |name: &str, _| name.contains("grpc") && (name.contains("count") || name.contains("time"));
+        let expect = r#"# TYPE envoy_cluster_grpc_request_message_count counter
+envoy_cluster_grpc_request_message_count{envoy_cluster_name="c"} 2
+envoy_cluster_grpc_request_message_count{envoy_grpc_bridge_method="C",envoy_grpc_bridge_service="a.B",envoy_cluster_name="c"} 2
+envoy_cluster_grpc_request_message_count{envoy_grpc_bridge_method="D",envoy_grpc_bridge_service="a_B",envoy_cluster_name="c"} 2
+# TYPE envoy_cluster_grpc_upstream_rq_time histogram
+envoy_cluster_grpc_upstream_rq_time_bucket{envoy_cluster_name="c",le="0.5"} 0
+"#;
+        let text = text(&registry, false, &keep);
+        assert!(text.starts_with(expect), "{text}");
+        let count = r#"envoy_cluster_grpc_upstream_rq_time_count{envoy_grpc_bridge_method="D",envoy_grpc_bridge_service="a_B",envoy_cluster_name="c"} 1"#;
+        assert!(text.contains(count), "{text}");
+        assert_eq!(text.matches("# TYPE").count(), 2, "{text}");
     }
 
     #[test]
@@ -479,6 +578,40 @@ h_count{w="a\"b"} 3
     fn names_are_sanitised() {
         for (name, expect) in [("server.live", "server_live"), ("9a-b", "_9a_b"), ("a:b", "a:b"), ("ü", "_")] {
             assert_eq!(sanitised(name), expect);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_part_of_the_name_and_a_label() {
+        let registry = Registry::new(1);
+        registry.tls_inspector()[0].sni_found.add(3);
+        registry.http_inspector();
+        registry.proxy_protocol("")[0].not_found_allowed.add(1);
+        registry.proxy_protocol("pre")[0].versions[1].found.add(2);
+        let mut flat = Vec::new();
+        registry
+            .visit(&mut |name, _, value| {
+                if value > 0 {
+                    flat.push(format!("{name}={value}"))
+                };
+                Ok(())
+            })
+            .expect("no error");
+        let own = |line: &&String| ["tls_i", "http_i", "proxy"].iter().any(|begin| line.starts_with(begin));
+        let flat: Vec<_> = flat.iter().filter(own).collect();
+        assert_eq!(
+            flat,
+            ["proxy_proto.not_found_allowed=1", "proxy_proto.pre.versions.v2.found=2", "tls_inspector.sni_found=3"]
+        );
+        let mut text = String::new();
+        let show = Show { keep: &|_, value| value > 0, bounds: &|_| &[], summary: false };
+        write(&registry, &mut text, &show).expect("no error");
+        for line in [
+            "envoy_tls_inspector_sni_found{} 3\n",
+            "envoy_proxy_proto_not_found_allowed{} 1\n",
+            "envoy_proxy_proto_found{envoy_proxy_protocol_prefix=\"pre\",envoy_proxy_protocol_version=\"2\"} 2\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
         }
     }
 }

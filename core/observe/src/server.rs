@@ -115,6 +115,8 @@ server! {
     workers_started: Gauge = "listener_manager.workers_started",
     /// Workers.
     concurrency: Gauge = "server.concurrency",
+    /// Whole days until the first certificate of any TLS context expires; 4,294,967,295 where there is none, as Envoy has it.
+    days_until_first_cert_expiring: Gauge = "server.days_until_first_cert_expiring",
     /// 1 while serving and not draining.
     live: Gauge = "server.live",
     /// Bytes of memory that nothing but this process uses.

@@ -4,8 +4,9 @@
 //! manager). A statistic that Ringway does not count is absent, never a zero that looks like a measurement.
 
 use crate::block::block;
-use crate::grpc::{self, GrpcPart};
+use crate::grpc_part::{self, GrpcPart};
 use crate::http2::{self, HasHttp2};
+use crate::tls::{self, HasTls, TlsPart};
 use crate::{Codes, CodesRow, Counter, Histogram, HistogramRow, Http2Part, Row, Shown};
 
 block! {
@@ -31,6 +32,8 @@ block! {
         upstream_cx_connect_fail: Counter,
         /// Connections not open within `connect_timeout`.
         upstream_cx_connect_timeout: Counter,
+        /// Raw connections for which as many attempts failed as they may have.
+        upstream_cx_connect_attempts_exceeded: Counter,
         /// Times that `max_connections` stood in the way.
         upstream_cx_overflow: Counter,
         /// Connections closed.
@@ -55,6 +58,8 @@ block! {
         upstream_cx_protocol_error: Counter,
         /// Times that no healthy endpoint was there.
         upstream_cx_none_healthy: Counter,
+        /// Requests whose field for the address of an ORIGINAL_DST cluster holds none.
+        original_dst_host_invalid: Counter,
         /// Connections that the peer announced to close (`Connection: close`).
         upstream_cx_close_notify: Counter,
         /// Requests that waited for a connection.
@@ -123,8 +128,10 @@ block! {
         http2: Http2Part,
         /// How calls ended.
         grpc: GrpcPart,
+        /// What was done in TLS.
+        tls: TlsPart,
         => numbers cluster_parts
-        => histograms cluster_histograms, codes cluster_codes
+        => histograms cluster_histograms, codes cluster_codes, methods grpc
     }
 }
 
@@ -146,7 +153,8 @@ impl HasHttp2 for ClusterStats {
 
 fn cluster_parts() -> Vec<Row<ClusterStats>> {
     let mut rows = http2::rows(&|| Shown::Once(|block: &ClusterStats| block.http2.read().is_some()));
-    rows.extend(grpc::rows());
+    rows.extend(grpc_part::rows());
+    rows.extend(tls::rows());
     rows
 }
 
@@ -167,6 +175,7 @@ fn cluster_histograms() -> Vec<HistogramRow<ClusterStats>> {
             add: |block, to| to.add(&block.rq_time[Origin::External as usize]),
             is_always: false,
         },
+        HistogramRow { name: "grpc.upstream_rq_time", add: |block, to| block.grpc.add_times(to), is_always: false },
     ]
 }
 
@@ -215,12 +224,26 @@ block! {
         downstream_cx_taken_over: Counter,
         /// Connections kept because the lighter worker's queue was full. Ringway's own.
         downstream_cx_kept_full: Counter,
+        /// Connections that the listener filters look at.
+        downstream_pre_cx_active: Gauge,
+        /// Those that said nothing in `listener_filters_timeout`.
+        downstream_pre_cx_timeout: Counter,
+        /// Those that ended before the listener filters had seen enough.
+        downstream_listener_filter_remote_close: Counter,
+        /// Those that a listener filter refused for how they began.
+        downstream_listener_filter_error: Counter,
+        /// Connections that no filter chain takes.
+        no_filter_chain_match: Counter,
     }
     histograms {
         /// Milliseconds that a connection was there.
         downstream_cx_length_ms,
     }
-    beside {}
+    beside {
+        /// What was done in TLS.
+        tls: TlsPart,
+        => numbers listener_tls
+    }
 }
 
 block! {
@@ -336,6 +359,22 @@ block! {
         http2: Http2Part,
         => numbers manager_http2
     }
+}
+
+impl HasTls for ListenerStats {
+    fn part(&self) -> &TlsPart {
+        &self.tls
+    }
+}
+
+impl HasTls for ClusterStats {
+    fn part(&self) -> &TlsPart {
+        &self.tls
+    }
+}
+
+fn listener_tls() -> Vec<Row<ListenerStats>> {
+    tls::rows()
 }
 
 impl HasHttp2 for HttpStats {

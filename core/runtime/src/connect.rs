@@ -115,7 +115,7 @@ impl Future for Connect {
                 stream.inner().stats.syscalls.add(1);
                 sys::socket_error(socket.fd.get())
             }
-            errno => errno,
+            errno => i32::from(errno),
         };
         if errno != 0 {
             return Poll::Ready(Err(ConnectError::Io(io::Error::from_raw_os_error(errno))));

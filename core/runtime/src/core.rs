@@ -27,6 +27,7 @@ use crate::instant::Instant;
 use crate::listener::{Listener, Listeners};
 use crate::mail::Mail;
 use crate::meter::Meter;
+use crate::pipe::Pipes;
 use crate::pool::Pools;
 use crate::pooled::Pooled;
 use crate::report::{IoChoice, IoReport, StartError};
@@ -54,6 +55,11 @@ pub struct Options {
     pub bulk_size: usize,
     /// Bulk buffers at most (worst case 256 x 64 KiB = 16 MiB a core); beyond, bulk streams use chunks.
     pub bulk_buffers_max: usize,
+    /// Bytes of a pipe that bulk is spliced through: a move of two system calls for so much (decision 16).
+    pub pipe_size: usize,
+    /// Pipes at most, two descriptors each (worst case 32 x 512 KiB = 16 MiB a core, of the sockets' memory): one is held only while
+    /// bytes lie in it; beyond, bulk is copied. 0: nothing is spliced.
+    pub pipes_max: usize,
     /// Bytes of free blocks that are kept for reuse.
     pub blocks_bytes_max: usize,
     /// Microseconds to look for work before sleeping, as long as looking finds some (see `spin.rs`); 0: never, which is right on
@@ -84,6 +90,8 @@ impl Default for Options {
             chunks_max: 1024,
             bulk_size: 64 << 10,
             bulk_buffers_max: 256,
+            pipe_size: 512 << 10,
+            pipes_max: 32,
             blocks_bytes_max: 4 << 20,
             spin_us: 0,
             stall_budget: Duration::from_millis(10),
@@ -124,6 +132,7 @@ pub(crate) struct Inner {
     pub(crate) settle: RefCell<Vec<u32>>,
     /// Sockets that found no receive chunk, oldest first.
     pub(crate) starved: RefCell<VecDeque<u32>>,
+    pub(crate) pipes: Pipes,
     pub(crate) options: Options,
     pub(crate) stats: Arc<LoopStats>,
     pub(crate) wake: Arc<Wake>,
@@ -149,6 +158,12 @@ impl Core {
     #[inline]
     pub fn now(&self) -> Instant {
         self.0.now.get()
+    }
+
+    /// The number of this turn: for budgets that hold in each.
+    #[inline]
+    pub fn turn(&self) -> u64 {
+        self.0.stats.turns.get()
     }
 
     /// Starts a task. `kind` names it in [`Core::census`]. Its memory comes from the block pool. Its future is dropped
@@ -200,9 +215,7 @@ impl Core {
 
     /// A block that holds a copy of `bytes`.
     pub fn chunk(&self, bytes: &[u8]) -> Chunk {
-        let mut block = self.block(bytes.len());
-        block.extend_from_slice(bytes);
-        block.freeze()
+        self.0.pools.copied(bytes)
     }
 
     /// The same bytes outside the receive chunks: what must wait is kept so, and the chunk goes home. Costs nothing for
@@ -275,6 +288,7 @@ where
         flush_spare: RefCell::new(Vec::with_capacity(LIST_CAPACITY)),
         settle: RefCell::new(Vec::with_capacity(LIST_CAPACITY)),
         starved: RefCell::new(VecDeque::new()),
+        pipes: Pipes::new(options.pipes_max, options.pipe_size),
         options: options.clone(),
         stats,
         wake,
@@ -343,7 +357,9 @@ impl Housekeeper {
 
     fn look(&mut self, inner: &Inner) {
         let turns = inner.stats.turns.get();
-        if turns - self.turns_seen < QUIET_TURNS {
+        let quiet = turns - self.turns_seen < QUIET_TURNS;
+        inner.pipes.look(quiet);
+        if quiet {
             inner.pools.shrink(inner.driver.fills_only_inside_enter());
         }
         self.turns_seen = turns;
@@ -377,13 +393,15 @@ impl Inner {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            let until_shrink = self.pools.could_shrink().then(|| housekeeper.at.saturating_duration_since(began));
+            let could_shrink = self.pools.could_shrink() || self.pipes.could_shrink();
+            let until_shrink = could_shrink.then(|| housekeeper.at.saturating_duration_since(began));
             match (self.wheel.until_due(ns), until_shrink) {
                 (Some(due), Some(shrink)) => Some(due.min(shrink)),
                 (due, shrink) => due.or(shrink),
             }
         };
         self.pools.gauge(&self.stats);
+        self.stats.pipes.set(self.pipes.made() as u64);
         self.meter.turn_ends(&self.stats, polls, sys::monotonic_ns());
         self.driver.enter(self, timeout);
     }

@@ -6,6 +6,8 @@
 //! Invariant ("a chunk is held only while its bytes move"): when a turn ends no receive queue, and no send queue that waits
 //! for the peer, holds a receive chunk.
 
+use std::io;
+
 use crate::chunk::Chunk;
 use crate::core::Inner;
 use crate::socket::{Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
@@ -32,18 +34,25 @@ impl Inner {
             return; // Nobody will read it.
         }
         socket.unread.set(socket.unread.get() + chunk.len() as u32);
-        if !socket.has(flag::SETTLE) {
-            socket.set(flag::SETTLE);
-            self.settle.borrow_mut().push(socket.index);
+        self.enlist_settle(socket);
+        if socket.has(flag::LAYER) {
+            socket.layered().raw.push(&self.pools, chunk);
+        } else {
+            socket.recv_queue.push(&self.pools, chunk);
         }
-        socket.recv_queue.push(&self.pools, chunk);
         socket.recv_waker.wake();
     }
 
     /// The peer has ended its stream (`errno` 0), or the socket failed.
     pub(crate) fn receive_ended(&self, socket: &Socket, errno: i32) {
         socket.recv.set(Recv::Ended);
-        socket.recv_error.set(errno);
+        // The kernel tells an error once: where a send was told of it, such as the peer's RST, the receive finds an end. EPIPE is what
+        // a send says after FIN and RST.
+        let told = match socket.send_error.get() {
+            send_error if errno == 0 && i32::from(send_error) != libc::EPIPE => send_error,
+            _ => errno as i16,
+        };
+        socket.recv_error.set(told);
         socket.recv_waker.wake();
     }
 
@@ -99,8 +108,15 @@ impl Inner {
     /// The socket takes no more output, ever.
     pub(crate) fn send_failed(&self, socket: &Socket, errno: i32) {
         socket.send.set(Send::Failed);
-        socket.send_error.set(errno);
+        socket.send_error.set(errno as i16);
+        // The other order of what `receive_ended` says: after FIN the send would have said EPIPE.
+        if errno == libc::ECONNRESET && socket.recv.get() == Recv::Ended && socket.recv_error.get() == 0 {
+            socket.recv_error.set(errno as i16);
+        }
         socket.send_queue.clear();
+        if socket.has(flag::LAYER) {
+            self.drop_layered(socket, false, true);
+        }
         socket.unsent.set(0);
         socket.send_waker.wake();
     }
@@ -111,11 +127,18 @@ impl Inner {
             return;
         }
         socket.send.set(Send::Open);
-        if socket.phase.get() == Phase::Connecting {
+        if socket.phase.get() == Phase::Connecting || socket.has(flag::WRITABLE_ASKED) {
+            socket.unset(flag::WRITABLE_ASKED);
             socket.send_waker.wake();
         } else {
             self.enlist_flush(socket);
         }
+    }
+
+    /// There is something to read for who receives by other means.
+    pub(crate) fn readable(&self, socket: &Socket) {
+        socket.recv.set(Recv::Idle);
+        socket.recv_waker.wake();
     }
 
     /// What follows a decided send: more of it, FIN, or the end.
@@ -150,6 +173,15 @@ impl Inner {
         }
     }
 
+    /// Puts the socket on the list of those whose receive chunks are settled when the turn ends.
+    #[inline]
+    pub(crate) fn enlist_settle(&self, socket: &Socket) {
+        if !socket.has(flag::SETTLE) {
+            socket.set(flag::SETTLE);
+            self.settle.borrow_mut().push(socket.index);
+        }
+    }
+
     /// Queues output.
     #[inline]
     pub(crate) fn queue_send(&self, socket: &Socket, chunk: Chunk) {
@@ -160,9 +192,7 @@ impl Inner {
         let stalled = socket.send.get() == Send::Stalled;
         // What queues behind a stall waits for the peer: not in a receive chunk.
         if stalled && chunk.is_recv() {
-            let mut block = self.pools.block(chunk.len());
-            block.extend_from_slice(&chunk);
-            socket.send_queue.push(&self.pools, block.freeze());
+            socket.send_queue.push(&self.pools, self.pools.copied(&chunk));
             return;
         }
         socket.send_queue.push(&self.pools, chunk);
@@ -175,17 +205,32 @@ impl Inner {
     #[inline]
     pub(crate) fn take_received(&self, socket: &Socket) -> Option<Chunk> {
         let chunk = socket.recv_queue.pop()?;
-        let unread = socket.unread.get() - chunk.len() as u32;
-        socket.unread.set(unread);
-        // Held back, or between two bulk receives: go on when there is room. A bulk stream waits until somebody asks.
+        socket.unread.set(socket.unread.get() - chunk.len() as u32);
+        self.go_on(socket);
+        Some(chunk)
+    }
+
+    /// What there is to take besides bytes that lie ready: the end, an error, or what a layer is to open.
+    pub(crate) fn take_otherwise(&self, socket: &Socket) -> Option<Result<Option<Chunk>, io::Error>> {
+        if socket.has(flag::LAYER) {
+            return self.take_opened(socket);
+        }
+        Some(match socket.recv_error.get() {
+            0 => Ok(None),
+            errno => Err(io::Error::from_raw_os_error(i32::from(errno))),
+        })
+    }
+
+    /// Held back, or between two bulk receives: goes on when there is room. A bulk or sparing stream waits until somebody asks.
+    #[inline]
+    pub(crate) fn go_on(&self, socket: &Socket) {
         if socket.recv.get() == Recv::Idle
-            && !socket.has(flag::BULK)
-            && unread as usize <= RECV_UNREAD_MAX / 2
+            && !socket.has(flag::BULK | flag::SPARING)
+            && socket.unread.get() as usize <= RECV_UNREAD_MAX / 2
             && socket.phase.get() == Phase::Open
         {
             self.driver.arm_recv(self, socket);
         }
-        Some(chunk)
     }
 
     /// Arms the receive of a socket that somebody waits for.
@@ -206,7 +251,11 @@ impl Inner {
         socket.unread.set(0);
         socket.recv_waker.clear();
         socket.send_waker.clear();
-        if socket.has(flag::ABORT) || connecting {
+        let drops = socket.has(flag::ABORT) || connecting;
+        if socket.has(flag::LAYER) {
+            self.drop_layered(socket, true, drops);
+        }
+        if drops {
             socket.send_queue.clear();
             socket.unsent.set(0);
         }
@@ -243,6 +292,10 @@ impl Inner {
         for index in list.drain(..) {
             let socket = self.sockets.get(index).expect("listed slots exist");
             socket.unset(flag::SETTLE);
+            if socket.has(flag::LAYER) {
+                let copied = socket.layered().raw.settle(&self.pools);
+                self.stats.bytes_settled.add(copied as u64);
+            }
             if !socket.recv_queue.is_empty() {
                 let copied = socket.recv_queue.settle(&self.pools);
                 self.stats.bytes_settled.add(copied as u64);
@@ -260,6 +313,9 @@ impl Inner {
         for index in self.flush_spare.borrow_mut().drain(..) {
             let socket = self.sockets.get(index).expect("listed slots exist");
             socket.unset(flag::FLUSH);
+            if socket.has(flag::LAYER) {
+                self.seal_queued(socket);
+            }
             self.driver.flush(self, socket);
         }
     }

@@ -414,6 +414,17 @@ pub fn bind_source(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     sys::bind(fd.as_raw_fd(), address.into())
 }
 
+/// As [`bind_source`], to an address that need not be this host's (IP_TRANSPARENT, ip(7), for which a process needs CAP_NET_ADMIN or
+/// CAP_NET_RAW): the routes have to lead what comes back here.
+pub fn bind_foreign_source(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    let (level, name) = match address {
+        SocketAddr::V4(_) => (libc::SOL_IP, libc::IP_TRANSPARENT),
+        SocketAddr::V6(_) => (libc::SOL_IPV6, libc::IPV6_TRANSPARENT),
+    };
+    sys::set_option(fd.as_raw_fd(), level, name, 1)?;
+    bind_source(fd, address)
+}
+
 /// Calls listen(2) on a bound socket: from now on connections reach it. May be called from any thread; wake its core
 /// afterwards. Errors: those of listen(2).
 pub fn start_listening(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {

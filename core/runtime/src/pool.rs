@@ -40,6 +40,14 @@ impl Pools {
         BlockMut::new(self.blocks.take(self, capacity_min, Purpose::Bytes))
     }
 
+    /// A block that holds a copy of `bytes`.
+    #[inline]
+    pub(crate) fn copied(&self, bytes: &[u8]) -> Chunk {
+        let mut block = self.block(bytes.len());
+        block.extend_from_slice(bytes);
+        block.freeze()
+    }
+
     /// Memory for a value of `size` bytes, aligned to 32.
     #[inline]
     pub(crate) fn cell(&self, size: usize) -> NonNull<Header> {

@@ -7,12 +7,13 @@
 //! ```
 //! A slot is freed only when nothing is in flight for it; its generation grows then, so that what comes late is recognised.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 
 use crate::chunk::Header;
 use crate::executor::WakerCell;
+use crate::layered::Layered;
 use crate::leaf::Leaf;
 use crate::queue::ChunkQueue;
 
@@ -34,8 +35,10 @@ pub(crate) enum Recv {
     Idle,
     /// Armed for chunks: a multishot receive is in flight (ring), or readiness is read at once (poll).
     Multishot,
-    /// Armed for one bulk buffer.
+    /// Armed for one bulk buffer; on poll for one chunk, too.
     Bulk,
+    /// Armed for readiness: who waits receives by other means.
+    Readable,
     /// A cancel is under way; the last completion is still to come. Ring only.
     Cancelling,
     /// There was no chunk; on the core's list of those to arm again.
@@ -59,29 +62,42 @@ pub(crate) enum Send {
 /// Flags of a slot.
 pub(crate) mod flag {
     /// On the list of sockets to flush at the end of the turn.
-    pub(crate) const FLUSH: u16 = 1 << 0;
+    pub(crate) const FLUSH: u32 = 1 << 0;
     /// On the list of sockets whose receive queue is settled at the end of the turn.
-    pub(crate) const SETTLE: u16 = 1 << 1;
+    pub(crate) const SETTLE: u32 = 1 << 1;
     /// Bulk receives are wanted.
-    pub(crate) const BULK: u16 = 1 << 2;
+    pub(crate) const BULK: u32 = 1 << 2;
     /// FIN is wanted after all queued output.
-    pub(crate) const FIN: u16 = 1 << 3;
+    pub(crate) const FIN: u32 = 1 << 3;
     /// Close with RST.
-    pub(crate) const ABORT: u16 = 1 << 4;
+    pub(crate) const ABORT: u32 = 1 << 4;
     /// poll: the last edge said readable, and it was not read empty since.
-    pub(crate) const READABLE: u16 = 1 << 5;
+    pub(crate) const READABLE: u32 = 1 << 5;
     /// poll: the peer has shut its side, so a short read does not mean "nothing more".
-    pub(crate) const READ_CLOSED: u16 = 1 << 6;
+    pub(crate) const READ_CLOSED: u32 = 1 << 6;
     /// poll: on the driver's list of sockets to read in its next round.
-    pub(crate) const READ_LISTED: u16 = 1 << 7;
+    pub(crate) const READ_LISTED: u32 = 1 << 7;
     /// ring: a writability poll is in flight.
-    pub(crate) const POLL_OUT: u16 = 1 << 8;
+    pub(crate) const POLL_OUT: u32 = 1 << 8;
     /// ring: the receive in flight was told to cancel.
-    pub(crate) const CANCELLED: u16 = 1 << 9;
+    pub(crate) const CANCELLED: u32 = 1 << 9;
     /// ring: likewise the writability poll.
-    pub(crate) const POLL_OUT_CANCELLED: u16 = 1 << 10;
+    pub(crate) const POLL_OUT_CANCELLED: u32 = 1 << 10;
     /// ring: a send of this batch is not decided yet.
-    pub(crate) const SENDING: u16 = 1 << 11;
+    pub(crate) const SENDING: u32 = 1 << 11;
+    /// A layer stands between its bytes and its handle.
+    pub(crate) const LAYER: u32 = 1 << 12;
+    /// ring: a readability poll is in flight.
+    pub(crate) const POLL_IN: u32 = 1 << 13;
+    /// The send waker is for writability; nothing is queued.
+    pub(crate) const WRITABLE_ASKED: u32 = 1 << 14;
+    /// ring: a bulk receive is armed when there is something to read, so that an idle stream holds no buffer; at once behind one that was
+    /// filled.
+    pub(crate) const POLL_FIRST: u32 = 1 << 15;
+    /// ring: the last bulk receive filled its buffer.
+    pub(crate) const BULK_FILLED: u32 = 1 << 16;
+    /// Receives bring one chunk each, and only when somebody asks.
+    pub(crate) const SPARING: u32 = 1 << 17;
 }
 
 /// One connection's slot.
@@ -94,9 +110,10 @@ pub(crate) struct Socket {
     pub(crate) send: Cell<Send>,
     /// Operations whose last completion is still to come. Ring only.
     pub(crate) in_flight: Cell<u8>,
-    pub(crate) flags: Cell<u16>,
-    pub(crate) recv_error: Cell<i32>,
-    pub(crate) send_error: Cell<i32>,
+    pub(crate) flags: Cell<u32>,
+    /// Error numbers, which are below 4096.
+    pub(crate) recv_error: Cell<i16>,
+    pub(crate) send_error: Cell<i16>,
     /// ring: what the completion of this batch's send said, if there was one.
     pub(crate) send_result: Cell<i32>,
     pub(crate) unread: Cell<u32>,
@@ -111,6 +128,8 @@ pub(crate) struct Socket {
     pub(crate) send_queue: ChunkQueue<2>,
     pub(crate) recv_waker: WakerCell,
     pub(crate) send_waker: WakerCell,
+    /// There with `flag::LAYER`.
+    layered: UnsafeCell<Option<Box<Layered>>>,
 }
 
 // An idle connection has 1 KiB in all: this, its task (<= 512 bytes) and a timer.
@@ -141,21 +160,45 @@ impl Socket {
             send_queue: ChunkQueue::new(),
             recv_waker: WakerCell::new(),
             send_waker: WakerCell::new(),
+            layered: UnsafeCell::new(None),
         }
     }
 
+    /// What a socket with `flag::LAYER` has besides.
+    pub(crate) fn layered(&self) -> &Layered {
+        // SAFETY: set once, before anybody asks, and taken when the slot is freed, which no user of the reference does.
+        let layered = unsafe { &*self.layered.get() };
+        layered.as_ref().expect("the flag says so")
+    }
+
+    pub(crate) fn set_layered(&self, layered: Box<Layered>) {
+        assert!(!self.has(flag::LAYER));
+        // SAFETY: without the flag there is no reference to it.
+        unsafe { *self.layered.get() = Some(layered) };
+        self.set(flag::LAYER);
+    }
+
+    /// The layer's end, with the slot's.
+    #[cold]
+    fn drop_layered(&self) {
+        self.unset(flag::LAYER);
+        // SAFETY: the slot's life ends: nobody refers to it. It is out of its place before foreign code runs.
+        let layered = unsafe { (*self.layered.get()).take() };
+        drop(layered);
+    }
+
     #[inline]
-    pub(crate) fn has(&self, flag: u16) -> bool {
+    pub(crate) fn has(&self, flag: u32) -> bool {
         self.flags.get() & flag != 0
     }
 
     #[inline]
-    pub(crate) fn set(&self, flag: u16) {
+    pub(crate) fn set(&self, flag: u32) {
         self.flags.set(self.flags.get() | flag);
     }
 
     #[inline]
-    pub(crate) fn unset(&self, flag: u16) {
+    pub(crate) fn unset(&self, flag: u32) {
         self.flags.set(self.flags.get() & !flag);
     }
 
@@ -229,6 +272,9 @@ impl Sockets {
             "nothing is in flight for a free slot"
         );
         assert!(socket.bulk.get().is_none(), "the bulk buffer went home first");
+        if socket.has(flag::LAYER) {
+            socket.drop_layered();
+        }
         let fd = socket.fd.replace(-1);
         socket.recv_queue.clear();
         socket.send_queue.clear();

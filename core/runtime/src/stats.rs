@@ -105,6 +105,8 @@ loop_stats! {
     bytes_sent: counter,
     /// Bytes copied at the end of turns from receive chunks into blocks.
     bytes_settled: counter,
+    /// Bytes of both that went through a pipe (splice(2)).
+    bytes_spliced: counter,
     /// Receives that found no chunk.
     enobufs: counter,
     /// Times that the completion queue had overflowed into the kernel's list.
@@ -123,6 +125,8 @@ loop_stats! {
     blocks_in_use_bytes: gauge,
     /// Bytes of blocks that are kept for reuse.
     blocks_cached_bytes: gauge,
+    /// Pipes that exist.
+    pipes: gauge,
     /// Tasks alive.
     tasks: gauge,
     /// Sockets alive (streams and connects; listeners apart).

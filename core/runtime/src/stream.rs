@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::chunk::Chunk;
 use crate::core::Inner;
+use crate::layer::Layer;
 use crate::socket::{Phase, Recv, Send, Socket, flag};
 use crate::sys;
 
@@ -84,13 +85,30 @@ impl Stream {
     /// From the first call on, receiving goes on while the stream is idle, without holding a buffer.
     #[inline]
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, io::Error>> {
-        if let Some(result) = self.try_recv() {
-            return Poll::Ready(result);
-        }
         let socket = self.socket();
+        if let Some(chunk) = self.inner.take_received(socket) {
+            return Poll::Ready(Ok(Some(chunk)));
+        }
+        if socket.recv.get() == Recv::Ended || socket.has(flag::LAYER) {
+            return self.poll_otherwise(cx);
+        }
         socket.recv_waker.register(cx.waker());
         self.inner.want_recv(socket);
         Poll::Pending
+    }
+
+    /// The end, an error, or what a layer is to open. Apart, so that what is taken as it lies goes straight to the caller.
+    #[inline(never)]
+    fn poll_otherwise(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, io::Error>> {
+        let socket = self.socket();
+        match self.inner.take_otherwise(socket) {
+            Some(result) => Poll::Ready(result),
+            None => {
+                socket.recv_waker.register(cx.waker());
+                self.inner.want_recv(socket);
+                Poll::Pending
+            }
+        }
     }
 
     /// Waits for [`Stream::poll_recv`]. Dropping it loses nothing.
@@ -105,20 +123,22 @@ impl Stream {
         if let Some(chunk) = self.inner.take_received(socket) {
             return Some(Ok(Some(chunk)));
         }
-        match socket.recv.get() {
-            Recv::Ended => Some(match socket.recv_error.get() {
-                0 => Ok(None),
-                errno => Err(io::Error::from_raw_os_error(errno)),
-            }),
-            _ => None,
+        if socket.recv.get() == Recv::Ended || socket.has(flag::LAYER) {
+            return self.inner.take_otherwise(socket);
         }
+        None
     }
 
     /// Ready when bytes, the end or an error wait to be taken; takes nothing. Keeps receiving armed.
     #[inline]
     pub fn poll_watch(&self, cx: &mut Context<'_>) -> Poll<()> {
         let socket = self.socket();
-        if !socket.recv_queue.is_empty() || socket.recv.get() == Recv::Ended {
+        let here = if socket.has(flag::LAYER) {
+            self.inner.open_received(socket)
+        } else {
+            !socket.recv_queue.is_empty() || socket.recv.get() == Recv::Ended
+        };
+        if here {
             return Poll::Ready(());
         }
         socket.recv_waker.register(cx.waker());
@@ -140,6 +160,7 @@ impl Stream {
             && matches!(socket.send.get(), Send::Open | Send::Stalled)
             && !socket.has(flag::FIN)
             && socket.phase.get() == Phase::Open
+            && !(socket.has(flag::LAYER) && self.inner.open_received(socket))
     }
 
     /// Puts bytes back in front of all that was received.
@@ -149,11 +170,15 @@ impl Stream {
         }
         let socket = self.socket();
         socket.unread.set(socket.unread.get() + chunk.len() as u32);
-        if !socket.has(flag::SETTLE) {
-            socket.set(flag::SETTLE);
-            self.inner.settle.borrow_mut().push(socket.index);
-        }
+        self.inner.enlist_settle(socket);
         socket.recv_queue.push_front(&self.inner.pools, chunk);
+    }
+
+    /// Puts a layer between the connection's bytes and this handle, for the rest of the stream's life: all methods speak of what is
+    /// above it from now on. What had come (or was put back) passes the layer first; what is queued already leaves as it is.
+    /// An error of the layer is told as that of receiving. Panics when there is a layer, or the end was sent.
+    pub fn set_layer(&self, layer: Box<dyn Layer>) {
+        self.inner.set_layer(self.socket(), layer);
     }
 
     /// On: bytes come in bulk buffers, one receive each time somebody asks (so not asking is backpressure). Off: in chunks.
@@ -174,16 +199,36 @@ impl Stream {
         }
     }
 
+    /// From here on one receive brings one chunk, and only when somebody asks, so that nothing is read ahead: for a source of which
+    /// little may be held, and slower. Bulk is as it was. What is armed already may bring what it brings, once.
+    pub fn set_sparing(&self) {
+        let socket = self.socket();
+        if !socket.has(flag::SPARING) {
+            socket.set(flag::SPARING);
+            if socket.recv.get() == Recv::Multishot {
+                self.inner.driver.disarm_recv(&self.inner, socket);
+            }
+        }
+    }
+
+    /// Whether a layer stands between its bytes and this handle.
+    pub fn has_layer(&self) -> bool {
+        self.socket().has(flag::LAYER)
+    }
+
     /// Queues bytes; they leave at the end of this turn, gathered with what else is queued. Without effect after a failure.
     /// Panics after [`Stream::shutdown_write`].
     #[inline]
     pub fn send(&self, chunk: Chunk) {
         let socket = self.socket();
-        assert!(!socket.has(flag::FIN), "nothing is sent after the end of the stream");
+        if socket.has(flag::FIN | flag::LAYER) {
+            assert!(!socket.has(flag::FIN), "nothing is sent after the end of the stream");
+            return self.inner.queue_plain(socket, chunk);
+        }
         self.inner.queue_send(socket, chunk);
     }
 
-    /// Bytes queued and not known to be taken by the kernel.
+    /// Bytes queued and not known to be taken by the kernel. With a layer: plain ones, and what those that were sealed have become.
     #[inline]
     pub fn unsent(&self) -> usize {
         self.socket().unsent.get()
@@ -193,7 +238,7 @@ impl Stream {
     pub fn poll_unsent_below(&self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<(), io::Error>> {
         let socket = self.socket();
         if socket.send.get() == Send::Failed {
-            return Poll::Ready(Err(io::Error::from_raw_os_error(socket.send_error.get())));
+            return Poll::Ready(Err(io::Error::from_raw_os_error(i32::from(socket.send_error.get()))));
         }
         if socket.unsent.get() <= limit {
             return Poll::Ready(Ok(()));
@@ -208,7 +253,7 @@ impl Stream {
         poll_fn(|cx| self.poll_unsent_below(cx, 0))
     }
 
-    /// Sends FIN after all queued output.
+    /// Sends FIN after all queued output, and after the end that a layer makes.
     pub fn shutdown_write(&self) {
         let socket = self.socket();
         if !socket.has(flag::FIN) {
@@ -217,7 +262,7 @@ impl Stream {
         }
     }
 
-    /// Closes with RST; queued output is dropped.
+    /// Closes with RST; queued output is dropped, and a layer makes no end.
     pub fn abort(self) {
         self.socket().set(flag::ABORT);
     }
@@ -237,7 +282,8 @@ impl Stream {
         sys::local_path(self.socket().fd.get())
     }
 
-    /// Where the client wanted to go before the packet filter redirected it here (SO_ORIGINAL_DST).
+    /// Where the client wanted to go before the packet filter redirected it here (SO_ORIGINAL_DST, for both families, and for IPv4 on a
+    /// socket of both). Behind TPROXY nothing is rewritten, and [`Stream::local_addr`] is the answer.
     pub fn original_destination(&self) -> Option<SocketAddr> {
         sys::original_destination(self.socket().fd.get()).ok()
     }
@@ -260,7 +306,8 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes the connection off this core. It comes back as it is when bytes had come, output is unsent, or it has ended.
+    /// Takes the connection off this core. It comes back as it is when bytes had come, output is unsent, it has ended, or
+    /// it has a layer.
     pub fn detach(self) -> Detach {
         Detach { stream: Some(self) }
     }
@@ -297,7 +344,7 @@ impl Future for Detach {
             && socket.recv.get() != Recv::Ended
             && socket.unsent.get() == 0
             && socket.send.get() == Send::Open
-            && !socket.has(flag::FIN);
+            && !socket.has(flag::FIN | flag::LAYER);
         if !fit {
             socket.phase.set(Phase::Open);
             return Poll::Ready(Err(stream));

@@ -256,6 +256,25 @@ pub(crate) unsafe fn send(fd: RawFd, pieces: &[libc::iovec]) -> Result<usize, i3
     check_size(unsafe { libc::sendmsg(fd, &raw const message, flags) })
 }
 
+/// A pipe that holds at least `size` bytes, non-blocking: its reading and its writing end.
+pub(crate) fn pipe(size: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [0; 2];
+    // SAFETY: two numbers to write to.
+    check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    let (read, write) = (owned(ends[0]), owned(ends[1]));
+    // SAFETY: no memory is passed. Errors: EPERM where the user has too many pages in pipes (pipe(7)).
+    check(unsafe { libc::fcntl(ends[1], libc::F_SETPIPE_SZ, size as c_int) })?;
+    Ok((read, write))
+}
+
+/// Moves at most `len` bytes, now or not at all where the socket is non-blocking, too; one of the two is a pipe. The error is the
+/// number. SIGPIPE is ignored by Rust's start-up code: who takes no output says EPIPE.
+pub(crate) fn splice(from: RawFd, to: RawFd, len: usize) -> Result<usize, i32> {
+    let (flags, nowhere) = (libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE, std::ptr::null_mut());
+    // SAFETY: no memory is passed.
+    check_size(unsafe { libc::splice(from, nowhere, to, nowhere, len, flags) })
+}
+
 /// getsockname(2) or getpeername(2).
 type NameCall = unsafe extern "C" fn(c_int, *mut libc::sockaddr, *mut socklen_t) -> c_int;
 

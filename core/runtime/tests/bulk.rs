@@ -3,6 +3,7 @@
 mod support;
 
 use ringway_runtime::{Core, Options, RECV_UNREAD_MAX, Stream};
+use support::toy::{RECORD_MAX, Toy};
 use support::*;
 
 const MIB: usize = 1 << 20;
@@ -28,6 +29,8 @@ struct Reader {
     switch_every: usize,
     /// Turns of the loop to let pass between two takes.
     slow: usize,
+    /// Becomes sparing after so many chunks.
+    sparing_after: usize,
 }
 
 async fn read_all(core: &Core, stream: &Stream, reader: Reader) -> Vec<u8> {
@@ -41,6 +44,9 @@ async fn read_all(core: &Core, stream: &Stream, reader: Reader) -> Vec<u8> {
         if reader.switch_every > 0 && taken % reader.switch_every == 0 {
             bulk = !bulk;
             stream.set_bulk(bulk);
+        }
+        if taken == reader.sparing_after {
+            stream.set_sparing();
         }
         turns(core, reader.slow).await;
     }
@@ -66,8 +72,8 @@ fn check(options: Options, piece: usize, client: Reader, server: Reader) {
     });
 }
 
-const PLAIN: Reader = Reader { bulk: false, switch_every: 0, slow: 0 };
-const BULK: Reader = Reader { bulk: true, switch_every: 0, slow: 0 };
+const PLAIN: Reader = Reader { bulk: false, switch_every: 0, slow: 0, sparing_after: usize::MAX };
+const BULK: Reader = Reader { bulk: true, ..PLAIN };
 
 #[test]
 fn chunks_both_ways() {
@@ -87,6 +93,48 @@ fn bulk_and_a_slow_reader() {
 #[test]
 fn bulk_switched_on_and_off_on_the_way() {
     check(Options::default(), 5_000, Reader { switch_every: 2, ..PLAIN }, Reader { switch_every: 3, slow: 1, ..BULK });
+}
+
+#[test]
+fn a_chunk_at_a_time() {
+    let sparing = Reader { sparing_after: 1, ..PLAIN };
+    check(Options::default(), 10_000, sparing, Reader { slow: 1, sparing_after: 9, ..PLAIN });
+    check(Options::default(), 5_000, Reader { switch_every: 3, ..sparing }, Reader { sparing_after: 4, ..BULK });
+    check(Options { chunks_initial: 1, chunks_max: 2, ..Options::default() }, 50_000, sparing, sparing);
+}
+
+/// Of what nobody asks for, a sparing stream reads nothing; with a layer no more than until a record is whole.
+#[test]
+fn a_sparing_stream_reads_nothing_ahead() {
+    for layered in [false, true] {
+        each_driver(move |core: Core| async move {
+            let (near, far) = pair(&core).await;
+            if layered {
+                [&near, &far].iter().for_each(|stream| stream.set_layer(Toy::new().0));
+            }
+            far.set_sparing();
+            near.send(core.chunk(b"x"));
+            assert_eq!(recv_exact(&far, 1).await, b"x");
+            for asked in 1..4 {
+                let before = core.stats().bytes_received.get();
+                for _ in 0..20 {
+                    near.send(core.chunk(&[7; 16 << 10]));
+                    turns(&core, 1).await;
+                }
+                assert_eq!(core.stats().bytes_received.get(), before, "nobody has asked");
+                far.watch().await;
+                turns(&core, 20).await;
+                let received = core.stats().bytes_received.get() - before;
+                // A part of a record, and the chunk that has the rest.
+                let bound = 4096 + if layered { RECORD_MAX as u64 } else { 0 };
+                assert!((1..=bound).contains(&received), "asked {asked} times: {received}");
+                while let Some(chunk) = far.try_recv() {
+                    assert!(!chunk.expect("no error").expect("no end").is_empty());
+                }
+            }
+            far.abort();
+        });
+    }
 }
 
 #[test]

@@ -82,6 +82,49 @@ fn abort_is_seen_as_reset() {
     });
 }
 
+/// An RST is told apart from FIN after what came before it, whichever of our operations the kernel tells of it first.
+#[test]
+fn a_reset_is_no_end() {
+    for (bulk, sends) in [(false, false), (false, true), (true, false), (true, true)] {
+        each_driver(move |core: Core| async move {
+            for turns_between in 0..6 {
+                let (near, far) = pair(&core).await;
+                near.set_bulk(bulk);
+                if sends {
+                    near.send(core.chunk(&[7; 8 << 20])); // Stalls: what the reset makes writable again is a send.
+                }
+                far.send(core.chunk(b"before"));
+                assert_eq!(recv_exact(&near, 3).await, b"bef");
+                turns(&core, turns_between).await;
+                far.abort();
+                turns(&core, turns_between).await;
+                if sends {
+                    near.send(core.chunk(b"more"));
+                }
+                let error = recv_all(&near).await.expect_err("a reset");
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+            }
+        });
+    }
+}
+
+/// An end that came before the reset stays one.
+#[test]
+fn a_reset_after_the_end_leaves_the_end() {
+    each_driver(|core: Core| async move {
+        let (near, far) = pair(&core).await;
+        far.send(core.chunk(b"x"));
+        far.shutdown_write();
+        assert_eq!(recv_all(&near).await.expect("a clean end"), b"x");
+        near.send(core.chunk(b"?"));
+        assert_eq!(recv_exact(&far, 1).await, b"?");
+        far.abort();
+        near.send(core.chunk(b"anybody there?"));
+        turns(&core, 20).await;
+        assert!(near.recv().await.expect("the end stays").is_none());
+    });
+}
+
 #[test]
 fn sending_to_a_closed_peer_fails() {
     each_driver(|core: Core| async move {

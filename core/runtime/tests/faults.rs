@@ -26,19 +26,6 @@ fn step() {
     STEPS.set(STEPS.get() + 1);
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): chance as an argument.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ z >> 31) % n
-    }
-}
-
 /// The tiny options: two chunks or a few, queues of eight, short buffers.
 fn tiny(chance: &mut Chance) -> Options {
     Options {
@@ -178,6 +165,10 @@ async fn life(core: Core, seed: u64) {
         let server = server.expect("accept");
         step();
         step();
+        if chance.below(3) == 0 {
+            client.set_layer(toy::Toy::new().0);
+            server.set_layer(toy::Toy::new().0);
+        }
         let (writer, reader) = if chance.below(2) == 0 { (client, server) } else { (server, client) };
         let total = chance.below(6000) as usize;
         let chances = (Chance(chance.below(u64::MAX)), Chance(chance.below(u64::MAX)));

@@ -147,8 +147,9 @@ rules! {
     TooManyWindowUpdates = 400, "WINDOW_UPDATE frames are within the limit (http2::Limits::max_inbound_window_update_frames_per_data_frame_sent)";
     TooManyEmptyFrames = 400, "empty frames are within the limit (http2::Limits::max_consecutive_inbound_frames_with_empty_payload)";
     TooManyContinuations = 400, "CONTINUATION frames of a field block are within the limit (http2::Limits::continuations_max)";
-    FieldBlockTooLarge = 431, "a field block is within the limit (http2::Limits::block_bytes_max)";
-    TooManyFramesUnsent = 400, "answers are read (http2::Limits::max_outbound_frames, max_outbound_control_frames)";
+    FieldBlockTooLarge = 431, "a field block, and what it stands for, is within the limits (http2::Limits::block_bytes_max)";
+    TooManyFramesUnsent = 400, "what is sent is read (http2::Limits::max_outbound_frames)";
+    TooManyAnswersUnsent = 400, "answers to frames are read (http2::Limits::max_outbound_control_frames)";
 
     // Messages of HTTP/2: malformed ones are a stream error PROTOCOL_ERROR, RFC 9113 §8.1.1.
     NameCase = 400, "a field name is in lower case (RFC 9113 §8.2.1)";
@@ -165,6 +166,7 @@ rules! {
     Status = 400, ":status is three digits, the first of them not 0 (RFC 9113 §8.3.2)";
     SwitchingProtocols = 400, "there is no 101 in HTTP/2 (RFC 9113 §8.6)";
 
+    WebSocketAccept = 400, "a 101 to a WebSocket's key names the protocol and answers the key (RFC 6455 §4.1)";
     GrpcMessage = 400, "a message is prefixed, within its length and what its method answers (gRPC, PROTOCOL-HTTP2.md)";
 
     TooManyGlitches = 400, "legal but odd events are within the limit (Limits::glitches_max)";

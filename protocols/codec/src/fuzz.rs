@@ -3,11 +3,15 @@
 //! Each panics on what must never be, and gives nothing else. What must hold: no input panics a decoder; the answer does
 //! not depend on the pieces it arrived in; what is forwarded is clean and means what was received.
 
+mod first_bytes;
 mod hpack;
 mod http2;
 mod onward;
 mod sections;
 
+pub use first_bytes::{
+    HelloShape, Hellos, ProxyHeaders, ProxyShape, client_hello, http_inspector, http_inspector_quick, proxy_protocol,
+};
 pub use hpack::Blocks;
 pub use http2::{connection, connection_quick, wire};
 pub use onward::Onward;

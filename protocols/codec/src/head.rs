@@ -149,6 +149,29 @@ pub(crate) enum Path {
     Asterisk,
 }
 
+/// The authority that was found valid last: a core's clients name few, and most are short.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct KnownAuthority {
+    len: u8,
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl KnownAuthority {
+    const BYTES_MAX: usize = 32;
+
+    pub(crate) fn is(&self, authority: &[u8]) -> bool {
+        usize::from(self.len) == authority.len() && self.bytes.starts_with(authority)
+    }
+
+    /// Only for one that is valid.
+    pub(crate) fn learn(&mut self, authority: &[u8]) {
+        if let Some(bytes) = self.bytes.get_mut(..authority.len()) {
+            bytes.copy_from_slice(authority);
+            self.len = authority.len() as u8;
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Empty,
@@ -182,6 +205,8 @@ pub struct HeadTable {
     pub(crate) method_span: Span,
     pub(crate) target: Span,
     pub(crate) authority: Span,
+    /// Outlives the head.
+    pub(crate) known_authority: KnownAuthority,
     pub(crate) reason: Span,
     pub(crate) path: Path,
     pub(crate) framing: Framing,
@@ -214,6 +239,7 @@ impl HeadTable {
             method_span: Span::default(),
             target: Span::default(),
             authority: Span::default(),
+            known_authority: KnownAuthority::default(),
             reason: Span::default(),
             path: Path::Root,
             framing: Framing::None,

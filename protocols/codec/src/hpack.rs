@@ -7,22 +7,18 @@ mod decoder;
 mod encoder;
 mod huffman;
 mod integer;
+mod line;
 mod list;
+mod name;
 mod statics;
 mod table;
 
 pub use decoder::{Decoder, ListLimits};
 pub use encoder::Encoder;
+pub(crate) use line::put as put_line;
 pub use list::FieldList;
 pub(crate) use list::Named;
-
-/// Entries of the static table.
-pub(crate) const STATIC_LEN: usize = statics::LEN;
-
-/// The name at an index of the static table, 1 to [`STATIC_LEN`].
-pub(crate) const fn static_name(index: usize) -> &'static str {
-    statics::ENTRIES[index - 1].0
-}
+pub(crate) use name::{Name, Pseudo};
 
 /// One field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,4 +29,23 @@ pub struct Field<'a> {
     pub value: &'a [u8],
     /// It is never to be put into a table, here or further on (RFC 7541 §7.1.3).
     pub never_indexed: bool,
+}
+
+/// Where fields go, one after another: an [`Encoder`]'s block, or whatever takes a [`Field`].
+pub trait FieldSink {
+    /// The next field.
+    fn field(&mut self, field: Field<'_>);
+
+    /// The next field, given as its whole line with CRLF, for who knows it by that: whether it is taken. If not, it comes again by
+    /// [`FieldSink::field`].
+    fn line(&mut self, line: &[u8]) -> bool {
+        _ = line;
+        false
+    }
+}
+
+impl<F: FnMut(Field<'_>)> FieldSink for F {
+    fn field(&mut self, field: Field<'_>) {
+        self(field);
+    }
 }

@@ -132,19 +132,37 @@ fn a_section_that_is_too_large_is_read_and_not_kept() {
     let mut block = vec![];
     let mut encoder = Encoder::new(4096);
     encoder.field(Field { name: b"bomb", value: value.as_bytes(), never_indexed: false }, &mut block);
-    block.extend_from_slice(&[0xbe; 10_000]);
+    block.extend_from_slice(&[0xbe; 300]);
     block.extend_from_slice(&unhex("40 01 61 01 62"));
     let limits = ListLimits { size_max: 10_000, fields_max: 100 };
     let (mut decoder, mut list) = (Decoder::new(4096), FieldList::new());
     decoder.decode(&block, &limits, &mut list).expect("a block");
-    assert!(list.is_too_large() && list.len() == 3 && list.bytes().len() <= limits.size_max);
-    assert_eq!(list.size(), 10_001 * 3036 + 34);
+    assert!(list.is_too_large() && list.len() == 3 && list.lines().len() <= limits.size_max);
+    assert_eq!(list.size(), 301 * 3036 + 34);
     assert_eq!(decoded(&mut decoder, &[0xbe]).map(|fields| text(&fields)).as_deref(), Ok("a: b|"));
     let many = [0x82; 101];
     decoder.decode(&many, &limits, &mut list).expect("a block");
     assert!(list.is_too_large() && list.len() == 100);
     decoder.decode(&many[1..], &limits, &mut list).expect("a block");
     assert!(!list.is_too_large());
+}
+
+/// What a section stands for is bounded far above what is kept of it: a byte or two can name an entry of thousands, to be copied, and to be
+/// read as a name each time that it is put in anew.
+#[test]
+fn a_section_that_stands_for_megabytes_is_not_read_to_its_end() {
+    // A literal that goes in, its name of 4,000 bytes.
+    let first = [&unhex("40 7f a1 1e"), &vec![b'n'; 3999][..], b"N", &[0x00]].concat();
+    let limits = ListLimits { size_max: 10_000, fields_max: 100 };
+    const TIMES_MAX: usize = ((1 << 20) + 10_000) / (4000 + 32) - 1;
+    for again in ["be", "7e 00", "0f 2f 00"] {
+        let read = |times: usize| {
+            let block = [&first[..], &unhex(again).repeat(times)].concat();
+            Decoder::new(4096).decode(&block, &limits, &mut FieldList::new()).map_err(|error| error.rule)
+        };
+        assert_eq!(read(TIMES_MAX), Ok(()), "{again}");
+        assert_eq!(read(TIMES_MAX + 1), Err(Rule::FieldBlockTooLarge), "{again}");
+    }
 }
 
 #[test]
@@ -239,7 +257,7 @@ fn other_encoders_stories() {
         entry.read_to_string(&mut json).expect("text");
         let story: Value = serde_json::from_str(&json).expect("JSON");
         let mut decoder = Decoder::new(4096);
-        let (mut encoder, mut back) = (Encoder::new(4096), Decoder::new(4096));
+        let (mut encoder, mut by_lines, mut back) = (Encoder::new(4096), Encoder::new(4096), Decoder::new(4096));
         for case in story["cases"].as_array().expect("cases") {
             if let Some(size) = case["header_table_size"].as_u64() {
                 decoder.announced(size as usize);
@@ -259,6 +277,16 @@ fn other_encoders_stories() {
                 encoder.field(Field { name, value, never_indexed: false }, &mut block);
             }
             assert_eq!(decoded(&mut back, &block).as_ref(), Ok(&wanted), "{path} {}", case["seqno"]);
+            // Who knows a field by its line writes the same.
+            let mut of_lines = vec![];
+            by_lines.begin(&mut of_lines);
+            for (name, value) in &wanted {
+                let line = [name, &b": "[..], value, b"\r\n"].concat();
+                if !by_lines.line(&line, &mut of_lines) {
+                    by_lines.field(Field { name, value, never_indexed: false }, &mut of_lines);
+                }
+            }
+            assert_eq!(of_lines, block, "{path} {}", case["seqno"]);
             blocks += 1;
             if path.contains("/nghttp2/") {
                 (theirs, ours) = (theirs + wire.len(), ours + block.len());

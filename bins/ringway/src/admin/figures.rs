@@ -1,4 +1,4 @@
-//! `/memory`, `/certs`, `/runtime` and the other small endpoints: what Envoy's tools ask, answered with what there is.
+//! `/memory`, `/runtime` and the other small endpoints: what Envoy's tools ask, answered with what there is.
 
 use serde_json::json;
 
@@ -19,11 +19,6 @@ pub(crate) fn memory(context: &Context, _: &Request) -> Response {
         "total_thread_cache": "0",
         "total_physical_bytes": server.memory_physical_size.value().to_string(),
     }))
-}
-
-/// `/certs`, Envoy's `Certificates`: there is no TLS yet.
-pub(crate) fn certs(_: &Context, _: &Request) -> Response {
-    Response::json(&json!({ "certificates": [] }))
 }
 
 /// `/runtime`: there is no runtime, so that nothing is overridden.

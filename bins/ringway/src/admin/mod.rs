@@ -3,6 +3,7 @@
 //! Never touches a worker: it reads counters, the view that the control thread left behind ([`crate::state`]), and
 //! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
 
+mod certs;
 mod config;
 mod config_dump;
 mod figures;
@@ -29,6 +30,7 @@ use crate::state::State;
 use http::{PATIENCE, Request, Response, Taking};
 use socket::{Listener, Stream};
 
+pub(crate) use certs::days_until_first;
 pub(crate) use process::{loop_json, worker_json};
 
 /// Connections served at once; one more waits in the backlog until one ends. A thread costs some 20 KiB resident while
@@ -59,7 +61,13 @@ struct Endpoint {
 /// All endpoints, in the order of `/help`.
 const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/", post: false, help: "this list", parameters: &[], answer: |_, _| Response::text(200, help()) },
-    Endpoint { path: "/certs", post: false, help: "certificates: none", parameters: &[], answer: figures::certs },
+    Endpoint {
+        path: "/certs",
+        post: false,
+        help: "certificates and when they end",
+        parameters: &[],
+        answer: certs::certs,
+    },
     Endpoint {
         path: "/clusters",
         post: false,

@@ -2,13 +2,54 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use ringway_tls::{ClientContext, Info, ServerContext};
 
 use super::PATIENCE;
+use super::tls::Tls;
 
 /// One connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Wire,
     unread: Vec<u8>,
+}
+
+/// What its bytes go over.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<Tls>),
+}
+
+impl Wire {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Wire::Plain(socket) => socket,
+            Wire::Tls(tls) => tls.socket(),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.read(buffer),
+            Wire::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(socket) => socket.write(bytes),
+            Wire::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// One response (or, at an origin, one request: the first line tells).
@@ -48,10 +89,33 @@ impl Client {
 
     /// Takes a connection over.
     pub(crate) fn on(stream: TcpStream) -> Client {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("no delay");
-        Client { stream, unread: vec![] }
+        Client { stream: Wire::Plain(patient(stream)), unread: vec![] }
+    }
+
+    /// Connects and makes a TLS session for this server name.
+    pub(crate) fn secured(address: SocketAddr, context: &Arc<ClientContext>, name: Option<&str>) -> io::Result<Client> {
+        let tls = Tls::client(patient(TcpStream::connect(address)?), context, name)?;
+        Ok(Client { stream: Wire::Tls(Box::new(tls)), unread: vec![] })
+    }
+
+    /// Takes a connection over whose peer is to begin with TLS.
+    pub(crate) fn accept(stream: TcpStream, context: &Arc<ServerContext>) -> io::Result<Client> {
+        let tls = Tls::server(patient(stream), context)?;
+        Ok(Client { stream: Wire::Tls(Box::new(tls)), unread: vec![] })
+    }
+
+    /// The socket below everything.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.stream.socket()
+    }
+
+    /// What the TLS handshake came to.
+    #[track_caller]
+    pub(crate) fn info(&self) -> &Info {
+        match &self.stream {
+            Wire::Plain(_) => panic!("no TLS here"),
+            Wire::Tls(tls) => tls.info(),
+        }
     }
 
     /// Writes.
@@ -64,6 +128,11 @@ impl Client {
     /// Writes, if the peer still takes it.
     pub(crate) fn try_send(&mut self, bytes: &[u8]) {
         let _closed_before = self.stream.write_all(bytes);
+    }
+
+    /// Writes; whether the peer takes it.
+    pub(crate) fn is_sent(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
     }
 
     /// Sends a request without a body and reads its response.
@@ -120,7 +189,10 @@ impl Client {
 
     /// The same connection once more, for another thread.
     pub(crate) fn again(&self) -> Client {
-        Client { stream: self.stream.try_clone().expect("a descriptor"), unread: vec![] }
+        match &self.stream {
+            Wire::Plain(socket) => Client::on(socket.try_clone().expect("a descriptor")),
+            Wire::Tls(_) => panic!("a session has one place"),
+        }
     }
 
     /// Whether the peer has ended the connection: nothing comes any more.
@@ -131,7 +203,10 @@ impl Client {
 
     /// Sends a FIN. A peer that has reset the connection needs none.
     pub(crate) fn finish(&mut self) {
-        let _reset_before = self.stream.shutdown(Shutdown::Write);
+        let _reset_before = match &mut self.stream {
+            Wire::Plain(socket) => socket.shutdown(Shutdown::Write),
+            Wire::Tls(tls) => tls.shutdown_write(),
+        };
     }
 
     /// Reads one message; `None` where the connection ends before its first byte.
@@ -209,4 +284,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A socket that waits no longer than for what may never happen.
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_nodelay(true).expect("no delay");
+    stream
 }

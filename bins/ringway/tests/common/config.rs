@@ -2,6 +2,19 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::Path;
+
+/// Options with which a log is written soon: a test need not wait for Envoy's ten seconds.
+pub(crate) const LOGS_SOON: &[&str] = &["--concurrency", "1", "--file-flush-interval-msec", "20"];
+
+/// The field `access_log`: lines of this text in a file.
+pub(crate) fn access_log(path: &Path, format: &str) -> String {
+    format!(
+        "access_log: [{{name: f, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
+         path: \"{}\", log_format: {{text_format_source: {{inline_string: \"{format}\\n\"}}}}}}}}]",
+        path.display()
+    )
+}
 
 /// A bootstrap: an admin server, one listener `main` with one virtual host, and clusters.
 #[derive(Clone, Default)]
@@ -13,6 +26,7 @@ pub(crate) struct Config {
     routes_also: String,
     host: String,
     listener: String,
+    chain: String,
 }
 
 impl Config {
@@ -107,6 +121,12 @@ impl Config {
         self
     }
 
+    /// Adds fields to the listener's filter chain, and chains behind it, whose `filters` may be `*filters`.
+    pub(crate) fn chain(mut self, fields: &str) -> Config {
+        let _ = writeln!(self.chain, "      {fields}");
+        self
+    }
+
     /// Adds lines at the top level.
     pub(crate) fn top(mut self, lines: &str) -> Config {
         let _ = writeln!(self.extra, "{lines}");
@@ -115,7 +135,7 @@ impl Config {
 
     /// The file.
     pub(crate) fn yaml(&self) -> String {
-        let Config { routes, clusters, extra, manager, routes_also, host, listener } = self;
+        let Config { routes, clusters, extra, manager, routes_also, host, listener, chain } = self;
         format!(
             r#"{extra}node: {{id: node-1, cluster: tests}}
 admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}
@@ -124,7 +144,7 @@ static_resources:
   - name: main
     address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}
 {listener}    filter_chains:
-    - filters:
+    - filters: &filters
       - name: envoy.filters.network.http_connection_manager
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
@@ -141,8 +161,19 @@ static_resources:
 {routes}          http_filters:
           - name: envoy.filters.http.router
             typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-  clusters:
+{chain}  clusters:
 {clusters}"#
         )
     }
+}
+
+/// Fields of a cluster whose endpoints speak HTTP/2, with these options (`http2_protocol_options`).
+pub(crate) fn http2_cluster(options: &str) -> String {
+    format!(
+        "connect_timeout: 5s
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: {{http2_protocol_options: {{{options}}}}}"
+    )
 }

@@ -125,7 +125,13 @@ impl Peer {
     /// The same with these settings.
     #[track_caller]
     pub(crate) fn connect_with(to: SocketAddr, settings: &[(u16, u32)]) -> Peer {
-        let mut peer = Peer::new(Client::connect(to), 1);
+        Peer::on(Client::connect(to), settings)
+    }
+
+    /// Begins as a client on this connection.
+    #[track_caller]
+    pub(crate) fn on(wire: Client, settings: &[(u16, u32)]) -> Peer {
+        let mut peer = Peer::new(wire, 1);
         peer.send([PREFACE, &settings_frame(settings)].concat());
         peer
     }

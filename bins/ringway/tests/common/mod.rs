@@ -4,15 +4,16 @@
 //! Ports are the kernel's choice, nothing sleeps: whatever is waited for is a line of the log, a byte on a socket or a
 //! statistic, and every wait ends after [`PATIENCE`] with a panic that says what was missing.
 
-#![allow(dead_code, reason = "each test binary uses its own part of the harness")]
-
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod dns;
+pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod http2;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod tls;
 
 use std::io::Write;
 use std::panic::Location;

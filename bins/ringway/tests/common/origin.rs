@@ -18,6 +18,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
+use ringway_tls::ServerContext;
+
 use super::client::{Client, Message};
 use super::wait_for;
 
@@ -40,7 +42,13 @@ struct Shared {
 impl Origin {
     /// Starts an origin that answers `/name` with `name`.
     pub(crate) fn start(name: &str) -> Origin {
-        Origin::on(TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice"), name)
+        Origin::on(TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice"), name, None)
+    }
+
+    /// The same behind TLS.
+    pub(crate) fn secured(name: &str, context: Arc<ServerContext>) -> Origin {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
+        Origin::on(listener, name, Some(context))
     }
 
     /// Starts origins that answer `/name` with their address, all on one port of the kernel's choice.
@@ -57,19 +65,23 @@ impl Origin {
             <[TcpListener; N]>::try_from(listeners).ok()
         });
         let mut at = addresses.into_iter();
-        listeners.map(|listener| Origin::on(listener, at.next().expect("as many")))
+        listeners.map(|listener| Origin::on(listener, at.next().expect("as many"), None))
     }
 
-    fn on(listener: TcpListener, name: &str) -> Origin {
+    fn on(listener: TcpListener, name: &str, tls: Option<Arc<ServerContext>>) -> Origin {
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(Shared { name: name.into(), ..Shared::default() });
         let origin = Origin { address, shared: shared.clone() };
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let shared = shared.clone();
+                let (shared, tls) = (shared.clone(), tls.clone());
                 thread::spawn(move || {
                     // A proxy that goes away in the middle is nothing to an origin.
-                    let _ = serve(Client::on(stream), &shared);
+                    let connection = match &tls {
+                        None => Ok(Client::on(stream)),
+                        Some(context) => Client::accept(stream, context),
+                    };
+                    let _ = connection.and_then(|connection| serve(connection, &shared));
                 });
             }
         });

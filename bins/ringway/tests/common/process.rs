@@ -210,6 +210,18 @@ impl Proxy {
         assert!(self.seen.iter().any(|line| line.contains(text)), "{text:?} is not in\n{}", self.seen.join("\n"));
     }
 
+    /// Lines of a log that is written to this file, in the order of their text, once there are as many as are wanted.
+    #[track_caller]
+    pub(crate) fn log_lines(path: &Path, wanted: usize) -> Vec<String> {
+        let lines = wait_for("lines of the access log", || {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            (text.lines().count() >= wanted).then_some(text)
+        });
+        let mut lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
     /// A new connection to the listener.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {

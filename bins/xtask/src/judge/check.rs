@@ -79,8 +79,8 @@ const CASES: &[Case] = &[
     },
     Case {
         guards: "what Ringway does not do is refused by name, not ignored",
-        changes: &[("type: STATIC", "type: STATIC\n    lb_policy: MAGLEV")],
-        expect: &[&[":27:", "lb_policy"]],
+        changes: &[("type: STATIC", "type: STATIC\n    filters: [{name: x}]")],
+        expect: &[&[":27:", "filters"]],
     },
     Case {
         guards: "text that is not YAML is refused at its place",

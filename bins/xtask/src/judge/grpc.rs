@@ -1,4 +1,4 @@
-//! gRPC through the proxy: the official interop cases by two clients that share no code, direct, through one proxy and
+//! gRPC through the proxy: the official interop cases by three clients that share no code, direct, through one proxy and
 //! through two in a row; and what the proxy itself says to a gRPC client, read as frames.
 
 mod statuses;
@@ -19,22 +19,27 @@ use crate::{command, setup, workspace};
 const CLIENT_LIMIT: Duration = Duration::from_secs(120);
 /// grpcio takes a second to start on a busy machine.
 const SERVER_LIMIT: Duration = Duration::from_secs(30);
+/// The outside runner and the official protos, in the folder of outside data.
+const RUNNER: &str = "tools/grpc_interop_cases.py";
+const PROTOS: &str = "grpc-interop-protos";
 const CASES: &str = " 15 ok []";
 
 pub(super) fn run(bench: &Bench) -> Verdict {
     let Some(data) = workspace::conformance() else {
         return Verdict::Missing("the outside data (../shared/conformance or $RINGWAY_CONFORMANCE)".to_owned());
     };
-    match setup::python_path() {
-        Some(python) => verdict(judge(bench, &data, &python)),
-        None => Verdict::Missing("Python with grpcio and grpclib: `cargo xtask setup` installs it".to_owned()),
+    let Some(python) = setup::python_path() else {
+        return Verdict::Missing("Python with grpcio and grpclib: `cargo xtask setup` installs it".to_owned());
+    };
+    match setup::node_modules() {
+        Some(modules) => verdict(judge(bench, &data, &python, &modules)),
+        None => Verdict::Missing("Node with grpc-js: `cargo xtask setup` as root installs both".to_owned()),
     }
 }
 
-fn judge(bench: &Bench, data: &Path, python: &Path) -> Result<String, String> {
+fn judge(bench: &Bench, data: &Path, python: &Path, modules: &Path) -> Result<String, String> {
     generate(bench, data, python)?;
-    let runner = data.join("tools/grpc_interop_cases.py");
-    let server = Server::start(bench, python, &runner)?;
+    let server = Server::start(bench, python, &data.join(RUNNER))?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let start = |name: &str, config: &Config| {
         let file = bench.folder.join(format!("{name}.yaml"));
@@ -50,34 +55,62 @@ fn judge(bench: &Bench, data: &Path, python: &Path) -> Result<String, String> {
     let first = start("first", &first.cluster_http2("last", &[one], &Http2::default()))?;
     let ways = [("direct", server.address), ("one", one), ("two", first.listener("two")?)];
     let mut wrong = Vec::new();
-    let second = bench.folder.join("second_client.py");
-    std::fs::write(&second, include_str!("grpc/second_client.py")).map_err(|e| format!("cannot write: {e}"))?;
-    for (client, script) in [("grpcio", &runner), ("grpclib", &second)] {
-        let mut command = in_folder(bench, python);
-        command.arg(script).args(ways.map(|(name, address)| format!("{name}:{}", address.port())));
+    let mut sums = Vec::new();
+    for client in clients(bench, data, python, modules)? {
+        let mut command = client.command;
+        command.args(ways.map(|(name, address)| format!("{name}:{}", address.port())));
         let outcome = command::run(command, CLIENT_LIMIT, command::Echo::All)?;
         for (name, _) in ways {
             let line = outcome.lines.iter().find(|line| line.starts_with(&format!("{name} ")));
+            let good = line.and_then(|line| line.split(' ').nth(1)?.parse::<usize>().ok()).unwrap_or(0);
+            sums.push(good);
             if !line.is_some_and(|line| line.contains(CASES)) {
-                wrong.push(format!("{client} {}", line.map_or_else(|| format!("{name}: no word"), Clone::clone)));
+                let line = line.map_or_else(|| format!("{name}: no word"), Clone::clone);
+                wrong.push(format!("{} {line}", client.name));
             }
         }
     }
     let (good, count) = statuses::judge(bench, &mut wrong)?;
-    let said =
-        format!("15 cases by each of 2 clients, direct, through one and through two; {good}/{count} own answers");
+    let by_way = ways.iter().enumerate().map(|(at, (name, _))| {
+        let good: Vec<String> = sums.iter().skip(at).step_by(ways.len()).map(usize::to_string).collect();
+        format!("{name} {}", good.join("+"))
+    });
+    let by_way: Vec<String> = by_way.collect();
+    let said = format!("of 15 cases by three clients: {}; {good}/{count} own answers", by_way.join(", "));
     if wrong.is_empty() { Ok(said) } else { Err(format!("{said}, but: {}", wrong.join("; "))) }
 }
 
-fn in_folder(bench: &Bench, python: &Path) -> Command {
-    let mut command = Command::new(python);
+/// A client that plays all cases on each way that it is told.
+struct Client {
+    name: &'static str,
+    command: Command,
+}
+
+fn clients(bench: &Bench, data: &Path, python: &Path, modules: &Path) -> Result<[Client; 3], String> {
+    let script = |name: &str, text: &str| {
+        let path = bench.folder.join(name);
+        std::fs::write(&path, text).map_err(|e| format!("cannot write {name}: {e}")).map(|()| path)
+    };
+    let mut first = in_folder(bench, python);
+    first.arg(data.join(RUNNER));
+    let mut second = in_folder(bench, python);
+    second.arg(script("second_client.py", include_str!("grpc/second_client.py"))?);
+    let mut third = in_folder(bench, Path::new("node"));
+    third.env("NODE_PATH", modules);
+    third.arg(script("third_client.js", include_str!("grpc/third_client.js"))?).arg(data.join(PROTOS));
+    let named = |name, command| Client { name, command };
+    Ok([named("grpcio", first), named("grpclib", second), named("grpc-js", third)])
+}
+
+fn in_folder(bench: &Bench, program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(&bench.folder);
     command
 }
 
 /// The modules of the official protos, in `gen/` of the judge's folder, where both scripts look for them.
 fn generate(bench: &Bench, data: &Path, python: &Path) -> Result<(), String> {
-    let protos = data.join("grpc-interop-protos");
+    let protos = data.join(PROTOS);
     std::fs::create_dir_all(bench.folder.join("gen")).map_err(|e| format!("cannot make gen/: {e}"))?;
     let mut command = in_folder(bench, python);
     command.args(["-m", "grpc_tools.protoc", "--python_out=gen", "--grpc_python_out=gen"]);

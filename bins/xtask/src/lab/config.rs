@@ -50,6 +50,19 @@ impl Config {
         self
     }
 
+    /// Gives the last listener's chain TLS: the fields of a `DownstreamTlsContext`, as members of a flow mapping, and further fields
+    /// of the chain, as lines indented by six.
+    pub(crate) fn tls(mut self, context: &str, chain: &str) -> Config {
+        write!(
+            self.listeners,
+            r#"
+      transport_socket: {{name: envoy.transport_sockets.tls, typed_config: {{
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, {context}}}}}{chain}"#
+        )
+        .expect("writing to a string");
+        self
+    }
+
     /// Adds a static cluster with these endpoints and limits wide enough for any judge.
     pub(crate) fn cluster(self, name: &str, endpoints: &[SocketAddr]) -> Config {
         self.cluster_with_connect_timeout(name, endpoints, "5s")

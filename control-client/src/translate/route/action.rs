@@ -9,7 +9,7 @@ use ringway_model::{
 
 use super::super::timeout::unless_zero;
 use super::super::{Context, matcher, upgrade};
-use super::{Scope, mutation, per_filter};
+use super::{Scope, hash_policy, mutation, per_filter};
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
 
@@ -31,6 +31,7 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         message.duration("max_grpc_timeout").map(|max| GrpcTimeout::Request(bound(max, offset)))
     };
     let upgrades = upgrade::upgrades(context, message);
+    let hash_policies = hash_policy::hash_policies(context, message);
     let mut action = ForwardAction {
         not_found_status: match message.number("cluster_not_found_response_code") {
             0 => 503,
@@ -49,6 +50,7 @@ pub(super) fn forward(context: &mut Context<'_>, message: &Message, scope: Scope
         },
         append_x_forwarded_host: message.boolean("append_x_forwarded_host").unwrap_or(false),
         upgrades,
+        hash_policies,
         ..ForwardAction::new(target?)
     };
     if limits.is_some() {
@@ -107,7 +109,7 @@ pub(super) fn path_rewrite(context: &mut Context<'_>, message: &Message) -> Opti
 }
 
 /// `envoy.type.matcher.v3.RegexMatchAndSubstitute`.
-fn rewrite(context: &mut Context<'_>, message: &Message) -> Option<Rewrite> {
+pub(super) fn rewrite(context: &mut Context<'_>, message: &Message) -> Option<Rewrite> {
     refuse_unsupported(message, context.report);
     let pattern = context.inside(message, "pattern", matcher::search_regex)?;
     match Substitution::parse(message.text("substitution"), &pattern) {

@@ -1,6 +1,7 @@
 //! `envoy.config.route.v3.RouteConfiguration`: virtual hosts, routes and their actions.
 
 mod action;
+mod hash_policy;
 mod matcher;
 pub(super) mod mutation;
 mod redirect;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ringway_model::{Cluster, HttpConnectionManager, Listener, NetworkFilter, Snapshot};
+use ringway_model::{Cluster, FilterChain, HttpConnectionManager, Listener, Snapshot};
 
 /// What was in force and may still be pinned by a worker. Freed here, never on a core.
 #[derive(Default)]
@@ -11,6 +11,7 @@ pub(super) struct Retired {
     clusters: Vec<Arc<Cluster>>,
     listeners: Vec<Arc<Listener>>,
     https: Vec<Arc<HttpConnectionManager>>,
+    chains: Vec<Arc<FilterChain>>,
 }
 
 impl Retired {
@@ -23,10 +24,8 @@ impl Retired {
         for listener in &old.listeners {
             if !new.listener(listener.id).is_some_and(|kept| Arc::ptr_eq(kept, listener)) {
                 self.listeners.push(Arc::clone(listener));
-                self.https.extend(listener.chains.iter().map(|chain| {
-                    let NetworkFilter::Http(http) = &chain.filter;
-                    Arc::clone(http)
-                }));
+                self.https.extend(listener.all_chains().filter_map(|chain| chain.http().cloned()));
+                self.chains.extend(listener.all_chains().cloned());
             }
         }
         self.snapshots.push(old);
@@ -37,6 +36,7 @@ impl Retired {
         self.snapshots.retain(|snapshot| Arc::strong_count(snapshot) > 1);
         self.clusters.retain(|cluster| Arc::strong_count(cluster) > 1);
         self.listeners.retain(|listener| Arc::strong_count(listener) > 1);
+        self.chains.retain(|chain| Arc::strong_count(chain) > 1);
         self.https.retain(|http| Arc::strong_count(http) > 1);
     }
 }

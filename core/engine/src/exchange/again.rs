@@ -1,4 +1,5 @@
-//! More than one try: what a route's retry policy does with a try that failed. Reached only where an exchange has a [`Retry`].
+//! More than one try: what is kept of a request for it, and what a route's retry policy does with a try that failed. The latter is reached only
+//! where an exchange has a [`Retry`].
 //!
 //! Invariant: once a byte of the response's head was sent to the client, no other try is made.
 
@@ -7,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ringway_model::{Action, Address, GrpcTimeout, HostRewrite, Reset, RetryRules};
+use ringway_model::{Action, Address, GrpcTimeout, HostRewrite, Reset, RetryRules, UpstreamVersion};
 use ringway_observe::ResponseFlag;
 use ringway_protocols::http1::put_number;
 use ringway_protocols::{Out, Response as ResponseHead};
@@ -18,12 +19,12 @@ use super::{Exchange, Response, Stop};
 use crate::balance;
 use crate::connection::After;
 use crate::hop;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, with_lines};
 use crate::pool::EndpointPool;
 use crate::relay::RelayError;
 use crate::reply::Failure;
 use crate::retry::{DEFAULT_RULES, Retry, Verdict, Wake};
-use crate::side::Side;
+use crate::tunnel::Tunnel;
 
 impl<'x> Exchange<'x> {
     fn rules(&self) -> &'x RetryRules {
@@ -44,31 +45,40 @@ impl<'x> Exchange<'x> {
         self.retry.as_mut().expect("only where there are rules for tries")
     }
 
-    /// Takes the rules for tries, before the first one. The request's body is kept from its first byte.
+    /// Takes the rules for tries, before the first one. The request's body is kept from its first byte where it may have to be sent
+    /// again: because the rules allow another try, or because an upstream of HTTP/2 may say that it processed nothing.
+    #[inline]
     pub(super) fn begin_tries(&mut self, retry: Option<Box<Retry>>) {
-        let Some(mut retry) = retry else { return };
-        if retry.is_enabled() && !self.upload.is_done() {
-            let mut kept = retry.kept.take().expect("between two requests it is here");
-            kept.begin(self.rules().kept_bytes_max(self.chain.unsent_max));
-            self.upload.kept = Some(kept);
+        self.retry = retry;
+        if !self.upload.is_done() {
+            self.keep_body();
         }
-        self.retry = Some(retry);
+    }
+
+    fn keep_body(&mut self) {
+        let bytes_max = match &self.retry {
+            Some(retry) if retry.is_enabled() => self.rules().kept_bytes_max(self.chain.unsent_max),
+            _ if self.tunnel == Tunnel::Not && self.version() != UpstreamVersion::Http1 => {
+                self.worker().limits.unprocessed_bytes_max as u64
+            }
+            _ => return,
+        };
+        self.upload.kept = Some(self.worker().retries.take_kept(bytes_max));
     }
 
     /// Gives the memory back.
+    #[inline]
     pub(super) fn end_tries(&mut self) {
-        let Some(mut retry) = self.retry.take() else { return };
         if let Some(kept) = self.upload.kept.take() {
-            retry.kept = Some(kept);
+            self.worker().retries.put_kept(kept);
         }
-        self.worker().retries.put(retry);
+        if let Some(retry) = self.retry.take() {
+            self.worker().retries.put(retry);
+        }
     }
 
-    /// The request's head has gone to an upstream: what was kept of its body follows.
-    pub(super) fn sent_try(&mut self, upstream: &Side) {
-        if self.retry().attempts > 1 && !self.is_too_large() {
-            self.upload.send_again(self.worker(), upstream);
-        }
+    /// The request's head has gone to an upstream.
+    pub(super) fn sent_try(&mut self) {
         let now = self.worker().core.now();
         self.retry().sent_at = Some(now);
         self.time_try();
@@ -86,18 +96,17 @@ impl<'x> Exchange<'x> {
     }
 
     /// The request's body is larger than what is kept: there is no other try, and it is counted once.
-    fn is_too_large(&mut self) -> bool {
+    fn note_too_large(&mut self) {
         let is_too_large = self.upload.kept.as_ref().is_some_and(|kept| kept.is_overflowed());
         if is_too_large && self.retry().is_enabled() {
             self.retry().disable();
             self.cluster_stats.retry_or_shadow_abandoned.add(1);
         }
-        is_too_large
     }
 
     /// Whether a response's head is kept from the client, and another try is made.
     pub(super) fn refuses(&mut self, response: &ResponseHead<'_>) -> bool {
-        self.is_too_large();
+        self.note_too_large();
         let (rules, worker) = (self.rules(), self.worker());
         let seconds = worker.date.nanos(worker.core.now()) / 1_000_000_000;
         let caches = &mut *self.chain.caches.borrow_mut();
@@ -122,15 +131,14 @@ impl<'x> Exchange<'x> {
     }
 
     /// The response has begun: nothing of the request is needed any more.
+    #[inline]
     pub(super) fn begin_response(&mut self) {
-        let retry = self.retry();
-        retry.wake = None;
-        retry.disable();
         if let Some(kept) = self.upload.kept.take() {
-            self.retry().kept = Some(kept);
+            self.worker().retries.put_kept(kept);
         }
-        if let Some(kept) = &mut self.retry().kept {
-            kept.clear();
+        if let Some(retry) = &mut self.retry {
+            retry.wake = None;
+            retry.disable();
         }
     }
 
@@ -166,6 +174,8 @@ impl<'x> Exchange<'x> {
                 Stop::Fail(Failure::Connect | Failure::ConnectTimeout) => Reset::Connect,
                 Stop::Fail(
                     Failure::UpstreamProtocol
+                    | Failure::Handshake
+                    | Failure::NoExtendedConnect
                     | Failure::RemoteReset
                     | Failure::TryTimeout
                     | Failure::TryIdle
@@ -176,7 +186,7 @@ impl<'x> Exchange<'x> {
                 Stop::Unprocessed => Reset::Refused,
                 Stop::Fail(_) | Stop::Client(_) | Stop::Refused { .. } => return Err(stop),
             };
-            self.is_too_large();
+            self.note_too_large();
             let method = self.method;
             let wanted = self.retry().wants_after_reset(reset, method);
             if self.decide(wanted) != Verdict::Yes {
@@ -246,16 +256,20 @@ impl<'x> Exchange<'x> {
     /// The endpoint for another try: any, but one that was not tried where that is asked for and can be had.
     fn pick_again(&mut self, last: &Rc<EndpointPool>) -> Option<Rc<EndpointPool>> {
         let (worker, cluster, policy) = (self.worker(), self.cluster, &self.rules().policy);
-        let pick = || balance::pick(worker, cluster).map(|at| &cluster.endpoints[at]);
-        let mut picked = pick()?;
+        if cluster.config.original_dst.is_some() {
+            return Some(Rc::clone(last));
+        }
+        let hash = self.retry().hash;
+        let pick = |attempt| balance::pick_by(worker, cluster, hash, attempt).map(|at| &cluster.endpoints[at]);
+        let mut picked = pick(0)?;
         if policy.avoids_previous_hosts {
             let tried = &mut self.retry().tried;
             note_tried(tried, last.address.borrow().clone());
-            for _ in 0..policy.host_selections_max {
+            for attempt in 0..policy.host_selections_max {
                 if !tried.contains(&picked.address.borrow()) {
                     break;
                 }
-                picked = pick()?;
+                picked = pick(attempt + 1)?;
             }
         }
         Some(Rc::clone(picked))
@@ -303,7 +317,7 @@ impl<'x> Exchange<'x> {
             hop::put_grpc_timeout(timeout, &mut lines);
         }
         let lines = lines.finish();
-        let head = if lines.is_empty() { head.clone() } else { with_lines(worker, head, gone, &lines) };
+        let head = if lines.is_empty() { head.clone() } else { with_lines(&worker.core, head, &gone, &lines) };
         self.note(|record, _| record.request = Some(head.clone()));
         head
     }
@@ -314,7 +328,7 @@ impl<'x> Exchange<'x> {
         if action.host != Some(HostRewrite::Endpoint) {
             return None;
         }
-        let at = self.cluster.endpoints.iter().position(|other| Rc::ptr_eq(other, pool))?;
+        let at = self.cluster.endpoints.iter().position(|other| Rc::ptr_eq(other, pool.endpoint()))?;
         Some(self.cluster.config.endpoints[at].hostname.as_str()).filter(|name| !name.is_empty())
     }
 
@@ -346,21 +360,4 @@ fn note_tried(tried: &mut Vec<Address>, address: Address) {
     if tried.len() < TRIED_MAX && !tried.contains(&address) {
         tried.push(address);
     }
-}
-
-/// A head of ours without the fields of some names, and with these lines at its end.
-fn with_lines(worker: &crate::worker::Worker, head: &[u8], gone: [&[u8]; 5], lines: &[u8]) -> Chunk {
-    let mut out = Outbox::new(&worker.core, head.len() + lines.len());
-    for line in head.split_inclusive(|&byte| byte == b'\n') {
-        let name = line.iter().position(|&byte| byte == b':').map_or(&b""[..], |at| &line[..at]);
-        if line == b"\r\n" {
-            break;
-        }
-        if name.is_empty() || !gone.iter().any(|gone| gone.eq_ignore_ascii_case(name)) {
-            out.put(line);
-        }
-    }
-    out.put(lines);
-    out.put(b"\r\n");
-    out.finish()
 }

@@ -5,28 +5,32 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
+use ringway_model::UpstreamVersion;
 use ringway_model::format::Moment;
-use ringway_runtime::{ConnectError, Pooled};
+use ringway_runtime::Pooled;
 
 use super::{Exchange, scopeguard};
-use crate::date::elapsed_ms;
+use crate::breakers::{Breakers, Pending};
+use crate::establish::{Established, establish};
 use crate::http2::{ConnectFailure, client};
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::transport_failure;
 use crate::reply::Failure;
 use crate::tunnel::Tunnel;
-use crate::worker::Worker;
 
 impl Exchange<'_> {
     /// What is there for the next try: room on a connection where HTTP/2 is spoken, else a connection. `replays`: a replay never takes a
     /// second connection that may have died the same way.
     #[inline]
     pub(super) fn take(&self, pool: &Rc<EndpointPool>, replays: u32) -> Option<Upstream> {
-        match () {
-            () if self.tunnel == Tunnel::Terminated => None,
-            () if self.is_http2_upstream() => pool.take_stream(),
-            () if replays == 0 => pool.take(),
-            () => None,
+        if self.tunnel == Tunnel::Terminated {
+            return None;
+        }
+        match self.version() {
+            UpstreamVersion::Http2 => pool.take_stream(),
+            UpstreamVersion::Http1 if replays == 0 => pool.take(),
+            UpstreamVersion::Http1 => None,
+            UpstreamVersion::ByAlpn => pool.take_stream().or_else(|| pool.take().filter(|_| replays == 0)),
         }
     }
 
@@ -40,36 +44,34 @@ impl Exchange<'_> {
     }
 
     async fn acquire(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
-        if self.tunnel != Tunnel::Terminated && self.is_http2_upstream() {
-            return self.multiplex(pool).await;
+        let is_multiplexed = match self.version() {
+            _ if self.tunnel == Tunnel::Terminated => false,
+            UpstreamVersion::Http1 => false,
+            UpstreamVersion::Http2 => true,
+            UpstreamVersion::ByAlpn => pool.chose_http2.get(),
+        };
+        if is_multiplexed && let Some(upstream) = self.multiplex(pool).await? {
+            return Ok(upstream);
         }
         self.connect(pool).await
     }
 
-    /// Whether the cluster's endpoints are spoken to in HTTP/2.
+    /// What the cluster's endpoints are spoken to in.
     #[inline]
-    pub(super) fn is_http2_upstream(&self) -> bool {
-        self.cluster.config.protocol.is_http2(self.connection.stream.is_http2())
+    pub(super) fn version(&self) -> UpstreamVersion {
+        self.cluster.config.protocol.version(self.connection.stream.is_http2())
     }
 
-    /// A stream, once one of the endpoint's connections has room or a new one is there.
-    async fn multiplex(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
+    /// A stream, once one of the endpoint's connections has room or a new one is there. `None`: the endpoint chooses HTTP/1 by now.
+    async fn multiplex(&mut self, pool: &Rc<EndpointPool>) -> Result<Option<Upstream>, Failure> {
+        let version = self.version();
         let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
-        if !breakers.pending.try_acquire() {
-            breakers.stats.upstream_rq_pending_overflow.add(1);
-            return Err(Failure::Overflow);
-        }
-        breakers.stats.upstream_rq_pending_total.add(1);
-        breakers.stats.upstream_rq_pending_active.add(1);
-        let _pending = scopeguard(|| {
-            breakers.pending.release();
-            breakers.stats.upstream_rq_pending_active.sub(1);
-        });
+        let _pending = Pending::enter(&breakers).ok_or(Failure::Overflow)?;
         let (failures, _) = pool.links.failures();
         let mut is_counted = false;
         loop {
             if pool.links.wants_another(pool.reuse.get().requests_max) {
-                match ConnectionPermit::acquire(&breakers, pool, &self.worker().core, true) {
+                match ConnectionPermit::acquire(&breakers, pool, &self.worker().core, version) {
                     Some(permit) => client::start(&self.connection.worker, self.cluster, pool, &breakers, permit),
                     None if !is_counted => {
                         breakers.stats.upstream_cx_overflow.add(1);
@@ -87,18 +89,30 @@ impl Exchange<'_> {
             waited.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?;
             if let Some(upstream) = pool.take_stream() {
                 self.note(|record, now| record.mark(Moment::ConnectEnded, now));
-                return Ok(upstream);
+                return Ok(Some(upstream));
+            }
+            if version == UpstreamVersion::ByAlpn && !pool.chose_http2.get() {
+                return Ok(pool.take());
             }
             let (now, failure) = pool.links.failures();
             if now != failures {
-                breakers.stats.upstream_rq_pending_failure_eject.add(1);
-                return Err(match failure {
-                    ConnectFailure::Timeout => Failure::ConnectTimeout,
-                    ConnectFailure::Io(kind) => {
-                        self.note(|record, _| record.transport_failure = transport_failure(kind));
-                        Failure::Connect
-                    }
-                });
+                return Err(self.failed(&breakers, failure));
+            }
+        }
+    }
+
+    /// What the client is told where no connection could be made.
+    fn failed(&mut self, breakers: &Breakers, failure: ConnectFailure) -> Failure {
+        breakers.stats.upstream_rq_pending_failure_eject.add(1);
+        match failure {
+            ConnectFailure::Timeout => Failure::ConnectTimeout,
+            ConnectFailure::Io(kind) => {
+                self.note(|record, _| record.transport_failure = transport_failure(kind));
+                Failure::Connect
+            }
+            ConnectFailure::Tls(reason) => {
+                self.note(|record, _| record.transport_failure = reason);
+                Failure::Connect
             }
         }
     }
@@ -106,54 +120,42 @@ impl Exchange<'_> {
     /// A new connection to the endpoint, within the cluster's limits and timeouts.
     async fn connect(&mut self, pool: &Rc<EndpointPool>) -> Result<Upstream, Failure> {
         let breakers = Rc::clone(self.cluster.state.breakers_of(self.priority));
-        if !breakers.pending.try_acquire() {
-            breakers.stats.upstream_rq_pending_overflow.add(1);
-            return Err(Failure::Overflow);
-        }
-        breakers.stats.upstream_rq_pending_total.add(1);
-        breakers.stats.upstream_rq_pending_active.add(1);
-        let _pending = scopeguard(|| {
-            breakers.pending.release();
-            breakers.stats.upstream_rq_pending_active.sub(1);
-        });
+        let _pending = Pending::enter(&breakers).ok_or(Failure::Overflow)?;
+        // What is asked to open a tunnel is spoken to in HTTP/1, or not at all.
+        let version = if self.tunnel == Tunnel::Terminated { UpstreamVersion::Http1 } else { self.version() };
         let permit = loop {
-            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core, false) {
+            if let Some(permit) = ConnectionPermit::acquire(&breakers, pool, &self.worker().core, version) {
                 break permit;
             }
             breakers.stats.upstream_cx_overflow.add(1);
             self.unless_expired(pool.wait()).await.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?;
-            if let Some(upstream) = pool.take() {
+            if let Some(upstream) = self.take(pool, 0) {
                 return Ok(upstream);
             }
         };
         self.note(|record, now| record.mark(Moment::ConnectBegan, now));
-        let Worker { core, limits, .. } = self.worker();
-        let began = core.now();
-        let deadline = began + self.cluster.config.connect_timeout;
-        let connected = self
-            .unless_expired(pool.connect((core, limits), &breakers, self.cluster.config.outgoing.as_deref(), deadline))
-            .await;
-        match connected.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))? {
-            Ok(stream) => {
-                breakers.stats.upstream_cx_connect_ms.record(elapsed_ms(began, core.now()));
+        // What a terminated CONNECT carries need not be HTTP.
+        let offered = Some(version).filter(|_| self.tunnel != Tunnel::Terminated);
+        let connecting = establish(&self.connection.worker, self.cluster, (pool, &breakers), offered, || {
+            Some(Rc::clone(self.connection.arrived()))
+        });
+        let ended = self.unless_expired(connecting).await;
+        match permit.connected(ended.inspect_err(|_| breakers.stats.upstream_rq_cancelled.add(1))?) {
+            Ok(Established { stream, chose_http2 }) => {
                 self.note(|record, now| record.mark(Moment::ConnectEnded, now));
-                Ok(Upstream::new(stream, permit))
+                if version != UpstreamVersion::ByAlpn {
+                    return Ok(Upstream::new(stream, permit));
+                }
+                permit.count_version(chose_http2);
+                pool.chose_http2.set(chose_http2);
+                if !chose_http2 {
+                    return Ok(Upstream::new(stream, permit));
+                }
+                client::adopt(&self.connection.worker, self.cluster, pool, &breakers, (stream, permit));
+                // The endpoint of a new connection has not said yet that it takes no stream at all.
+                pool.take_stream().ok_or(Failure::Connect)
             }
-            Err(error) => {
-                breakers.stats.upstream_cx_connect_fail.add(1);
-                breakers.stats.upstream_rq_pending_failure_eject.add(1);
-                Err(match error {
-                    ConnectError::Timeout => {
-                        breakers.stats.upstream_cx_connect_timeout.add(1);
-                        Failure::ConnectTimeout
-                    }
-                    ConnectError::Io(error) => {
-                        permit.closed_by_peer();
-                        self.note(|record, _| record.transport_failure = transport_failure(error.kind()));
-                        Failure::Connect
-                    }
-                })
-            }
+            Err(failure) => Err(self.failed(&breakers, failure)),
         }
     }
 

@@ -72,8 +72,17 @@ impl Exchange<'_> {
     }
 
     /// What passed, if something did. The idle timer is only looked at when it fires: what moved meanwhile cost nothing.
+    #[inline]
     pub(super) fn poll_wake(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
-        while self.connection.timer.poll_expired(context).is_ready() {
+        match self.connection.timer.poll_expired(context) {
+            Poll::Ready(()) => self.fired(context),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    #[cold]
+    fn fired(&mut self, context: &mut Context<'_>) -> Poll<Expired> {
+        loop {
             let now = self.worker().core.now();
             if self.deadline.is_some_and(|deadline| now >= deadline) {
                 self.cluster_stats.upstream_rq_timeout.add(1);
@@ -121,7 +130,9 @@ impl Exchange<'_> {
                 });
             }
             self.arm();
+            if self.connection.timer.poll_expired(context).is_pending() {
+                return Poll::Pending;
+            }
         }
-        Poll::Pending
     }
 }

@@ -94,6 +94,9 @@ impl Exchange<'_> {
             // Nobody asked, or not all of what was to come first has come (RFC 9110 §7.8).
             return Err(Error::peer(Rule::StatusLine));
         }
+        if tunnels && self.crosses() && !self.handshake.is_answered_by(response) {
+            return Err(Error::peer(Rule::WebSocketAccept));
+        }
         let is_final = status >= 200 || tunnels;
         let to_http2 = self.connection.stream.is_http2();
         if self.retry.is_some() && status >= 200 && self.refuses(response) {
@@ -148,6 +151,7 @@ impl Exchange<'_> {
             None => hop.with(response.has(Known::XEnvoy), form, write),
             Some(_) => write(&HeadEdit { removed: fields.removed(), lines: fields.lines(), ..form }),
         };
+        let out = if tunnels && self.crosses() { self.handshake.response(&worker.core, out) } else { out };
         let consumed = consumed + body.len();
         let grpc = is_final && self.count_head(response, body);
         let upstream_keep_alive = keeps || response.keep_alive() && framing != Framing::UntilClose;
@@ -168,8 +172,8 @@ impl Exchange<'_> {
 
     /// Counts what the head of a gRPC response says, and the messages of a body that goes with it; whether it is one.
     fn count_head(&self, response: &Response<'_>, body: &[u8]) -> bool {
-        let Some(mut meter) = self.meter(Direction::FromCluster) else { return false };
-        count_end(self.cluster_stats, response.field(Known::GrpcStatus));
+        let (Some(stats), Some(mut meter)) = (&self.grpc, self.meter(Direction::FromCluster)) else { return false };
+        count_end(stats, response.field(Known::GrpcStatus));
         let is_grpc = response.field(Known::ContentType).is_some_and(grpc::is_content_type);
         if is_grpc {
             meter.content(body);
@@ -179,9 +183,7 @@ impl Exchange<'_> {
 
     pub(super) fn begin(&mut self, head: &ResponseHead) {
         self.response = Progress::Begun;
-        if self.retry.is_some() {
-            self.begin_response();
-        }
+        self.begin_response();
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);
         self.cluster_stats.count_status(self.origin, head.status);

@@ -22,6 +22,8 @@ const STREAMS_EXPECTED: u32 = 100;
 pub(crate) enum ConnectFailure {
     Timeout,
     Io(io::ErrorKind),
+    /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`
+    Tls(&'static str),
 }
 
 /// See the module.
@@ -100,6 +102,11 @@ impl<P> Links<P> {
     pub(crate) fn failed(&self, failure: ConnectFailure) {
         self.connecting.set(self.connecting.get() - 1);
         self.failures.set((self.failures.get().0.wrapping_add(1), failure));
+    }
+
+    /// A connection that is there and speaks HTTP/1.
+    pub(crate) fn gave_way(&self) {
+        self.connecting.set(self.connecting.get() - 1);
     }
 
     pub(crate) fn connected(&self, link: &Rc<Link>, permit: &Rc<P>) {

@@ -83,7 +83,8 @@ impl Meter {
             Rule::TooManyEmptyFrames => &stats.inbound_empty_frames_flood,
             Rule::TooManyContinuations => &stats.continuation_flood,
             Rule::FieldBlockTooLarge => &stats.header_overflow,
-            Rule::TooManyFramesUnsent => &stats.outbound_control_flood,
+            Rule::TooManyFramesUnsent => &stats.outbound_flood,
+            Rule::TooManyAnswersUnsent => &stats.outbound_control_flood,
             Rule::TooManyGlitches => &stats.glitch_flood,
             _ => return,
         };

@@ -4,6 +4,7 @@
 
 use std::task::Waker;
 
+use ringway_protocols::http2::message::write_trailers;
 use ringway_protocols::http2::{Code, Connection, Key};
 use ringway_protocols::{HeadTable, Method};
 use ringway_runtime::{Chunk, Core};
@@ -71,6 +72,13 @@ pub(super) enum Turn {
     Done,
 }
 
+/// Content that a stream sends in its turn: a frame of the size that every peer takes (RFC 9113 §4.2). In bytes and not in frames, or a stream whose
+/// content came in small pieces would get less than others.
+pub(super) const TURN_BYTES: usize = 16_384;
+
+/// Less than this is left for the next turn: a frame for it would be dear.
+const TURN_REST_MAX: usize = 2_048;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Port {
@@ -97,6 +105,8 @@ pub(super) struct Port {
     pub(super) reader: Option<Waker>,
     outbound: Backlog,
     pub(super) writer: Option<Waker>,
+    /// What is left of its turn, or of the last one for the next.
+    turn_left: u32,
     /// Below this the writer is woken.
     pub(super) unsent_limit: usize,
     /// It stands in the connection's list of those whose content lies as it came.
@@ -123,6 +133,7 @@ impl Port {
             reader: None,
             outbound: Backlog::default(),
             writer: None,
+            turn_left: 0,
             unsent_limit: 0,
             is_unsettled: false,
             is_queued: false,
@@ -210,6 +221,16 @@ impl Port {
             && (!self.outbound.is_empty() || matches!(self.sent, Sent::Ending | Sent::Trailers(_)))
     }
 
+    /// The stream was broken off. Bytes that wait no more.
+    pub(super) fn break_off(&mut self, reset: Reset) -> usize {
+        let waited = self.unsent();
+        self.is_over = true;
+        self.reset = Some(reset);
+        self.refuse();
+        self.wake_reader();
+        waited
+    }
+
     /// Nothing of ours goes to the peer any more.
     pub(super) fn refuse(&mut self) {
         self.outbound.clear();
@@ -219,30 +240,50 @@ impl Port {
         self.wake_writer();
     }
 
-    /// Sends one frame.
+    /// Sends what its turn is: less than that only where nothing more waits or a window is closed.
+    ///
+    /// So of two streams that have always something to send none is ahead of the other by much more than a turn.
     pub(super) fn send(&mut self, codec: &mut Connection, scratch: &mut Scratch, out: &mut Outgoing) -> Turn {
         let Some(key) = self.key.filter(|_| !self.is_over) else {
             self.refuse();
             return Turn::Done;
         };
-        if !self.outbound.is_empty() {
-            let ends = matches!(self.sent, Sent::Ending) && self.outbound.is_one();
+        let mut left = self.turn_left as usize;
+        if left < TURN_REST_MAX {
+            left += TURN_BYTES;
+        }
+        while left >= TURN_REST_MAX && !self.outbound.is_empty() {
             let size = self.outbound.front_mut().map_or(0, |chunk| chunk.len());
-            let granted = codec.send_data(key, size, ends, out);
+            let ends = size <= left && matches!(self.sent, Sent::Ending) && self.outbound.is_one();
+            let granted = codec.send_data(key, size.min(left), ends, out);
             if granted == 0 {
+                self.turn_left = left as u32;
+                self.wake_writer();
                 return Turn::Blocked;
             }
+            left -= granted;
             let payload = if granted < size { self.outbound.split_front(granted) } else { self.outbound.pop() };
             payload.into_iter().for_each(|payload| out.payload(payload));
             if granted == size && ends {
                 self.sent = Sent::Ended;
             }
-        } else if matches!(self.sent, Sent::Ending) {
-            codec.send_data(key, 0, true, out);
-            self.sent = Sent::Ended;
-        } else if let Sent::Trailers(lines) = &self.sent {
-            super::link::send_trailers(codec, key, lines, scratch, out);
-            self.sent = Sent::Ended;
+        }
+        self.turn_left = if self.outbound.is_empty() { 0 } else { left as u32 };
+        if self.outbound.is_empty() {
+            match &self.sent {
+                Sent::Ending => {
+                    codec.send_data(key, 0, true, out);
+                    self.sent = Sent::Ended;
+                }
+                Sent::Trailers(lines) => {
+                    let Scratch { lower, coded, .. } = scratch;
+                    codec.send_headers(key, true, coded, out, |fields| {
+                        write_trailers(lines, std::iter::empty(), lower, fields);
+                    });
+                    self.sent = Sent::Ended;
+                }
+                Sent::Open | Sent::Ended | Sent::Refused => {}
+            }
         }
         self.wake_writer();
         if self.wants_to_send() { Turn::More } else { Turn::Done }

@@ -3,8 +3,6 @@
 use ringway_protocols::HeadTable;
 use ringway_protocols::hpack::FieldList;
 
-use crate::decision::Decision;
-
 /// See the module. It grows to the largest head within the limits.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -19,15 +17,9 @@ pub(crate) struct Scratch {
     /// Tables of heads that wait for their exchange, in between.
     #[expect(clippy::vec_box, reason = "they come and go as boxes, which a port holds")]
     tables: Vec<Box<HeadTable>>,
-    /// Empty places for decisions.
-    #[expect(clippy::vec_box, reason = "they come and go as boxes, which a task holds")]
-    places: Vec<Box<Option<Decision>>>,
 }
 
-/// A decision until its request's task takes it: in memory of its own, which goes from one to the next, so that the task is smaller for its whole life.
-pub(super) struct Kept(Box<Option<Decision>>);
-
-/// Tables, and places for decisions, that are kept for the next heads: those of a turn in which as many responses begin. 16 bytes each for as many fields as
+/// Tables that are kept for the next heads: those of a turn in which as many responses begin. 16 bytes each for as many fields as
 /// a response may have, so 100 KiB at Envoy's 100 fields.
 const TABLES_KEPT_MAX: usize = 64;
 
@@ -35,23 +27,6 @@ impl Scratch {
     /// A table for a head of so many fields at most.
     pub(super) fn take_table(&mut self, headers_max: usize) -> Box<HeadTable> {
         self.tables.pop().unwrap_or_else(|| Box::new(HeadTable::new(headers_max)))
-    }
-
-    /// Puts a decision where its task finds it.
-    pub(super) fn keep(&mut self, decision: Decision) -> Kept {
-        let mut place = self.places.pop().unwrap_or_default();
-        *place = Some(decision);
-        Kept(place)
-    }
-
-    /// The decision; its place is the next one's.
-    pub(super) fn give_back(&mut self, kept: Kept) -> Decision {
-        let Kept(mut place) = kept;
-        let decision = place.take().expect("it is taken once");
-        if self.places.len() < TABLES_KEPT_MAX {
-            self.places.push(place);
-        }
-        decision
     }
 
     /// A table whose head is done with.

@@ -16,31 +16,29 @@ use std::time::Duration;
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::HttpStats;
-use ringway_protocols::http2::message::{read_request, read_trailers};
+use ringway_protocols::http2::message::read_request;
 use ringway_protocols::http2::{Code, Connection, Key, Role};
-use ringway_protocols::{Error, Framing, Rule};
-use ringway_runtime::{BlockMut, Chunk, Instant, Stream, Timer};
+use ringway_protocols::{Framing, Rule};
+use ringway_runtime::{Instant, Stream, Timer};
 
 use super::keepalive::Keepalive;
 use super::limits;
-use super::link::{DRAIN_PING, End, Happened, Link, QUIET, Setup};
+use super::link::{DRAIN_PING, End, Happened, Link, Setup};
 use super::meter::{Meter, Of};
-use super::scratch::Kept;
+use super::places::Kept;
+use super::quiet::Quiet;
+use super::reading::{self, Reading, Tends};
 use super::stream::Http2Stream;
 use crate::age::Age;
-use crate::connection::{Addresses, After, Downstream};
-use crate::decision;
-use crate::downstream::{self, Line};
+use crate::arrived::Arrived;
+use crate::connection::{After, Downstream};
+use crate::decision::{self, Decision};
+use crate::downstream;
 use crate::exchange;
+use crate::registered::Line;
 use crate::reply;
 use crate::side::Side;
 use crate::worker::Worker;
-
-/// Receives of one turn at most, before others have theirs.
-const RECEIVES_PER_TURN_MAX: usize = 16;
-
-/// Requests that one poll of a connection begins at most: what a flood of them costs others in a turn.
-const REQUESTS_PER_TURN_MAX: u32 = 32;
 
 /// From the first GOAWAY to the second where the client does not answer the PING between them.
 const WARNING_MAX: Duration = Duration::from_secs(1);
@@ -57,14 +55,18 @@ pub(crate) struct Front {
     pub(crate) age: Age,
     pub(crate) line: Rc<Line>,
     pub(crate) is_logged: bool,
+    /// What is known of it beside its bytes.
+    pub(crate) addresses: OnceCell<Rc<Arrived>>,
 }
 
 impl Front {
     /// A connection whose first bytes, which are with its socket, begin HTTP/2.
     pub(crate) fn new(connection: Downstream, line: Rc<Line>, is_logged: bool) -> Self {
+        let addresses = OnceCell::new();
+        connection.tell_addresses(&addresses);
         let Downstream { worker, stream, listener, chain, key, stats, id, age, .. } = connection;
         let Side::Http1(socket) = stream else { unreachable!("a socket until now") };
-        Self { worker, socket, listener, chain, key, stats, id, age, line, is_logged }
+        Self { worker, socket, listener, chain, key, stats, id, age, line, is_logged, addresses }
     }
 }
 
@@ -77,7 +79,7 @@ pub(crate) struct Ended {
 
 /// Serves a client's connection from its preface to its end.
 pub(crate) async fn serve(front: Front) -> Ended {
-    let Front { worker, socket, listener, chain, key, stats, id, age, line, is_logged } = front;
+    let Front { worker, socket, listener, chain, key, stats, id, age, line, is_logged, addresses } = front;
     let core = worker.core.clone();
     let (codec, keepalive, close_timeout) = {
         let view = worker.view_for(key);
@@ -99,16 +101,16 @@ pub(crate) async fn serve(front: Front) -> Ended {
         stats: Arc::clone(&stats),
         id,
         age,
-        addresses: OnceCell::new(),
+        addresses,
         phase: Phase::Open,
-        held: None,
-        idle_since: Some(core.now()),
-        is_shrunk: true,
+        reading: Reading::default(),
+        quiet: Quiet::new(core.now()),
         line,
         is_logged,
         worker,
     };
-    let end = poll_fn(|context| server.poll(context)).await;
+    let worker = Rc::clone(&server.worker);
+    let end = poll_fn(|context| reading::poll(&mut server, &link, &worker, context)).await;
     let with_requests = link.active() > 0;
     let socket = link.close(end);
     if let (Some(socket), false) = (socket, end == End::Peer) {
@@ -138,103 +140,101 @@ struct Server {
     stats: Arc<HttpStats>,
     id: u64,
     age: Age,
-    addresses: OnceCell<Rc<Addresses>>,
+    addresses: OnceCell<Rc<Arrived>>,
     phase: Phase,
-    /// A frame that has not come whole.
-    held: Option<BlockMut>,
-    idle_since: Option<Instant>,
-    /// What a quiet connection does without was given back.
-    is_shrunk: bool,
+    reading: Reading,
+    quiet: Quiet,
     line: Rc<Line>,
     is_logged: bool,
 }
 
-impl Server {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
-        let link = Rc::clone(&self.link);
-        link.runs(context);
-        link.settle();
-        for turn in 0.. {
-            if turn == RECEIVES_PER_TURN_MAX {
-                context.waker().wake_by_ref();
-                break;
-            }
-            if link.is_choked(context) {
-                // Who does not read what it asked for is not read from.
-                break;
-            }
-            let end = match link.poll_recv(context) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(Some(chunk))) => match self.feed(chunk) {
-                    Ok(true) => continue,
-                    Ok(false) => {
-                        // Those that have begun, and other connections, go first.
-                        link.wake();
-                        break;
-                    }
-                    Err(error) => End::Failed(error),
-                },
-                Poll::Ready(Ok(None) | Err(_)) => End::Peer,
-            };
-            link.pump(context);
-            return Poll::Ready(end);
-        }
-        if let Some(end) = self.look_after(context) {
-            link.pump(context);
-            return Poll::Ready(end);
-        }
-        link.pump(context);
-        if link.has_fresh() {
-            // Who something came for runs now; what it does not take is settled after that.
-            link.wake();
-        }
-        Poll::Pending
+impl Tends for Server {
+    const READS_FROM_CHOKED: bool = false;
+    // What a flood of requests costs others in a turn.
+    const HEADS_PER_RECEIVE_MAX: u32 = 32;
+
+    fn reading(&mut self) -> &mut Reading {
+        &mut self.reading
     }
 
-    /// Whether all of it was read: a part waits where it brought as many requests as a turn may begin.
-    fn feed(&mut self, chunk: Chunk) -> Result<bool, Error> {
-        self.stats.downstream_cx_rx_bytes_total.add(chunk.len() as u64);
-        self.link.heard();
-        let chunk = match self.held.take() {
-            None => chunk,
-            Some(held) => self.worker.join(held, &chunk),
-        };
-        let (mut at, mut begun) = (0, 0);
+    fn came(&mut self, bytes: usize) {
+        self.stats.downstream_cx_rx_bytes_total.add(bytes as u64);
+    }
+
+    fn happened(&mut self, happened: Happened) -> Result<(), End> {
+        match happened {
+            Happened::Nothing | Happened::NeedMore | Happened::Settings | Happened::GoAway => {}
+            Happened::Head { key, ends } => self.head(key, ends),
+            Happened::Trailers(port, key) => {
+                let view = self.worker.view_for(self.key);
+                let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
+                self.link.read_trailers(port, key, &chain.codec_limits);
+            }
+            Happened::Pong(payload) => {
+                if payload == DRAIN_PING
+                    && let Phase::Warned { until } = &mut self.phase
+                {
+                    *until = self.worker.core.now();
+                }
+            }
+            Happened::Failed(error) => {
+                self.stats.downstream_cx_protocol_error.add(1);
+                return Err(End::Failed(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
+        let worker = Rc::clone(&self.worker);
+        let now = worker.core.now();
+        let is_idle = self.link.active() == 0;
         loop {
-            let (consumed, happened) = self.link.receive(&chunk, at);
-            at += consumed;
-            match happened {
-                Happened::Nothing | Happened::Settings | Happened::GoAway => {}
-                Happened::Head { key, ends } => {
-                    self.head(key, ends);
-                    begun += 1;
-                    if begun == REQUESTS_PER_TURN_MAX {
-                        self.link.unread(chunk.slice(at..chunk.len()));
-                        return Ok(false);
-                    }
-                }
-                Happened::Trailers(port, key) => self.trailers(port, key),
-                Happened::Pong(payload) => {
-                    if payload == DRAIN_PING
-                        && let Phase::Warned { until } = &mut self.phase
-                    {
-                        *until = self.worker.core.now();
-                    }
-                }
-                Happened::Failed(error) => {
-                    self.stats.downstream_cx_protocol_error.add(1);
-                    return Err(error);
-                }
-                Happened::NeedMore => {
-                    if at < chunk.len() {
-                        self.held = Some(self.worker.copy(&chunk[at..]));
-                    }
-                    return Ok(true);
-                }
+            if self.phase == Phase::Open && (worker.closes_after(self.key) || self.age.is_old(now, &self.stats)) {
+                self.stats.downstream_cx_drain_close.add(1);
+                self.link.drain();
+                self.phase = Phase::Warned { until: now + WARNING_MAX };
+            }
+            if let Phase::Warned { until } = self.phase
+                && now >= until
+            {
+                self.link.go_away(Code::NO_ERROR);
+                self.phase = Phase::Leaving;
+            }
+            if self.phase == Phase::Leaving && is_idle {
+                return Some(End::Closed);
+            }
+            let quiet = self.quiet.look(&self.link, now);
+            let idle_until = self.manager(|http| http.idle_timeout).and_then(|timeout| self.quiet.for_so_long(timeout));
+            if idle_until.is_some_and(|until| now >= until) {
+                self.stats.downstream_cx_idle_timeout.add(1);
+                self.link.go_away(Code::NO_ERROR);
+                return Some(End::Closed);
+            }
+            let Ok(pings) = self.link.keep_alive(|| worker.chance()) else {
+                self.link.go_away(Code::NO_ERROR);
+                return Some(End::Closed);
+            };
+            let warned = match self.phase {
+                Phase::Warned { until } => Some(until),
+                Phase::Open | Phase::Leaving => None,
+            };
+            let ages = match self.phase {
+                Phase::Open => self.age.ends(),
+                Phase::Warned { .. } | Phase::Leaving => None,
+            };
+            match [quiet, idle_until, warned, ages, pings].into_iter().flatten().min() {
+                Some(at) => self.timer.set(at),
+                None => self.timer.clear(),
+            }
+            if self.timer.poll_expired(context).is_pending() {
+                return None;
             }
         }
     }
+}
 
+impl Server {
     /// A request's head came: its task begins.
     fn head(&mut self, key: Key, ends: bool) {
         let worker = Rc::clone(&self.worker);
@@ -267,7 +267,7 @@ impl Server {
             worker.http2.borrow_mut().block = block;
             return;
         }
-        let connection = Downstream::numbered(
+        let connection = Downstream::new(
             Rc::clone(&worker),
             Side::Http2(stream),
             (self.listener, self.chain),
@@ -283,7 +283,10 @@ impl Server {
         }
         let decided = read.and_then(|()| {
             self.link.keep_out(port, table.request(&block).never_indexed());
-            if let Framing::Length(length) = table.request(&block).framing() {
+            // What comes on a tunnel is no content, whatever its head says of that.
+            if let Framing::Length(length) = table.request(&block).framing()
+                && table.request(&block).upgrade().is_none()
+            {
                 self.link.expect_length(key, length);
             }
             decision::decide_stream(&connection, (&view, chain), &block, table)
@@ -292,8 +295,10 @@ impl Server {
         match decided {
             Ok(()) => {
                 let decision = worker.decided.borrow_mut().take().expect("decided just now");
-                let kept = worker.http2.borrow_mut().keep(decision);
-                worker.core.spawn("stream", run(connection, kept, Rc::clone(&self.line)));
+                let kept = worker.http2_decisions.borrow_mut().keep(decision);
+                let task = run(connection, kept, Rc::clone(&self.line));
+                debug_assert!(size_of_val(&task) <= TASK_BYTES_MAX, "{} bytes", size_of_val(&task));
+                worker.core.spawn("stream", task);
             }
             Err(error) => {
                 self.stats.downstream_cx_protocol_error.add(1);
@@ -304,106 +309,29 @@ impl Server {
         worker.http2.borrow_mut().block = block;
     }
 
-    /// The trailers of a request came.
-    fn trailers(&mut self, port: usize, key: Key) {
-        let view = self.worker.view_for(self.key);
-        let chain = view.chain(self.listener, self.chain).expect("a connection's view has its chain");
-        let mut scratch = self.worker.http2.borrow_mut();
-        let mut block = std::mem::take(&mut scratch.block);
-        block.clear();
-        let read = read_trailers(&scratch.fields, &chain.codec_limits, &mut block);
-        drop(scratch);
-        match read {
-            Ok(()) => self.link.push_trailers(port, self.worker.core.chunk(&block)),
-            Err(error) => self.link.reject(port, key, error.rule),
-        }
-        self.worker.http2.borrow_mut().block = block;
-    }
-
     fn manager<T>(&self, ask: impl FnOnce(&HttpConnectionManager) -> T) -> T {
         let view = self.worker.view_for(self.key);
         ask(&view.chain(self.listener, self.chain).expect("a connection's view has its chain").http)
     }
-
-    /// Gives memory back that a connection does without that was quiet for a while; else when that will be.
-    fn quiet_until(&mut self, now: Instant) -> Option<Instant> {
-        let until = self.idle_since.filter(|_| !self.is_shrunk)? + QUIET;
-        if now < until {
-            return Some(until);
-        }
-        self.is_shrunk = true;
-        self.link.shrink();
-        None
-    }
-
-    /// What time, a drain and the configuration ask for.
-    fn look_after(&mut self, context: &mut Context<'_>) -> Option<End> {
-        let worker = Rc::clone(&self.worker);
-        let now = worker.core.now();
-        let is_idle = self.link.active() == 0;
-        self.idle_since = match (is_idle, self.idle_since) {
-            (false, _) => None,
-            (true, None) => {
-                self.is_shrunk = false;
-                Some(now)
-            }
-            (true, since) => since,
-        };
-        loop {
-            if self.phase == Phase::Open && (worker.closes_after(self.key) || self.age.is_old(now, &self.stats)) {
-                self.stats.downstream_cx_drain_close.add(1);
-                self.link.drain();
-                self.phase = Phase::Warned { until: now + WARNING_MAX };
-            }
-            if let Phase::Warned { until } = self.phase
-                && now >= until
-            {
-                self.link.go_away(Code::NO_ERROR);
-                self.phase = Phase::Leaving;
-            }
-            if self.phase == Phase::Leaving && is_idle {
-                return Some(End::Closed);
-            }
-            let quiet = self.quiet_until(now);
-            let idle_until = self.idle_since.and_then(|since| Some(since + self.manager(|http| http.idle_timeout)?));
-            if idle_until.is_some_and(|until| now >= until) {
-                self.stats.downstream_cx_idle_timeout.add(1);
-                self.link.go_away(Code::NO_ERROR);
-                return Some(End::Closed);
-            }
-            let Ok(pings) = self.link.keep_alive(|| worker.chance()) else {
-                self.link.go_away(Code::NO_ERROR);
-                return Some(End::Closed);
-            };
-            let warned = match self.phase {
-                Phase::Warned { until } => Some(until),
-                Phase::Open | Phase::Leaving => None,
-            };
-            let ages = match self.phase {
-                Phase::Open => self.age.ends(),
-                Phase::Warned { .. } | Phase::Leaving => None,
-            };
-            match [quiet, idle_until, warned, ages, pings].into_iter().flatten().min() {
-                Some(at) => self.timer.set(at),
-                None => self.timer.clear(),
-            }
-            if self.timer.poll_expired(context).is_pending() {
-                return None;
-            }
-        }
-    }
 }
 
+/// Bytes of a request's task: with what the runtime puts in front of it, a block of 1 KiB.
+const TASK_BYTES_MAX: usize = 976;
+
 /// One request's task.
-async fn run(connection: Downstream, kept: Kept, _line: Rc<Line>) {
-    let decision = connection.worker.http2.borrow_mut().give_back(kept);
-    if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
-        // Given up before it began: it costs no upstream anything (CVE-2023-44487).
-        return exchange::given_up(&connection, decision);
+#[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, as its own and as locals")]
+fn run(connection: Downstream, kept: Kept<Decision>, line: Rc<Line>) -> impl Future<Output = ()> {
+    async move {
+        let _line = &line;
+        let decision = connection.worker.http2_decisions.borrow_mut().give_back(kept);
+        if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
+            // Given up before it began: it costs no upstream anything (CVE-2023-44487).
+            return exchange::given_up(&connection, decision);
+        }
+        *connection.worker.decided.borrow_mut() = Some(decision);
+        let _: After = exchange::run(&connection).await;
+        finish(&connection).await;
     }
-    *connection.worker.decided.borrow_mut() = Some(decision);
-    let _: After = exchange::run(&connection).await;
-    finish(&connection).await;
 }
 
 /// The task of a request that was answered at its head.

@@ -13,8 +13,9 @@ use ringway_protocols::HeadTable;
 use ringway_protocols::http2::Code;
 use ringway_runtime::Chunk;
 
-use super::link::{HeadForm, Link, PortId, State};
-use super::port::{Received, Reset, Sent};
+use super::link::{Link, PortId, State};
+use super::port::{Received, Reset, Sent, TURN_BYTES};
+use super::sending::HeadForm;
 
 /// See the module.
 pub(crate) struct Http2Stream {
@@ -96,6 +97,15 @@ impl Http2Stream {
         port.received == Received::Ended && !port.has_pieces() && port.trailers.is_none()
     }
 
+    /// Whether the peer takes extended CONNECT. `None`: it has not said; until it has, nobody asks (RFC 8441 §3).
+    #[inline(never)]
+    pub(crate) fn takes_extended_connect(&self) -> Option<bool> {
+        let state = self.link.state.borrow();
+        // Of one that has ended every request shows it.
+        (state.codec.is_told() || state.end.is_some())
+            .then(|| state.codec.peer().enable_connect_protocol || state.end.is_some())
+    }
+
     /// How it was broken off, if it was.
     #[inline(never)]
     pub(crate) fn reset(&self) -> Option<Reset> {
@@ -148,15 +158,20 @@ impl Http2Stream {
 
     #[inline(never)]
     pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
-        let State { codec, ports, .. } = &mut *self.link.state.borrow_mut();
+        let State { codec, ports, pending, .. } = &mut *self.link.state.borrow_mut();
         let port = &mut ports[self.port];
         if matches!(port.sent, Sent::Refused) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         // Its end is something to be sent, too.
         let end = usize::from(matches!(port.sent, Sent::Ending | Sent::Trailers(_)));
-        // Beyond what the peer's window takes nothing more is wanted, or a slow stream would hold more than its windows.
-        let is_shut = || port.open_key().is_some_and(|key| port.unsent() as i64 >= i64::from(codec.window_of(key)));
+        // Beyond what the peer's windows take nothing more is wanted, or a slow stream would hold more than its windows, and a slow connection
+        // as much for each of its streams; but each has what its next turn sends.
+        let is_shut = || {
+            let beyond = |window: i32, waits: usize| waits as i64 >= i64::from(window);
+            let of_stream = port.open_key().is_some_and(|key| beyond(codec.window_of(key), port.unsent()));
+            of_stream || (port.unsent() >= TURN_BYTES && beyond(codec.window(), *pending))
+        };
         if port.unsent() + end <= limit && (port.unsent() == 0 || !is_shut()) {
             return Poll::Ready(Ok(()));
         }

@@ -28,6 +28,7 @@ fn mean_time(policy: LbPolicy, counts: Counts, load: f64, slow: f64) -> f64 {
         attempts: Vec::new(),
         hostname: String::new(),
         placement: crate::Placement::default(),
+        transport: 0,
     });
     let config = LoadBalancing { policy, ..LoadBalancing::default() };
     let balancer = Balancer::new(config, &endpoints.collect::<Vec<_>>());

@@ -31,7 +31,7 @@ fn zone(name: &str) -> Option<Arc<Locality>> {
 }
 
 /// Endpoints as words: a weight, and behind it `@zone`, `P` and a priority, `u`, `d`, `x` for unhealthy, degraded, draining.
-fn endpoints(text: &str) -> Vec<Endpoint> {
+pub(super) fn endpoints(text: &str) -> Vec<Endpoint> {
     let endpoint = |(position, word): (usize, &str)| {
         let (word, locality) = word.split_once('@').unwrap_or((word, ""));
         let (word, priority) = word.split_once('P').unwrap_or((word, "0"));
@@ -44,12 +44,13 @@ fn endpoints(text: &str) -> Vec<Endpoint> {
         };
         let weight = word.trim_end_matches(|letter: char| !letter.is_ascii_digit()).parse().expect("a weight");
         let priority = priority.parse().expect("a priority");
-        let placement = Placement { weight, health, priority, locality: zone(locality) };
+        let placement = Placement { weight, health, priority, locality: zone(locality), ..Placement::default() };
         Endpoint {
             address: ([127, 0, 0, 1], position as u16 + 1).into(),
             attempts: Vec::new(),
             hostname: String::new(),
             placement,
+            transport: 0,
         }
     };
     text.split_whitespace().enumerate().map(endpoint).collect()

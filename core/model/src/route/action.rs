@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::grpc_timeout::GrpcTimeout;
+use super::hash_policy::HashPolicy;
 use super::mutation::HeaderMutations;
 use super::redirect::Redirect;
 use super::retry::RetryRules;
@@ -50,6 +51,8 @@ pub struct ForwardAction {
     pub priority: Priority,
     /// `retry_policy` and what goes with it; `None`: [`RetryRules::DEFAULT`].
     pub retry: Option<Arc<RetryRules>>,
+    /// `hash_policy`; at most [`HASH_POLICIES_MAX`](crate::HASH_POLICIES_MAX).
+    pub hash_policies: Vec<HashPolicy>,
 }
 
 /// `RouteAction.timeout` where the file says nothing.
@@ -71,6 +74,7 @@ impl ForwardAction {
             upgrades: Vec::new(),
             priority: Priority::Default,
             retry: None,
+            hash_policies: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod action;
 mod domain;
 mod grpc_timeout;
+mod hash_policy;
 mod header;
 mod index;
 mod matcher;
@@ -23,6 +24,7 @@ mod text;
 pub use action::{Action, DirectResponse, ForwardAction, Target, WeightedCluster};
 pub use domain::Domain;
 pub use grpc_timeout::{GrpcBound, GrpcTimeout};
+pub use hash_policy::{HASH_POLICIES_MAX, HashCookie, HashPolicy, HashSource, HashValues, Hashed};
 pub use header::{HeaderMatcher, HeaderTest, Subject};
 pub use matcher::{Conditions, Fraction, PathMatch, RouteMatch};
 pub use mutation::{AppendAction, HeaderAddition, HeaderMutation, HeaderMutations};

@@ -25,7 +25,8 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    fn apply(&self, text: &[u8], caches: &mut RegexCaches, out: &mut Vec<u8>) {
+    /// Appends what it makes of `text`.
+    pub(super) fn apply(&self, text: &[u8], caches: &mut RegexCaches, out: &mut Vec<u8>) {
         self.pattern.replace_all(text, &self.substitution, caches, out);
     }
 }

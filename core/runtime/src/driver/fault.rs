@@ -77,6 +77,8 @@ type Completion = (u64, i32, u32);
 /// What an operation in flight does when its descriptor is ready.
 enum Kind {
     RecvMulti,
+    /// One receive into a provided buffer.
+    RecvOne,
     Recv {
         addr: u64,
         len: u32,
@@ -106,7 +108,7 @@ impl Operation {
         let (fd, events) = match &self.kind {
             Kind::PollOnce { events } => (self.fd, *events),
             Kind::PollMulti { edges } => (edges.as_raw_fd(), libc::POLLIN),
-            Kind::RecvMulti | Kind::Recv { .. } | Kind::AcceptMulti { .. } => (self.fd, libc::POLLIN),
+            Kind::RecvMulti | Kind::RecvOne | Kind::Recv { .. } | Kind::AcceptMulti { .. } => (self.fd, libc::POLLIN),
         };
         libc::pollfd { fd, events, revents: 0 }
     }
@@ -376,6 +378,10 @@ impl State {
                 assert!(submission.flags & Flags::BUFFER_SELECT.bits() != 0 && submission.len == 0);
                 Kind::RecvMulti
             }
+            opcode::Recv::CODE if submission.flags & Flags::BUFFER_SELECT.bits() != 0 => {
+                assert_eq!(submission.len, 0, "as much as the buffer holds");
+                Kind::RecvOne
+            }
             opcode::Recv::CODE => Kind::Recv { addr: submission.addr, len: submission.len },
             opcode::PollAdd::CODE if submission.len & IORING_POLL_ADD_MULTI != 0 => {
                 Kind::PollMulti { edges: watch_edges(submission.fd, submission.op_flags) }
@@ -506,7 +512,8 @@ impl State {
             Step::Ended
         } else {
             match &operation.kind {
-                Kind::RecvMulti => self.recv_multi(cq_size, data, operation.fd),
+                Kind::RecvMulti => self.recv_provided(cq_size, data, operation.fd, true),
+                Kind::RecvOne => self.recv_provided(cq_size, data, operation.fd, false),
                 Kind::Recv { addr, len } => self.recv(cq_size, data, operation.fd, *addr, *len),
                 Kind::PollOnce { events } => {
                     let seen = revents & (events | libc::POLLERR | libc::POLLHUP);
@@ -552,7 +559,7 @@ impl State {
         if self.often(self.habits.one_byte) { 1 } else { self.chance.of(&[len, len, 1 + len / 3]).min(len) }
     }
 
-    fn recv_multi(&mut self, cq_size: usize, data: u64, fd: RawFd) -> Step {
+    fn recv_provided(&mut self, cq_size: usize, data: u64, fd: RawFd, is_multi: bool) -> Step {
         // As many as a real multishot brings in one go at most (io_uring/net.c, MULTISHOT_MAX_RETRY).
         let mut left = self.chance.of(&[1, 2, 32]);
         loop {
@@ -576,6 +583,10 @@ impl State {
                 Ok(0) => return self.end_with(cq_size, data, 0),
                 Ok(n) => {
                     self.buffers_head = self.buffers_head.wrapping_add(1);
+                    if !is_multi {
+                        self.post(cq_size, (data, n as i32, flags));
+                        return Step::Ended;
+                    }
                     self.post_more(cq_size, data, n as i32, flags)
                 }
                 Err(libc::EAGAIN) => return Step::Stays,

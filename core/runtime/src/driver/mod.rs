@@ -6,6 +6,7 @@
 #[cfg(feature = "fault")]
 mod fault;
 mod kernel;
+mod operation;
 mod poll;
 mod probe;
 mod ring;
@@ -90,6 +91,14 @@ impl Driver {
         match self {
             Driver::Ring(driver) => driver.disarm_recv(inner, socket),
             Driver::Poll(driver) => driver.disarm_recv(inner, socket),
+        }
+    }
+
+    /// Reports `readable` once the socket is: for a socket whose receive is idle.
+    pub(crate) fn arm_readable(&self, socket: &Socket) {
+        match self {
+            Driver::Ring(driver) => driver.arm_readable(socket),
+            Driver::Poll(driver) => driver.arm_readable(socket),
         }
     }
 

@@ -83,7 +83,15 @@ impl PollDriver {
 
     pub(crate) fn arm_recv(&self, socket: &Socket) {
         debug_assert_eq!(socket.recv.get(), Recv::Idle);
-        socket.recv.set(if socket.has(flag::BULK) { Recv::Bulk } else { Recv::Multishot });
+        socket.recv.set(if socket.has(flag::BULK | flag::SPARING) { Recv::Bulk } else { Recv::Multishot });
+        if socket.has(flag::READABLE) {
+            self.list_read(socket);
+        }
+    }
+
+    pub(crate) fn arm_readable(&self, socket: &Socket) {
+        debug_assert_eq!(socket.recv.get(), Recv::Idle);
+        socket.recv.set(Recv::Readable);
         if socket.has(flag::READABLE) {
             self.list_read(socket);
         }
@@ -97,7 +105,7 @@ impl PollDriver {
     }
 
     pub(crate) fn disarm_recv(&self, inner: &Inner, socket: &Socket) {
-        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Starved) {
+        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Readable | Recv::Starved) {
             inner.receive_idle(socket);
         }
     }
@@ -107,12 +115,14 @@ impl PollDriver {
         while socket.has(flag::READABLE) && socket.phase.get() == Phase::Open {
             let bulk = socket.recv.get() == Recv::Bulk;
             let buffer = match socket.recv.get() {
+                Recv::Bulk if !socket.has(flag::BULK) => inner.pools.chunk_take(),
                 Recv::Bulk => inner.pools.bulk_take().or_else(|| inner.pools.chunk_take()),
                 Recv::Multishot if socket.unread.get() as usize >= RECV_UNREAD_MAX => {
                     socket.recv.set(Recv::Idle);
                     return;
                 }
                 Recv::Multishot => inner.pools.chunk_take(),
+                Recv::Readable => return inner.readable(socket),
                 _ => return,
             };
             let Some(buffer) = buffer else {

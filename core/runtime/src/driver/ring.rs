@@ -25,6 +25,7 @@ use io_uring::types::Fd;
 #[cfg(feature = "fault")]
 use super::fault::FaultKernel;
 use super::kernel::{BUFFER_GROUP, Kernel, RingKernel};
+use super::operation::{accept_data, generation, named, op, user_data};
 use super::probe;
 use crate::chunk::{Chunk, Header};
 use crate::core::{Inner, Options};
@@ -36,7 +37,7 @@ use crate::pool::Pools;
 #[cfg(feature = "fault")]
 use crate::report::IoReport;
 use crate::report::StartError;
-use crate::socket::{GENERATION_MASK, Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
+use crate::socket::{Phase, Recv, SEND_UNTOLD, Send, Socket, flag};
 use crate::sys;
 use crate::wake::Wake;
 
@@ -48,26 +49,6 @@ const JOINED_PER_BATCH_MAX: usize = 64 << 10;
 const MESSAGES_PER_BATCH_MAX: usize = 256;
 /// Attempts to make the kernel consume the submission queue. It refuses only for want of memory.
 const SUBMIT_TRIES_MAX: u32 = 100_000;
-
-/// What an operation is: the top byte of its user_data. Below: 24 bits of the slot's generation, 32 of its index.
-mod op {
-    pub(super) const IGNORED: u64 = 0;
-    pub(super) const RECV: u64 = 1;
-    pub(super) const BULK: u64 = 2;
-    pub(super) const WRITABLE: u64 = 3;
-    pub(super) const SEND: u64 = 4;
-    pub(super) const ACCEPT: u64 = 5;
-    pub(super) const WAKE: u64 = 6;
-}
-
-#[inline]
-fn user_data(op: u64, socket: &Socket) -> u64 {
-    op << 56 | u64::from(socket.generation.get()) << 32 | u64::from(socket.index)
-}
-
-fn accept_data(slot: &ListenSlot) -> u64 {
-    op::ACCEPT << 56 | u64::from(slot.generation) << 32 | u64::from(slot.index)
-}
 
 /// One send of the batch: its socket, and the bytes it named.
 #[derive(Clone, Copy)]
@@ -305,26 +286,29 @@ impl RingDriver {
 
     #[inline]
     fn completed(&self, inner: &Inner, data: u64, result: i32, flags: u32) {
-        let generation = (data >> 32) as u32 & GENERATION_MASK;
+        if data >> 56 == op::RECV {
+            self.recv_completed(inner, named(inner, data), result, flags);
+        } else {
+            self.other_completed(inner, data, result, flags);
+        }
+    }
+
+    /// All but a multishot receive, which is by far the most. Apart, so that it is not reached by way of a table.
+    #[inline(never)]
+    fn other_completed(&self, inner: &Inner, data: u64, result: i32, flags: u32) {
         match data >> 56 {
-            op::RECV | op::BULK | op::WRITABLE | op::SEND => {
-                let socket = inner.sockets.get(data as u32).expect("completions name slots that exist");
-                // A slot is freed only when nothing is in flight for it, so an old generation cannot come back.
-                assert_eq!(socket.generation.get(), generation, "a completion finds the slot it was made for");
-                match data >> 56 {
-                    op::RECV => self.recv_completed(inner, socket, result, flags),
-                    op::BULK => self.bulk_completed(inner, socket, result),
-                    op::WRITABLE => {
-                        socket.landed();
-                        socket.unset(flag::POLL_OUT);
-                        if !self.closing_completed(inner, socket) {
-                            inner.writable(socket);
-                        }
-                    }
-                    _ => socket.send_result.set(result),
+            op::BULK => self.bulk_completed(inner, named(inner, data), result),
+            op::READABLE => self.readable_completed(inner, named(inner, data)),
+            op::WRITABLE => {
+                let socket = named(inner, data);
+                socket.landed();
+                socket.unset(flag::POLL_OUT);
+                if !self.closing_completed(inner, socket) {
+                    inner.writable(socket);
                 }
             }
-            op::ACCEPT => self.accept_completed(inner, data as u32, generation, result, flags),
+            op::SEND => named(inner, data).send_result.set(result),
+            op::ACCEPT => self.accept_completed(inner, data as u32, generation(data), result, flags),
             op::WAKE if !more(flags) => self.arm_wake(&inner.wake),
             op::WAKE | op::IGNORED => {}
             unknown => unreachable!("operation {unknown} was never submitted"),
@@ -363,7 +347,7 @@ impl RingDriver {
     #[cold]
     fn recv_landed(&self, inner: &Inner, socket: &Socket, chunk: Option<Chunk>, result: i32) {
         socket.landed();
-        let asked = socket.has(flag::CANCELLED | flag::BULK);
+        let asked = socket.has(flag::CANCELLED | flag::BULK | flag::SPARING);
         socket.unset(flag::CANCELLED);
         if self.closing_completed(inner, socket) {
             return;
@@ -393,9 +377,12 @@ impl RingDriver {
         // SAFETY: the kernel is done with the buffer, wrote `result` bytes, and its only count is ours.
         let chunk = unsafe { Chunk::from_raw(buffer, 0, result.max(0) as u32) };
         socket.landed();
-        socket.unset(flag::CANCELLED);
+        socket.unset(flag::CANCELLED | flag::BULK_FILLED);
         if self.closing_completed(inner, socket) {
             return;
+        }
+        if chunk.len() == inner.pools.bulk_size() {
+            socket.set(flag::BULK_FILLED);
         }
         if chunk.is_empty() {
             drop(chunk);
@@ -403,6 +390,23 @@ impl RingDriver {
         } else {
             socket.recv.set(Recv::Idle);
             inner.received(socket, chunk);
+        }
+    }
+
+    #[cold]
+    fn readable_completed(&self, inner: &Inner, socket: &Socket) {
+        socket.landed();
+        socket.unset(flag::CANCELLED | flag::POLL_IN);
+        if !self.closing_completed(inner, socket) {
+            match socket.recv.get() {
+                Recv::Readable if socket.has(flag::POLL_FIRST) => {
+                    socket.recv.set(Recv::Idle);
+                    socket.set(flag::BULK_FILLED); // As good as: there is more.
+                    self.arm_recv(inner, socket);
+                }
+                Recv::Readable => inner.readable(socket),
+                _ => inner.receive_idle(socket),
+            }
         }
     }
 
@@ -441,6 +445,9 @@ impl RingDriver {
 
     pub(crate) fn arm_recv(&self, inner: &Inner, socket: &Socket) {
         debug_assert!(socket.recv.get() == Recv::Idle && socket.phase.get() == Phase::Open);
+        if socket.has(flag::POLL_FIRST) && !socket.has(flag::BULK_FILLED) {
+            return self.arm_readable(socket);
+        }
         socket.flew();
         if socket.has(flag::BULK)
             && let Some(buffer) = inner.pools.bulk_take()
@@ -453,13 +460,19 @@ impl RingDriver {
             return;
         }
         socket.recv.set(Recv::Multishot);
+        if socket.has(flag::SPARING) {
+            // One receive into a chunk that is chosen when bytes are there, as those of a multishot are.
+            let entry = opcode::Recv::new(Fd(socket.fd.get()), std::ptr::null_mut(), 0).buf_group(BUFFER_GROUP).build();
+            self.push(entry.flags(Flags::BUFFER_SELECT).user_data(user_data(op::RECV, socket)));
+            return;
+        }
         let entry = opcode::RecvMulti::new(Fd(socket.fd.get()), BUFFER_GROUP).build();
         self.push(entry.user_data(user_data(op::RECV, socket)));
     }
 
     pub(crate) fn disarm_recv(&self, inner: &Inner, socket: &Socket) {
         match socket.recv.get() {
-            Recv::Multishot | Recv::Bulk => {
+            Recv::Multishot | Recv::Bulk | Recv::Readable => {
                 socket.recv.set(Recv::Cancelling);
                 self.cancel_recv(socket);
             }
@@ -471,7 +484,13 @@ impl RingDriver {
     fn cancel_recv(&self, socket: &Socket) {
         if !socket.has(flag::CANCELLED) {
             socket.set(flag::CANCELLED);
-            let which = if socket.bulk.get().is_some() { op::BULK } else { op::RECV };
+            let which = if socket.bulk.get().is_some() {
+                op::BULK
+            } else if socket.has(flag::POLL_IN) {
+                op::READABLE
+            } else {
+                op::RECV
+            };
             self.push_cancel(user_data(which, socket));
         }
     }
@@ -481,6 +500,16 @@ impl RingDriver {
     fn push_cancel(&self, target: u64) {
         let entry = opcode::AsyncCancel::new(target).build().flags(Flags::SKIP_SUCCESS);
         self.push(entry.user_data(op::IGNORED << 56));
+    }
+
+    pub(crate) fn arm_readable(&self, socket: &Socket) {
+        debug_assert!(socket.recv.get() == Recv::Idle && socket.phase.get() == Phase::Open);
+        socket.set(flag::POLL_IN);
+        socket.flew();
+        socket.recv.set(Recv::Readable);
+        let events = libc::POLLIN | libc::POLLRDHUP;
+        let entry = opcode::PollAdd::new(Fd(socket.fd.get()), events as u32).build();
+        self.push(entry.user_data(user_data(op::READABLE, socket)));
     }
 
     pub(crate) fn arm_writable(&self, socket: &Socket) {
@@ -493,7 +522,7 @@ impl RingDriver {
     }
 
     pub(crate) fn cancel(&self, socket: &Socket) {
-        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Cancelling) {
+        if matches!(socket.recv.get(), Recv::Multishot | Recv::Bulk | Recv::Readable | Recv::Cancelling) {
             self.cancel_recv(socket);
         }
         if socket.has(flag::POLL_OUT) && !socket.has(flag::POLL_OUT_CANCELLED) {

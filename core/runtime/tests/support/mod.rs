@@ -2,6 +2,8 @@
 #![allow(clippy::print_stderr)] // the skip line
 #![allow(dead_code, unused_imports, unreachable_pub)] // each test file uses its part of it
 
+pub mod toy;
+
 use std::future::{Future, poll_fn};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
@@ -229,5 +231,18 @@ pub async fn turns(core: &Core, turns: usize) {
 pub async fn until(core: &Core, mut condition: impl FnMut() -> bool) {
     while !condition() {
         core.yield_now().await;
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): chance as an argument.
+pub struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ z >> 31) % n
     }
 }

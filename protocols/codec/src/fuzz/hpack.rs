@@ -29,8 +29,10 @@ impl Blocks {
                 return (fields, Some(error.rule));
             }
             fields += self.list.len();
-            assert!(self.list.len() <= LIMITS.fields_max && self.list.bytes().len() <= LIMITS.size_max);
-            assert!(self.list.is_too_large() || self.list.size() == self.list.bytes().len() + 32 * self.list.len());
+            // An entry costs 32 bytes beside its own, a line 4.
+            let size = self.list.lines().len() + (32 - 4) * self.list.len();
+            assert!(self.list.len() <= LIMITS.fields_max && size <= LIMITS.size_max);
+            assert!(self.list.is_too_large() || self.list.size() == size);
             assert!(decoder.memory() <= 4 * TABLE_BYTES, "{}", decoder.memory());
             if len == 0 {
                 encoder.shrink();

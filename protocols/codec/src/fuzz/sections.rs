@@ -178,7 +178,7 @@ impl Sections {
         self.onward.clear();
         let ends = request.framing() == Framing::None || request.framing() == Framing::Length(0);
         if let Err(error) = read_request(&self.fields, ends, true, limits, &mut self.other, &mut self.onward) {
-            panic!("{error}: {:?}", String::from_utf8_lossy(self.fields.bytes()));
+            panic!("{error}: {:?}", String::from_utf8_lossy(self.fields.lines()));
         }
         let sent = self.other.request(&self.onward);
         assert_eq!((sent.method_str(), sent.path()), (request.method_str(), request.path()));
@@ -230,7 +230,7 @@ impl Sections {
         self.onward.clear();
         let ends = ends && framing == Framing::None;
         if let Err(error) = read_response(&self.fields, ends, asked, limits, &mut self.other, &mut self.onward) {
-            panic!("{error}: {:?}", String::from_utf8_lossy(self.fields.bytes()));
+            panic!("{error}: {:?}", String::from_utf8_lossy(self.fields.lines()));
         }
         let sent = self.other.response(&self.onward);
         assert_eq!((sent.status(), sent.upgrade()), (status, response.upgrade()));

@@ -3,13 +3,11 @@
 //! It never holds a byte of them and never looks at one behind the prefix. Invariant: the count does not depend on how the content was cut.
 
 /// The compressed flag and four bytes of length.
-pub const PREFIX_BYTES: usize = 5;
+const PREFIX_BYTES: usize = 5;
 
 /// Counts the messages of one direction of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCounter {
-    /// Messages of which a byte has come.
-    count: u64,
     /// Bytes left of the message that has begun.
     left: u32,
     /// Bytes of its prefix that have come; 0: none has.
@@ -18,21 +16,9 @@ pub struct MessageCounter {
 }
 
 impl MessageCounter {
-    /// Messages that have begun: as Envoy counts, one by its first byte.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// Whether a message has begun and not ended: a stream that ends here was cut.
-    #[must_use]
-    pub fn is_within(&self) -> bool {
-        self.left > 0 || self.prefix > 0
-    }
-
-    /// The next piece of content; how many messages began in it.
+    /// The next piece of content; how many messages began in it: as Envoy counts, one by its first byte.
     pub fn feed(&mut self, content: &[u8]) -> u64 {
-        let before = self.count;
+        let mut began = 0;
         let mut rest = content;
         while !rest.is_empty() {
             if self.left > 0 {
@@ -45,7 +31,7 @@ impl MessageCounter {
             rest = &rest[1..];
             match self.prefix {
                 0 => {
-                    self.count += 1;
+                    began += 1;
                     self.length = 0;
                 }
                 _ => self.length = self.length << 8 | byte,
@@ -55,7 +41,7 @@ impl MessageCounter {
                 (self.prefix, self.left) = (0, self.length);
             }
         }
-        self.count - before
+        began
     }
 }
 
@@ -74,14 +60,12 @@ mod tests {
         for step in [1, 2, 3, 5, 7, 64, 16_384, content.len()] {
             let mut counter = MessageCounter::default();
             let began: u64 = content.chunks(step).map(|piece| counter.feed(piece)).sum();
-            assert_eq!((began, counter.count(), counter.is_within()), (7, 7, false), "{step}");
+            assert_eq!(began, 7, "{step}");
         }
-        for (content, count, within) in
-            [(&b""[..], 0, false), (b"\0", 1, true), (b"\0\0\0\0\x02a", 1, true), (b"\0\xff\xff\xff\xff", 1, true)]
+        for (content, count) in
+            [(&b""[..], 0), (b"\0", 1), (b"\0\0\0\0\x02a", 1), (b"\0\0\0\0\x02ab\0", 2), (b"\0\xff\xff\xff\xff\0\0", 1)]
         {
-            let mut counter = MessageCounter::default();
-            counter.feed(content);
-            assert_eq!((counter.count(), counter.is_within()), (count, within));
+            assert_eq!(MessageCounter::default().feed(content), count, "{content:?}");
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Sources: "gRPC over HTTP2" (doc/PROTOCOL-HTTP2.md), "HTTP to gRPC Status Code Mapping" (doc/http-grpc-status-mapping.md) and "GRPC Health
 //! Checking Protocol" (doc/health-checking.md) of the gRPC project. It never looks into a message but those of health checks, and allocates
-//! nothing but what the caller's buffers want to grow.
+//! nothing but what the caller's buffers want to grow. The messages of health checks, and what a reset stands for, are for active health checks,
+//! which have no caller yet.
 
 mod health;
 mod message;
@@ -11,9 +12,9 @@ mod status;
 mod timeout;
 
 pub use health::{HEALTH_CHECK_PATH, HEALTH_WATCH_PATH, Health, decode_health_response, encode_health_request};
-pub use message::{MessageCounter, PREFIX_BYTES};
-pub use percent::{decode_message, encode_message};
-pub use status::{Outcome, Status};
+pub use message::MessageCounter;
+pub use percent::encode_message;
+pub use status::Status;
 pub use timeout::{TIMEOUT_BYTES_MAX, parse_timeout, write_timeout};
 
 /// What gRPC's content is called.

@@ -19,27 +19,27 @@ pub fn encode_message(text: &[u8], out: &mut impl Out) {
     }
 }
 
-/// Reads it back. What is no encoding stays as it is: a message is never lost for its form.
-pub fn decode_message(value: &[u8], out: &mut impl Out) {
-    let mut rest = value;
-    while let [byte, after @ ..] = rest {
-        match (byte, after) {
-            (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or_default() as u8;
-                out.put(&[digit(high) << 4 | digit(low)]);
-                rest = after;
-            }
-            _ => {
-                out.put(&[*byte]);
-                rest = after;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Reads it back, as a client does: what is no encoding stays as it is.
+    fn decode_message(value: &[u8], out: &mut Vec<u8>) {
+        let mut rest = value;
+        while let [byte, after @ ..] = rest {
+            match (byte, after) {
+                (b'%', [high, low, after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                    let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or_default() as u8;
+                    out.put(&[digit(high) << 4 | digit(low)]);
+                    rest = after;
+                }
+                _ => {
+                    out.put(&[*byte]);
+                    rest = after;
+                }
+            }
+        }
+    }
 
     #[test]
     fn messages_survive() {
@@ -56,11 +56,6 @@ mod tests {
             assert_eq!(String::from_utf8_lossy(&encoded), expect);
             decode_message(&encoded, &mut decoded);
             assert_eq!(decoded, text.as_bytes());
-        }
-        for (odd, expect) in [("%", "%"), ("%4", "%4"), ("%zz%41", "%zzA"), ("%%41", "%A")] {
-            let mut decoded = Vec::new();
-            decode_message(odd.as_bytes(), &mut decoded);
-            assert_eq!(String::from_utf8_lossy(&decoded), expect, "{odd}");
         }
     }
 }

@@ -109,37 +109,6 @@ fn parse_number(value: &[u8]) -> Option<u32> {
     })
 }
 
-/// What is known of the end of a call, from what was seen of its response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A `grpc-status`, in trailers or in a head that was all (Trailers-Only).
-    Said(Status),
-    /// A `grpc-status` that is none.
-    Invalid,
-    /// None: what stands for it is taken from the HTTP status, or is `Unknown` after a 200.
-    Missing(Status),
-}
-
-impl Outcome {
-    /// Of `grpc-status` in the trailers, else of that in the head, else of the HTTP status.
-    #[must_use]
-    pub fn of(http_status: u16, in_head: Option<&[u8]>, in_trailers: Option<&[u8]>) -> Self {
-        match in_trailers.or(in_head) {
-            Some(value) => Status::parse(value).map_or(Self::Invalid, Self::Said),
-            None => Self::Missing(Status::from_http(http_status)),
-        }
-    }
-
-    /// The status, `Unknown` for what is none.
-    #[must_use]
-    pub fn status(self) -> Status {
-        match self {
-            Self::Said(status) | Self::Missing(status) => status,
-            Self::Invalid => Status::Unknown,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,21 +157,5 @@ mod tests {
         ] {
             assert_eq!(Status::from_reset(code), status, "{code:?}");
         }
-    }
-
-    #[test]
-    fn the_end_is_said_in_trailers_or_the_head_or_by_http() {
-        for (http, head, trailers, expect) in [
-            (200, None, Some("0"), Outcome::Said(Status::Ok)),
-            (200, Some("0"), Some("5"), Outcome::Said(Status::NotFound)),
-            (200, Some("14"), None, Outcome::Said(Status::Unavailable)),
-            (503, None, None, Outcome::Missing(Status::Unavailable)),
-            (200, None, None, Outcome::Missing(Status::Unknown)),
-            (200, None, Some("x"), Outcome::Invalid),
-        ] {
-            let outcome = Outcome::of(http, head.map(str::as_bytes), trailers.map(str::as_bytes));
-            assert_eq!(outcome, expect);
-        }
-        assert_eq!(Outcome::Invalid.status(), Status::Unknown);
     }
 }

@@ -1,19 +1,25 @@
 //! A field block to fields (RFC 7541 §3, §6).
 //!
 //! It never stops in the middle: a section that is too large is read to its end, so that both sides' tables stay equal, and only not kept.
-//! The work is bounded by the block: what costs more than its bytes, copying out of the table, ends at the limit.
+//! The work is bounded by the block and by [`UNKEPT_BYTES_MAX`]: an entry of the table can be large and a reference to it is a byte or two, so who
+//! goes far beyond the limit is not read to the end.
 
 use super::list::{FieldList, Listed};
-use super::table::{ENTRY_OVERHEAD, Table};
-use super::{huffman, integer, statics};
+use super::name::Name;
+use super::table::{ENTRY_OVERHEAD, Found, Table};
+use super::{huffman, integer, line, statics};
 use crate::error::{Error, Rule};
+
+/// What a section may have beyond [`ListLimits::size_max`] and still be read to its end, to be answered 431. Reading it costs about a
+/// millisecond; without the bound a block of 120 KiB that names one large entry again and again would cost 300.
+const UNKEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Bounds on one field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListLimits {
     /// [`FieldList::size`] at most, as told by `SETTINGS_MAX_HEADER_LIST_SIZE`; past it 431. Worst case: so many bytes in a core's one list.
     pub size_max: usize,
-    /// Fields at most; past it 431. Worst case: 12 bytes each in a core's one list.
+    /// Fields at most; past it 431. Worst case: 16 bytes each in a core's one list.
     pub fields_max: usize,
 }
 
@@ -65,6 +71,9 @@ impl Decoder {
             } else {
                 self.literal(rest, 4, limits, list)?
             };
+            if list.size.saturating_sub(limits.size_max) > UNKEPT_BYTES_MAX {
+                return Err(Rule::FieldBlockTooLarge.into());
+            }
         }
         Ok(())
     }
@@ -90,23 +99,29 @@ impl Decoder {
 
     #[inline]
     fn indexed(&self, index: usize, limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
-        let (field, name_len) = self.entry(index)?;
+        let Found { line, name_len, name } = self.entry(index)?;
         let start = list.bytes.len();
-        if admit(list, limits, name_len, field.len() - name_len) {
-            list.bytes.extend_from_slice(field);
-            let static_name = if index <= statics::LEN { index as u8 } else { 0 };
-            push(list, start, name_len, static_name, false);
+        let value_len = line.len() - name_len - line::OVERHEAD;
+        if admit(list, limits, name_len, value_len) {
+            list.bytes.extend_from_slice(line);
+            list.fields.push(Listed {
+                start: start as u32,
+                value_len: value_len as u32,
+                name_len: name_len as u16,
+                name,
+                is_value_read: name != Name::Unread,
+                never_indexed: false,
+            });
         }
         Ok(())
     }
 
-    /// A name with its value behind it, and the name's length.
     #[inline]
-    fn entry(&self, index: usize) -> Result<(&[u8], usize), Error> {
+    fn entry(&self, index: usize) -> Result<Found<'_>, Error> {
         match index.checked_sub(statics::LEN + 1) {
-            Some(age) => self.table.whole(age).ok_or_else(|| Rule::HpackIndex.into()),
+            Some(age) => self.table.get(age).ok_or_else(|| Rule::HpackIndex.into()),
             None if index == 0 => Err(Rule::HpackIndex.into()),
-            None => Ok(statics::whole(index)),
+            None => Ok(statics::get(index)),
         }
     }
 
@@ -121,22 +136,36 @@ impl Decoder {
         let never_indexed = bits == 4 && bytes[0] & 0x10 != 0;
         let (index, mut rest) = integer::decode(bytes, bits)?;
         let start = list.bytes.len();
+        let mut name = Name::Unread;
         if index == 0 {
             rest = string(rest, &mut list.bytes)?;
+            list.bytes.extend_from_slice(line::BETWEEN);
         } else {
-            let (field, name_len) = self.entry(index as usize)?;
-            list.bytes.extend_from_slice(&field[..name_len]);
+            let found = self.entry(index as usize)?;
+            list.bytes.extend_from_slice(&found.line[..found.name_len + line::BETWEEN.len()]);
+            name = found.name;
         }
-        let name_len = list.bytes.len() - start;
+        let value_start = list.bytes.len();
         rest = string(rest, &mut list.bytes)?;
-        let (name, value) = list.bytes[start..].split_at(name_len);
-        let value_len = value.len();
-        if bits == 6 {
-            self.table.insert(name, value);
+        let name_len = value_start - start - line::BETWEEN.len();
+        let value_len = list.bytes.len() - value_start;
+        list.bytes.extend_from_slice(line::END);
+        let is_inserted = bits == 6;
+        if is_inserted {
+            let line = &list.bytes[start..];
+            name = Name::of_entry(line, name_len, name);
+            let (name_text, value) = line::split(line, name_len);
+            self.table.insert(name_text, value, name);
         }
         if admit(list, limits, name_len, value_len) {
-            let static_name = if index as usize <= statics::LEN { index as u8 } else { 0 };
-            push(list, start, name_len, static_name, never_indexed);
+            list.fields.push(Listed {
+                start: start as u32,
+                value_len: value_len as u32,
+                name_len: name_len as u16,
+                name,
+                is_value_read: is_inserted && name != Name::Unread,
+                never_indexed,
+            });
         } else {
             list.bytes.truncate(start);
         }
@@ -151,12 +180,6 @@ fn admit(list: &mut FieldList, limits: &ListLimits, name_len: usize, value_len: 
     list.is_too_large |=
         list.size > limits.size_max || list.fields.len() >= limits.fields_max || name_len > usize::from(u16::MAX);
     !list.is_too_large
-}
-
-#[inline]
-fn push(list: &mut FieldList, start: usize, name_len: usize, static_name: u8, never_indexed: bool) {
-    let value_len = (list.bytes.len() - start - name_len) as u32;
-    list.fields.push(Listed { start: start as u32, value_len, name_len: name_len as u16, static_name, never_indexed });
 }
 
 /// Appends the string at the front of `bytes`, and gives what is behind it (RFC 7541 §5.2).

@@ -4,9 +4,10 @@
 
 use std::collections::VecDeque;
 
-use super::table::{ENTRY_OVERHEAD, Table};
-use super::{Field, huffman, integer, statics};
-use crate::out::Out;
+use super::name::Name;
+use super::table::{ENTRY_OVERHEAD, Found, Table};
+use super::{Field, huffman, integer, line, statics};
+use crate::lane::{ALL, LANE_BYTES, Lane};
 
 /// What is done about the table with a field that is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub struct Encoder {
     /// Hashes of the entries' names, and of names and values, newest last: looked through before any bytes are.
     names: VecDeque<u32>,
     pairs: VecDeque<u32>,
-    /// The number of the entry that was put in last, by the top of its pair's hash: a guess, which is looked after. None while the table was never
-    /// used.
+    /// The number of the entry that was put in last, by the top of its pair's hash and of its name's: a guess, which is looked after. None while
+    /// the table was never used.
     recent: Vec<u16>,
     /// Entries that were ever put in, modulo 2^16: far more than there can be.
     inserted: u16,
@@ -96,7 +97,7 @@ impl Encoder {
     }
 
     /// What precedes the fields of a block: the table's new size, where it has changed (RFC 7541 §4.2).
-    pub fn begin(&mut self, out: &mut impl Out) {
+    pub fn begin(&mut self, out: &mut Vec<u8>) {
         if let Some(smallest) = self.smallest.take() {
             let size = self.table.size_max();
             if smallest < size {
@@ -106,38 +107,41 @@ impl Encoder {
         }
     }
 
-    /// Writes one field.
+    /// Writes the field of a whole line, `name: value` and CRLF, where it is in the table as it stands: most fields of a connection that is
+    /// used end here, and nobody has looked where their values begin. False, and nothing was written: it is another's to read it.
     #[inline]
-    pub fn field(&mut self, field: Field<'_>, out: &mut impl Out) {
-        let Field { name, value, never_indexed } = field;
-        let name_hash = hash(0, name);
-        let pair_hash = hash(name_hash, value);
-        // What is in the table was worth it, and comes again: most fields end here.
-        if !never_indexed && let Some(age) = self.guessed(pair_hash, name, value) {
-            return put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+    pub fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(text) = line.len().checked_sub(line::END.len()).filter(|&len| len >= SAMPLE) else { return false };
+        let Some((age, found)) = self.guess(line_hash(&line[..text])) else { return false };
+        if !is_same_line(found.line, line) {
+            return false;
         }
-        self.unguessed(field, name_hash, pair_hash, out);
+        put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+        true
     }
 
-    /// A field that was not found at once.
-    #[inline(never)]
-    fn unguessed(&mut self, field: Field<'_>, name_hash: u32, pair_hash: u32, out: &mut impl Out) {
+    /// Writes one field.
+    pub fn field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
         let Field { name, value, never_indexed } = field;
         let known = statics::find_name(name);
-        let indexing = if never_indexed { Indexing::Never } else { indexing(known, name, value) };
-        if indexing != Indexing::Never
-            && known != 0
+        if known != 0
+            && !never_indexed
             && let Some(index) = statics::find_value(known, value)
         {
-            return put_integer(index, 7, 0x80, out);
+            return out.push(0x80 | index as u8);
         }
-        if matches!(indexing, Indexing::Incremental | Indexing::Name)
-            && let Some(age) = self.find(&self.pairs, pair_hash, |entry| entry == (name, value))
-        {
-            return put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+        let indexing = if never_indexed { Indexing::Never } else { indexing(known, name, value) };
+        // What stays out is not in.
+        if indexing == Indexing::Incremental {
+            let is_this = |found: Found<'_>| line::split(found.line, found.name_len) == (name, value);
+            if let Some(age) = self.find(&self.pairs, pair_hash(name, value), is_this) {
+                return put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+            }
         }
         let named = match known {
-            0 => self.find(&self.names, name_hash, |entry| entry.0 == name).map_or(0, |age| statics::LEN + 1 + age),
+            0 => self
+                .find(&self.names, line_hash(name), |found| &found.line[..found.name_len] == name)
+                .map_or(0, |age| statics::LEN + 1 + age),
             known => known,
         };
         let indexing = match indexing {
@@ -160,35 +164,41 @@ impl Encoder {
         }
         put_string(value, out);
         if indexing == Indexing::Incremental {
-            let (evicted, _) = self.table.insert(name, value);
-            self.forget(evicted);
-            self.names.push_back(name_hash);
-            self.pairs.push_back(pair_hash);
-            if self.recent.is_empty() {
-                self.recent = vec![0; RECENT];
-            }
-            self.recent[recent_place(pair_hash)] = self.inserted;
-            self.inserted = self.inserted.wrapping_add(1);
+            self.insert(name, value);
         }
     }
 
-    /// The age of the entry that was put in last under this hash, where it is still there and is this field.
+    #[inline(never)]
+    fn insert(&mut self, name: &[u8], value: &[u8]) {
+        let (name_hash, pair_hash) = (line_hash(name), pair_hash(name, value));
+        let (evicted, _) = self.table.insert(name, value, Name::Unread);
+        self.forget(evicted);
+        self.names.push_back(name_hash);
+        self.pairs.push_back(pair_hash);
+        if self.recent.is_empty() {
+            self.recent = vec![0; RECENT];
+        }
+        self.recent[recent_place(name_hash)] = self.inserted;
+        self.recent[recent_place(pair_hash)] = self.inserted;
+        self.inserted = self.inserted.wrapping_add(1);
+    }
+
+    /// The entry that was put in last under a hash with this one's top, where it is still there, and its age.
     #[inline]
-    fn guessed(&self, pair_hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        let number = *self.recent.get(recent_place(pair_hash))?;
+    fn guess(&self, hash: u32) -> Option<(usize, Found<'_>)> {
+        let number = *self.recent.get(recent_place(hash))?;
         let age = usize::from(self.inserted.wrapping_sub(number).wrapping_sub(1));
-        let at = self.pairs.len().checked_sub(age + 1)?;
-        if self.pairs[at] != pair_hash {
-            return None;
-        }
-        let (known_name, known_value) = self.table.get(age)?;
-        let is_it = known_name == name && known_value == value;
-        is_it.then_some(age)
+        Some((age, self.table.get(age)?))
     }
 
-    /// The age of the newest entry that has this hash and is what is looked for.
+    /// The age of an entry that has this hash and is what is looked for.
     #[inline]
-    fn find(&self, hashes: &VecDeque<u32>, hash: u32, is_it: impl Fn((&[u8], &[u8])) -> bool) -> Option<usize> {
+    fn find(&self, hashes: &VecDeque<u32>, hash: u32, is_it: impl Fn(Found<'_>) -> bool) -> Option<usize> {
+        if let Some((age, found)) = self.guess(hash)
+            && is_it(found)
+        {
+            return Some(age);
+        }
         let (older, newer) = hashes.as_slices();
         let mut age = 0;
         for part in [newer, older] {
@@ -203,17 +213,28 @@ impl Encoder {
     }
 }
 
+/// Names of the time and of tracing, whose values are hardly ever the same twice: entries of theirs would push out what comes again.
+const CHANGING: [&[u8]; 10] = [
+    b"x-request-id",
+    b"x-envoy-upstream-service-time",
+    b"grpc-timeout",
+    b"traceparent",
+    b"tracestate",
+    b"b3",
+    b"x-b3-traceid",
+    b"x-b3-spanid",
+    b"x-b3-parentspanid",
+    b"x-cloud-trace-context",
+];
+
 /// What a field is worth. As nghttp2's deflater (lib/nghttp2_hd.c) for names that have an index: values that change with each message stay out, and
 /// secrets are marked; short cookies are guessed too easily to be compressed beside an attacker's bytes.
 fn indexing(known: usize, name: &[u8], value: &[u8]) -> Indexing {
     const COOKIE_GUESSED_MAX: usize = 20;
     match known {
-        0 => match name {
-            b"x-request-id" | b"traceparent" | b"x-b3-traceid" | b"x-b3-spanid" | b"x-b3-parentspanid" => {
-                Indexing::Name
-            }
-            _ => Indexing::Incremental,
-        },
+        // A digit does come again: an origin that takes some milliseconds.
+        0 if value.len() > 1 && CHANGING.contains(&name) => Indexing::Name,
+        0 => Indexing::Incremental,
         // authorization, proxy-authorization
         23 | 49 => Indexing::Never,
         // cookie
@@ -232,48 +253,141 @@ fn recent_place(pair_hash: u32) -> usize {
     pair_hash as usize >> (32 - RECENT.ilog2())
 }
 
-/// A number that tells strings apart quickly; not for an adversary: what looks equal is compared, and the table is short.
+/// Bytes that are looked at together.
+const SAMPLE: usize = 8;
+
+/// A number that tells texts apart quickly, by their length, their ends and their middle; not for an adversary: what looks equal is compared, and
+/// the table is short.
 #[inline]
-fn hash(seed: u32, bytes: &[u8]) -> u32 {
-    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-    let len = bytes.len();
-    let mut state = (u64::from(seed) ^ (len as u64) << 32).wrapping_add(MIX);
-    // The last word overlaps the one before it, where they do not fall together: no loop over single bytes.
-    let last = if let Some(last) = bytes.last_chunk::<8>() {
-        for word in bytes[..len - 1].as_chunks::<8>().0 {
-            state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(MIX).rotate_left(29);
-        }
-        u64::from_le_bytes(*last)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
-    } else if len > 0 {
-        u64::from(bytes[0]) | u64::from(bytes[len / 2]) << 8 | u64::from(bytes[len - 1]) << 16
-    } else {
-        0
+fn line_hash(text: &[u8]) -> u32 {
+    let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) else { return short_hash(text) };
+    let middle = text[text.len() / 2 - SAMPLE / 2..].first_chunk().unwrap_or(last);
+    mixed(text.len(), *first, *middle, *last)
+}
+
+#[cold]
+fn short_hash(text: &[u8]) -> u32 {
+    let mut padded = [0; SAMPLE];
+    padded[..text.len()].copy_from_slice(text);
+    mixed(text.len(), padded, padded, padded)
+}
+
+/// What [`line_hash`] says of the line that this field is, without its end.
+#[inline(never)]
+fn pair_hash(name: &[u8], value: &[u8]) -> u32 {
+    let value_start = name.len() + line::BETWEEN.len();
+    let len = value_start + value.len();
+    let sample = |at: usize| -> [u8; SAMPLE] {
+        let whole = match at.checked_sub(value_start) {
+            Some(at) => value[at..].first_chunk(),
+            None => name.get(at..).and_then(|rest| rest.first_chunk()),
+        };
+        let byte = |at: usize| match at.checked_sub(name.len()) {
+            None => name[at],
+            Some(at) if at < line::BETWEEN.len() => line::BETWEEN[at],
+            Some(at) => value.get(at - line::BETWEEN.len()).copied().unwrap_or(0),
+        };
+        whole.copied().unwrap_or_else(|| std::array::from_fn(|more| byte(at + more)))
     };
-    state = (state ^ last).wrapping_mul(MIX);
-    ((state ^ state >> 29).wrapping_mul(MIX) >> 32) as u32
+    if len < SAMPLE {
+        let padded = sample(0);
+        return mixed(len, padded, padded, padded);
+    }
+    mixed(len, sample(0), sample(len / 2 - SAMPLE / 2), sample(len - SAMPLE))
 }
 
 #[inline]
-fn put_integer(value: usize, bits: u32, first: u8, out: &mut impl Out) {
+fn mixed(len: usize, first: [u8; SAMPLE], middle: [u8; SAMPLE], last: [u8; SAMPLE]) -> u32 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut state = len as u64;
+    for sample in [first, middle, last] {
+        state = (state ^ u64::from_le_bytes(sample)).wrapping_mul(MIX).rotate_left(29);
+    }
+    (state.wrapping_mul(MIX) >> 32) as u32
+}
+
+/// Whether two lines are the same: looked at a lane at a time, the last lane over what was seen already.
+#[inline]
+fn is_same_line(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(last), Some(other_last)) = (one.last_chunk::<LANE_BYTES>(), other.last_chunk()) else {
+        return one == other;
+    };
+    for (one, other) in one.as_chunks().0.iter().zip(other.as_chunks().0) {
+        if Lane::of(one).same(other).bits() != ALL {
+            return false;
+        }
+    }
+    Lane::of(last).same(other_last).bits() == ALL
+}
+
+#[inline]
+fn put_integer(value: usize, bits: u32, first: u8, out: &mut Vec<u8>) {
     if value < (1 << bits) - 1 {
-        return out.put(&[first | value as u8]);
+        return out.push(first | value as u8);
     }
     let mut bytes = [0; integer::BYTES_MAX];
     let size = integer::encode(value as u32, bits, first, &mut bytes);
-    out.put(&bytes[..size]);
+    out.extend_from_slice(&bytes[..size]);
 }
 
 /// By its code, where that is shorter.
 #[inline]
-fn put_string(plain: &[u8], out: &mut impl Out) {
+fn put_string(plain: &[u8], out: &mut Vec<u8>) {
+    /// Strings up to here are coded before the length of that is known: it is one byte.
+    const SHORT_MAX: usize = 64;
+    if plain.len() <= SHORT_MAX {
+        let mut code = [0; SHORT_MAX + huffman::ROOM_MORE];
+        let (first, string) = match huffman::encode(plain, &mut code) {
+            Some(len) => (0x80 | len as u8, &code[..len]),
+            None => (plain.len() as u8, plain),
+        };
+        out.push(first);
+        return out.extend_from_slice(string);
+    }
     let coded = huffman::encoded_len(plain);
     if coded < plain.len() {
         put_integer(coded, 7, 0x80, out);
-        huffman::encode(plain, |bytes| out.put(bytes));
+        let start = out.len();
+        out.resize(start + coded + huffman::ROOM_MORE, 0);
+        _ = huffman::encode(plain, &mut out[start..]);
+        out.truncate(start + coded);
     } else {
         put_integer(plain.len(), 7, 0x00, out);
-        out.put(plain);
+        out.extend_from_slice(plain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_and_its_parts_have_one_hash() {
+        let text = b"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+        for name_len in 0..26 {
+            for value_len in 0..26 {
+                let (name, value) = (&text[..name_len], &text[26..26 + value_len]);
+                let mut line = Vec::new();
+                line::put(name, value, &mut line);
+                let whole = line_hash(&line[..line.len() - line::END.len()]);
+                assert_eq!(pair_hash(name, value), whole, "{name_len} and {value_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_differ_wherever_a_byte_does() {
+        for len in 0..70 {
+            let line = vec![b'a'; len];
+            assert!(is_same_line(&line, &line.clone()) && !is_same_line(&line, &vec![b'a'; len + 1]));
+            for at in 0..len {
+                let mut other = line.clone();
+                other[at] = b'b';
+                assert!(!is_same_line(&line, &other), "{at} of {len}");
+            }
+        }
     }
 }

@@ -13,24 +13,16 @@ const BITS_MAX: usize = 30;
 
 /// Bits of each symbol's code (RFC 7541 appendix B).
 #[rustfmt::skip]
-const BITS: [u8; SYMBOLS] = [
-    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
-    28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
-    6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
-    5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
-    13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
-    7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
-    15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5,
-    6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
-    20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
-    24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
-    22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23,
-    21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
-    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25,
-    19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
-    20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
-    26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
-    30, // EOS
+const LENGTHS: [u8; SYMBOLS] = [
+    13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
+    28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12,
+    10, 13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6, 15, 5, 6,
+    5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5, 6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28, 20, 22, 20, 20, 22, 22,
+    22, 23, 22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24, 22, 21, 20,
+    22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+    26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28,
+    27, 27, 27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28,
+    27, 27, 27, 27, 27, 26, 30, // EOS
 ];
 
 /// One length's part of the code: symbols `ORDER[first..first + count]` have the codes from `code` on.
@@ -46,7 +38,10 @@ struct Run {
 
 /// Symbols in the order of their codes.
 const ORDER: [u16; SYMBOLS] = order();
-const CODES: [u32; SYMBOLS] = codes();
+const CODE: [u32; SYMBOLS] = codes();
+/// For who encodes.
+static BITS: [u8; SYMBOLS] = LENGTHS;
+static CODES: [u32; SYMBOLS] = CODE;
 const RUNS: [Run; BITS_MAX + 1] = runs();
 /// For the next 8 bits: the symbol and its bits, where that many suffice; else 0 bits.
 static SHORT: [(u8, u8); 256] = short();
@@ -57,7 +52,7 @@ const fn order() -> [u16; SYMBOLS] {
     while bits <= BITS_MAX {
         let mut symbol = 0;
         while symbol < SYMBOLS {
-            if BITS[symbol] as usize == bits {
+            if LENGTHS[symbol] as usize == bits {
                 order[at] = symbol as u16;
                 at += 1;
             }
@@ -74,8 +69,8 @@ const fn codes() -> [u32; SYMBOLS] {
     let (mut code, mut bits, mut at) = (0u32, 0, 0);
     while at < SYMBOLS {
         let symbol = ORDER[at] as usize;
-        code <<= BITS[symbol] - bits;
-        bits = BITS[symbol];
+        code <<= LENGTHS[symbol] - bits;
+        bits = LENGTHS[symbol];
         codes[symbol] = code;
         code += 1;
         at += 1;
@@ -89,8 +84,8 @@ const fn runs() -> [Run; BITS_MAX + 1] {
     let mut at = 0;
     while at < SYMBOLS {
         let symbol = ORDER[at] as usize;
-        let bits = BITS[symbol] as usize;
-        let code = CODES[symbol] << (32 - bits);
+        let bits = LENGTHS[symbol] as usize;
+        let code = CODE[symbol] << (32 - bits);
         let run = &mut runs[bits];
         if run.end == run.code {
             *run = Run { code, end: code, first: at as u16 };
@@ -105,9 +100,9 @@ const fn short() -> [(u8, u8); 256] {
     let mut short = [(0, 0); 256];
     let mut symbol = 0;
     while symbol < EOS {
-        let bits = BITS[symbol] as usize;
+        let bits = LENGTHS[symbol] as usize;
         if bits <= 8 {
-            let mut next = (CODES[symbol] as usize) << (8 - bits);
+            let mut next = (CODE[symbol] as usize) << (8 - bits);
             let end = next + (1 << (8 - bits));
             while next < end {
                 short[next] = (symbol as u8, bits as u8);
@@ -126,24 +121,28 @@ pub(super) fn encoded_len(plain: &[u8]) -> usize {
     bits.div_ceil(8)
 }
 
-/// Gives the code of `plain` byte by byte; the last one is filled with ones (RFC 7541 §5.2).
+/// What [`encode`] wants beyond the code's own bytes: it writes whole words.
+pub(super) const ROOM_MORE: usize = 2 * size_of::<u32>();
+
+/// Writes the code of `plain`, its last byte filled with ones (RFC 7541 §5.2), and gives its length; `None`, and what was written says nothing,
+/// where it has no room or is not shorter than the string.
 #[inline]
-pub(super) fn encode(plain: &[u8], mut put: impl FnMut(&[u8])) {
-    let (mut held, mut count) = (0u64, 0);
+pub(super) fn encode(plain: &[u8], code: &mut [u8]) -> Option<usize> {
+    let (mut held, mut count, mut at) = (0u64, 0, 0);
     for &byte in plain {
         let bits = u32::from(BITS[usize::from(byte)]);
         held = held << bits | u64::from(CODES[usize::from(byte)]);
         count += bits;
-        if count >= 32 {
-            count -= 32;
-            put(&((held >> count) as u32).to_be_bytes());
+        if count >= u32::BITS {
+            count -= u32::BITS;
+            *code.get_mut(at..)?.first_chunk_mut()? = ((held >> count) as u32).to_be_bytes();
+            at += size_of::<u32>();
         }
     }
-    if count > 0 {
-        let size = count.div_ceil(8) as usize;
-        let filled = held << 32 >> count | u64::from(u32::MAX) >> count;
-        put(&(filled as u32).to_be_bytes()[..size]);
-    }
+    let filled = held << 32 >> count | u64::from(u32::MAX) >> count;
+    *code.get_mut(at..)?.first_chunk_mut()? = (filled as u32).to_be_bytes();
+    let len = at + count.div_ceil(8) as usize;
+    (len < plain.len()).then_some(len)
 }
 
 /// Appends what `code` says.
@@ -153,7 +152,8 @@ pub(super) fn encode(plain: &[u8], mut put: impl FnMut(&[u8])) {
 #[inline]
 pub(super) fn decode(code: &[u8], plain: &mut Vec<u8>) -> Result<(), Rule> {
     // No symbol is shorter than 5 bits.
-    plain.reserve(code.len() * 8 / 5 + 1);
+    let mut end = plain.len();
+    plain.resize(end + code.len() * 8 / 5 + 1, 0);
     let (mut held, mut count) = (0u64, 0u32); // the next bits, at the top
     let mut rest = code;
     loop {
@@ -175,9 +175,11 @@ pub(super) fn decode(code: &[u8], plain: &mut Vec<u8>) -> Result<(), Rule> {
         if bits > count || bits == 0 {
             // What is left is no symbol: it must be ones, and no whole byte.
             let ones = u64::MAX.checked_shl(64 - count).unwrap_or(0);
+            plain.truncate(end);
             return if count < 8 && held & ones == ones { Ok(()) } else { Err(Rule::HpackHuffman) };
         }
-        plain.push(symbol);
+        plain[end] = symbol;
+        end += 1;
         held <<= bits;
         count -= bits;
     }
@@ -205,9 +207,13 @@ mod tests {
     use super::*;
 
     fn coded(plain: &[u8]) -> Vec<u8> {
-        let mut code = vec![];
-        encode(plain, |bytes| code.extend_from_slice(bytes));
-        assert_eq!(code.len(), encoded_len(plain));
+        let len = encoded_len(plain);
+        let mut code = vec![0; len + ROOM_MORE];
+        assert_eq!(encode(plain, &mut code), (len < plain.len()).then_some(len));
+        assert!(len == 0 || encode(plain, &mut code[..len - 1]).is_none(), "it stays within its room");
+        let mut code = vec![0; len + ROOM_MORE];
+        _ = encode(plain, &mut code);
+        code.truncate(len);
         code
     }
 

@@ -1,50 +1,104 @@
-//! A decoded field section: the bytes of all names and values, and where each lies.
+//! A decoded field section: its fields as lines, and where each lies.
 //!
 //! One a core, reused for every section, as [`crate::HeadTable`] is for HTTP/1: it grows to the largest section within the limits.
 
-use super::Field;
+use super::name::{Name, check_value};
+use super::{Field, line};
+use crate::error::Rule;
 
-/// Where a field lies. 12 bytes.
+/// Where a field lies. 16 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Listed {
-    /// Where the name begins; the value follows it.
+    /// Where its line begins.
     pub(super) start: u32,
     pub(super) value_len: u32,
     pub(super) name_len: u16,
-    /// The first index of the name in the static table; 0: it is not there, or nobody looked.
-    pub(super) static_name: u8,
+    /// What its name is, where somebody has read it.
+    pub(super) name: Name,
+    /// Somebody has looked at its value, too, and it is right.
+    pub(super) is_value_read: bool,
     pub(super) never_indexed: bool,
 }
+
+const _: () = assert!(size_of::<Listed>() == 16);
 
 /// A field where it lies, so that its bytes can be looked at a lane at a time.
 #[derive(Clone, Copy)]
 pub(crate) struct Named<'a> {
-    /// The name, the value, and what is listed behind them.
+    /// Its line, and those behind it.
     rest: &'a [u8],
-    name_len: usize,
-    value_len: usize,
-    /// An index of the static table that has this name; 0: nobody knows one.
-    pub(crate) static_name: u8,
-    pub(crate) never_indexed: bool,
+    listed: Listed,
 }
 
 impl<'a> Named<'a> {
     pub(crate) fn name(&self) -> &'a [u8] {
-        &self.rest[..self.name_len]
+        &self.rest[..usize::from(self.listed.name_len)]
     }
 
     pub(crate) fn value(&self) -> &'a [u8] {
-        &self.rest[self.name_len..self.name_len + self.value_len]
+        &self.bytes_at_value()[..self.listed.value_len as usize]
     }
 
-    /// From the name's first byte on, to the end of the list.
-    pub(crate) fn bytes_at_name(&self) -> &'a [u8] {
-        self.rest
+    pub(crate) fn name_len(&self) -> u16 {
+        self.listed.name_len
     }
 
-    /// From the value's first byte on.
-    pub(crate) fn bytes_at_value(&self) -> &'a [u8] {
-        &self.rest[self.name_len..]
+    pub(crate) fn value_len(&self) -> u32 {
+        self.listed.value_len
+    }
+
+    /// Where its line begins in the list's bytes.
+    pub(crate) fn start(&self) -> usize {
+        self.listed.start as usize
+    }
+
+    /// Where its value begins in the list's bytes.
+    pub(crate) fn value_start(&self) -> usize {
+        self.start() + usize::from(self.listed.name_len) + line::BETWEEN.len()
+    }
+
+    /// Where its line ends in the list's bytes.
+    pub(crate) fn end(&self) -> usize {
+        self.start() + usize::from(self.listed.name_len) + self.listed.value_len as usize + line::OVERHEAD
+    }
+
+    pub(crate) fn never_indexed(&self) -> bool {
+        self.listed.never_indexed
+    }
+
+    /// Whether its name begins with a colon.
+    #[inline(always)]
+    pub(crate) fn is_pseudo(&self) -> bool {
+        match self.listed.name {
+            Name::Unread => self.name().first() == Some(&b':'),
+            name => matches!(name, Name::Pseudo(_)),
+        }
+    }
+
+    /// What its name is.
+    ///
+    /// # Errors
+    /// See [`Name::read`].
+    #[inline(always)]
+    pub(crate) fn read_name(&self) -> Result<Name, Rule> {
+        match self.listed.name {
+            Name::Unread => Name::read(self.rest, usize::from(self.listed.name_len)),
+            name => Ok(name),
+        }
+    }
+
+    /// # Errors
+    /// See [`check_value`].
+    #[inline(always)]
+    pub(crate) fn check_value(&self) -> Result<(), Rule> {
+        if self.listed.is_value_read {
+            return Ok(());
+        }
+        check_value(self.bytes_at_value(), self.listed.value_len as usize)
+    }
+
+    fn bytes_at_value(&self) -> &'a [u8] {
+        &self.rest[usize::from(self.listed.name_len) + line::BETWEEN.len()..]
     }
 }
 
@@ -89,30 +143,24 @@ impl FieldList {
         self.is_too_large
     }
 
-    /// All names and values, in order and without gaps.
+    /// All fields as lines, `name: value` and CRLF, in order and without gaps. Unchecked: what stands in a value may look like another line.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub fn lines(&self) -> &[u8] {
         &self.bytes
     }
 
     /// The fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
-        self.fields.iter().map(|listed| {
-            let bytes = &self.bytes[listed.start as usize..];
-            let (name, rest) = bytes.split_at(usize::from(listed.name_len));
-            Field { name, value: &rest[..listed.value_len as usize], never_indexed: listed.never_indexed }
+        self.named().map(|field| Field {
+            name: field.name(),
+            value: field.value(),
+            never_indexed: field.never_indexed(),
         })
     }
 
-    /// The fields in order, each with what the block said of its name.
+    /// The fields in order, each with what is known of it.
     pub(crate) fn named(&self) -> impl ExactSizeIterator<Item = Named<'_>> + Clone {
-        self.fields.iter().map(|listed| Named {
-            rest: &self.bytes[listed.start as usize..],
-            name_len: usize::from(listed.name_len),
-            value_len: listed.value_len as usize,
-            static_name: listed.static_name,
-            never_indexed: listed.never_indexed,
-        })
+        self.fields.iter().map(|listed| Named { rest: &self.bytes[listed.start as usize..], listed: *listed })
     }
 
     pub(super) fn clear(&mut self) {

@@ -1,5 +1,9 @@
 //! The static table (RFC 7541 appendix A), and finding a name in it.
 
+use super::line;
+use super::name::{Name, is_same};
+use super::table::Found;
+
 /// Entries of the static table; the dynamic table's begin behind them.
 pub(super) const LEN: usize = 61;
 
@@ -32,7 +36,7 @@ const fn by_name() -> [u8; PLACES] {
     let mut at = 0;
     while at < LEN {
         let name = ENTRIES[at].0.as_bytes();
-        if at == 0 || !same(name, ENTRIES[at - 1].0.as_bytes()) {
+        if at == 0 || !is_same(name, ENTRIES[at - 1].0.as_bytes()) {
             assert!(table[place(name)] == 0, "a place of its own");
             table[place(name)] = at as u8 + 1;
         }
@@ -54,7 +58,7 @@ const fn counts() -> [u8; LEN + 1] {
     let mut counts = [0; LEN + 1];
     let (mut at, mut first) = (0, 1);
     while at < LEN {
-        if at > 0 && !same(ENTRIES[at].0.as_bytes(), ENTRIES[at - 1].0.as_bytes()) {
+        if at > 0 && !is_same(ENTRIES[at].0.as_bytes(), ENTRIES[at - 1].0.as_bytes()) {
             first = at + 1;
         }
         counts[first] += 1;
@@ -63,19 +67,19 @@ const fn counts() -> [u8; LEN + 1] {
     counts
 }
 
-/// Bytes of all names and values.
+/// Bytes of all lines.
 const TEXT_BYTES: usize = text_bytes();
 
 const fn text_bytes() -> usize {
     let (mut bytes, mut at) = (0, 0);
     while at < LEN {
-        bytes += ENTRIES[at].0.len() + ENTRIES[at].1.len();
+        bytes += ENTRIES[at].0.len() + ENTRIES[at].1.len() + line::OVERHEAD;
         at += 1;
     }
     bytes
 }
 
-/// Names and values, one behind the other, so that a field is copied at once; and where each begins.
+/// The entries as lines, one behind the other, so that a field is copied at once; and where each begins.
 static TEXT: ([u8; TEXT_BYTES], [u16; LEN]) = text();
 
 const fn text() -> ([u8; TEXT_BYTES], [u16; LEN]) {
@@ -83,31 +87,41 @@ const fn text() -> ([u8; TEXT_BYTES], [u16; LEN]) {
     let (mut end, mut at) = (0, 0);
     while at < LEN {
         starts[at] = end as u16;
-        let (name, value) = (ENTRIES[at].0.as_bytes(), ENTRIES[at].1.as_bytes());
-        let mut byte = 0;
-        while byte < name.len() + value.len() {
-            text[end] = if byte < name.len() { name[byte] } else { value[byte - name.len()] };
-            (byte, end) = (byte + 1, end + 1);
+        let parts = [ENTRIES[at].0.as_bytes(), line::BETWEEN, ENTRIES[at].1.as_bytes(), line::END];
+        let mut part = 0;
+        while part < parts.len() {
+            let mut byte = 0;
+            while byte < parts[part].len() {
+                text[end] = parts[part][byte];
+                (byte, end) = (byte + 1, end + 1);
+            }
+            part += 1;
         }
         at += 1;
     }
     (text, starts)
 }
 
-const fn same(one: &[u8], other: &[u8]) -> bool {
-    let mut at = 0;
-    while at < one.len() && at < other.len() && one[at] == other[at] {
-        at += 1;
-    }
-    one.len() == other.len() && at == one.len()
-}
-
-/// The name of a static index with its value behind it, and the name's length.
+/// The entry of a static index.
 #[inline]
-pub(super) fn whole(index: usize) -> (&'static [u8], usize) {
+pub(super) fn get(index: usize) -> Found<'static> {
     let (name, value) = ENTRIES[index - 1];
     let start = usize::from(TEXT.1[index - 1]);
-    (&TEXT.0[start..start + name.len() + value.len()], name.len())
+    let line = &TEXT.0[start..start + name.len() + value.len() + line::OVERHEAD];
+    Found { line, name_len: name.len(), name: NAMES[index - 1] }
+}
+
+/// What the names are.
+static NAMES: [Name; LEN] = names();
+
+const fn names() -> [Name; LEN] {
+    let mut names = [Name::Unread; LEN];
+    let mut at = 0;
+    while at < LEN {
+        names[at] = Name::of_static(ENTRIES[at].0.as_bytes());
+        at += 1;
+    }
+    names
 }
 
 /// The first index of `name`; 0 where there is none.
@@ -139,7 +153,11 @@ mod tests {
             let (name, value) = (ENTRIES[index - 1].0.as_bytes(), ENTRIES[index - 1].1.as_bytes());
             let first = find_name(name);
             assert!(first >= 1 && first <= index && ENTRIES[first - 1].0.as_bytes() == name);
-            assert_eq!(whole(index), (&*[name, value].concat(), name.len()));
+            let found = get(index);
+            assert_eq!(
+                (line::split(found.line, found.name_len), found.name),
+                ((name, value), Name::read(found.line, name.len()).unwrap())
+            );
             assert_eq!(find_value(first, value), Some(index));
             assert_eq!(find_value(first, b"something else"), None);
         }

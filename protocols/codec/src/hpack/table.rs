@@ -1,25 +1,48 @@
 //! The dynamic table: the fields that were told last, newest first (RFC 7541 §2.3.2, §4).
 //!
+//! An entry's bytes stand as a line of HTTP/1.1, `name: value` and CRLF: so the reader's side copies one to a head at once, and the writer's side
+//! finds one by the line that it has to write.
+//!
 //! Invariant: the sum of its entries' sizes is at most its limit, and its bytes lie in one piece in the order in which they came. An empty table
 //! holds no memory.
 
 use std::collections::VecDeque;
+
+use super::line;
+use super::name::Name;
 
 /// What an entry costs beyond its bytes (RFC 7541 §4.1).
 pub(super) const ENTRY_OVERHEAD: usize = 32;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Where its name begins, counted from the first byte that the table ever had; the value follows.
-    start: u64,
+    /// Where its line begins, counted from the first byte that the table ever had, modulo 2^32.
+    start: u32,
     name_len: u32,
     value_len: u32,
+    /// What its name is, where that and its value are known to be right.
+    name: Name,
 }
 
+const _: () = assert!(size_of::<Entry>() == 16);
+
 impl Entry {
-    fn len(self) -> usize {
-        self.name_len as usize + self.value_len as usize
+    /// As RFC 7541 §4.1 counts it.
+    fn size(self) -> usize {
+        self.name_len as usize + self.value_len as usize + ENTRY_OVERHEAD
     }
+
+    fn line_len(self) -> usize {
+        self.name_len as usize + self.value_len as usize + line::OVERHEAD
+    }
+}
+
+/// An entry as it is read.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'t> {
+    pub(super) line: &'t [u8],
+    pub(super) name_len: usize,
+    pub(super) name: Name,
 }
 
 /// The entries, oldest first, and their bytes.
@@ -28,7 +51,7 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     bytes: Vec<u8>,
     /// Where `bytes` begins, counted as in the entries.
-    origin: u64,
+    origin: u32,
     /// By RFC 7541 §4.1.
     size: usize,
     size_max: usize,
@@ -53,35 +76,28 @@ impl Table {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// The entry that came `age` entries before the newest one: name and value.
+    /// The entry that came `age` entries before the newest one.
     #[inline]
-    pub(super) fn get(&self, age: usize) -> Option<(&[u8], &[u8])> {
-        let (whole, name_len) = self.whole(age)?;
-        Some(whole.split_at(name_len))
-    }
-
-    /// Likewise: its name with its value behind it, and the name's length.
-    #[inline]
-    pub(super) fn whole(&self, age: usize) -> Option<(&[u8], usize)> {
+    pub(super) fn get(&self, age: usize) -> Option<Found<'_>> {
         let at = self.entries.len().checked_sub(age + 1)?;
         let entry = self.entries[at];
-        let start = (entry.start - self.origin) as usize;
-        Some((&self.bytes[start..start + entry.len()], entry.name_len as usize))
+        let start = entry.start.wrapping_sub(self.origin) as usize;
+        let line = &self.bytes[start..start + entry.line_len()];
+        Some(Found { line, name_len: entry.name_len as usize, name: entry.name })
     }
 
     /// Adds an entry and takes out as many of the oldest as that costs: all, where it is larger than the table (RFC 7541 §4.4). How many
     /// went, and whether it is in.
-    pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) -> (usize, bool) {
+    pub(super) fn insert(&mut self, name: &[u8], value: &[u8], known: Name) -> (usize, bool) {
         let size = name.len() + value.len() + ENTRY_OVERHEAD;
         let fits = size <= self.size_max;
         let evicted = self.evict(if fits { self.size_max - size } else { 0 });
         if fits {
-            self.make_room(name.len() + value.len());
-            let start = self.origin + self.bytes.len() as u64;
-            self.bytes.extend_from_slice(name);
-            self.bytes.extend_from_slice(value);
+            self.make_room(name.len() + value.len() + line::OVERHEAD);
+            let start = self.origin.wrapping_add(self.bytes.len() as u32);
+            line::put(name, value, &mut self.bytes);
             let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-            self.entries.push_back(Entry { start, name_len, value_len });
+            self.entries.push_back(Entry { start, name_len, value_len, name: known });
             self.size += size;
         }
         (evicted, fits)
@@ -98,7 +114,7 @@ impl Table {
         let before = self.entries.len();
         while self.size > size {
             let entry = self.entries.pop_front().expect("what has a size has an entry");
-            self.size -= entry.len() + ENTRY_OVERHEAD;
+            self.size -= entry.size();
         }
         if self.entries.is_empty() {
             self.bytes.clear();
@@ -114,9 +130,9 @@ impl Table {
         if self.bytes.len() + more <= self.bytes.capacity() {
             return;
         }
-        let end = self.origin + self.bytes.len() as u64;
+        let end = self.origin.wrapping_add(self.bytes.len() as u32);
         let live = self.entries.front().map_or(end, |oldest| oldest.start);
-        self.bytes.drain(..(live - self.origin) as usize);
+        self.bytes.drain(..live.wrapping_sub(self.origin) as usize);
         self.origin = live;
         let wanted = self.bytes.len() + more;
         if wanted > self.bytes.capacity() {
@@ -133,6 +149,7 @@ mod tests {
     #[test]
     fn it_is_what_a_list_would_be() {
         let (mut table, mut list) = (Table::new(200), VecDeque::<(Vec<u8>, Vec<u8>)>::new());
+        table.origin = u32::MAX - 5000; // it passes the end of what is counted
         let mut seed = 1;
         for _ in 0..20_000 {
             let random = crate::fuzz::next(&mut seed);
@@ -143,7 +160,7 @@ mod tests {
                     vec![random as u8; (random >> 8) as usize % 20],
                     vec![!random as u8; (random >> 16) as usize % 90],
                 );
-                let (_, fits) = table.insert(&name, &value);
+                let (_, fits) = table.insert(&name, &value, Name::Unread);
                 assert_eq!(fits, name.len() + value.len() + ENTRY_OVERHEAD <= table.size_max());
                 list.push_front((name, value));
                 if !fits {
@@ -158,9 +175,10 @@ mod tests {
             }
             assert_eq!(table.len(), list.len());
             for (age, (name, value)) in list.iter().enumerate() {
-                assert_eq!(table.get(age), Some((&**name, &**value)));
+                let found = table.get(age).unwrap();
+                assert_eq!(line::split(found.line, found.name_len), (&**name, &**value));
             }
-            assert_eq!(table.get(list.len()), None);
+            assert!(table.get(list.len()).is_none());
             assert!(table.bytes.capacity() <= 512, "{}", table.bytes.capacity());
         }
         table.resize(0);

@@ -22,6 +22,7 @@ mod target;
 mod trailers;
 mod written;
 
+use crate::head::KnownAuthority;
 pub use body::{BodyDecoder, BodyPart, BodyStep};
 pub use encode::{
     CHUNK_END, HeadEdit, LAST_CHUNK, chunk_header, encode_local_reply, encode_request, encode_response,
@@ -40,6 +41,11 @@ pub use written::{FieldNames, FoundFields, Written};
 #[must_use]
 pub fn is_authority(bytes: &[u8]) -> bool {
     authority::is_valid(bytes)
+}
+
+/// The same, for who knows the one that was valid last.
+pub(crate) fn is_known_authority(bytes: &[u8], known: &mut KnownAuthority) -> bool {
+    authority::begins(bytes, bytes.len(), known)
 }
 
 /// Whether `bytes` are a host and a port from 1 to 65535, as CONNECT wants them (RFC 9110 §9.3.6).

@@ -73,7 +73,15 @@ fn read(bytes: &[u8], start: usize, table: &mut HeadTable, limits: &Limits) -> R
         // Empty is what a client sends when the target has no authority; an http target that needs it is not valid
         // without (RFC 9110 §4.2.1), so it may be empty only where it is replaced.
         (Some(host), Some(_)) if host.start == host.end => host,
-        (Some(host), _) if authority::begins(&bytes[host.start as usize..], (host.end - host.start) as usize) => host,
+        (Some(host), _)
+            if authority::begins(
+                &bytes[host.start as usize..],
+                (host.end - host.start) as usize,
+                &mut table.known_authority,
+            ) =>
+        {
+            host
+        }
         (Some(_), _) => return Err(Rule::Authority),
         (None, _) if table.version == Version::Http11 => return Err(Rule::HostMissing),
         (None, _) => Span::default(),

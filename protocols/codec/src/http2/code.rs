@@ -60,7 +60,8 @@ impl Code {
             | Rule::TooManyEmptyFrames
             | Rule::TooManyContinuations
             | Rule::FieldBlockTooLarge
-            | Rule::TooManyFramesUnsent => Code::ENHANCE_YOUR_CALM,
+            | Rule::TooManyFramesUnsent
+            | Rule::TooManyAnswersUnsent => Code::ENHANCE_YOUR_CALM,
             _ => Code::PROTOCOL_ERROR,
         }
     }

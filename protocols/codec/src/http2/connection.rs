@@ -304,10 +304,14 @@ impl Connection {
     pub(super) fn answer(&mut self, frame: &[u8], out: &mut impl Out) -> Result<(), Rule> {
         self.outbound.answer(frame.len());
         out.put(frame);
-        let too_many = self.outbound.answers() > self.limits.max_outbound_control_frames
-            // The count may be of twice what is unsent, and small frames are no fault.
-            || self.outbound.frames() / 2 > self.limits.max_outbound_frames;
-        if too_many { Err(Rule::TooManyFramesUnsent) } else { Ok(()) }
+        if self.outbound.answers() > self.limits.max_outbound_control_frames {
+            return Err(Rule::TooManyAnswersUnsent);
+        }
+        // The count may be of twice what is unsent, and small frames are no fault.
+        if self.outbound.frames() / 2 > self.limits.max_outbound_frames {
+            return Err(Rule::TooManyFramesUnsent);
+        }
+        Ok(())
     }
 
     /// A stream that begins.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   read_request, read_response    FieldList -> block, HeadTable
-//!   read_trailers                  FieldList -> lines, as Part::Trailers has them
+//!   read_trailers                  FieldList -> lines, as http1::BodyPart::Trailers has them
 //!   write_request, write_response, write_trailers    lines -> fields, one by one, for the HPACK encoder
 //! ```
 //!
@@ -16,7 +16,6 @@
 //! is, to the last bit of the table, what [`crate::http1`] would have read from the block, but for how its end is found; and
 //! what is written is read without a complaint.
 
-mod name;
 mod read;
 mod write;
 

@@ -11,7 +11,7 @@ use super::stream::State;
 use super::streams::Key;
 use super::window::MEASURE;
 use crate::error::Rule;
-use crate::hpack::{Encoder, Field};
+use crate::hpack::{Encoder, Field, FieldSink};
 use crate::out::Out;
 
 /// Where the fields of a section go, one after another.
@@ -26,6 +26,18 @@ impl Fields<'_> {
     #[inline]
     pub fn put(&mut self, field: Field<'_>) {
         self.encoder.field(field, self.block);
+    }
+}
+
+impl FieldSink for Fields<'_> {
+    #[inline]
+    fn field(&mut self, field: Field<'_>) {
+        self.encoder.field(field, self.block);
+    }
+
+    #[inline]
+    fn line(&mut self, line: &[u8]) -> bool {
+        self.encoder.line(line, self.block)
     }
 }
 

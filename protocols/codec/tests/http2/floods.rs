@@ -69,7 +69,7 @@ fn flood(side: &mut Side, max: u32, mut unit: impl FnMut(u32) -> Vec<u8>) -> (u3
             }
             side.keys.remove(&id);
         }
-        memory = memory.max(side.connection.memory() + side.fields.bytes().len());
+        memory = memory.max(side.connection.memory() + side.fields.lines().len());
         side.out.clear();
         side.connection.unsent(0);
     }

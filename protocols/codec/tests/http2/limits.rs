@@ -147,15 +147,20 @@ fn sections_are_bounded_in_bytes_and_fields() {
     side.feed(&headers(WHOLE_END, 5, &[("a", &large)]));
     assert_eq!(side.events(), "head 5 ends");
     // A bomb: few bytes that say many (CVE-2016-6581). What is kept is bounded, and so is how often.
-    let bomb = |id: u32| {
-        let first = [&[0x40, 1, b'a', 0x7f, 0x81, 0x1e][..], &[b'x'; 4_000]].concat();
-        let first = if id == 1 { first } else { Vec::new() };
-        frame(HEADERS, WHOLE_END, id, &[first, vec![0xbe; 8_000]].concat())
+    let bomb = |times: usize| {
+        move |id: u32| {
+            let first = [&[0x40, 1, b'a', 0x7f, 0x81, 0x1e][..], &[b'x'; 4_000]].concat();
+            let first = if id == 1 { first } else { Vec::new() };
+            frame(HEADERS, WHOLE_END, id, &[first, vec![0xbe; times]].concat())
+        }
     };
     let mut side = server();
-    let (count, why) = units(&mut side, 12_000, bomb);
+    let (count, why) = units(&mut side, 12_000, bomb(200));
     assert_eq!((count, why.as_str()), (1_000, "failed TooManyResets ENHANCE_YOUR_CALM"));
-    assert!(side.fields.bytes().len() <= 60 << 10 && side.connection.memory() < 64 << 10);
+    assert!(side.fields.lines().len() <= 60 << 10 && side.connection.memory() < 64 << 10);
+    // One that says megabytes is not read to its end.
+    let (count, why) = units(&mut server(), 12_000, bomb(8_000));
+    assert_eq!((count, why.as_str()), (0, "failed FieldBlockTooLarge ENHANCE_YOUR_CALM"));
 }
 
 #[test]
@@ -165,12 +170,26 @@ fn answers_that_nobody_reads() {
     let mut side = Side::server(&limits);
     side.connection.unsent(0);
     let mut count = 0;
-    while !side.events().contains(&format!("failed TooManyFramesUnsent {CALM}")) {
+    while !side.events().contains(&format!("failed TooManyAnswersUnsent {CALM}")) {
         side.feed(&ping);
         side.connection.unsent(side.out.len());
         count += 1;
     }
     assert_eq!(count, 1_001);
+    // With a bound on all frames, those count that nobody made us send; their own bound is not reached.
+    let mut side = Side::server(&Limits { max_outbound_frames: 100, ..limits });
+    side.connection.unsent(0);
+    for count in 0..150 {
+        side.feed(&get(2 * count + 1));
+        side.respond(2 * count + 1, true, OK);
+    }
+    let mut count = 0;
+    while !side.events().contains(&format!("failed TooManyFramesUnsent {CALM}")) {
+        side.feed(&ping);
+        side.connection.unsent(side.out.len());
+        count += 1;
+    }
+    assert_eq!(count, 2 * 101 - 150);
     // Who reads, if late, is answered for ever.
     let mut side = Side::server(&limits);
     side.connection.unsent(0);

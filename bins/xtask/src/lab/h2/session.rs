@@ -57,6 +57,16 @@ struct Outgoing {
     ends: bool,
 }
 
+/// What became of a stream's turn.
+enum Sent {
+    /// There is more.
+    More,
+    /// All that is queued.
+    All,
+    /// A window is closed.
+    Blocked,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -70,6 +80,8 @@ pub(crate) struct Session {
     windows: BTreeMap<u32, i64>,
     frame_size: usize,
     outgoing: BTreeMap<u32, Outgoing>,
+    /// The stream that has the next turn, where one waits for the connection's window.
+    first: u32,
     /// A field section that is not yet whole: its stream, whether it ends it, its bytes.
     section: Option<(u32, bool, Vec<u8>)>,
     /// The window that the peer has on each stream at first, and what came since windows were last given back.
@@ -78,6 +90,8 @@ pub(crate) struct Session {
     stream_taken: BTreeMap<u32, u32>,
     /// Whether windows are given back; else the peer's windows run out.
     pub(crate) credits: bool,
+    /// A stream whose window is not given back.
+    pub(crate) starved: Option<u32>,
     /// The largest frame of content that we send, if smaller than the peer's.
     pub(crate) piece: usize,
 }
@@ -120,11 +134,13 @@ impl Session {
             windows: BTreeMap::new(),
             frame_size: FRAME_SIZE,
             outgoing: BTreeMap::new(),
+            first: 0,
             section: None,
             granted: granted.map_or(WINDOW as u32, |(_, value)| *value),
             taken: 0,
             stream_taken: BTreeMap::new(),
             credits: true,
+            starved: None,
             piece: usize::MAX,
         })
     }
@@ -168,7 +184,7 @@ impl Session {
         queued.bytes.extend(bytes);
         queued.ends |= ends || trailers.is_some();
         queued.trailers = trailers;
-        self.pump()
+        self.pump(Some(stream))
     }
 
     /// RST_STREAM.
@@ -177,32 +193,33 @@ impl Session {
         self.send(&frame::reset(stream, code))
     }
 
-    /// Sends of what is queued what the windows let through, stream by stream.
-    fn pump(&mut self) -> io::Result<()> {
+    /// Sends of what is queued what the windows let through: of one stream, or of all, a frame each in turn.
+    fn pump(&mut self, only: Option<u32>) -> io::Result<()> {
         let mut wire = Vec::new();
         let mut done = Vec::new();
-        for (&stream, out) in &mut self.outgoing {
-            loop {
-                let left = out.bytes.len() - out.sent;
-                let open = self.window.min(*self.windows.get(&stream).unwrap_or(&self.initial)).max(0);
-                let size = left.min(self.frame_size).min(self.piece).min(open as usize);
-                let last = size == left;
-                if size == 0 && left > 0 {
-                    break;
-                }
-                let ends = last && out.ends && out.trailers.is_none();
-                if size > 0 || ends {
-                    let piece = &out.bytes[out.sent..out.sent + size];
-                    wire.extend(frame::frame(kind::DATA, u8::from(ends) * flag::END_STREAM, stream, piece));
-                    out.sent += size;
-                    self.window -= size as i64;
-                    *self.windows.entry(stream).or_insert(self.initial) -= size as i64;
-                }
-                if last {
-                    done.push(stream);
-                    break;
-                }
+        let mut turn: Vec<u32> = match only {
+            Some(stream) => vec![stream],
+            // Who stood first when the connection's window was used up begins.
+            None => {
+                let first = std::mem::take(&mut self.first);
+                let later = self.outgoing.range(first..);
+                later.chain(self.outgoing.range(..first)).map(|(stream, _)| *stream).collect()
             }
+        };
+        while !turn.is_empty() {
+            turn.retain(|&stream| match self.send_piece(stream, &mut wire) {
+                Sent::More => true,
+                Sent::All => {
+                    done.push(stream);
+                    false
+                }
+                Sent::Blocked => {
+                    if self.window <= 0 && self.first == 0 {
+                        self.first = stream;
+                    }
+                    false
+                }
+            });
         }
         self.send(&wire)?;
         for stream in done {
@@ -212,6 +229,28 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Writes the next frame of a stream's content, if there is any and a window for it.
+    fn send_piece(&mut self, stream: u32, wire: &mut Vec<u8>) -> Sent {
+        let Some(out) = self.outgoing.get_mut(&stream) else { return Sent::Blocked };
+        let window = self.windows.entry(stream).or_insert(self.initial);
+        let left = out.bytes.len() - out.sent;
+        let open = self.window.min(*window).max(0);
+        let size = left.min(self.frame_size).min(self.piece).min(open as usize);
+        let last = size == left;
+        if size == 0 && left > 0 {
+            return Sent::Blocked;
+        }
+        let ends = last && out.ends && out.trailers.is_none();
+        if size > 0 || ends {
+            let piece = &out.bytes[out.sent..out.sent + size];
+            wire.extend(frame::frame(kind::DATA, u8::from(ends) * flag::END_STREAM, stream, piece));
+            out.sent += size;
+            self.window -= size as i64;
+            *window -= size as i64;
+        }
+        if last { Sent::All } else { Sent::More }
     }
 
     /// Waits for the next event.
@@ -266,10 +305,11 @@ impl Session {
                 let increment = i64::from(frame.word(0) & 0x7FFF_FFFF);
                 if stream == 0 {
                     self.window += increment;
+                    self.pump(None)?;
                 } else {
                     *self.windows.entry(stream).or_insert(self.initial) += increment;
+                    self.pump(Some(stream))?;
                 }
-                self.pump()?;
                 None
             }
             _ => None,
@@ -289,11 +329,20 @@ impl Session {
         *taken += size;
         if frame.ends() {
             self.stream_taken.remove(&frame.stream);
-        } else if *taken >= (self.granted / 2).max(1) {
+        } else if self.starved != Some(frame.stream) && *taken >= (self.granted / 2).max(1) {
             wire.extend(frame::window_update(frame.stream, *taken));
             *taken = 0;
         }
         self.send(&wire)
+    }
+
+    /// Gives the starved stream's window back.
+    pub(crate) fn feed(&mut self) -> io::Result<()> {
+        let Some(stream) = self.starved.take() else { return Ok(()) };
+        match self.stream_taken.remove(&stream) {
+            Some(taken) => self.send(&frame::window_update(stream, taken)),
+            None => Ok(()),
+        }
     }
 
     fn section_end(&mut self, frame: &Frame) -> io::Result<Option<Event>> {
@@ -328,7 +377,7 @@ impl Session {
             }
         }
         self.send(&frame::frame(kind::SETTINGS, flag::ACK, 0, b""))?;
-        self.pump()?;
+        self.pump(None)?;
         Ok(Event::Settings(entries))
     }
 }

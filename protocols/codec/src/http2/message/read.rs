@@ -2,13 +2,11 @@
 //!
 //! It never decides whether a message that is too large is answered or given up: see [`crate::Error::status`].
 
-use super::name::{Name, Pseudo};
-use crate::chars::{is_space, is_target, is_token_all, is_value};
+use crate::chars::{is_target, is_token_all};
 use crate::error::{Error, Rule};
 use crate::head::{Field, Framing, HeadTable, Kind, Known, Method, Path, Span, Version};
-use crate::hpack::{FieldList, Named};
-use crate::http1::{METHOD_BYTES_MAX, content_length, is_authority, is_authority_with_port, reason};
-use crate::lane::{ALL, LANE_BYTES, Lane};
+use crate::hpack::{FieldList, Name, Named, Pseudo, put_line};
+use crate::http1::{METHOD_BYTES_MAX, content_length, is_authority_with_port, is_known_authority, reason};
 use crate::limits::Limits;
 
 /// What a response answers.
@@ -66,7 +64,7 @@ pub fn read_response(
     end(read, table, out)
 }
 
-/// Reads a trailer section, and writes it to `out`, which is empty, as [`crate::Part::Trailers`] has it: lines, then the empty line. What may not
+/// Reads a trailer section, and writes it to `out`, which is empty, as [`crate::http1::BodyPart::Trailers`] has it: lines, then the empty line. What may not
 /// travel in one is still there, as it is after reading one of HTTP/1: the writers leave it out.
 ///
 /// # Errors
@@ -85,7 +83,7 @@ fn begin(fields: &FieldList, table: &mut HeadTable, out: &mut Vec<u8>) {
     /// The start line's words, `Host` and an Upgrade's two lines beside their values.
     const ADDED_BYTES_MAX: usize = 128;
     debug_assert!(out.is_empty(), "a head's offsets begin at its own first byte");
-    out.reserve(fields.bytes().len() + fields.len() * SEPARATORS_BYTES + ADDED_BYTES_MAX);
+    out.reserve(fields.lines().len() + ADDED_BYTES_MAX);
     table.clear();
     table.version = Version::Http2;
     table.keep_alive = true;
@@ -114,9 +112,6 @@ fn end(read: Result<(), Rule>, table: &mut HeadTable, out: &mut Vec<u8>) -> Resu
     })
 }
 
-/// Colon, space, CR and LF.
-const SEPARATORS_BYTES: usize = 4;
-
 /// Fields that are never in HTTP/2 (RFC 9113 §8.2.2).
 const CONNECTION_SPECIFIC: u32 = Known::Connection.bit()
     | Known::KeepAlive.bit()
@@ -139,9 +134,11 @@ impl<'f> PseudoFields<'f> {
         loop {
             let mut rest = fields.clone();
             match rest.next() {
-                Some(field) if field.name().first() == Some(&b':') => {
-                    let pseudo = Pseudo::from_name(field.name()).ok_or(Rule::PseudoUnknown)?;
-                    check_value(&field)?;
+                Some(field) if field.is_pseudo() => {
+                    let Name::Pseudo(pseudo) = field.read_name()? else {
+                        unreachable!("a name that begins with a colon")
+                    };
+                    field.check_value()?;
                     if all.0[pseudo as usize].replace(field.value()).is_some() {
                         return Err(Rule::PseudoRepeated);
                     }
@@ -196,7 +193,7 @@ impl<'t> Reader<'t> {
         let start = self.start(&pseudo, &rest, extended_connect)?;
         self.table.method = Method::from_token(start.method);
         self.request_line(&start)?;
-        self.fields(rest, true)?;
+        self.fields(fields.lines(), rest, true)?;
         let length = self.table.content_length;
         let is_tunnel = start.upgrade.is_some() || self.table.method == Method::Connect;
         if is_tunnel && length.is_some_and(|length| length > 0) {
@@ -269,7 +266,7 @@ impl<'t> Reader<'t> {
             Some(authority) => authority,
             None => host(rest.clone()).ok_or(Rule::HostMissing)?,
         };
-        if !is_authority(authority) {
+        if !is_known_authority(authority, &mut self.table.known_authority) {
             return Err(Rule::Authority);
         }
         let method = if upgrade.is_some() { b"GET" } else { method };
@@ -337,7 +334,7 @@ impl<'t> Reader<'t> {
         if let Some(protocol) = granted {
             self.upgrade(protocol)?;
         }
-        self.fields(rest, false)?;
+        self.fields(fields.lines(), rest, false)?;
         let length = self.table.content_length;
         let is_positive = length.is_some_and(|length| length > 0);
         self.table.framing = match (status, asked.method) {
@@ -371,28 +368,61 @@ impl<'t> Reader<'t> {
         self.table.method = method;
     }
 
-    /// The fields behind the pseudo-fields.
-    fn fields<'f>(&mut self, mut rest: impl Iterator<Item = Named<'f>> + Clone, is_request: bool) -> Result<(), Rule> {
+    /// The fields behind the pseudo-fields. Their lines go to the head in stretches, each as it stands in the list, up to a field that does not.
+    fn fields<'f>(
+        &mut self,
+        lines: &[u8],
+        mut rest: impl Iterator<Item = Named<'f>> + Clone,
+        is_request: bool,
+    ) -> Result<(), Rule> {
+        // Where the stretch begins that is still to be copied.
+        let mut from = rest.clone().next().map_or(lines.len(), |field| field.start());
         while let Some(field) = rest.next() {
-            let known = match Name::of(&field)? {
-                Name::Field(known) => known,
-                Name::Pseudo => return Err(Rule::PseudoPlace),
-                Name::Cookie => {
-                    if !self.has_cookie {
-                        self.cookies(field, rest.clone())?;
+            let goes = match field.read_name() {
+                Ok(Name::Field(known)) => {
+                    field.check_value()?;
+                    let goes = known.bit() & ACTED_ON == 0 || self.act(&field, known, is_request)?;
+                    if goes {
+                        if self.table.fields.len() == self.fields_max {
+                            return Err(Rule::TooManyFields);
+                        }
+                        self.list(&field, known, from);
                     }
-                    continue;
+                    goes
                 }
+                Ok(Name::Cookie) => false,
+                _ if field.is_pseudo() => return Err(Rule::PseudoPlace),
+                Ok(Name::Pseudo(_) | Name::Unread) => unreachable!("a name that was read, and has no colon"),
+                Err(rule) => return Err(rule),
             };
-            check_value(&field)?;
-            if known.bit() & ACTED_ON != 0 && !self.act(&field, known, is_request)? {
-                continue;
+            if !goes {
+                self.out.extend_from_slice(&lines[from..field.start()]);
+                from = field.end();
+                if !self.has_cookie && field.name() == b"cookie" {
+                    self.cookies(field, rest.clone())?;
+                }
             }
-            // authorization and proxy-authorization
-            self.table.never_indexed |= field.never_indexed && !matches!(field.static_name, 23 | 49);
-            self.line(field.name(), field.value(), known)?;
         }
+        self.out.extend_from_slice(&lines[from..]);
         Ok(())
+    }
+
+    /// Enters a field whose line will be copied with what begins at `from`, to the end of what is written.
+    #[inline(always)]
+    fn list(&mut self, field: &Named<'_>, known: Known, from: usize) {
+        let moved = self.out.len().wrapping_sub(from);
+        self.table.seen |= known.bit();
+        // authorization and proxy-authorization our encoder knows by their names.
+        self.table.never_indexed |=
+            field.never_indexed() && !matches!(field.name(), b"authorization" | b"proxy-authorization");
+        self.table.fields.push(Field {
+            name_start: field.start().wrapping_add(moved) as u32,
+            name_len: field.name_len(),
+            known,
+            nominated: false,
+            value_start: field.value_start().wrapping_add(moved) as u32,
+            value_len: field.value_len(),
+        });
     }
 
     /// What a field of the less frequent ones does to the message; whether it goes to the head.
@@ -437,14 +467,14 @@ impl<'t> Reader<'t> {
     fn cookies<'f>(&mut self, first: Named<'f>, rest: impl Iterator<Item = Named<'f>>) -> Result<(), Rule> {
         /// Shorter ones our encoder keeps out of its table anyway.
         const COOKIE_BYTES_MIN: usize = 20;
-        check_value(&first)?;
+        first.check_value()?;
         self.has_cookie = true;
         self.line(b"cookie", first.value(), Known::Other)?;
-        let mut never_indexed = first.never_indexed;
+        let mut never_indexed = first.never_indexed();
         let mut len = first.value().len();
-        for crumb in rest.filter(|field| matches!(Name::of(field), Ok(Name::Cookie))) {
-            check_value(&crumb)?;
-            never_indexed |= crumb.never_indexed;
+        for crumb in rest.filter(|field| matches!(field.read_name(), Ok(Name::Cookie))) {
+            crumb.check_value()?;
+            never_indexed |= crumb.never_indexed();
             if crumb.value().is_empty() {
                 continue; // it would leave a blank at the end
             }
@@ -487,63 +517,30 @@ fn trailers(fields: &FieldList, limits: &Limits, out: &mut Vec<u8>) -> Result<()
     if fields.is_too_large() || fields.len() > limits.headers_max {
         return Err(Rule::TrailersTooLarge);
     }
-    out.reserve(fields.bytes().len() + (fields.len() + 1) * SEPARATORS_BYTES);
     for field in fields.named() {
-        let is_specific = match Name::of(&field)? {
-            Name::Pseudo => return Err(Rule::PseudoPlace),
-            Name::Cookie => false,
-            Name::Field(Known::Te) => field.value() != b"trailers",
-            Name::Field(known) => known.bit() & CONNECTION_SPECIFIC != 0,
+        let is_specific = match field.read_name() {
+            _ if field.is_pseudo() => return Err(Rule::PseudoPlace),
+            Ok(Name::Field(Known::Te)) => field.value() != b"trailers",
+            Ok(Name::Field(known)) => known.bit() & CONNECTION_SPECIFIC != 0,
+            Ok(Name::Cookie) => false,
+            Ok(Name::Pseudo(_) | Name::Unread) => unreachable!("a name that was read, and has no colon"),
+            Err(rule) => return Err(rule),
         };
         if is_specific {
             return Err(Rule::ConnectionSpecific);
         }
-        check_value(&field)?;
-        put_line(field.name(), field.value(), out);
+        field.check_value()?;
     }
+    out.reserve(fields.lines().len() + b"\r\n".len());
+    out.extend_from_slice(fields.lines());
     out.extend_from_slice(b"\r\n");
     if out.len() > limits.trailer_bytes_max.max(2) { Err(Rule::TrailersTooLarge) } else { Ok(()) }
-}
-
-#[inline(always)]
-fn put_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// The value of the first Host field.
 #[cold]
 fn host<'f>(mut rest: impl Iterator<Item = Named<'f>>) -> Option<&'f [u8]> {
     rest.find(|field| field.name() == b"host").map(|field| field.value())
-}
-
-/// Whether the value has no control bytes (RFC 9110 §5.5) and no whitespace at its ends (RFC 9113 §8.2.1).
-#[inline(always)]
-fn check_value(field: &Named<'_>) -> Result<(), Rule> {
-    let (bytes, len) = (field.bytes_at_value(), field.value().len());
-    let mut at = 0;
-    while at < len {
-        let lane = Lane::first_of(&bytes[at..]);
-        let controls = lane.within(0, 0x1f).or(lane.equal(0x7f)).bits();
-        let here = if len - at < LANE_BYTES { (1 << (len - at)) - 1 } else { ALL };
-        if controls & here != 0 {
-            return check_odd_value(field.value());
-        }
-        at += LANE_BYTES;
-    }
-    if len > 0 && (bytes[0] == b' ' || bytes[len - 1] == b' ') { Err(Rule::ValueSpace) } else { Ok(()) }
-}
-
-/// The same of a value that has a tab, or something worse.
-#[cold]
-fn check_odd_value(value: &[u8]) -> Result<(), Rule> {
-    if !value.iter().all(|&byte| is_value(byte)) {
-        return Err(Rule::FieldValue);
-    }
-    let is_blank = |byte: Option<&u8>| byte.is_some_and(|&byte| is_space(byte));
-    if is_blank(value.first()) || is_blank(value.last()) { Err(Rule::ValueSpace) } else { Ok(()) }
 }
 
 /// The bytes of a path and query.

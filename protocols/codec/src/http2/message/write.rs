@@ -4,7 +4,7 @@
 
 use crate::chars::{list, trim};
 use crate::head::{Known, KnownSet, is_for_heads_only, is_same_name};
-use crate::hpack::Field;
+use crate::hpack::{Field, FieldSink, put_line};
 use crate::lane::{ALL, LANE_BYTES, Lane, find};
 
 /// Gives the fields of a request's head. `scheme` is that of the way it takes; `tunnel`: an Upgrade in it is one that travels on, as
@@ -16,53 +16,51 @@ pub fn write_request(
     tunnel: bool,
     never_indexed: bool,
     lower: &mut Vec<u8>,
-    put: &mut impl FnMut(Field<'_>),
+    sink: &mut impl FieldSink,
 ) {
     let method = &head[..find(head, 0, b' ')];
     let target = &head[(method.len() + 1).min(head.len())..];
     let target = &target[..find(target, 0, b' ')];
-    let lines = Lines::new(head);
-    // The encoders write Host first.
-    let host = lines.clone().find(|line| is_same_name(line.name, b"host")).map_or(&b""[..], |line| line.value);
+    let mut lines = Lines::of_head(head);
+    let host = lines.take_host();
     let protocol = if tunnel { protocol(lines.clone()) } else { None };
-    let mut pseudo = |name: &[u8], value: &[u8]| put(Field { name, value, never_indexed: false });
-    if method == b"CONNECT" {
-        pseudo(b":method", method);
-        pseudo(b":authority", target);
-    } else {
-        pseudo(b":method", if protocol.is_some() { b"CONNECT" } else { method });
-        pseudo(b":scheme", scheme);
-        pseudo(b":authority", host);
-        pseudo(b":path", target);
-        if let Some(protocol) = protocol {
-            pseudo(b":protocol", protocol);
-        }
+    let is_connect = method == b"CONNECT";
+    write_pseudo(b":method", if protocol.is_some() { b"CONNECT" } else { method }, sink);
+    if !is_connect {
+        write_pseudo(b":scheme", scheme, sink);
+    }
+    // It seldom changes: an encoder finds its line.
+    let authority = if is_connect { target } else { host };
+    lower.clear();
+    put_line(b":authority", authority, lower);
+    if !sink.line(lower) {
+        write_pseudo(b":authority", authority, sink);
+    }
+    if !is_connect {
+        write_pseudo(b":path", target, sink);
+    }
+    if let Some(protocol) = protocol.filter(|_| !is_connect) {
+        write_pseudo(b":protocol", protocol, sink);
     }
     // A tunnel has no content (RFC 9113 §8.5).
-    let is_tunnel = protocol.is_some() || method == b"CONNECT";
+    let is_tunnel = protocol.is_some() || is_connect;
     let dropped = DROPPED.with(Known::Host);
     let dropped = if is_tunnel { dropped.with(Known::ContentLength) } else { dropped };
-    write_fields(lines, dropped, never_indexed, lower, put);
+    write_fields(lines, dropped, never_indexed, lower, sink);
 }
 
 /// Gives the fields of a response's head, interim ones, too. `tunnel`: it grants one, by 101 to an Upgrade or by 2xx to CONNECT. The rest is as
 /// for [`write_request`].
-pub fn write_response(
-    head: &[u8],
-    tunnel: bool,
-    never_indexed: bool,
-    lower: &mut Vec<u8>,
-    put: &mut impl FnMut(Field<'_>),
-) {
+pub fn write_response(head: &[u8], tunnel: bool, never_indexed: bool, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
     /// Where the digits stand behind `HTTP/1.1 `.
     const STATUS: std::ops::Range<usize> = 9..12;
     let status = match head.get(STATUS).unwrap_or(b"502") {
         b"101" if tunnel => b"200",
         status => status,
     };
-    put(Field { name: b":status", value: status, never_indexed: false });
+    write_pseudo(b":status", status, sink);
     let dropped = if tunnel { DROPPED.with(Known::ContentLength) } else { DROPPED };
-    write_fields(Lines::new(head), dropped, never_indexed, lower, put);
+    write_fields(Lines::of_head(head), dropped, never_indexed, lower, sink);
 }
 
 /// Gives the fields of a trailer section, lines and the empty line, but for those that may not travel in one (RFC 9110 §6.5.1) and those that
@@ -71,15 +69,20 @@ pub fn write_trailers<'n>(
     section: &[u8],
     remove: impl Iterator<Item = &'n [u8]> + Clone,
     lower: &mut Vec<u8>,
-    put: &mut impl FnMut(Field<'_>),
+    sink: &mut impl FieldSink,
 ) {
-    for line in (Lines { bytes: section, at: 0 }) {
+    for line in Lines(section).map(Line::read) {
         let is_ours = line.name.starts_with(b"grpc-");
         if (is_ours || !is_for_heads_only(line.name)) && !remove.clone().any(|removed| is_same_name(removed, line.name))
         {
-            write_field(&line, false, lower, put);
+            write_field(&line, false, lower, sink);
         }
     }
+}
+
+#[inline]
+fn write_pseudo(name: &[u8], value: &[u8], sink: &mut impl FieldSink) {
+    sink.field(Field { name, value, never_indexed: false });
 }
 
 /// What HTTP/2 has no fields for (RFC 9113 §8.2.2).
@@ -96,9 +99,14 @@ fn write_fields(
     dropped: KnownSet,
     never_indexed: bool,
     lower: &mut Vec<u8>,
-    put: &mut impl FnMut(Field<'_>),
+    sink: &mut impl FieldSink,
 ) {
-    for line in lines {
+    for whole in lines {
+        // What is in the table as it stands was not dropped when it went in.
+        if !never_indexed && sink.line(whole) {
+            continue;
+        }
+        let line = Line::read(whole);
         if begins_like_dropped(line.name) {
             let known = Known::from_name(line.name);
             // RFC 9113 §8.2.2
@@ -107,7 +115,7 @@ fn write_fields(
                 continue;
             }
         }
-        write_field(&line, never_indexed, lower, put);
+        write_field(&line, never_indexed, lower, sink);
     }
 }
 
@@ -122,9 +130,9 @@ fn begins_like_dropped(name: &[u8]) -> bool {
 }
 
 #[inline(always)]
-fn write_field(line: &Line<'_>, never_indexed: bool, lower: &mut Vec<u8>, put: &mut impl FnMut(Field<'_>)) {
+fn write_field(line: &Line<'_>, never_indexed: bool, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
     let name = if line.is_lower { line.name } else { lowered(line.name, lower) };
-    put(Field { name, value: line.value, never_indexed });
+    sink.field(Field { name, value: line.value, never_indexed });
 }
 
 #[inline(never)]
@@ -137,8 +145,8 @@ fn lowered<'l>(name: &[u8], lower: &'l mut Vec<u8>) -> &'l [u8] {
 
 /// The protocol that an Upgrade asks for first.
 #[cold]
-fn protocol(mut lines: Lines<'_>) -> Option<&[u8]> {
-    let line = lines.find(|line| is_same_name(line.name, b"upgrade"))?;
+fn protocol(lines: Lines<'_>) -> Option<&[u8]> {
+    let line = lines.map(Line::read).find(|line| is_same_name(line.name, b"upgrade"))?;
     list(line.value).next()
 }
 
@@ -150,53 +158,73 @@ struct Line<'a> {
     is_lower: bool,
 }
 
-/// The field lines of a head or a section.
-#[derive(Clone)]
-struct Lines<'a> {
-    bytes: &'a [u8],
-    /// Where the next line begins.
-    at: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// Of a head, behind its start line.
-    fn new(head: &'a [u8]) -> Self {
-        Self { bytes: head, at: find(head, 0, b'\n') + 1 }
-    }
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = Line<'a>;
-
+impl<'a> Line<'a> {
+    /// Of a whole line.
     #[inline]
-    fn next(&mut self) -> Option<Line<'a>> {
-        let rest = self.bytes.get(self.at..)?;
-        // The empty line ends it.
-        if matches!(rest.first(), None | Some(b'\r')) {
-            return None;
-        }
-        let lane = Lane::first_of(rest);
+    fn read(line: &'a [u8]) -> Self {
+        let lane = Lane::first_of(line);
         let large = lane.within(b'A', b'Z').bits();
         let (name_len, is_lower) = match lane.equal(b':').bits() {
             0 => {
-                let len = find(rest, LANE_BYTES.min(rest.len()), b':');
-                (len, large & ALL == 0 && !rest[..len].iter().any(u8::is_ascii_uppercase))
+                let len = find(line, LANE_BYTES.min(line.len()), b':');
+                (len, large & ALL == 0 && !line[..len].iter().any(u8::is_ascii_uppercase))
             }
             colons => {
                 let len = colons.trailing_zeros();
                 (len as usize, large & ((1 << len) - 1) == 0)
             }
         };
-        let end = find(rest, name_len, b'\n');
-        self.at += end + 1;
-        // Before the line feed there is its carriage return. A line without a colon has neither name nor value.
-        let value = rest.get(name_len + 1..end.saturating_sub(1)).unwrap_or_default();
+        // Behind the value there are CR and LF. A line without a colon has neither name nor value.
+        let value = line.get(name_len + 1..line.len().saturating_sub(2)).unwrap_or_default();
         let value = match value {
             [b' ', value @ ..] => value,
             value => value,
         };
         let is_bare = |byte: Option<&u8>| byte.is_none_or(|&byte| byte != b' ' && byte != b'\t');
         let value = if is_bare(value.first()) && is_bare(value.last()) { value } else { trim(value) };
-        Some(Line { name: &rest[..name_len.min(end)], value, is_lower })
+        Self { name: &line[..name_len], value, is_lower }
+    }
+}
+
+/// The field lines of a head or a section, each with its end; from here on.
+#[derive(Clone)]
+struct Lines<'a>(&'a [u8]);
+
+impl<'a> Lines<'a> {
+    /// Those behind a head's start line.
+    fn of_head(head: &'a [u8]) -> Self {
+        Self(&head[(find(head, 0, b'\n') + 1).min(head.len())..])
+    }
+}
+
+impl<'a> Lines<'a> {
+    /// The value of Host; nothing where there is none. It is taken off where it comes first, which is where the encoders write it.
+    #[inline]
+    fn take_host(&mut self) -> &'a [u8] {
+        let mut lines = self.clone();
+        if let Some(line) = lines.next()
+            && let Some(host) = line.strip_prefix(b"Host: ").and_then(|value| value.strip_suffix(b"\r\n"))
+        {
+            *self = lines;
+            return trim(host);
+        }
+        let is_host = |line: &Line<'_>| is_same_name(line.name, b"host");
+        self.clone().map(Line::read).find(is_host).map_or(&b""[..], |line| line.value)
+    }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // The empty line ends it.
+        if matches!(self.0.first(), None | Some(b'\r')) {
+            return None;
+        }
+        let end = (find(self.0, 0, b'\n') + 1).min(self.0.len());
+        let (line, rest) = self.0.split_at(end);
+        self.0 = rest;
+        Some(line)
     }
 }

@@ -30,8 +30,14 @@ const DRAW: Draw = Draw {
         "/zones",
         "/least",
         "/random",
+        "/ring?k=1",
+        "/ring?k=2",
+        "/ring",
+        "/maglev?k=3",
+        "/maglev?k=4",
+        "/maglev",
     ],
-    fields: &["X-A: one", "Accept: */*"],
+    fields: &["X-A: one", "Accept: */*", "X-K: 1-a", "X-K: 2-b", "X-K: 3", "X-K: 4"],
 };
 
 /// Virtual hosts, as items of a YAML flow sequence.
@@ -47,10 +53,15 @@ const HOSTS: &str = r#"
     {match: {prefix: /drops}, route: {cluster: drops}},
     {match: {prefix: /zones}, route: {cluster: zones}},
     {match: {prefix: /least}, route: {cluster: least}},
-    {match: {prefix: /random}, route: {cluster: random}}]}"#;
+    {match: {prefix: /random}, route: {cluster: random}},
+    {match: {prefix: /ring}, route: {cluster: ring, hash_policy: [
+      {header: {header_name: x-k}}, {query_parameter: {name: k}}, {header: {header_name: ":path"}}]}},
+    {match: {prefix: /maglev}, route: {cluster: maglev, hash_policy: [
+      {header: {header_name: x-k, regex_rewrite: {pattern: {regex: "-.*"}, substitution: ""}}, terminal: true}, {header: {header_name: ":path"}}]}}]}"#;
 
 /// Half of the endpoints is enough; a threshold is taken in whole percents; one priority for another; the degraded for the healthy; who drains does
-/// not count; nobody; nobody in panic; all dropped; a locality without weight; the typed policies.
+/// not count; nobody; nobody in panic; all dropped; a locality without weight; the typed policies; the same endpoint for the same hash, whose key
+/// is no address: each proxy has origins of its own.
 const CLUSTERS: &str = r#"
   - name: half
     load_assignment: {cluster_name: half, endpoints: [{lb_endpoints: [
@@ -100,4 +111,15 @@ const CLUSTERS: &str = r#"
     lb_policy: RANDOM
     load_assignment: {cluster_name: random, endpoints: [{lb_endpoints: [
       {health_status: UNHEALTHY, endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: 1}}}},
-      {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {b}}}}}]}]}"#;
+      {endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {b}}}}}]}]}
+  - name: ring
+    lb_policy: RING_HASH
+    load_assignment: {cluster_name: ring, endpoints: [{lb_endpoints: [
+      {metadata: {filter_metadata: {envoy.lb: {hash_key: a}}}, endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {a}}}}},
+      {load_balancing_weight: 2, metadata: {filter_metadata: {envoy.lb: {hash_key: b}}}, endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {b}}}}}]}]}
+  - name: maglev
+    load_balancing_policy: {policies: [{typed_extension_config: {name: maglev, typed_config: {
+      "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.maglev.v3.Maglev, table_size: 1009}}}]}
+    load_assignment: {cluster_name: maglev, endpoints: [{lb_endpoints: [
+      {metadata: {filter_metadata: {envoy.lb: {hash_key: a}}}, endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {a}}}}},
+      {metadata: {filter_metadata: {envoy.lb: {hash_key: b}}}, endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: {b}}}}}]}]}"#;

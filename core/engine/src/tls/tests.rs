@@ -1,0 +1,100 @@
+//! Both ends of a connection on one core, on both drivers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringway_runtime::{IoChoice, Options, Wake, run};
+use ringway_tls::{ClientContext, ClientOptions, Identity, Secret, ServerContext, ServerOptions, Target};
+
+use super::*;
+
+fn contexts() -> (Arc<ServerContext>, Arc<ClientContext>) {
+    let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("a certificate");
+    let certificates = vec![Identity {
+        certificate_chain: made.cert.pem().into_bytes(),
+        private_key: Secret::new(made.signing_key.serialize_pem()),
+    }];
+    let server = ServerOptions { certificates, alpn: vec![b"h2".to_vec()], ..ServerOptions::default() };
+    let client = ClientOptions { alpn: vec![b"h2".to_vec()], ..ClientOptions::default() };
+    (ServerContext::new(&server).expect("right"), ClientContext::new(&client).expect("right"))
+}
+
+/// Sends `size` bytes each way at once, in pieces of `piece`, and ends both ways: what both saw.
+fn exchange(io: IoChoice, size: usize, piece: usize) -> (Vec<u8>, Vec<u8>) {
+    let (server, client) = contexts();
+    let options = Options { io, ..Options::default() };
+    let wake = Wake::new().expect("an eventfd");
+    run(&options, wake, move |core, _| async move {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let deadline = core.now() + Duration::from_secs(20);
+        let near = core.connect(address, deadline).await.expect("it listens");
+        let far = core.attach(listener.accept().expect("connected").0.into());
+        let tls = Rc::new(Tls::default());
+        let end = |stream: Stream, session: Session, letter: u8| {
+            let (core, tls) = (core.clone(), Rc::clone(&tls));
+            async move {
+                let timer = core.timer();
+                let info = secure((&core, &tls), &stream, session, &timer, deadline).await.expect("a handshake");
+                assert_eq!((info.alpn.as_deref(), info.server_name.as_deref()), (Some(&b"h2"[..]), Some("a.test")));
+                let mut sent = 0;
+                let mut seen = Vec::new();
+                poll_fn(|context| {
+                    while sent < size && stream.poll_unsent_below(context, 64 << 10).is_ready() {
+                        let next = piece.min(size - sent);
+                        let bytes: Vec<u8> = (sent..sent + next).map(|at| (at % 251) as u8 ^ letter).collect();
+                        stream.send(core.chunk(&bytes));
+                        sent += next;
+                        if sent == size {
+                            stream.shutdown_write();
+                        }
+                    }
+                    loop {
+                        match stream.poll_recv(context) {
+                            Poll::Pending => return Poll::Pending,
+                            Poll::Ready(Ok(Some(chunk))) => seen.extend_from_slice(&chunk),
+                            Poll::Ready(Ok(None)) if sent == size => return Poll::Ready(()),
+                            Poll::Ready(Ok(None)) => return Poll::Pending,
+                            Poll::Ready(Err(error)) => panic!("{error}"),
+                        }
+                    }
+                })
+                .await;
+                stream.flushed().await.expect("it reads");
+                seen
+            }
+        };
+        let target = Target { server_name: Some("a.test"), address: address.ip(), subject_alt_names: &[], alpn: &[] };
+        let mut near = Box::pin(end(near, Session::client(&client, target).expect("a name"), 1));
+        let mut far = Box::pin(end(far, Session::server(&server), 2));
+        let (mut nears, mut fars) = (None, None);
+        poll_fn(|context| {
+            if nears.is_none()
+                && let Poll::Ready(bytes) = near.as_mut().poll(context)
+            {
+                nears = Some(bytes);
+            }
+            if fars.is_none()
+                && let Poll::Ready(bytes) = far.as_mut().poll(context)
+            {
+                fars = Some(bytes);
+            }
+            if nears.is_some() && fars.is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        (nears.expect("done"), fars.expect("done"))
+    })
+    .expect("the driver runs")
+}
+
+#[test]
+fn bytes_are_the_same_on_both_sides_whatever_their_sizes() {
+    for io in [IoChoice::Poll, IoChoice::Auto] {
+        for (size, piece) in [(1, 1), (100_000, 1), (1 << 20, 4096), (1 << 20, 70_000), (SEALED_MAX + 1, SEALED_MAX)] {
+            let (near, far) = exchange(io, size, piece);
+            let expect = |letter: u8| (0..size).map(|at| (at % 251) as u8 ^ letter).collect::<Vec<_>>();
+            assert!(near == expect(2), "{io:?} {size} {piece}: {} bytes", near.len());
+            assert!(far == expect(1), "{io:?} {size} {piece}: {} bytes", far.len());
+        }
+    }
+}
