@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::common::config::Config;
 use crate::common::dns::{Answer, NameServer};
-use crate::common::origin::Origin;
+use crate::common::origin::{Origin, refusing};
 use crate::common::process::{Proxy, TempDir, run};
 use crate::common::{on_each_driver, wait_for};
 
@@ -27,11 +27,6 @@ impl Silent {
         let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(100)).ok();
         Silent { address, _queued: std::iter::from_fn(connect).collect(), _socket: socket }
     }
-}
-
-/// An address that refuses.
-fn refusing(ip: &str) -> SocketAddr {
-    TcpListener::bind((ip, 0)).expect("a port").local_addr().expect("bound")
 }
 
 fn socket(address: SocketAddr) -> String {

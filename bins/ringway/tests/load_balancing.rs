@@ -7,7 +7,7 @@ use crate::common;
 use crate::common::client::Client;
 use crate::common::config::Config;
 use crate::common::on_each_driver;
-use crate::common::origin::Origin;
+use crate::common::origin::{Origin, refusing};
 use crate::common::process::Proxy;
 
 /// An endpoint with further fields of its `LbEndpoint`.
@@ -382,7 +382,7 @@ fn a_session_cookie_leads_back() {
 fn another_try_goes_on_in_the_table() {
     on_each_driver(|io| {
         let origin = Origin::start("one");
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+        let nobody = refusing("127.0.0.1");
         let retries = "retry_policy: {retry_on: connect-failure, host_selection_retry_max_attempts: 50, \
                        retry_host_predicate: [{name: p, typed_config: {\"@type\": \
                        type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}";

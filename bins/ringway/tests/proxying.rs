@@ -1,21 +1,14 @@
 //! Requests through the proxy, from a client by hand to a scripted origin, on both drivers.
 
-use std::net::{SocketAddr, TcpListener};
-
 use crate::common::client::Client;
 use crate::common::config::Config;
-use crate::common::origin::{Origin, served_by};
+use crate::common::origin::{Origin, refusing, served_by};
 use crate::common::process::Proxy;
 use crate::common::{on_each_driver, wait_for};
 use serde_json::Value;
 
 fn forwarding(origin: &Origin) -> Config {
     Config::new().to("/", "origin").cluster("origin", origin.address)
-}
-
-/// An address at which nobody listens: bound a moment ago, and free again.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address")
 }
 
 #[test]
@@ -109,7 +102,7 @@ fn what_cannot_be_forwarded_is_answered_for() {
             .route("prefix: /silent", "route: {cluster: origin, timeout: 0.2s}")
             .route("prefix: /teapot", "direct_response: {status: 418, body: {inline_string: short and stout}}")
             .cluster("origin", origin.address)
-            .cluster("dead", nobody());
+            .cluster("dead", refusing("127.0.0.1"));
         let proxy = Proxy::start(io, &config);
         for (path, status, part) in [
             ("/direct", 200, "direct"),
@@ -184,7 +177,7 @@ fn weights_share_requests_out() {
             .route("prefix: /", weighted)
             .cluster("one", one.address)
             .cluster("two", two.address)
-            .cluster("gone", nobody());
+            .cluster("gone", refusing("127.0.0.1"));
         let proxy = Proxy::start(io, &config);
         let mut client = proxy.client();
         let names: Vec<_> = (0..400).map(|_| client.get("/name").text()).collect();

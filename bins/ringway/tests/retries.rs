@@ -1,17 +1,10 @@
 //! Requests that are sent more than once, by retry policy or because a client of ours asks for it, on both drivers.
 
-use std::net::{SocketAddr, TcpListener};
-
 use crate::common::client::Message;
 use crate::common::config::Config;
 use crate::common::on_each_driver;
-use crate::common::origin::Origin;
+use crate::common::origin::{Origin, refusing};
 use crate::common::process::Proxy;
-
-/// An address at which nobody listens: bound a moment ago, and free again.
-fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address")
-}
 
 /// A route for everything with this action beside its cluster.
 fn route(action: &str) -> Config {
@@ -116,7 +109,8 @@ fn a_request_that_may_have_been_acted_on_is_sent_again_only_where_that_is_safe()
             assert!(status != 200 || response.body == b"body", "{head}");
         }
         // Not a byte was sent: every method is tried again.
-        let config = route(&policy("retry_on: connect-failure, num_retries: 2")).cluster("origin", nobody());
+        let config =
+            route(&policy("retry_on: connect-failure, num_retries: 2")).cluster("origin", refusing("127.0.0.1"));
         let proxy = Proxy::start(io, &config);
         let mut client = proxy.client();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody");
@@ -213,7 +207,7 @@ fn another_endpoint_is_taken_where_that_is_asked_for() {
         let origin = Origin::start("one");
         let predicate = "retry_on: connect-failure, host_selection_retry_max_attempts: 5, retry_host_predicate: [{name: p, typed_config: \
                          {\"@type\": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]";
-        let endpoints = [nobody(), origin.address];
+        let endpoints = [refusing("127.0.0.1"), origin.address];
         let proxy =
             Proxy::start(io, &route(&policy(predicate)).cluster_of("origin", &endpoints, "connect_timeout: 5s"));
         for _ in 0..6 {

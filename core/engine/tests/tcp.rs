@@ -4,7 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, IntoRawFd};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -240,9 +240,12 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A port that nobody listens at.
+/// An address that refuses connections as long as this process lives: a socket is bound to it and never listens.
 fn dead() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound")
+    let socket = runtime::bind(([127, 0, 0, 1], 0).into(), false).expect("a port");
+    let address = TcpListener::from(socket.try_clone().expect("a descriptor")).local_addr().expect("bound");
+    let _ = socket.into_raw_fd();
+    address
 }
 
 /// Bytes that are their own place, so that none is lost or moved unseen.

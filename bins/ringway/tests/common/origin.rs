@@ -15,6 +15,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::IntoRawFd;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -104,6 +105,17 @@ impl Origin {
         *self.shared.released.lock().expect("no panic") += 1;
         self.shared.release.notify_all();
     }
+}
+
+/// An address that refuses connections as long as this process lives: a socket is bound to it and never listens. A port that
+/// was merely free a moment ago may be that of another test's origin by the time of the connect.
+pub(crate) fn refusing(ip: &str) -> SocketAddr {
+    let ip: std::net::IpAddr = ip.parse().expect("an address");
+    let socket = ringway_runtime::bind((ip, 0).into(), false).expect("a port of the kernel's choice");
+    let address = TcpListener::from(socket.try_clone().expect("a descriptor")).local_addr().expect("bound");
+    // Left open for good.
+    let _ = socket.into_raw_fd();
+    address
 }
 
 /// An origin that does with each connection what `serve` says.
