@@ -33,13 +33,24 @@ pub(crate) enum RelayError {
     Sink,
 }
 
+/// How the source's bytes come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Receive {
+    /// In chunks, ahead of being asked for.
+    Usual,
+    /// In bulk buffers, when asked for.
+    Bulk,
+    /// A chunk at a time, when asked for.
+    Sparing,
+}
+
 /// One body under way.
 pub(crate) struct Relay {
     decoder: BodyDecoder,
     chunked_out: bool,
     /// A chunk was written whose closing CRLF has yet to be: it leaves with the next line.
     chunk_open: bool,
-    bulk: bool,
+    receive: Receive,
     done: bool,
     /// Something was received of it.
     read: bool,
@@ -71,7 +82,7 @@ impl Relay {
             decoder,
             chunked_out: to == Framing::Chunked,
             chunk_open: false,
-            bulk: false,
+            receive: Receive::Usual,
             done,
             read: false,
             unsent_max: None,
@@ -169,7 +180,7 @@ impl Relay {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            self.choose_receive(worker, from);
+            self.choose_receive(worker, from, to);
             match from.poll_recv(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(chunk))) => {
@@ -191,25 +202,34 @@ impl Relay {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
             }
         }
-        if self.bulk {
-            self.bulk = false;
-            from.set_bulk(false);
-        }
+        self.receive_as(Receive::Usual, from);
         Poll::Ready(Ok(()))
     }
 
     /// Large bodies come in large buffers: one system call and one send for each 64 KiB instead of each 4 KiB.
+    /// For a crowded sink nothing is read ahead, and little at once.
     #[inline]
-    fn choose_receive(&mut self, worker: &Worker, from: &Side) {
+    fn choose_receive(&mut self, worker: &Worker, from: &Side, to: &Side) {
         let large = match self.decoder.remaining_hint() {
             Some(left) => left >= worker.limits.bulk_body_min,
             None => self.moved >= worker.limits.bulk_body_min,
         };
         // A whole one would be more than may be queued.
         let large = large && self.unsent_max.is_none_or(|max| max as usize >= BULK_BYTES);
-        if large != self.bulk {
-            self.bulk = large;
-            from.set_bulk(large);
+        let receive = match large {
+            true if to.is_crowded() => Receive::Sparing,
+            true => Receive::Bulk,
+            false => Receive::Usual,
+        };
+        self.receive_as(receive, from);
+    }
+
+    #[inline]
+    fn receive_as(&mut self, receive: Receive, from: &Side) {
+        let before = std::mem::replace(&mut self.receive, receive);
+        if before != receive {
+            from.set_sparing(receive == Receive::Sparing);
+            from.set_bulk(receive == Receive::Bulk);
         }
     }
 

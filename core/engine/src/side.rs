@@ -90,6 +90,22 @@ impl Side {
         }
     }
 
+    /// As [`Stream::set_sparing`]; streams share their connection's buffers.
+    pub(crate) fn set_sparing(&self, on: bool) {
+        if let Self::Http1(stream) = self {
+            stream.set_sparing(on);
+        }
+    }
+
+    /// Whether so much waits for its peer already that little should be read for it at once.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        match self {
+            Self::Http1(_) => false,
+            Self::Http2(stream) => stream.is_crowded(),
+        }
+    }
+
     /// Sends a head in the form of HTTP/1.
     #[inline]
     pub(crate) fn send_head(&self, head: Chunk, form: HeadForm) {

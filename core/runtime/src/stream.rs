@@ -199,11 +199,13 @@ impl Stream {
         }
     }
 
-    /// From here on one receive brings one chunk, and only when somebody asks, so that nothing is read ahead: for a source of which
+    /// On: one receive brings one chunk, and only when somebody asks, so that nothing is read ahead: for a source of which
     /// little may be held, and slower. Bulk is as it was. What is armed already may bring what it brings, once.
-    pub fn set_sparing(&self) {
+    pub fn set_sparing(&self, on: bool) {
         let socket = self.socket();
-        if !socket.has(flag::SPARING) {
+        if !on {
+            socket.unset(flag::SPARING);
+        } else if !socket.has(flag::SPARING) {
             socket.set(flag::SPARING);
             if socket.recv.get() == Recv::Multishot {
                 self.inner.driver.disarm_recv(&self.inner, socket);

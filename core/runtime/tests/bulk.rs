@@ -46,7 +46,7 @@ async fn read_all(core: &Core, stream: &Stream, reader: Reader) -> Vec<u8> {
             stream.set_bulk(bulk);
         }
         if taken == reader.sparing_after {
-            stream.set_sparing();
+            stream.set_sparing(true);
         }
         turns(core, reader.slow).await;
     }
@@ -112,7 +112,7 @@ fn a_sparing_stream_reads_nothing_ahead() {
             if layered {
                 [&near, &far].iter().for_each(|stream| stream.set_layer(Toy::new().0));
             }
-            far.set_sparing();
+            far.set_sparing(true);
             near.send(core.chunk(b"x"));
             assert_eq!(recv_exact(&far, 1).await, b"x");
             for asked in 1..4 {

@@ -135,7 +135,7 @@ fn sparing_sources() {
             Options { pipes_max, bulk_buffers_max: 0, ..Options::default() },
             move |core: Core| async move {
                 let ends = relay(&core).await;
-                [&ends.near, &ends.far].iter().for_each(|stream| stream.set_sparing());
+                [&ends.near, &ends.far].iter().for_each(|stream| stream.set_sparing(true));
                 let limits = PumpLimits { bytes_per_poll: 100_000, held_max };
                 let some = exchange(&core, &ends, limits, 9, (1 << 20, 300_000)).await;
                 // What comes in bits and pieces, as from the simulated kernel, is not spliced.
@@ -282,7 +282,7 @@ fn a_slow_reader_is_bounded() {
             let limits = PumpLimits { held_max, ..LIMITS };
             let (ends, mut pump) = (relay(&core).await, Pump::new());
             if held_max < 64 << 10 {
-                ends.near.set_sparing();
+                ends.near.set_sparing(true);
             }
             let (queued, mut bytes) = stall(&core, &ends, &mut pump, limits).await;
             let stats = core.stats();

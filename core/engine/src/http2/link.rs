@@ -36,6 +36,10 @@ pub(super) const DRAIN_PING: u64 = u64::MAX;
 /// A port's place among those of its connection.
 pub(super) type PortId = usize;
 
+/// Content of all streams that waits behind a socket which takes no more, beyond which a stream gets only what its next turn sends. A peer
+/// that opens every window and never reads would else make us hold `Limits::unsent_high` for each of its streams (CVE-2019-9517).
+const CROWDED_BYTES: usize = 1 << 20;
+
 /// See the module.
 pub(crate) struct Link {
     pub(super) core: Core,
@@ -93,6 +97,8 @@ pub(super) struct State {
     pub(super) reserved: u32,
     /// Bytes of content that wait in all ports.
     pub(super) pending: usize,
+    /// The socket took no more when content was sent last.
+    pub(super) is_choked: bool,
     pub(super) end: Option<End>,
 }
 
@@ -115,6 +121,14 @@ pub(super) enum Happened {
     NeedMore,
 }
 
+impl State {
+    /// Whether the peer reads slower than content comes, and as much of it waits as one connection may hold: each stream has what its next
+    /// turn sends, and no more.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_choked && self.pending >= CROWDED_BYTES
+    }
+}
+
 impl Link {
     pub(super) fn new(
         core: &Core,
@@ -135,6 +149,7 @@ impl Link {
             unsettled: Vec::new(),
             reserved: 0,
             pending: 0,
+            is_choked: false,
             end: None,
         };
         Rc::new(Self {

@@ -32,14 +32,17 @@ pub(crate) struct HeadForm {
 impl Link {
     /// Sends what may go; ready when all that is possible now is with the socket.
     pub(super) fn pump(&self, context: &mut Context<'_>) {
-        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, unsettled, pending, is_choked, .. } =
+            &mut *self.state.borrow_mut();
         let Some(socket) = socket else { return };
+        *is_choked = false;
         let scratch = &mut *self.scratch.borrow_mut();
         codec.unsent(socket.unsent() + out.len());
         let mut budget = PUMPED_PER_TURN_MAX;
         while let Some(id) = sending.pop_front() {
             if socket.unsent() + out.len() > self.unsent_high {
                 // The rest goes when the peer has taken of it.
+                *is_choked = true;
                 sending.push_front(id);
                 settle_outbound(ports, unsettled, &self.core);
                 if !out.is_empty() {

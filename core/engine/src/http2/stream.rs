@@ -158,7 +158,9 @@ impl Http2Stream {
 
     #[inline(never)]
     pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
-        let State { codec, ports, pending, .. } = &mut *self.link.state.borrow_mut();
+        let state = &mut *self.link.state.borrow_mut();
+        let is_crowded = state.is_crowded();
+        let State { codec, ports, pending, .. } = state;
         let port = &mut ports[self.port];
         if matches!(port.sent, Sent::Refused) {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -170,7 +172,7 @@ impl Http2Stream {
         let is_shut = || {
             let beyond = |window: i32, waits: usize| waits as i64 >= i64::from(window);
             let of_stream = port.open_key().is_some_and(|key| beyond(codec.window_of(key), port.unsent()));
-            of_stream || (port.unsent() >= TURN_BYTES && beyond(codec.window(), *pending))
+            of_stream || (port.unsent() >= TURN_BYTES && (is_crowded || beyond(codec.window(), *pending)))
         };
         if port.unsent() + end <= limit && (port.unsent() == 0 || !is_shut()) {
             return Poll::Ready(Ok(()));
@@ -178,6 +180,11 @@ impl Http2Stream {
         port.unsent_limit = limit;
         port.writer = Some(context.waker().clone());
         Poll::Pending
+    }
+
+    /// Whether so much waits on its connection that little should be read for it.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.link.state.borrow().is_crowded()
     }
 
     /// The peer opened no window for the rest in time.

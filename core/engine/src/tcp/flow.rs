@@ -33,7 +33,7 @@ pub(super) fn held_max(limits: &Limits, max: Option<u32>, from: &Stream) -> u32 
     if max >= BURST + BULK {
         return max - BURST;
     }
-    from.set_sparing();
+    from.set_sparing(true);
     max.saturating_sub(if from.has_layer() { CHUNK + RECORD } else { CHUNK }).min(BULK - 1)
 }
 
