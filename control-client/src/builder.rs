@@ -81,6 +81,7 @@ impl Builder {
 
     fn keep_last(&mut self, snapshot: Snapshot) -> Built {
         let snapshot = Arc::new(snapshot);
+        self.held.retain(|(_, snapshot)| snapshot.strong_count() > 0);
         self.held.push((snapshot.generation, Arc::downgrade(&snapshot)));
         self.last = Some(snapshot.clone());
         Built::New(snapshot)

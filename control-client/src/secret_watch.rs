@@ -2,15 +2,17 @@
 //!
 //! Watched are directories, because a file is replaced by a move; Kubernetes moves the link `..data` beside it instead. Other than of a configuration,
 //! writing in place counts, too: what is half-written is refused, and told anew when its writer closes it. A certificate and its key are two files, so
-//! that a change is told when it has been quiet for a moment.
+//! that a change is told when it has been quiet for a moment. A link on the way to a file's directory is looked after as well, and so is the move of
+//! the directory itself.
 //!
-//! Invariant: after a file was named to [`SecretFiles::watch`], each change of it is told by [`SecretWatch::wait`], once or more often.
+//! Invariant: after a file was named to [`SecretFiles::watch`], each change of it is told by [`SecretWatch::wait`], once or more often; or the file
+//! is among those that [`SecretFiles::untold`] names and [`SecretFiles::retry`] tries again.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -51,8 +53,14 @@ pub struct WatchedFile {
 #[derive(Debug, Default)]
 struct Directories {
     by_path: HashMap<PathBuf, Directory>,
-    /// Files whose directory could not be watched.
-    unwatched: BTreeSet<PathBuf>,
+    /// Files whose directory could not be watched, and why.
+    unwatched: BTreeMap<WatchedFile, Unwatched>,
+}
+
+#[derive(Debug)]
+struct Unwatched {
+    why: io::Error,
+    is_told: bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +91,7 @@ impl SecretWatch {
         loop {
             match self.inotify.read_events_blocking(&mut buffer) {
                 Ok(events) => {
-                    if concerns(&self.directories, events) {
+                    if concerns(&self.directories, &self.inotify, events) {
                         break;
                     }
                 }
@@ -107,7 +115,7 @@ impl SecretWatch {
         let mut changed = false;
         loop {
             match self.inotify.read_events(&mut buffer) {
-                Ok(events) => changed |= concerns(&self.directories, events),
+                Ok(events) => changed |= concerns(&self.directories, &self.inotify, events),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(changed),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -117,34 +125,27 @@ impl SecretWatch {
 }
 
 impl SecretFiles {
-    /// Watches this file, too. Called before it is read, so that no change is missed.
+    /// Watches this file, too. Called before it is read, so that no change is missed, and at each reading: another directory may have come in
+    /// the place of the one that is watched.
     pub(crate) fn watch(&self, file: &WatchedFile) {
-        let (directory, name) = place(file);
         let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.by_path.get_mut(&directory) {
-            match (&mut known.names, name) {
-                (Some(names), Some(name)) => _ = names.insert(name),
-                (names, None) => *names = None,
-                (None, Some(_)) => {}
+        // The lock is held: an event of a new watch waits for its name.
+        let added =
+            places(file).into_iter().try_for_each(|(directory, name)| known.watch(&self.watches, directory, name));
+        match added {
+            Ok(()) => _ = known.unwatched.remove(file),
+            Err(why) => {
+                let is_told =
+                    known.unwatched.get(file).is_some_and(|before| before.why.kind() == why.kind() && before.is_told);
+                known.unwatched.insert(file.clone(), Unwatched { why, is_told });
             }
-            return;
-        }
-        let mask = WatchMask::MOVED_TO | WatchMask::CLOSE_WRITE | WatchMask::CREATE | WatchMask::ONLYDIR;
-        // The lock is held: an event of the new watch waits for its name.
-        match self.watches.clone().add(&directory, mask) {
-            Ok(watch) => {
-                known.unwatched.remove(&file.path);
-                let names = name.map(|name| BTreeSet::from([name]));
-                known.by_path.insert(directory, Directory { watch, names });
-            }
-            Err(_) => _ = known.unwatched.insert(file.path.clone()),
         }
     }
 
     /// Watches no file but these any more.
     pub fn retain(&self, files: &BTreeSet<WatchedFile>) {
         let mut wanted: HashMap<PathBuf, Option<BTreeSet<OsString>>> = HashMap::new();
-        for (directory, name) in files.iter().map(place) {
+        for (directory, name) in files.iter().flat_map(places) {
             let names = wanted.entry(directory).or_insert_with(|| Some(BTreeSet::new()));
             match (names.as_mut(), name) {
                 (Some(names), Some(name)) => _ = names.insert(name),
@@ -152,53 +153,115 @@ impl SecretFiles {
             }
         }
         let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = &mut *known;
-        known.unwatched.retain(|path| files.iter().any(|file| file.path == *path));
-        let watches = &self.watches;
+        known.unwatched.retain(|file, _| files.contains(file));
+        let mut dropped = Vec::new();
         known.by_path.retain(|path, directory| match wanted.remove(path) {
             Some(names) => {
                 directory.names = names;
                 true
             }
             None => {
-                // It may be gone already.
-                let _ = watches.clone().remove(directory.watch.clone());
+                dropped.push(directory.watch.clone());
                 false
             }
         });
+        dropped.into_iter().for_each(|watch| known.unwatch(&self.watches, watch));
     }
 
-    /// The files whose directory could not be watched: it is not there, or there are too many watches.
-    pub fn unwatched(&self) -> BTreeSet<PathBuf> {
-        self.directories.lock().unwrap_or_else(PoisonError::into_inner).unwatched.clone()
+    /// Tries again to watch the files whose directory could not be watched: whether one can be now, and may have changed before.
+    pub fn retry(&self) -> bool {
+        let files: Vec<WatchedFile> = self.lock().unwatched.keys().cloned().collect();
+        files.iter().for_each(|file| self.watch(file));
+        let known = self.lock();
+        files.iter().any(|file| !known.unwatched.contains_key(file))
+    }
+
+    /// The files whose directory cannot be watched (it is not there, it may not be read, or there are too many watches) and why, each once.
+    pub fn untold(&self) -> Vec<String> {
+        let mut known = self.lock();
+        let untold = known.unwatched.iter_mut().filter(|(_, unwatched)| !unwatched.is_told);
+        let tell = |(file, unwatched): (&WatchedFile, &mut Unwatched)| {
+            unwatched.is_told = true;
+            format!("{}: its directory cannot be watched: {}", file.path.display(), unwatched.why)
+        };
+        untold.map(tell).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Directories> {
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The directory to watch for a file, and the name in it; `None`: any.
-fn place(file: &WatchedFile) -> (PathBuf, Option<OsString>) {
-    if let Some(directory) = &file.directory {
-        return (directory.clone(), None);
+impl Directories {
+    /// Watches a directory for this name, or for anything.
+    fn watch(&mut self, watches: &Watches, path: PathBuf, name: Option<OsString>) -> io::Result<()> {
+        let mask = WatchMask::MOVED_TO
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::CREATE
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR;
+        // Of a directory that is watched already it is the watch that there is.
+        let watch = watches.clone().add(&path, mask)?;
+        match self.by_path.get_mut(&path) {
+            None => {
+                let names = name.map(|name| BTreeSet::from([name]));
+                self.by_path.insert(path, Directory { watch, names });
+            }
+            Some(known) => {
+                let before = std::mem::replace(&mut known.watch, watch);
+                match (&mut known.names, name) {
+                    (Some(names), Some(name)) => _ = names.insert(name),
+                    (names, None) => *names = None,
+                    (None, Some(_)) => {}
+                }
+                self.unwatch(watches, before);
+            }
+        }
+        Ok(())
     }
-    let directory = match file.path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+
+    /// Ends a watch that no path leads to any more: two paths may lead to one directory.
+    fn unwatch(&self, watches: &Watches, watch: WatchDescriptor) {
+        if self.by_path.values().all(|directory| directory.watch != watch) {
+            // It may be gone already.
+            let _ = watches.clone().remove(watch);
+        }
+    }
+}
+
+/// The directories to watch for a file, and the name in each; `None`: any. The file's own, and those of the links on the way there.
+fn places(file: &WatchedFile) -> Vec<(PathBuf, Option<OsString>)> {
+    let (directory, name) = match &file.directory {
+        Some(directory) => (directory.clone(), None),
+        None => (parent(&file.path), file.path.file_name().map(OsString::from)),
     };
-    (directory.to_owned(), file.path.file_name().map(OsString::from))
+    let is_link = |path: &&Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let links = directory.ancestors().filter(is_link).map(|link| (parent(link), link.file_name().map(OsString::from)));
+    let mut places: Vec<_> = links.collect();
+    places.push((directory, name));
+    places
 }
 
-fn concerns(directories: &Mutex<Directories>, events: Events<'_>) -> bool {
+fn parent(path: &Path) -> PathBuf {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+fn concerns(directories: &Mutex<Directories>, inotify: &Inotify, events: Events<'_>) -> bool {
     let mut known = directories.lock().unwrap_or_else(PoisonError::into_inner);
     events.fold(false, |concerned, event| {
-        if event.mask.contains(EventMask::IGNORED) {
-            // The directory is gone, unless nobody asked for it any more; a new one of its name is watched when it is read from.
+        if event.mask.intersects(EventMask::IGNORED | EventMask::MOVE_SELF) {
+            // The directory is gone from its path, unless nobody asked for it any more; one that comes there is watched when it is read from.
             let before = known.by_path.len();
             known.by_path.retain(|_, directory| directory.watch != event.wd);
+            if event.mask.contains(EventMask::MOVE_SELF) {
+                known.unwatch(&inotify.watches(), event.wd);
+            }
             return concerned || known.by_path.len() < before;
         }
-        let watched = known.by_path.values().find(|directory| directory.watch == event.wd);
         let named =
             |names: &BTreeSet<OsString>| event.name.is_some_and(|name| name == KUBERNETES_LINK || names.contains(name));
-        let changed = watched.is_some_and(|directory| directory.names.as_ref().is_none_or(named));
+        let changed = |directory: &Directory| directory.names.as_ref().is_none_or(named);
+        let changed = known.by_path.values().filter(|directory| directory.watch == event.wd).any(changed);
         concerned || changed || event.mask.contains(EventMask::Q_OVERFLOW)
     })
 }
@@ -276,7 +339,64 @@ mod tests {
         assert!(!watch.take().expect("read"));
         fs::write(home.file("a"), "1").expect("write");
         assert!(watch.take().expect("read"));
-        files.watch(&home.watched("no/such/directory"));
-        assert_eq!(files.unwatched(), BTreeSet::from([home.file("no/such/directory")]));
+    }
+
+    #[test]
+    fn what_cannot_be_watched_is_said_once_and_tried_again() {
+        let home = Home::new("late");
+        let (mut watch, files) = SecretWatch::new().expect("a watch");
+        files.watch(&home.watched("late/a"));
+        let untold = files.untold();
+        assert!(
+            matches!(&untold[..], [line] if line.contains("late/a: its directory cannot be watched: ")),
+            "{untold:?}"
+        );
+        assert!(!files.retry());
+        assert_eq!(files.untold(), [""; 0]);
+        fs::create_dir(home.file("late")).expect("a directory");
+        assert!(files.retry());
+        fs::write(home.file("late/a"), "1").expect("write");
+        assert!(watch.take().expect("read"));
+    }
+
+    #[test]
+    fn one_directory_may_have_two_paths() {
+        let home = Home::new("paths");
+        let (mut watch, files) = SecretWatch::new().expect("a watch");
+        fs::create_dir(home.file("real")).expect("a directory");
+        symlink("real", home.file("link")).expect("link");
+        let named = ["real/a", "link/b", "real/../real/c"].map(|name| home.watched(name));
+        named.iter().for_each(|file| files.watch(file));
+        let told = |watch: &mut SecretWatch, name: &str| {
+            fs::write(home.file(name), "1").expect("write");
+            watch.take().expect("read")
+        };
+        assert_eq!(["real/a", "real/b", "real/c"].map(|name| told(&mut watch, name)), [true; 3]);
+        files.retain(&BTreeSet::from([home.watched("link/b")]));
+        assert_eq!(["real/a", "real/b", "real/c"].map(|name| told(&mut watch, name)), [false, true, false]);
+    }
+
+    #[test]
+    fn a_directory_that_another_one_replaces_is_followed() {
+        let home = Home::new("replaced");
+        let (mut watch, files) = SecretWatch::new().expect("a watch");
+        ["one", "two", "three"].iter().for_each(|name| fs::create_dir(home.file(name)).expect("a directory"));
+        symlink("three", home.file("link")).expect("link");
+        let named = [home.watched("one/a"), home.watched("link/a")];
+        let reread = || named.iter().for_each(|file| files.watch(file));
+        reread();
+        fs::rename(home.file("one"), home.file("zero")).expect("rename");
+        fs::rename(home.file("two"), home.file("one")).expect("rename");
+        assert!(watch.take().expect("read"), "the directory itself");
+        reread();
+        assert!(!watch.take().expect("read"));
+        symlink("zero", home.file("new")).expect("link");
+        fs::rename(home.file("new"), home.file("link")).expect("rename");
+        assert!(watch.take().expect("read"), "a link to a directory");
+        reread();
+        for (name, counts) in [("one/a", true), ("three/a", false), ("zero/a", true)] {
+            fs::write(home.file(name), "1").expect("write");
+            assert_eq!(watch.take().expect("read"), counts, "{name}");
+        }
     }
 }

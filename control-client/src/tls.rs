@@ -75,8 +75,19 @@ impl TlsContexts {
     }
 
     /// The files that the last reading named, whether they could be read or not.
+    #[doc(hidden)]
     pub fn files(&self) -> &BTreeSet<WatchedFile> {
         &self.files
+    }
+
+    /// Files that are not watched, each told once.
+    pub fn untold(&self) -> Vec<String> {
+        self.watch.as_ref().map_or_else(Vec::new, SecretFiles::untold)
+    }
+
+    /// Tries again to watch those: whether one of them is watched now, and may have changed before.
+    pub fn rewatch(&self) -> bool {
+        self.watch.as_ref().is_some_and(SecretFiles::retry)
     }
 
     /// A new reading begins: files are read anew.

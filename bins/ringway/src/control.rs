@@ -106,6 +106,9 @@ impl Control {
                 self.show();
                 self.watch.look(now).iter().for_each(|line| self.log.warning(line));
                 self.engine.complaints().for_each(|line| self.log.warning(line));
+                if matches!(phase, Phase::Serving) {
+                    self.look_after_watches();
+                }
                 trim();
                 tick = now + TICK;
             }
@@ -187,8 +190,8 @@ impl Control {
         }
     }
 
-    /// Takes up what changed in files of certificates and keys; the text of the configuration is the one that is in force, or the one
-    /// after it that was refused.
+    /// Takes up what changed in files of certificates and keys. The text of the configuration is the last one: that which was refused, if
+    /// the files mend it; that which waits for its names; or that which is in force.
     fn rotate(&mut self) {
         const WHO: &str = "a file of certificates or keys changed";
         // What is still wrong with it was said when it was refused.
@@ -198,13 +201,25 @@ impl Control {
             }
             return;
         }
-        let Some(in_force) = self.state.view().bootstrap.clone() else { return };
-        let refused = match self.loader.reread(&in_force) {
+        let warming = self.warming.as_ref().map(|loaded| loaded.dump.clone());
+        let Some(text) = warming.or_else(|| self.state.view().bootstrap.clone()) else { return };
+        let refused = match self.loader.reread(&text) {
             Ok(loaded) => self.accept(loaded).err(),
             Err(problems) => Some(problems),
         };
         if let Some(problems) = refused {
             self.refuse(WHO, problems);
+        }
+    }
+
+    /// Says which files of certificates are not watched, and takes up what changed once they are.
+    fn look_after_watches(&mut self) {
+        if self.loader.rewatch() {
+            self.rotate();
+        }
+        for line in self.loader.untold() {
+            self.log
+                .warning(format_args!("{line}: what changes there is taken up at a reload, or once it can be watched"));
         }
     }
 
@@ -236,10 +251,14 @@ impl Control {
             resources.resolve(self.directory.endpoints());
             loaded.content = Content::Built(Box::new(self.loader.build(&resources)));
         }
+        let dump = loaded.dump.clone();
         let committed = self.commit(loaded);
         match committed {
             Ok(()) => self.directory.adopt(),
-            Err(_) => self.directory.discard(),
+            Err(_) => {
+                self.directory.discard();
+                self.loader.refuse(&dump);
+            }
         }
         committed
     }
@@ -286,7 +305,7 @@ impl Control {
         };
         self.state.registry.server.reload_success.add(1);
         let (snapshot, listeners) = (self.engine.snapshot(), self.engine.listeners());
-        let before = self.state.view();
+        let (before, is_last) = (self.state.view(), self.loader.is_last_accepted());
         self.state.change_view(|view| {
             view.snapshot = snapshot;
             view.listeners = listeners.clone();
@@ -295,7 +314,10 @@ impl Control {
             view.node = node;
             view.stats = stats;
             view.updated = SystemTime::now();
-            view.rejection = None;
+            // What is in force may be older than a file that is still refused.
+            if is_last {
+                view.rejection = None;
+            }
         });
         self.loader.settle();
         self.show();

@@ -24,8 +24,17 @@ pub(crate) struct Loader {
     source: Source,
     builder: Builder,
     contexts: TlsContexts,
-    /// The text of the last reading, where it was refused: new files may mend it.
-    refused: Option<Arc<str>>,
+    last: Last,
+}
+
+/// What became of the configuration that was read last, rereading because of changed certificates aside.
+enum Last {
+    /// It is in force, or waits for names.
+    Accepted,
+    /// It could not be read.
+    Unreadable,
+    /// It was refused: new files of certificates may mend it.
+    Refused(Arc<str>),
 }
 
 /// A configuration without a known fault.
@@ -65,7 +74,7 @@ pub(crate) struct Candidate {
 impl Loader {
     /// A loader that has loaded nothing yet.
     pub(crate) fn new(source: Source) -> Loader {
-        Loader { source, builder: Builder::new(), contexts: TlsContexts::new(), refused: None }
+        Loader { source, builder: Builder::new(), contexts: TlsContexts::new(), last: Last::Accepted }
     }
 
     /// The same, which has the files of certificates and keys watched.
@@ -94,6 +103,7 @@ impl Loader {
     /// Every problem as a line.
     pub(crate) fn load(&mut self) -> Result<Loaded, Vec<String>> {
         let name = self.name();
+        self.last = Last::Unreadable;
         let file = match &self.source.path {
             Some(path) => Some(read(path).map_err(|error| vec![format!("{name}: cannot be read: {error}")])?),
             None => None,
@@ -103,26 +113,39 @@ impl Loader {
             None => self.source.yaml.as_deref().unwrap_or_default().into(),
         };
         let loaded = self.read(&text);
-        self.refused = loaded.is_err().then_some(text);
+        self.last = if loaded.is_err() { Last::Refused(text) } else { Last::Accepted };
         loaded
     }
 
     /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was not refused.
     pub(crate) fn reread_refused(&mut self) -> Option<Result<Loaded, Vec<String>>> {
-        let text = self.refused.clone()?;
+        let Last::Refused(text) = &self.last else { return None };
+        let text = Arc::clone(text);
         let loaded = self.read(&text);
         if loaded.is_ok() {
-            self.refused = None;
+            self.last = Last::Accepted;
         }
         Some(loaded)
     }
 
-    /// Reads the text in force again, because files that it names have changed.
+    /// Reads a text again that is in force or waits for names, because files that it names have changed.
     ///
     /// # Errors
     /// Every problem as a line: a file is not as it must be.
-    pub(crate) fn reread(&mut self, in_force: &Dump) -> Result<Loaded, Vec<String>> {
-        self.read(in_force.text())
+    pub(crate) fn reread(&mut self, accepted: &Dump) -> Result<Loaded, Vec<String>> {
+        self.read(accepted.text())
+    }
+
+    /// What was read could not be put in force.
+    pub(crate) fn refuse(&mut self, dump: &Dump) {
+        if matches!(self.last, Last::Accepted) {
+            self.last = Last::Refused(dump.text().into());
+        }
+    }
+
+    /// Whether what was read last is in force or waits for names.
+    pub(crate) fn is_last_accepted(&self) -> bool {
+        matches!(self.last, Last::Accepted)
     }
 
     fn read(&mut self, text: &str) -> Result<Loaded, Vec<String>> {
@@ -180,9 +203,19 @@ impl Loader {
         self.builder = candidate.builder;
     }
 
+    /// Files of certificates that are not watched, each told once.
+    pub(crate) fn untold(&self) -> Vec<String> {
+        self.contexts.untold()
+    }
+
+    /// Tries again to watch those: whether one of them is watched now, and may have changed before.
+    pub(crate) fn rewatch(&self) -> bool {
+        self.contexts.rewatch()
+    }
+
     /// What was read last is in force: files that only others named are not watched any more.
     pub(crate) fn settle(&self) {
-        if self.refused.is_none() {
+        if self.is_last_accepted() {
             self.contexts.in_force();
         }
     }
