@@ -158,24 +158,29 @@ fn keep_listener(
     chains_numbered: &mut u32,
 ) -> Arc<Listener> {
     let mut chain = |chain: &Arc<FilterChain>, is_default: bool| {
+        let numbered_tcp = match &chain.filter {
+            NetworkFilter::Http(_) => None,
+            NetworkFilter::Tcp(proxy) => {
+                let target = proxy.target.numbered(|id| ids[id.0 as usize]);
+                Some(Arc::new(TcpProxy { target, ..(**proxy).clone() }))
+            }
+        };
+        let is_same = |before: &&Arc<FilterChain>| is_same_chain(before, chain, numbered_tcp.as_ref());
         let before = before.and_then(|before| match is_default {
-            true => before.default_chain.as_ref().filter(|before| is_same_chain(before, chain)),
-            false => before.chains.iter().find(|before| is_same_chain(before, chain)),
+            true => before.default_chain.as_ref().filter(is_same),
+            false => before.chains.iter().find(is_same),
         });
         let id = before.map(|before| before.id).unwrap_or_else(|| {
             *chains_numbered += 1;
             ChainId(*chains_numbered)
         });
-        let filter = match &chain.filter {
-            NetworkFilter::Http(manager) => {
+        let filter = match (&chain.filter, numbered_tcp) {
+            (NetworkFilter::Http(manager), _) => {
                 let manager_before = before.and_then(|before| before.http());
                 let routes = keep(numbered(&manager.routes, ids), manager_before.map(|before| &before.routes));
                 NetworkFilter::Http(keep(HttpConnectionManager { routes, ..(**manager).clone() }, manager_before))
             }
-            NetworkFilter::Tcp(proxy) => {
-                let target = proxy.target.numbered(|id| ids[id.0 as usize]);
-                NetworkFilter::Tcp(Arc::new(TcpProxy { target, ..(**proxy).clone() }))
-            }
+            (NetworkFilter::Tcp(_), proxy) => NetworkFilter::Tcp(proxy.expect("numbered above")),
         };
         keep(FilterChain { id, filter, ..(**chain).clone() }, before)
     };
@@ -184,13 +189,20 @@ fn keep_listener(
     keep(Listener { id, chains, default_chain, ..listener.clone() }, before)
 }
 
-/// Whether two chains accept the same connections in the same way; what they do with them may differ, and so may certificates. Of the
-/// chains of one listener no two do: their matches differ.
-fn is_same_chain(one: &FilterChain, other: &FilterChain) -> bool {
-    one.name == other.name
-        && one.matches == other.matches
-        && one.transport.identity() == other.transport.identity()
-        && one.http().is_some() == other.http().is_some()
+/// Whether two chains accept the same connections in the same way: by the same rules of access, under the same configuration of TLS, and raw
+/// ones to the same place. What they do with requests may differ, and so may what files of certificates hold. Of the chains of one listener
+/// no two do: their matches differ. `tcp` is that of `new`, with the numbers that last.
+fn is_same_chain(before: &FilterChain, new: &FilterChain, tcp: Option<&Arc<TcpProxy>>) -> bool {
+    let is_same_filter = match (&before.filter, tcp) {
+        (NetworkFilter::Http(_), None) => true,
+        (NetworkFilter::Tcp(before), Some(new)) => before == new,
+        _ => false,
+    };
+    is_same_filter
+        && before.name == new.name
+        && before.matches == new.matches
+        && before.before == new.before
+        && before.transport.identity() == new.transport.identity()
 }
 
 /// The routes with the numbers that last for their clusters.
@@ -357,6 +369,33 @@ mod tests {
             Built::Same(two) => assert!(Arc::ptr_eq(&one, &two)),
             Built::New(two) => panic!("{two:?}"),
         }
+    }
+
+    /// Guards access: who was admitted by other rules, or raw to another place, does not stay under the new ones.
+    #[test]
+    fn a_chain_of_other_rules_or_of_another_place_is_another_chain() {
+        let proxy = |before: &str, cluster: &str| {
+            let listener = format!(
+                "  listeners: [{{name: l, address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}, filter_chains: [{{filters: \
+                 [{before}{{name: t, typed_config: {{'@type': t/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: s, \
+                 cluster: {cluster}}}}}]}}]}}]\n"
+            );
+            let clusters = "static_resources:\n  clusters: [{name: new}, {name: a}, {name: b}]\n".to_owned();
+            read_bootstrap(Source { name: "f", text: &(clusters + &listener) }, &ReadOptions::default()).expect("right")
+        };
+        let limit = "{name: c, typed_config: {'@type': t/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit, \
+                     stat_prefix: c, max_connections: 5}}, ";
+        let mut builder = Builder::new();
+        let mut chain =
+            |before: &str, cluster: &str| builder.build(&proxy(before, cluster)).snapshot().listeners[0].chains[0].id;
+        let one = chain("", "a");
+        assert_eq!(chain("", "a"), one);
+        let other = chain("", "b");
+        assert_ne!(other, one);
+        let limited = chain(limit, "b");
+        assert_ne!(limited, other);
+        assert_eq!(chain(limit, "b"), limited);
+        assert_ne!(chain(&limit.replace('5', "6"), "b"), limited);
     }
 
     #[test]

@@ -255,8 +255,51 @@ fn a_context_is_the_same_until_its_files_or_its_fields_change() {
     let three = build("require_client_certificate: true,", &mut builder).snapshot().clone();
     assert!(server(&two) != server(&three) && server(&two).identity() != server(&three).identity());
     assert_ne!(two.listeners[0].chains[0].id, three.listeners[0].chains[0].id);
+    // Who is believed is a part of what a connection was admitted under; what the file of that name holds is not.
+    let trusting = |ca: &str| {
+        format!("common_tls_context: {{{PAIR}, validation_context: {{trusted_ca: {{filename: DIR/{ca}.pem}}}}}}")
+    };
+    let mut trusting = |ca: &str| {
+        let text = directory.here(&listener("", &trusting(ca)));
+        builder.build(&read(&text, &mut contexts).expect("a right file")).snapshot().listeners[0].chains[0].id
+    };
+    let one = trusting("a");
+    directory.renew("a");
+    assert_eq!(trusting("a"), one);
+    assert_ne!(trusting("b"), one);
+    read(&directory.here(&listener("", &format!("common_tls_context: {{{PAIR}}}"))), &mut contexts)
+        .expect("a right file");
     let files: Vec<_> = contexts.files().iter().map(|file| file.path.clone()).collect();
     assert_eq!(files, [directory.file("a.key"), directory.file("a.pem")]);
+}
+
+#[test]
+fn a_cluster_has_a_bounded_number_of_transports() {
+    let directory = &Directory::new("many");
+    let matches = |count: usize| {
+        let each = |at| {
+            format!(
+                "{{name: m{at}, transport_socket: {{name: raw, typed_config: {{'@type': \
+                                 t/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer}}}}}}"
+            )
+        };
+        let matches: Vec<String> = (0..count).map(each).collect();
+        format!("static_resources: {{clusters: [{{name: c, transport_socket_matches: [{}]}}]}}", matches.join(", "))
+    };
+    assert_eq!(problems(directory, &matches(1024)), [""; 0]);
+    let rule = "static_resources.clusters[0].transport_socket_matches: more than 1024 are not supported";
+    assert_eq!(problems(directory, &matches(1025)), [rule]);
+}
+
+/// Who fits either of two lists would be let in.
+#[test]
+fn names_are_matched_by_one_kind_of_list() {
+    let directory = &Directory::new("names");
+    let context = "common_tls_context: {validation_context: {trusted_ca: {filename: DIR/a.pem}, match_subject_alt_names: \
+                   [{exact: a}], match_typed_subject_alt_names: [{san_type: DNS, matcher: {exact: b}}]}}";
+    let rule =
+        "common_tls_context.validation_context.match_subject_alt_names: not beside match_typed_subject_alt_names";
+    assert_eq!(problems(directory, &cluster(context)), [format!("{UPSTREAM}.{rule}")]);
 }
 
 /// The first match of an endpoint's metadata chooses its transport, else that of its locality, else it is the cluster's own.

@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
 use crate::common::config::Config;
+use crate::common::dns::{Answer, NameServer};
 use crate::common::on_each_driver;
 use crate::common::process::{Proxy, TempDir};
 use rcgen::{CertificateParams, KeyPair};
@@ -24,14 +25,24 @@ fn pair() -> Pair {
     Pair { chain: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
 }
 
-/// A proxy whose listener shows the certificate of these two files.
-fn proxy(io: &str, chain: &str, key: &str) -> Proxy {
+/// A listener that shows the certificate of these two files.
+fn config(chain: &str, key: &str) -> Config {
     let tls = format!(
         "transport_socket: {{name: tls, typed_config: {{'@type': \
          type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext, common_tls_context: {{tls_certificates: \
          [{{certificate_chain: {{filename: {chain}}}, private_key: {{filename: {key}}}}}]}}}}}}"
     );
-    Proxy::start_with(io, &Config::new().chain(&tls), &["--concurrency", "2"])
+    Config::new().chain(&tls)
+}
+
+fn proxy(io: &str, chain: &str, key: &str) -> Proxy {
+    Proxy::start_with(io, &config(chain, key), &["--concurrency", "2"])
+}
+
+/// Puts a pair where another one is, by moves.
+fn renew(dir: &TempDir, pair: &Pair) {
+    dir.rename_over("tls.crt", &pair.chain);
+    dir.rename_over("tls.key", &pair.key);
 }
 
 /// A client of TLS that asks again and again on one connection.
@@ -147,6 +158,38 @@ fn a_changed_file_is_shown_to_new_connections_and_old_ones_stay() {
         assert_eq!(serials.len(), 4, "{serials:?}");
         client.ask();
         assert_eq!(proxy.stat("config.generation"), 4);
+    });
+}
+
+/// A change of a certificate while another configuration waits for its names, or was refused, is one of what is in force and of what comes.
+#[test]
+fn a_rotation_leaves_what_waits_and_what_was_refused() {
+    on_each_driver(|io| {
+        let (dir, server) = (TempDir::new(), NameServer::start());
+        server.set("b.test", Answer { silent: true, ..Answer::default() });
+        renew(&dir, &pair());
+        let [chain, key] = ["tls.crt", "tls.key"].map(|name| dir.0.join(name).display().to_string());
+        let before = config(&chain, &key).top(&server.resolver(""));
+        let mut proxy = Proxy::start_with(io, &before, &["--concurrency", "2"]);
+        let first = Client::connect(&proxy).serial();
+        let warming = before.clone().names("d", "b.test", 1, "type: STRICT_DNS\n    dns_lookup_family: V4_ONLY");
+        proxy.replace(&warming.yaml());
+        proxy.line("wait for their names");
+        renew(&dir, &pair());
+        proxy.line("wait for their names");
+        server.set("b.test", Answer::of(&["127.0.0.1"]));
+        proxy.line("generation 2 in force");
+        assert!(proxy.admin("GET", "/clusters").text().contains("d::"));
+        let second = Client::connect(&proxy).serial();
+        assert_ne!(first, second);
+
+        proxy.replace(&before.clone().to("/x", "no-such-cluster").yaml());
+        proxy.line("configuration refused, the old one stays in force");
+        renew(&dir, &pair());
+        proxy.line("generation 3 in force");
+        assert_ne!(Client::connect(&proxy).serial(), second);
+        let dump = proxy.admin("GET", "/config_dump").text();
+        assert!(dump.contains("no-such-cluster"), "the file is still wrong: {dump}");
     });
 }
 

@@ -159,7 +159,10 @@ fn what_cannot_count_is_refused() {
             "common_http_protocol_options: {idle_timeout: 1s}\n    ".to_owned() + &explicit(""),
             "clusters[0].common_http_protocol_options: without effect beside typed_extension_protocol_options",
         ),
-        (typed("auto_config: {http_protocol_options: {}}"), "auto_config: needs a transport_socket that speaks ALPN"),
+        (
+            typed("auto_config: {http_protocol_options: {}}"),
+            "auto_config: needs transport sockets that speak ALPN, each of them",
+        ),
         (explicit("max_headers_count: 513"), "at most 512 headers are supported"),
     ] {
         let yaml = Config::new().to("/", "c").cluster_with("c", origin, &fields).yaml();

@@ -70,7 +70,7 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
     }));
     context.is_pipe = addresses.iter().flatten().any(|at| at.address.pipe().is_some());
     let chains = chain::chains(context, message);
-    // What takes the place of the chains has been refused above.
+    // A default chain is enough; what else takes the place of the chains has been refused above.
     let instead = ["default_filter_chain", "udp_listener_config", "api_listener", "internal_listener", "fcds_config"];
     let is_elsewhere = instead.into_iter().any(|name| message.get(name).is_some()) || is_udp(message);
     if message.items("filter_chains").is_empty() && !is_elsewhere {

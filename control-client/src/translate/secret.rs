@@ -51,6 +51,8 @@ pub(super) struct ValidationSource {
     pub(super) rules: Validation,
     pub(super) trusted_ca: Option<Data>,
     pub(super) crl: Option<Data>,
+    /// Where each of the names in `rules` stands.
+    pub(super) name_origins: Vec<Origin>,
     pub(super) origin: Origin,
 }
 
@@ -62,6 +64,7 @@ impl ValidationSource {
         own.allow_expired_certificate |= rules.allow_expired_certificate;
         own.accept_untrusted |= rules.accept_untrusted;
         own.subject_alt_names.extend(rules.subject_alt_names);
+        self.name_origins.extend(over.name_origins);
         own.certificate_hashes.extend(rules.certificate_hashes);
         own.spki_hashes.extend(rules.spki_hashes);
         own.max_verify_depth = rules.max_verify_depth.or(own.max_verify_depth);
@@ -109,26 +112,35 @@ pub(super) fn validation(context: &mut Context<'_>, message: &Message) -> Option
     let origin = origin(context, message);
     let trusted_ca = data(context, message, "trusted_ca", directory.as_deref());
     let crl = data(context, message, "crl", directory.as_deref());
-    let names = context.each(message, "match_typed_subject_alt_names", subject_alt_name);
-    let untyped = context.each(message, "match_subject_alt_names", |context, message| {
-        let pattern = san_pattern(context, message)?;
-        let any = [SanType::Dns, SanType::Uri, SanType::Email, SanType::IpAddress];
-        Some(any.map(|san_type| SanMatcher { san_type, ..pattern.clone() }))
+    let typed = context.each(message, "match_typed_subject_alt_names", |context, message| {
+        Some(vec![(subject_alt_name(context, message)?, self::origin(context, message))])
     });
+    let untyped = context.each(message, UNTYPED, |context, message| {
+        let (pattern, origin) = (san_pattern(context, message)?, self::origin(context, message));
+        let any = [SanType::Dns, SanType::Uri, SanType::Email, SanType::IpAddress];
+        Some(any.map(|san_type| (SanMatcher { san_type, ..pattern.clone() }, origin.clone())).to_vec())
+    });
+    if !typed.is_empty() && !untyped.is_empty() {
+        // Envoy refuses both, too: who fits either list would be let in.
+        context.problem(message, UNTYPED, "not beside match_typed_subject_alt_names");
+    }
+    let (names, name_origins) = typed.into_iter().chain(untyped).flatten().flatten().unzip();
     let flag = |name| message.boolean(name).unwrap_or(false);
     let rules = Validation {
         trusted_ca: None,
         crl: None,
         only_verify_leaf_cert_crl: flag("only_verify_leaf_cert_crl"),
-        subject_alt_names: names.into_iter().flatten().chain(untyped.into_iter().flatten().flatten()).collect(),
+        subject_alt_names: names,
         certificate_hashes: message.texts("verify_certificate_hash").map(str::to_owned).collect(),
         spki_hashes: message.texts("verify_certificate_spki").map(str::to_owned).collect(),
         allow_expired_certificate: flag("allow_expired_certificate"),
         accept_untrusted: message.number("trust_chain_verification") == ACCEPT_UNTRUSTED,
         max_verify_depth: message.uint("max_verify_depth"),
     };
-    Some(ValidationSource { rules, trusted_ca, crl, origin })
+    Some(ValidationSource { rules, trusted_ca, crl, name_origins, origin })
 }
+
+const UNTYPED: &str = "match_subject_alt_names";
 
 /// `CertificateValidationContext.TrustChainVerification`.
 const ACCEPT_UNTRUSTED: i32 = 1;

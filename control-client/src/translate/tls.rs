@@ -84,6 +84,7 @@ pub(super) fn downstream(context: &mut Context<'_>, message: &Message) -> Option
     };
     let built = context.tls.server(digest, || ServerContext::new(&options));
     let sources = Sources { certificates: &common.certificates, validation: common.validation.as_ref() };
+    let identity = identity + &sources.identity();
     let built = match built {
         Ok(built) => built,
         Err(error) => {
@@ -317,6 +318,20 @@ struct Sources<'s> {
     validation: Option<&'s ValidationSource>,
 }
 
+impl Sources<'_> {
+    /// Where certificates and trust come from: of files the paths, of other sources what they hold. A key comes with its certificate.
+    fn identity(&self) -> String {
+        let certificates = self.certificates.iter().map(|source| source.chain.as_ref());
+        let trust = self.validation.iter().flat_map(|source| [source.trusted_ca.as_ref(), source.crl.as_ref()]);
+        let source = |data: Option<&Data>| match data.map(|data| &data.source) {
+            None => " -".to_owned(),
+            Some(DataSource::File(path, _)) => format!(" {path:?}"),
+            Some(DataSource::Here(bytes)) => format!(" {:02x?}", digest("", std::iter::once(Some(bytes.as_slice())))),
+        };
+        certificates.chain(trust).map(source).collect()
+    }
+}
+
 /// Notes why there is no context, at the part that is wrong.
 fn refuse(context: &mut Context<'_>, message: &Message, sources: &Sources<'_>, keys: &[Data], error: &ContextError) {
     let chain = |index: usize| sources.certificates.get(index).and_then(|source| source.chain.as_ref());
@@ -345,7 +360,7 @@ fn refuse(context: &mut Context<'_>, message: &Message, sources: &Sources<'_>, k
     }
     let origin = match (error.part, sources.validation) {
         (Part::SubjectAltName(index), Some(validation)) => {
-            below(&validation.origin, &format!("match_typed_subject_alt_names[{index}]"))
+            validation.name_origins.get(index).unwrap_or(&validation.origin).clone()
         }
         (Part::CertificateHash(index), Some(validation)) => {
             below(&validation.origin, &format!("verify_certificate_hash[{index}]"))

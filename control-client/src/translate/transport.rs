@@ -18,6 +18,8 @@ const PROXY_PROTOCOL: &str = "envoy.extensions.transport_sockets.proxy_protocol.
 
 const SOCKET: &str = "transport_socket";
 const MATCHES: &str = "transport_socket_matches";
+/// Each makes a TLS context, and the endpoints are asked for one after the other; Istio writes two.
+const TRANSPORT_MATCHES_MAX: usize = 1024;
 /// Where the metadata of an endpoint names its transport socket.
 const MATCH_METADATA: &str = "envoy.transport_socket_match";
 
@@ -48,12 +50,21 @@ pub(super) fn is_tls(owner: &Message) -> bool {
     }
 }
 
+/// Whether all that a cluster may use do.
+pub(super) fn is_all_tls(cluster: &Message) -> bool {
+    is_tls(cluster) && cluster.messages(MATCHES).all(is_tls)
+}
+
 /// `Cluster.transport_socket`, then `transport_socket_matches`; `None` where one of them has a problem.
 pub(super) fn upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) -> Option<Vec<UpstreamTransport>> {
     let own = match message.get(SOCKET) {
         Some(_) => context.inside(message, SOCKET, |context, message| socket(context, message, auto)),
         None => Some(UpstreamTransport::default()),
     };
+    if message.items(MATCHES).len() > TRANSPORT_MATCHES_MAX {
+        context.problem(message, MATCHES, format!("more than {TRANSPORT_MATCHES_MAX} are not supported"));
+        return None;
+    }
     let matches = context.each(message, MATCHES, |context, message| {
         refuse_unsupported(message, context.report);
         if message.get(SOCKET).is_none() {
@@ -161,7 +172,7 @@ impl<'m> Criteria<'m> {
         });
         // A match that asks for nothing takes those without metadata, too.
         let found = found.or_else(|| self.0.iter().position(|criteria| criteria.is_empty()));
-        found.map_or(0, |position| u16::try_from(position + 1).unwrap_or(0))
+        found.map_or(0, |position| u16::try_from(position + 1).expect("as many were refused"))
     }
 }
 

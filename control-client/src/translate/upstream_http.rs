@@ -52,7 +52,7 @@ pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protoc
 /// `typed_extension_protocol_options`: the options of HTTP, by whatever name.
 fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
     let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return None };
-    let is_plain = !transport::is_tls(message);
+    let is_plain = !transport::is_all_tls(message);
     let mut found = None;
     for (name, item) in entries {
         let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
@@ -127,7 +127,7 @@ fn options(context: &mut Context<'_>, message: &Message, is_plain: bool) -> Prot
     }
     if message.get("auto_config").is_some() && is_plain {
         // Envoy: "ALPN configured for cluster which has a non-ALPN transport socket".
-        context.problem(message, "auto_config", "needs a transport_socket that speaks ALPN");
+        context.problem(message, "auto_config", "needs transport sockets that speak ALPN, each of them");
     }
     protocol.auto_sni = context.inside(message, AUTO, auto_sni).unwrap_or_default();
     protocol.http = context.inside(message, "common_http_protocol_options", common).unwrap_or_default();

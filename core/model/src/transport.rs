@@ -17,7 +17,7 @@ pub struct TlsContext {
 }
 
 impl TlsContext {
-    /// `identity`: the configuration that it was made from, without what files and secrets held; never key material.
+    /// `identity`: the configuration that it was made from, with the paths of files but without what they held; never key material.
     pub fn new<T: Any + Send + Sync>(context: Arc<T>, identity: &str) -> Self {
         Self { context, identity: identity.into() }
     }

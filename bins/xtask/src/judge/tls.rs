@@ -25,7 +25,7 @@ const SCAN_LIMIT: Duration = Duration::from_secs(60);
 const TOOL_LIMIT: Duration = Duration::from_secs(20);
 const PEERS: &str = include_str!("tls/peers.py");
 
-/// What sslscan may find, and why that is right; all else is a finding. A line is known by how it begins.
+/// What sslscan may find, and why that is right; all else is a finding. A line is known as a whole.
 const ACCEPTED: &[(&str, &str)] = &[
     ("protocol TLSv1.2 enabled", "Envoy's default for servers"),
     ("protocol TLSv1.3 enabled", "Envoy's default for servers"),
