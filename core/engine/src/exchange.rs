@@ -402,6 +402,9 @@ impl<'x> Exchange<'x> {
                         break 'attempt Stop::Client(RelayError::Source);
                     }
                     upstream.begin();
+                    if let Some(is_one_of_many) = self.connection.stream.is_one_of_many() {
+                        upstream.stream.set_sparing(is_one_of_many);
+                    }
                     if self.cluster.config.protocol == UpstreamProtocol::ByAlpn {
                         self.to_http2 = upstream.stream.is_http2();
                         self.upload.trailers = self.passes_trailers();

@@ -19,8 +19,11 @@ use crate::worker::Worker;
 /// Room for `\r\n`, a chunk's size in hexadecimal and `\r\n`.
 const CHUNK_LINE_MAX: usize = 24;
 
+/// A chunk of the runtime's: what one receive brings at most, in bulk buffers aside.
+pub(crate) const CHUNK_BYTES: usize = 4 << 10;
+
 /// A bulk buffer.
-const BULK_BYTES: usize = 64 << 10;
+pub(crate) const BULK_BYTES: usize = 64 << 10;
 
 /// Why a body did not arrive whole.
 #[derive(Debug)]
@@ -42,6 +45,17 @@ enum Receive {
     Bulk,
     /// A chunk at a time, when asked for.
     Sparing,
+}
+
+impl Receive {
+    /// What it is when a body is not large, or has ended: as whoever sent the head said.
+    fn unless_bulk(self, to: &Side) -> Receive {
+        match self {
+            Receive::Usual => Receive::Usual,
+            Receive::Bulk | Receive::Sparing if to.is_one_of_many() != Some(false) => Receive::Sparing,
+            Receive::Bulk | Receive::Sparing => Receive::Usual,
+        }
+    }
 }
 
 /// One body under way.
@@ -202,7 +216,7 @@ impl Relay {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
             }
         }
-        self.receive_as(Receive::Usual, from);
+        self.receive_as(self.receive.unless_bulk(to), from, to);
         Poll::Ready(Ok(()))
     }
 
@@ -217,17 +231,20 @@ impl Relay {
         // A whole one would be more than may be queued.
         let large = large && self.unsent_max.is_none_or(|max| max as usize >= BULK_BYTES);
         let receive = match large {
-            true if to.is_crowded() => Receive::Sparing,
-            true => Receive::Bulk,
-            false => Receive::Usual,
+            true if to.take_bulk() => Receive::Bulk,
+            true => Receive::Sparing,
+            false => self.receive.unless_bulk(to),
         };
-        self.receive_as(receive, from);
+        self.receive_as(receive, from, to);
     }
 
     #[inline]
-    fn receive_as(&mut self, receive: Receive, from: &Side) {
+    fn receive_as(&mut self, receive: Receive, from: &Side, to: &Side) {
         let before = std::mem::replace(&mut self.receive, receive);
         if before != receive {
+            if before == Receive::Bulk {
+                to.leave_bulk();
+            }
             from.set_sparing(receive == Receive::Sparing);
             from.set_bulk(receive == Receive::Bulk);
         }

@@ -97,12 +97,30 @@ impl Side {
         }
     }
 
-    /// Whether so much waits for its peer already that little should be read for it at once.
+    /// Whether what goes to its peer may be received in bulk buffers from here on: not where so much waits already that little should be read
+    /// at once.
     #[inline]
-    pub(crate) fn is_crowded(&self) -> bool {
+    pub(crate) fn take_bulk(&self) -> bool {
         match self {
-            Self::Http1(_) => false,
-            Self::Http2(stream) => stream.is_crowded(),
+            Self::Http1(_) => true,
+            Self::Http2(stream) => stream.take_bulk(),
+        }
+    }
+
+    /// It is not received in bulk buffers any more.
+    #[inline]
+    pub(crate) fn leave_bulk(&self) {
+        if let Self::Http2(stream) = self {
+            stream.leave_bulk();
+        }
+    }
+
+    /// As [`Http2Stream::is_one_of_many`].
+    #[inline]
+    pub(crate) fn is_one_of_many(&self) -> Option<bool> {
+        match self {
+            Self::Http1(_) => Some(false),
+            Self::Http2(stream) => stream.is_one_of_many(),
         }
     }
 

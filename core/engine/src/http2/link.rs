@@ -20,9 +20,11 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use ringway_protocols::Error;
-use ringway_protocols::http2::{Code, Connection, Key};
+use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_runtime::{Core, Instant, Stream};
 use slab::Slab;
+
+use crate::relay::BULK_BYTES;
 
 use super::keepalive::Keepalive;
 use super::meter::Meter;
@@ -36,9 +38,16 @@ pub(super) const DRAIN_PING: u64 = u64::MAX;
 /// A port's place among those of its connection.
 pub(super) type PortId = usize;
 
-/// Content of all streams that waits behind a socket which takes no more, beyond which a stream gets only what its next turn sends. A peer
-/// that opens every window and never reads would else make us hold `Limits::unsent_high` for each of its streams (CVE-2019-9517).
-const CROWDED_BYTES: usize = 1 << 20;
+/// Content of all streams that waits to be sent, beyond which a stream gets only what its next turn sends: as much as one turn of the
+/// connection takes. A peer that opens every window and never reads would else make us hold `Limits::unsent_high` for each of its streams
+/// (CVE-2019-9517).
+const CROWDED_BYTES: usize = super::sending::PUMPED_PER_TURN_MAX;
+
+/// Streams of a peer from which on their origins are read one receive at a time: a burst of a multishot is up to 144 KiB that nobody asked for.
+const READ_AHEAD_STREAMS_MAX: u32 = 8;
+
+/// Up to so many are few again.
+const READ_AHEAD_STREAMS_FEW: u32 = READ_AHEAD_STREAMS_MAX / 2;
 
 /// See the module.
 pub(crate) struct Link {
@@ -97,8 +106,8 @@ pub(super) struct State {
     pub(super) reserved: u32,
     /// Bytes of content that wait in all ports.
     pub(super) pending: usize,
-    /// The socket took no more when content was sent last.
-    pub(super) is_choked: bool,
+    /// Ports whose content is received in bulk buffers.
+    pub(super) bulky: usize,
     pub(super) end: Option<End>,
 }
 
@@ -122,10 +131,38 @@ pub(super) enum Happened {
 }
 
 impl State {
-    /// Whether the peer reads slower than content comes, and as much of it waits as one connection may hold: each stream has what its next
-    /// turn sends, and no more.
+    /// Whether as much content waits as the connection may hold: each stream has what its next turn sends, and no more.
     pub(super) fn is_crowded(&self) -> bool {
-        self.is_choked && self.pending >= CROWDED_BYTES
+        self.pending >= CROWDED_BYTES
+    }
+
+    /// Whether the content of this port may be received in bulk buffers: there is room for all that may come at once.
+    pub(super) fn take_bulk(&mut self, id: PortId) -> bool {
+        let reserved = self.bulky * BULK_BYTES;
+        let is_free = match self.ports[id].is_bulky {
+            true => !self.is_crowded(),
+            false => self.pending + reserved < CROWDED_BYTES,
+        };
+        self.set_bulky(id, is_free);
+        is_free
+    }
+
+    /// Whether it is.
+    pub(super) fn set_bulky(&mut self, id: PortId, on: bool) {
+        if std::mem::replace(&mut self.ports[id].is_bulky, on) != on {
+            self.bulky = if on { self.bulky + 1 } else { self.bulky - 1 };
+        }
+    }
+
+    /// Whether so many streams of the peer are open that what is read ahead for each of them would add up; `None`: nearly. So a connection
+    /// to an origin is not switched to and fro by streams that share it.
+    pub(super) fn is_many(&self) -> Option<bool> {
+        match self.codec.active() {
+            _ if self.codec.role() == Role::Client => Some(false),
+            0..=READ_AHEAD_STREAMS_FEW => Some(false),
+            READ_AHEAD_STREAMS_MAX.. => Some(true),
+            _ => None,
+        }
     }
 }
 
@@ -149,7 +186,7 @@ impl Link {
             unsettled: Vec::new(),
             reserved: 0,
             pending: 0,
-            is_choked: false,
+            bulky: 0,
             end: None,
         };
         Rc::new(Self {
@@ -330,9 +367,10 @@ impl Link {
 
     /// Lets go of a stream; who has not heard its end hears this code.
     pub(super) fn release(&self, id: PortId, code: Code) {
-        let State { codec, ports, out, sending, end, reserved, pending, .. } = &mut *self.state.borrow_mut();
+        let State { codec, ports, out, sending, end, reserved, pending, bulky, .. } = &mut *self.state.borrow_mut();
         let port = ports.remove(id);
         *pending -= port.unsent();
+        *bulky -= usize::from(port.is_bulky);
         if port.is_queued {
             // Or the next port of this number would have its turn and this one's.
             sending.retain(|other| *other != id);

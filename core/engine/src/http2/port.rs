@@ -113,6 +113,8 @@ pub(super) struct Port {
     pub(super) is_unsettled: bool,
     /// It stands in the connection's queue of those that send.
     pub(super) is_queued: bool,
+    /// Its content is received in bulk buffers.
+    pub(super) is_bulky: bool,
 }
 
 impl Port {
@@ -137,6 +139,7 @@ impl Port {
             unsent_limit: 0,
             is_unsettled: false,
             is_queued: false,
+            is_bulky: false,
         }
     }
 

@@ -14,7 +14,7 @@ use super::port::{AskedFor, Port, Reset, Sent, Turn};
 use super::scratch::Scratch;
 
 /// Bytes of content that one turn of a connection sends at most before others have theirs.
-const PUMPED_PER_TURN_MAX: usize = 512 * 1024;
+pub(super) const PUMPED_PER_TURN_MAX: usize = 512 * 1024;
 
 /// How a head goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,17 +32,14 @@ pub(crate) struct HeadForm {
 impl Link {
     /// Sends what may go; ready when all that is possible now is with the socket.
     pub(super) fn pump(&self, context: &mut Context<'_>) {
-        let State { codec, socket, ports, out, sending, unsettled, pending, is_choked, .. } =
-            &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let Some(socket) = socket else { return };
-        *is_choked = false;
         let scratch = &mut *self.scratch.borrow_mut();
         codec.unsent(socket.unsent() + out.len());
         let mut budget = PUMPED_PER_TURN_MAX;
         while let Some(id) = sending.pop_front() {
             if socket.unsent() + out.len() > self.unsent_high {
                 // The rest goes when the peer has taken of it.
-                *is_choked = true;
                 sending.push_front(id);
                 settle_outbound(ports, unsettled, &self.core);
                 if !out.is_empty() {

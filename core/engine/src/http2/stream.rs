@@ -13,6 +13,8 @@ use ringway_protocols::HeadTable;
 use ringway_protocols::http2::Code;
 use ringway_runtime::Chunk;
 
+use crate::relay::CHUNK_BYTES;
+
 use super::link::{Link, PortId, State};
 use super::port::{Received, Reset, Sent, TURN_BYTES};
 use super::sending::HeadForm;
@@ -172,7 +174,9 @@ impl Http2Stream {
         let is_shut = || {
             let beyond = |window: i32, waits: usize| waits as i64 >= i64::from(window);
             let of_stream = port.open_key().is_some_and(|key| beyond(codec.window_of(key), port.unsent()));
-            of_stream || (port.unsent() >= TURN_BYTES && (is_crowded || beyond(codec.window(), *pending)))
+            // What is received for a crowded connection is one chunk: with it there is a turn at most, in one block of that size.
+            let is_turn_full = is_crowded && port.unsent() + CHUNK_BYTES > TURN_BYTES;
+            of_stream || is_turn_full || (port.unsent() >= TURN_BYTES && beyond(codec.window(), *pending))
         };
         if port.unsent() + end <= limit && (port.unsent() == 0 || !is_shut()) {
             return Poll::Ready(Ok(()));
@@ -182,9 +186,19 @@ impl Http2Stream {
         Poll::Pending
     }
 
-    /// Whether so much waits on its connection that little should be read for it.
-    pub(crate) fn is_crowded(&self) -> bool {
-        self.link.state.borrow().is_crowded()
+    /// Whether its content may be received in bulk buffers from here on.
+    pub(crate) fn take_bulk(&self) -> bool {
+        self.link.state.borrow_mut().take_bulk(self.port)
+    }
+
+    /// Its content is not received in bulk buffers any more.
+    pub(crate) fn leave_bulk(&self) {
+        self.link.state.borrow_mut().set_bulky(self.port, false);
+    }
+
+    /// Whether it is one of so many that nothing should be read ahead for it; `None`: as it was for whom its origin's connection served before.
+    pub(crate) fn is_one_of_many(&self) -> Option<bool> {
+        self.link.state.borrow().is_many()
     }
 
     /// The peer opened no window for the rest in time.

@@ -15,14 +15,15 @@ use std::task::{Context, Poll};
 use ringway_runtime::{Pump, PumpError, PumpLimits, Stream};
 
 use crate::limits::Limits;
+use crate::relay::{BULK_BYTES, CHUNK_BYTES};
 
-/// A chunk of the runtime's: what a sparing source brings.
-const CHUNK: u32 = 4 << 10;
+/// What a sparing source brings.
+const CHUNK: u32 = CHUNK_BYTES as u32;
 /// What a source brings that is not asked for more: the receives of one turn (32 of a chunk each, where the kernel repeats them by itself)
 /// behind what may lie unread.
 const BURST: u32 = ringway_runtime::RECV_UNREAD_MAX as u32 + 32 * CHUNK;
 /// Below this a pump does not receive in bulk buffers: they hold as much.
-const BULK: u32 = 64 << 10;
+const BULK: u32 = BULK_BYTES as u32;
 /// What a layer may hold of a record of TLS, or have opened of it, beside what the sink holds.
 const RECORD: u32 = ringway_runtime::RECV_UNREAD_MAX as u32 + CHUNK;
 

@@ -330,6 +330,17 @@ impl Connection {
         self.closed.push(key.id(), reset);
     }
 
+    /// What a stream's window is opened to: of one that has grown no more than its share of the connection's, or as many readers that stop as there
+    /// are streams would hold many times what the connection is to hold.
+    #[inline]
+    pub(super) fn stream_target(&self) -> u32 {
+        let (grown, first) = (self.growth.stream, self.limits.stream_window);
+        if grown == first {
+            return first;
+        }
+        grown.min((self.growth.connection / self.active().max(1)).max(first))
+    }
+
     /// Tells the peer what it may send on the connection, where that is worth a frame.
     #[inline]
     pub(super) fn credit(&mut self, out: &mut impl Out) {

@@ -114,9 +114,10 @@ impl Connection {
         if more == 0 {
             return Ok(());
         }
+        let target = self.stream_target();
         for stream in self.streams.iter_mut().filter(|stream| stream.receives()) {
             stream.incoming.shift(more);
-            let told = stream.incoming.increment(self.growth.stream);
+            let told = stream.incoming.increment(target);
             if told > 0 {
                 let frame = frame::window_update(stream.id, told);
                 self.outbound.frame(frame.len());

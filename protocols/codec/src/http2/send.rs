@@ -208,11 +208,12 @@ impl Connection {
     #[inline]
     pub fn consumed(&mut self, key: Key, bytes: usize, out: &mut impl Out) {
         let bytes = bytes as u32;
+        let target = self.stream_target();
         if let Some(stream) = self.streams.get_mut(key) {
             stream.incoming.take(bytes);
             if stream.receives() {
                 let left = stream.incoming.open();
-                let more = stream.incoming.increment(self.growth.stream);
+                let more = stream.incoming.increment(target);
                 if more > 0 {
                     self.put(&frame::window_update(key.id(), more), out);
                     if self.growth.told(key.id(), left, more, self.limits.stream_window_max) {

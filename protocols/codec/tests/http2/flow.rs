@@ -194,6 +194,41 @@ fn windows_grow_while_they_bound() {
     assert!((1..=5).contains(&pings), "{pings}");
 }
 
+/// Windows that one stream has made large are not given to each of a hundred: readers that stop would hold as much each.
+#[test]
+fn a_grown_window_is_shared_by_many() {
+    let told = |side: &mut Side, prefix: &str| -> i64 {
+        let wrote = side.wrote();
+        if wrote.contains("PING") {
+            side.feed(&frame(PING, ACK, 0, b"\0window\0"));
+        }
+        wrote.split(" · ").filter_map(|frame| frame.strip_prefix(prefix)?.parse::<i64>().ok()).sum()
+    };
+    let check = |others: u32, least: i64, most: i64| {
+        let mut side = Side::server(&Limits::default());
+        side.feed(&join(&[&frame(SETTINGS, ACK, 0, &[]), &post(1)]));
+        side.forget();
+        let mut window = 16_384_i64;
+        while window < 256 << 10 {
+            while window > 0 {
+                let bytes = window.min(16_384) as usize;
+                side.feed(&data(0, 1, bytes));
+                side.consume(1, bytes);
+                window -= bytes as i64;
+            }
+            window += told(&mut side, "WINDOW 1 +");
+        }
+        (1..=others).for_each(|at| side.feed(&post(2 * at + 1)));
+        side.forget();
+        side.feed(&data(0, 3, 16_384));
+        side.consume(3, 16_384);
+        let told = told(&mut side, "WINDOW 3 +");
+        assert!((least..=most).contains(&told), "{others} others: {told}");
+    };
+    check(1, 256 << 10, 16 << 20);
+    check(99, 16_384, 16_384);
+}
+
 /// A table that the peer makes smaller and larger again: its next block says so (RFC 7541 §4.2), and large heads are cut to its frames.
 #[test]
 fn large_heads_are_cut_to_the_peers_frames() {
