@@ -9,17 +9,21 @@
 //! in a block of its size. Handshakes cost a hundred times what a request does: so few of their steps are made in one turn of a core that a
 //! burst of them does not hold up the requests of others, and the rest wait in line.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use ringway_observe::TlsStats;
 use ringway_runtime::{BlockMut, Chunk, Core, Instant, Layer, Open, Opening, Sealing, Stream, Timer};
 use ringway_tls::{Failure, HANDSHAKE_MAX, Info, Opened, PLAINTEXT_MAX, Session, TlsError};
+
+use self::turns::{Turn, Turns};
+
+mod turns;
 
 /// Why a connection has no TLS.
 #[derive(Clone, Debug)]
@@ -165,7 +169,7 @@ pub(crate) async fn secure(
             }
         });
         drop(chunk);
-        tls.turns.turn(core).await;
+        turn(core, &tls.turns, timer).await?;
         is_done = step(core, stream, &mut session, &mut held, &mut out)?;
     }
     if let Some(held) = held.filter(|held| !held.is_empty()) {
@@ -174,6 +178,23 @@ pub(crate) async fn secure(
     let info = session.take_info().expect("the handshake is done");
     stream.set_layer(Box::new(Records { session, partial: None, scratch: Rc::clone(&tls.scratch) }));
     Ok(info)
+}
+
+/// Waits until a step may be made, as long as the handshake may take. Whoever stops waiting leaves the line.
+async fn turn(core: &Core, turns: &Turns, timer: &Timer) -> Result<(), Unsecured> {
+    let place = turns.enter();
+    poll_fn(|context| {
+        if timer.poll_expired(context).is_ready() {
+            return Poll::Ready(Err(Unsecured::Timeout));
+        }
+        match place.poll(core.turn(), context) {
+            Turn::Now => return Poll::Ready(Ok(())),
+            Turn::Next => _ = pin!(core.yield_now()).poll(context),
+            Turn::Waits => {}
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// One step: what came is used up, and what is to be sent is queued. Whether the handshake is done.
@@ -217,55 +238,6 @@ fn copy(core: &Core, bytes: &[u8]) -> BlockMut {
 pub(crate) struct Tls {
     turns: Turns,
     scratch: Rc<RefCell<Scratch>>,
-}
-
-/// Who may make a step of a handshake in this turn of the core: first come, first served. Whoever waits here waits to the end.
-#[derive(Default)]
-struct Turns {
-    turn: Cell<u64>,
-    made: Cell<u32>,
-    /// The number of who comes next, and of whose turn it is.
-    next: Cell<u64>,
-    serving: Cell<u64>,
-    /// Who waits behind that one, in order.
-    waiting: RefCell<VecDeque<(u64, Waker)>>,
-}
-
-/// Steps of handshakes in one turn of a core: one that signs or verifies takes up to half a millisecond.
-const STEPS_PER_TURN: u32 = 2;
-
-impl Turns {
-    /// Ready when a step may be made.
-    async fn turn(&self, core: &Core) {
-        let number = self.next.replace(self.next.get() + 1);
-        poll_fn(|context| {
-            if self.serving.get() == number {
-                return Poll::Ready(());
-            }
-            let mut waiting = self.waiting.borrow_mut();
-            match waiting.iter_mut().find(|(other, _)| *other == number) {
-                Some((_, waker)) => waker.clone_from(context.waker()),
-                None => waiting.push_back((number, context.waker().clone())),
-            }
-            Poll::Pending
-        })
-        .await;
-        loop {
-            if core.turn() != self.turn.get() {
-                self.turn.set(core.turn());
-                self.made.set(0);
-            }
-            if self.made.get() < STEPS_PER_TURN {
-                break;
-            }
-            core.yield_now().await;
-        }
-        self.made.set(self.made.get() + 1);
-        self.serving.set(number + 1);
-        if let Some((_, waker)) = self.waiting.borrow_mut().pop_front() {
-            waker.wake();
-        }
-    }
 }
 
 /// Working memory of one worker's layers: used up before anything else runs.

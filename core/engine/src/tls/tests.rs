@@ -98,3 +98,69 @@ fn bytes_are_the_same_on_both_sides_whatever_their_sizes() {
         }
     }
 }
+
+/// A connection's two ends on one core.
+async fn ends(core: &Core) -> (Stream, Stream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let near = core.connect(address, core.now() + Duration::from_secs(20)).await.expect("it listens");
+    (near, core.attach(listener.accept().expect("connected").0.into()))
+}
+
+/// What a client begins with.
+fn hello(client: &Arc<ClientContext>) -> Vec<u8> {
+    let address = [127, 0, 0, 1].into();
+    let target = Target { server_name: Some("a.test"), address, subject_alt_names: &[], alpn: &[] };
+    let mut out = Vec::new();
+    let mut session = Session::client(client, target).expect("a name");
+    session.handshake(&mut [], &mut out).expect("it speaks first");
+    out
+}
+
+/// Runs on both drivers.
+fn on_each_driver<F: Future<Output = ()> + 'static>(work: impl Fn(Core) -> F + Send + Copy + 'static) {
+    for io in [IoChoice::Poll, IoChoice::Auto] {
+        let options = Options { io, ..Options::default() };
+        run(&options, Wake::new().expect("an eventfd"), move |core, _| work(core)).expect("the driver runs");
+    }
+}
+
+/// Guards against a handshake that waits in line for ever, and against one whose end holds up all behind it.
+#[test]
+fn who_waits_in_line_waits_until_its_deadline_and_leaves_its_place() {
+    on_each_driver(|core| async move {
+        let ((server, client), tls) = (contexts(), Tls::default());
+        let in_front = tls.turns.enter();
+        for _ in 0..3 {
+            let (near, far) = ends(&core).await;
+            near.send(core.chunk(&hello(&client)));
+            let (timer, soon) = (core.timer(), core.now() + Duration::from_millis(30));
+            let ended = secure((&core, &tls), &far, Session::server(&server), &timer, soon).await;
+            assert!(matches!(ended, Err(Unsecured::Timeout)), "{ended:?}");
+        }
+        // Given up by its user, as a route's timeout does.
+        let (near, far) = ends(&core).await;
+        near.send(core.chunk(&hello(&client)));
+        let (timer, user) = (core.timer(), core.timer());
+        user.set(core.now() + Duration::from_millis(30));
+        {
+            let late = core.now() + Duration::from_secs(20);
+            let mut waiting = pin!(secure((&core, &tls), &far, Session::server(&server), &timer, late));
+            poll_fn(|context| {
+                assert!(waiting.as_mut().poll(context).is_pending());
+                user.poll_expired(context)
+            })
+            .await;
+        }
+        drop(in_front);
+        let (near, far) = ends(&core).await;
+        near.send(core.chunk(&hello(&client)));
+        let (timer, late) = (core.timer(), core.now() + Duration::from_secs(20));
+        let mut served = pin!(secure((&core, &tls), &far, Session::server(&server), &timer, late));
+        poll_fn(|context| {
+            assert!(served.as_mut().poll(context).is_pending());
+            near.poll_recv(context).map(|came| assert!(came.expect("a reply").is_some()))
+        })
+        .await;
+    });
+}
