@@ -128,10 +128,9 @@ impl ServerContext {
     }
 
     /// What a session runs on whose client sent this: rustls' configuration and our certificate.
-    pub(crate) fn select(&self, hello: Option<&Hello>) -> (&Arc<ServerConfig>, &Arc<Certificate>) {
-        let index = hello.map_or(0, |hello| self.certificate_for(hello));
-        let held = &self.held[index];
-        let none_common = hello.is_some_and(|hello| !hello.alpn.iter().any(|name| self.alpn.contains(name)));
+    pub(crate) fn select(&self, hello: &Hello) -> (&Arc<ServerConfig>, &Arc<Certificate>) {
+        let held = &self.held[self.certificate_for(hello)];
+        let none_common = !hello.alpn.iter().any(|name| self.alpn.contains(name));
         (if none_common { &held.without_alpn } else { &held.with_alpn }, &held.certificate)
     }
 

@@ -1,11 +1,13 @@
 //! What of a ClientHello is needed before rustls reads it: which certificate and which application protocol it will be.
 //!
-//! It never judges: a ClientHello that cannot be read here is rustls' to refuse. It borrows, and joins a message that came in
-//! several records.
+//! What cannot be read here is refused here: rustls, which reads more, would serve it under no name. What can be read is still rustls' to
+//! judge. It borrows, and joins a message that came in several records.
 
 use std::borrow::Cow;
 
-use crate::record::{HANDSHAKE, HEADER};
+use crate::record::{HANDSHAKE, HEADER, Unopened, handshake_record_len};
+use crate::session::MESSAGE_RECORDS_MAX;
+use crate::traffic::{DECODE_ERROR, ILLEGAL_PARAMETER, UNEXPECTED_MESSAGE};
 
 /// A ClientHello is at most this long: those with post-quantum keys and a ticket have 4 KiB. It bounds what a connection that never
 /// ends its ClientHello holds.
@@ -31,35 +33,66 @@ pub(crate) struct Hello {
 /// What the bytes that came so far hold.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Reading {
-    More,
+    /// With fewer than so many bytes there is nothing new to see.
+    More(usize),
     Read(Hello),
-    /// No ClientHello.
-    Other,
 }
 
-/// Reads the ClientHello from the records at the front of `input`.
-pub(crate) fn read(input: &[u8]) -> Reading {
-    match message(input) {
-        Ok(Some(message)) => hello(&message).map_or(Reading::Other, Reading::Read),
-        Ok(None) => Reading::More,
-        Err(()) => Reading::Other,
+/// Why there is no ClientHello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// Another record or message (RFC 8446 §5.1: or one that is interleaved).
+    Other,
+    TooLong,
+    TooManyRecords,
+    Malformed,
+}
+
+impl Unread {
+    /// The alert (RFC 8446 §6.2), and in words.
+    pub(crate) fn told(self) -> (u8, &'static str) {
+        match self {
+            Unread::Other => (UNEXPECTED_MESSAGE, "no ClientHello"),
+            // As BoringSSL answers it.
+            Unread::TooLong => (ILLEGAL_PARAMETER, "ClientHello too long"),
+            Unread::TooManyRecords => (UNEXPECTED_MESSAGE, "handshake message in too many records"),
+            Unread::Malformed => (DECODE_ERROR, "ClientHello malformed"),
+        }
     }
 }
 
-/// The first handshake message's body; `None` while it is incomplete.
-fn message(mut input: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
+/// Reads the ClientHello from the records at the front of `input`.
+pub(crate) fn read(input: &[u8]) -> Result<Reading, Unread> {
+    match message(input)? {
+        Message::Partial(needed) => Ok(Reading::More(needed)),
+        Message::Whole(message) => hello(&message).map(Reading::Read).ok_or(Unread::Malformed),
+    }
+}
+
+enum Message<'a> {
+    /// So many bytes hold the next record, or its header.
+    Partial(usize),
+    /// Its body.
+    Whole(Cow<'a, [u8]>),
+}
+
+/// The first handshake message.
+fn message(input: &[u8]) -> Result<Message<'_>, Unread> {
     let mut joined: Cow<'_, [u8]> = Cow::Borrowed(&[]);
-    loop {
-        let Some((header, rest)) = input.split_at_checked(HEADER) else { return Ok(None) };
-        if header[0] != HANDSHAKE {
-            return Err(());
+    let mut at = 0;
+    for _ in 0..MESSAGE_RECORDS_MAX {
+        let length = handshake_record_len(&input[at..]).map_err(|unopened| match unopened {
+            Unopened::TooLong => Unread::TooLong,
+            _ => Unread::Other,
+        })?;
+        let Some(length) = length else { return Ok(Message::Partial(at + HEADER)) };
+        if input[at] != HANDSHAKE {
+            return Err(Unread::Other);
         }
-        let Some((fragment, rest)) = rest.split_at_checked(usize::from(u16::from_be_bytes([header[3], header[4]])))
-        else {
-            return Ok(None);
-        };
+        let Some(fragment) = input.get(at + HEADER..at + length) else { return Ok(Message::Partial(at + length)) };
         if fragment.is_empty() {
-            return Err(());
+            // RFC 8446 §5.1: no fragments of zero length.
+            return Err(Unread::Malformed);
         }
         if joined.is_empty() {
             joined = Cow::Borrowed(fragment);
@@ -68,21 +101,22 @@ fn message(mut input: &[u8]) -> Result<Option<Cow<'_, [u8]>>, ()> {
         }
         if let Some((head, body)) = joined.split_at_checked(4) {
             if head[0] != CLIENT_HELLO {
-                return Err(());
+                return Err(Unread::Other);
             }
-            let length = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
-            if length > HELLO_MAX {
-                return Err(());
+            let size = usize::from(head[1]) << 16 | usize::from(head[2]) << 8 | usize::from(head[3]);
+            if size > HELLO_MAX {
+                return Err(Unread::TooLong);
             }
-            if body.len() >= length {
-                return Ok(Some(match joined {
-                    Cow::Borrowed(joined) => Cow::Borrowed(&joined[4..4 + length]),
-                    Cow::Owned(joined) => Cow::Owned(joined[4..4 + length].to_vec()),
+            if body.len() >= size {
+                return Ok(Message::Whole(match joined {
+                    Cow::Borrowed(joined) => Cow::Borrowed(&joined[4..4 + size]),
+                    Cow::Owned(joined) => Cow::Owned(joined[4..4 + size].to_vec()),
                 }));
             }
         }
-        input = rest;
+        at += length;
     }
+    Err(Unread::TooManyRecords)
 }
 
 fn hello(body: &[u8]) -> Option<Hello> {

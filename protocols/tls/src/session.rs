@@ -20,12 +20,12 @@ use rustls_pki_types::ServerName;
 
 use crate::context::{ClientContext, ServerContext, server_name};
 use crate::error::{Failure, Refusal, TlsError};
-use crate::hello::{self, Reading};
+use crate::hello::{self, Hello, Reading};
 use crate::info::{Info, Peer};
 use crate::options::Version;
 use crate::parameters::{cipher_name, curve_name};
-use crate::record::{HEADER, RECORD_MAX, Unopened, handshake_record_len};
-use crate::traffic::{Opened, Renewal, Traffic};
+use crate::record::{ALERT, HEADER, RECORD_MAX, Unopened, handshake_record_len};
+use crate::traffic::{FATAL, Opened, Renewal, Traffic};
 use crate::verify::Verifier;
 
 /// Bytes of a handshake that may wait to become a whole message: rustls takes messages of up to 64 KiB, and a peer may split
@@ -34,7 +34,7 @@ pub const HANDSHAKE_MAX: usize = (1 << 16) + RECORD_MAX;
 
 /// Records that one handshake message may be in: 64 KiB in whole records are 4. rustls joins a message anew with each of its records, so that one of
 /// 12 KiB in records of a byte takes 17 ms of a worker, a hundred times what it should.
-const MESSAGE_RECORDS_MAX: usize = 256;
+pub(crate) const MESSAGE_RECORDS_MAX: usize = 256;
 
 /// Where a client's session leads.
 #[derive(Clone, Copy, Debug)]
@@ -66,8 +66,8 @@ pub struct Session {
 }
 
 enum State {
-    /// A server that waits for the whole ClientHello.
-    Hello(Arc<ServerContext>),
+    /// A server that waits for the whole ClientHello, and looks for it again in so many bytes.
+    Hello(Arc<ServerContext>, usize),
     Handshake(Box<Handshake>),
     Open(Box<Traffic>),
     Ended,
@@ -104,7 +104,7 @@ enum Step {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.state {
-            State::Hello(_) | State::Handshake(_) => "Session(handshake)",
+            State::Hello(..) | State::Handshake(_) => "Session(handshake)",
             State::Open(_) => "Session(open)",
             State::Ended => "Session(ended)",
         })
@@ -114,7 +114,7 @@ impl std::fmt::Debug for Session {
 impl Session {
     /// A server's session with a client that has just connected.
     pub fn server(context: &Arc<ServerContext>) -> Session {
-        Session { state: State::Hello(context.clone()), info: None }
+        Session { state: State::Hello(context.clone(), 0), info: None }
     }
 
     /// A client's session; the first call of [`Session::handshake`], with empty input, gives what to send first.
@@ -163,19 +163,16 @@ impl Session {
     }
 
     fn advance(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Progress, TlsError> {
-        if let State::Hello(context) = &self.state {
-            check_first(input)?;
-            let hello = match hello::read(input) {
-                Reading::More => return Ok(Progress { consumed: 0, done: false }),
-                Reading::Read(hello) => Some(hello),
-                Reading::Other => None, // rustls says what is wrong
+        if let State::Hello(context, needed) = &mut self.state {
+            let Some(hello) = read_hello(input, needed, out)? else {
+                return Ok(Progress { consumed: 0, done: false });
             };
-            let (config, certificate) = context.select(hello.as_ref());
+            let (config, certificate) = context.select(&hello);
             let handshake = Handshake {
                 connection: Connection::Server(UnbufferedServerConnection::new(config.clone())?),
                 offered: 0,
                 offered_records: 0,
-                server_name: hello.and_then(|hello| hello.server_name),
+                server_name: hello.server_name,
                 local: Some(certificate.clone()),
                 verifier: context.verifier.clone(),
                 clock: context.clock.clone(),
@@ -218,7 +215,7 @@ impl Session {
         let result = match &mut self.state {
             State::Open(traffic) => traffic.open(input, reply),
             State::Ended => Err(ended()),
-            State::Hello(_) | State::Handshake(_) => panic!("the handshake comes first"),
+            State::Hello(..) | State::Handshake(_) => panic!("the handshake comes first"),
         };
         if result.is_err() {
             self.state = State::Ended;
@@ -251,7 +248,7 @@ impl Session {
         match &mut self.state {
             State::Open(traffic) => traffic.seal(pieces, length, out),
             State::Ended => Err(ended()),
-            State::Hello(_) | State::Handshake(_) => panic!("the handshake comes first"),
+            State::Hello(..) | State::Handshake(_) => panic!("the handshake comes first"),
         }
     }
 
@@ -279,6 +276,27 @@ impl Session {
 
 fn ended() -> TlsError {
     TlsError::new(Failure::Internal, "the session is over")
+}
+
+/// The ClientHello, once all of it is there; `needed` bytes are when it pays to look. The alert to who sent none stands in `out`.
+fn read_hello(input: &[u8], needed: &mut usize, out: &mut Vec<u8>) -> Result<Option<Hello>, TlsError> {
+    check_first(input)?;
+    if input.len() < *needed {
+        return Ok(None);
+    }
+    match hello::read(input) {
+        Ok(Reading::More(bytes)) => {
+            *needed = bytes;
+            Ok(None)
+        }
+        Ok(Reading::Read(hello)) => Ok(Some(hello)),
+        Err(unread) => {
+            let (alert, reason) = unread.told();
+            // RFC 8446 §6: of two bytes, in the clear.
+            out.extend_from_slice(&[ALERT, 3, 3, 0, 2, FATAL, alert]);
+            Err(TlsError::new(Failure::Protocol, reason))
+        }
+    }
 }
 
 /// What a peer's very first bytes must be: a handshake's record.

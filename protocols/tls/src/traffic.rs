@@ -34,15 +34,15 @@ const KEY_UPDATE_LENGTH: usize = MESSAGE_HEADER + 1;
 
 /// Alerts (RFC 8446 §6).
 const CLOSE_NOTIFY: u8 = 0;
-const UNEXPECTED_MESSAGE: u8 = 10;
+pub(crate) const UNEXPECTED_MESSAGE: u8 = 10;
 const BAD_RECORD_MAC: u8 = 20;
 const RECORD_OVERFLOW: u8 = 22;
-const ILLEGAL_PARAMETER: u8 = 47;
-const DECODE_ERROR: u8 = 50;
+pub(crate) const ILLEGAL_PARAMETER: u8 = 47;
+pub(crate) const DECODE_ERROR: u8 = 50;
 const USER_CANCELED: u8 = 90;
 const NO_RENEGOTIATION: u8 = 100;
 const WARNING: u8 = 1;
-const FATAL: u8 = 2;
+pub(crate) const FATAL: u8 = 2;
 
 /// What the front of the input was.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -292,10 +292,62 @@ fn what_is_no_tls() {
             }
         }
     }
-    // A ClientHello without end is refused before it takes much.
-    let mut bytes = b"\x16\x03\x01\x40\x00\x01\x01\x00\x00".to_vec();
-    bytes.resize(5 + 0x4000, 0);
-    assert!(Session::server(&context).handshake(&mut bytes, &mut Vec::new()).is_err() || bytes.len() < 1 << 16);
+}
+
+/// A server's answer to a client's whole first flight: why it failed, and its alert.
+#[track_caller]
+fn refused(wire: &[u8]) -> (String, u8) {
+    let context = server(&ServerOptions { certificates: vec![self_signed(false)], ..ServerOptions::default() });
+    for step in [wire.len(), 1 + wire.len() / 3, 7] {
+        let (mut session, mut input, mut out) = (Session::server(&context), Vec::new(), Vec::new());
+        let mut pieces = wire.chunks(step);
+        let error = loop {
+            input.extend_from_slice(pieces.next().expect("it is refused"));
+            match session.handshake(&mut input, &mut out) {
+                Ok(progress) => assert_eq!((progress.consumed, out.len()), (0, 0), "nothing is served"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.failure, &out[..6]), (Failure::Protocol, &[21, 3, 3, 0, 2, 2][..]));
+        if step == 7 {
+            return (error.reason, out[6]);
+        }
+    }
+    unreachable!("the last way returns")
+}
+
+fn first_flight(options: &ClientOptions) -> Vec<u8> {
+    let mut out = Vec::new();
+    Session::client(&client(options), target("example.com")).unwrap().handshake(&mut [], &mut out).unwrap();
+    out
+}
+
+/// Guards against a client that is served under no name, with the first certificate and past the rules for names, because its hello is one that
+/// rustls reads and we do not.
+#[test]
+fn a_hello_that_cannot_be_read_is_refused() {
+    let alpn = (0..2_000).map(|at| format!("protocol-{at:04}").into_bytes()).collect();
+    let long = first_flight(&ClientOptions { alpn, ..ClientOptions::default() });
+    assert!((16 << 10..64 << 10).contains(&long.len()));
+    assert_eq!(refused(&long), ("ClientHello too long".to_owned(), 47));
+    let hello = first_flight(&ClientOptions::default());
+    let records = |parts: &[(u8, &[u8])]| -> Vec<u8> {
+        let record =
+            |(content, part): &(u8, &[u8])| [&[*content, 3, 1][..], &(part.len() as u16).to_be_bytes(), part].concat();
+        parts.iter().flat_map(record).collect()
+    };
+    let (first, rest) = hello[5..].split_at(20);
+    let malformed = ("ClientHello malformed".to_owned(), 50);
+    assert_eq!(refused(&records(&[(22, b""), (22, &hello[5..])])), malformed, "an empty record before");
+    assert_eq!(refused(&records(&[(22, first), (22, b""), (22, rest)])), malformed, "within");
+    let other = ("no ClientHello".to_owned(), 10);
+    assert_eq!(refused(&records(&[(22, first), (20, &[1]), (22, rest)])), other, "another kind of record within");
+    assert_eq!(refused(&records(&[(22, &[2, 0, 0, 1, 0])])), other, "another message");
+    let mut cut = hello[5..].to_vec();
+    let at = cut.len() - 1;
+    cut.truncate(at);
+    cut[3] -= 1;
+    assert_eq!(refused(&records(&[(22, &cut)])), malformed, "an extension that is cut off");
 }
 
 /// Guards against a message in records of a byte each: it is joined anew with each of them.
@@ -303,9 +355,7 @@ fn what_is_no_tls() {
 fn a_message_in_very_many_records() {
     let context = server(&ServerOptions { certificates: vec![self_signed(false)], ..ServerOptions::default() });
     let alpn = (0..20).map(|at| format!("protocol-{at:02}").into_bytes()).collect();
-    let client = client(&ClientOptions { alpn, ..ClientOptions::default() });
-    let mut hello = Vec::new();
-    Session::client(&client, target("example.com")).unwrap().handshake(&mut [], &mut hello).unwrap();
+    let hello = first_flight(&ClientOptions { alpn, ..ClientOptions::default() });
     for records in [1, 200, 256, 257, 400] {
         let (first, rest) = hello[5..].split_at(hello.len() - 5 - (records - 1));
         let mut wire = Vec::new();
