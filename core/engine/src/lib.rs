@@ -66,6 +66,7 @@ mod downstream;
 mod establish;
 mod exchange;
 mod fields;
+mod gathered;
 mod grpc_reply;
 mod grpc_stats;
 mod grpc_timeout;

@@ -151,7 +151,9 @@ impl ConnectionPermit {
                         ConnectFailure::Io(error.kind())
                     }
                     Unconnected::Tls(unsecured) => {
-                        self.closed_by_peer();
+                        if !matches!(unsecured, Unsecured::Overflow) {
+                            self.closed_by_peer();
+                        }
                         ConnectFailure::Tls(unsecured.told().reason)
                     }
                 })

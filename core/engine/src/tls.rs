@@ -15,13 +15,14 @@ use std::io;
 use std::ops::Range;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
 use ringway_observe::TlsStats;
 use ringway_runtime::{BlockMut, Chunk, Core, Instant, Layer, Open, Opening, Sealing, Stream, Timer};
 use ringway_tls::{Failure, HANDSHAKE_MAX, Info, Opened, PLAINTEXT_MAX, Session, TlsError};
 
 use self::turns::{Turn, Turns};
+use crate::gathered;
 
 mod turns;
 
@@ -32,6 +33,8 @@ pub(crate) enum Unsecured {
     Timeout,
     /// The peer ended the connection within the handshake.
     Ended,
+    /// Too many wait for their turn.
+    Overflow,
     /// The handshake failed.
     Failed(TlsError),
 }
@@ -55,6 +58,7 @@ macro_rules! told {
 told! {
     "handshake_timeout",
     "connection_ended_in_handshake",
+    "too_many_handshakes",
     "peer_did_not_return_a_certificate",
     "verify_cert_failed:_untrusted",
     "verify_cert_failed:_certificate_has_expired_or_is_not_yet_valid",
@@ -73,19 +77,20 @@ impl Unsecured {
         let failure = match self {
             Unsecured::Timeout => return &TOLD[0],
             Unsecured::Ended => return &TOLD[1],
+            Unsecured::Overflow => return &TOLD[2],
             Unsecured::Failed(error) => error.failure,
         };
         &TOLD[match failure {
-            Failure::NoCertificate => 2,
-            Failure::Untrusted => 3,
-            Failure::Expired => 4,
-            Failure::Revoked => 5,
-            Failure::San => 6,
-            Failure::Hash => 7,
-            Failure::Alert(_) => 8,
-            Failure::NoCommonParameters => 9,
-            Failure::NotTls => 10,
-            _ => 11,
+            Failure::NoCertificate => 3,
+            Failure::Untrusted => 4,
+            Failure::Expired => 5,
+            Failure::Revoked => 6,
+            Failure::San => 7,
+            Failure::Hash => 8,
+            Failure::Alert(_) => 9,
+            Failure::NoCommonParameters => 10,
+            Failure::NotTls => 11,
+            _ => 12,
         }]
     }
 
@@ -94,6 +99,7 @@ impl Unsecured {
         match self {
             Unsecured::Timeout => stats.handshake_timeout.add(1),
             Unsecured::Ended => stats.connection_error.add(1),
+            Unsecured::Overflow => stats.handshake_overflow.add(1),
             Unsecured::Failed(error) => match error.failure {
                 Failure::NoCertificate => stats.fail_verify_no_cert.add(1),
                 Failure::Untrusted | Failure::Expired | Failure::Revoked => stats.fail_verify_error.add(1),
@@ -129,49 +135,22 @@ pub(crate) fn count(info: &Info, stats: &TlsStats) {
 pub(crate) async fn secure(
     (core, tls): (&Core, &Tls),
     stream: &Stream,
-    mut session: Session,
+    session: Session,
     timer: &Timer,
     deadline: Instant,
 ) -> Result<Box<Info>, Unsecured> {
     timer.set(deadline);
-    let mut held: Option<BlockMut> = None;
-    let mut out = Vec::new();
+    let mut handshake = Handshake { core, stream, timer, session, held: None, out: Vec::new(), has_spoken: false };
     // A client speaks first.
-    let mut is_done = step(core, stream, &mut session, &mut held, &mut out)?;
+    let mut is_done = handshake.step()?;
     while !is_done {
-        let came = poll_fn(|context| {
-            if let Poll::Ready(came) = stream.poll_recv(context) {
-                return Poll::Ready(Some(came));
-            }
-            timer.poll_expired(context).map(|()| None)
-        })
-        .await;
-        let chunk = match came {
-            Some(Ok(Some(chunk))) => chunk,
-            Some(Ok(None) | Err(_)) => return Err(Unsecured::Ended),
-            None => return Err(Unsecured::Timeout),
-        };
-        held = Some(match held.take() {
-            None => copy(core, &chunk),
-            Some(held) if held.len() + chunk.len() > HANDSHAKE_MAX => {
-                let error =
-                    TlsError { failure: Failure::Protocol, reason: "a handshake message without end".to_owned() };
-                return Err(Unsecured::Failed(error));
-            }
-            Some(mut held) => {
-                if held.spare() < chunk.len() {
-                    let mut larger = core.block(held.len() + chunk.len());
-                    larger.extend_from_slice(&held);
-                    held = larger;
-                }
-                held.extend_from_slice(&chunk);
-                held
-            }
-        });
-        drop(chunk);
-        turn(core, &tls.turns, timer).await?;
-        is_done = step(core, stream, &mut session, &mut held, &mut out)?;
+        poll_fn(|context| handshake.poll_came(context)).await?;
+        if handshake.is_due() {
+            handshake.turn(&tls.turns).await?;
+            is_done = handshake.step()?;
+        }
     }
+    let Handshake { mut session, held, .. } = handshake;
     if let Some(held) = held.filter(|held| !held.is_empty()) {
         stream.unread(held.freeze());
     }
@@ -180,57 +159,101 @@ pub(crate) async fn secure(
     Ok(info)
 }
 
-/// Waits until a step may be made, as long as the handshake may take. Whoever stops waiting leaves the line.
-async fn turn(core: &Core, turns: &Turns, timer: &Timer) -> Result<(), Unsecured> {
-    let place = turns.enter();
-    poll_fn(|context| {
-        if timer.poll_expired(context).is_ready() {
-            return Poll::Ready(Err(Unsecured::Timeout));
-        }
-        match place.poll(core.turn(), context) {
-            Turn::Now => return Poll::Ready(Ok(())),
-            Turn::Next => _ = pin!(core.yield_now()).poll(context),
-            Turn::Waits => {}
-        }
-        Poll::Pending
-    })
-    .await
+/// A handshake under way.
+struct Handshake<'h> {
+    core: &'h Core,
+    stream: &'h Stream,
+    /// Set to its deadline.
+    timer: &'h Timer,
+    session: Session,
+    /// What came and is not used up.
+    held: Option<BlockMut>,
+    /// Where a step writes.
+    out: Vec<u8>,
+    /// The peer was sent something: from then on it may have said its last.
+    has_spoken: bool,
 }
 
-/// One step: what came is used up, and what is to be sent is queued. Whether the handshake is done.
-fn step(
-    core: &Core,
-    stream: &Stream,
-    session: &mut Session,
-    held: &mut Option<BlockMut>,
-    out: &mut Vec<u8>,
-) -> Result<bool, Unsecured> {
-    let stepped = {
-        let input: &mut [u8] = match held {
-            Some(held) => held,
-            None => &mut [],
+impl Handshake<'_> {
+    /// Waits for the peer's next bytes.
+    fn poll_came(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unsecured>> {
+        match self.poll_recv(context) {
+            Poll::Pending => self.timer.poll_expired(context).map(|()| Err(Unsecured::Timeout)),
+            came => came,
+        }
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Unsecured>> {
+        let chunk = match ready!(self.stream.poll_recv(context)) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) | Err(_) => return Poll::Ready(Err(Unsecured::Ended)),
         };
-        session.handshake(input, out)
-    };
-    if !out.is_empty() {
-        stream.send(core.chunk(out));
-        out.clear();
+        self.held = Some(match self.held.take() {
+            None => gathered::copy(self.core, &chunk),
+            Some(held) if held.len() + chunk.len() > HANDSHAKE_MAX => {
+                let error =
+                    TlsError { failure: Failure::Protocol, reason: "a handshake message without end".to_owned() };
+                return Poll::Ready(Err(Unsecured::Failed(error)));
+            }
+            Some(held) => gathered::append(self.core, held, &chunk),
+        });
+        Poll::Ready(Ok(()))
     }
-    let progress = match stepped {
-        Ok(progress) => progress,
-        Err(error) => return Err(Unsecured::Failed(error)),
-    };
-    if progress.consumed > 0 {
-        let rest = held.take().filter(|held| progress.consumed < held.len());
-        *held = rest.map(|held| copy(core, &held[progress.consumed..]));
-    }
-    Ok(progress.done)
-}
 
-fn copy(core: &Core, bytes: &[u8]) -> BlockMut {
-    let mut block = core.block(bytes.len());
-    block.extend_from_slice(bytes);
-    block
+    /// Whether what came is enough for a step that computes: only those wait in line.
+    fn is_due(&mut self) -> bool {
+        self.session.is_due(self.held.as_deref().unwrap_or_default())
+    }
+
+    /// Waits until a step may be made, as long as the handshake may take. Whoever stops waiting leaves the line, and so does whose client has gone:
+    /// nobody waits for what would be computed.
+    async fn turn(&mut self, turns: &Turns) -> Result<(), Unsecured> {
+        let place = turns.enter(!self.has_spoken).ok_or(Unsecured::Overflow)?;
+        poll_fn(|context| {
+            if self.timer.poll_expired(context).is_ready() {
+                return Poll::Ready(Err(Unsecured::Timeout));
+            }
+            // Behind a client's first flight comes nothing before our answer, but perhaps its end.
+            while !self.has_spoken
+                && let Poll::Ready(came) = self.poll_recv(context)
+            {
+                came?;
+            }
+            match place.poll(self.core.turn(), context) {
+                Turn::Now => return Poll::Ready(Ok(())),
+                Turn::Next => _ = pin!(self.core.yield_now()).poll(context),
+                Turn::Waits => {}
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// One step: what came is used up, and what is to be sent is queued. Whether the handshake is done.
+    fn step(&mut self) -> Result<bool, Unsecured> {
+        let Self { core, session, held, out, .. } = self;
+        let stepped = {
+            let input: &mut [u8] = match held {
+                Some(held) => held,
+                None => &mut [],
+            };
+            session.handshake(input, out)
+        };
+        if !out.is_empty() {
+            self.has_spoken = true;
+            self.stream.send(core.chunk(out));
+            out.clear();
+        }
+        let progress = match stepped {
+            Ok(progress) => progress,
+            Err(error) => return Err(Unsecured::Failed(error)),
+        };
+        if progress.consumed > 0 {
+            let rest = held.take().filter(|held| progress.consumed < held.len());
+            *held = rest.map(|held| gathered::copy(core, &held[progress.consumed..]));
+        }
+        Ok(progress.done)
+    }
 }
 
 /// One worker's part in TLS.

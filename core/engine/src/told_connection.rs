@@ -58,7 +58,9 @@ impl Refusal {
             }
             // Who just leaves is no failure of the transport.
             Unsecured::Ended => Self::default(),
-            Unsecured::Failed(_) => Self { transport_failure: unsecured.told().reason, ..Self::default() },
+            Unsecured::Overflow | Unsecured::Failed(_) => {
+                Self { transport_failure: unsecured.told().reason, ..Self::default() }
+            }
         }
     }
 

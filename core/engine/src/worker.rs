@@ -21,6 +21,7 @@ use slab::Slab;
 use crate::date::Date;
 use crate::decision::Decision;
 use crate::fields::Fields;
+use crate::gathered;
 use crate::handoff::{Siblings, SocketGroup};
 use crate::http2::{Places, Scratch};
 use crate::limits::Limits;
@@ -435,21 +436,12 @@ impl Worker {
 
     /// A copy in a right-sized block, for bytes that must wait.
     pub(crate) fn copy(&self, bytes: &[u8]) -> BlockMut {
-        let mut block = self.core.block(bytes.len());
-        block.extend_from_slice(bytes);
-        block
+        gathered::copy(&self.core, bytes)
     }
 
     /// `block` with `bytes` behind it, in a larger block where it does not fit.
-    pub(crate) fn append(&self, mut block: BlockMut, bytes: &[u8]) -> BlockMut {
-        let size = block.len() + bytes.len();
-        if size > block.capacity() {
-            let mut larger = self.core.block(size.max(2 * block.capacity()));
-            larger.extend_from_slice(&block);
-            block = larger;
-        }
-        block.extend_from_slice(bytes);
-        block
+    pub(crate) fn append(&self, block: BlockMut, bytes: &[u8]) -> BlockMut {
+        gathered::append(&self.core, block, bytes)
     }
 
     /// `start` and `rest` as one contiguous chunk.

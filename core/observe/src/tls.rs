@@ -91,6 +91,8 @@ tls_stats! {
     fail_verify_cert_hash,
     /// Handshakes that took longer than they may. Ringway's own: Envoy counts them as `downstream_cx_transport_socket_connect_timeout`.
     handshake_timeout,
+    /// Handshakes refused because too many waited for their turn. Ringway's own.
+    handshake_overflow,
     ;
     /// Handshakes by version.
     versions "versions" { 0 "TLSv1.2", 1 "TLSv1.3", }

@@ -106,6 +106,7 @@ struct End {
     received: Vec<u8>,
     is_open: bool,
     is_over: bool,
+    has_begun: bool,
     has_said: bool,
     failed: Option<String>,
 }
@@ -119,6 +120,7 @@ impl End {
             received: Vec::new(),
             is_open: false,
             is_over: false,
+            has_begun: false,
             has_said: false,
             failed: None,
         }
@@ -130,13 +132,22 @@ impl End {
         }
         self.input.extend_from_slice(bytes);
         if !self.is_open {
+            // A client speaks first, whatever came.
+            let is_due = self.session.is_due(&self.input) || !self.has_begun;
+            self.has_begun = true;
+            let said = self.output.len();
             match self.session.handshake(&mut self.input, &mut self.output) {
                 Ok(progress) => {
                     assert!(progress.consumed <= self.input.len());
+                    let is_idle = progress.consumed == 0 && !progress.done && said == self.output.len();
+                    assert!(is_due || is_idle, "it was not due");
                     self.input.drain(..progress.consumed);
                     self.is_open = progress.done;
                 }
-                Err(error) => self.end(error),
+                Err(error) => {
+                    assert!(is_due, "it was not due");
+                    self.end(error);
+                }
             }
         }
         while self.is_open && !self.is_over {

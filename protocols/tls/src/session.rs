@@ -162,6 +162,18 @@ impl Session {
         result
     }
 
+    /// Whether [`Session::handshake`] would find in `input` more than that bytes are missing. It costs no arithmetic.
+    pub fn is_due(&mut self, input: &[u8]) -> bool {
+        match &mut self.state {
+            State::Hello(_, needed) => !matches!(read_hello(input, needed, &mut Vec::new()), Ok(None)),
+            State::Handshake(handshake) => {
+                let rest = input.get(handshake.offered..).unwrap_or_default();
+                !handshake_record_len(rest).is_ok_and(|length| length.is_none_or(|length| length > rest.len()))
+            }
+            State::Open(_) | State::Ended => false,
+        }
+    }
+
     fn advance(&mut self, input: &mut [u8], out: &mut Vec<u8>) -> Result<Progress, TlsError> {
         if let State::Hello(context, needed) = &mut self.state {
             let Some(hello) = read_hello(input, needed, out)? else {

@@ -130,7 +130,7 @@ fn on_each_driver<F: Future<Output = ()> + 'static>(work: impl Fn(Core) -> F + S
 fn who_waits_in_line_waits_until_its_deadline_and_leaves_its_place() {
     on_each_driver(|core| async move {
         let ((server, client), tls) = (contexts(), Tls::default());
-        let in_front = tls.turns.enter();
+        let in_front = tls.turns.enter(true).expect("room");
         for _ in 0..3 {
             let (near, far) = ends(&core).await;
             near.send(core.chunk(&hello(&client)));
@@ -162,5 +162,30 @@ fn who_waits_in_line_waits_until_its_deadline_and_leaves_its_place() {
             near.poll_recv(context).map(|came| assert!(came.expect("a reply").is_some()))
         })
         .await;
+    });
+}
+
+/// Guards against a worker that computes for clients that have gone while those that wait grow old, and against a line without end.
+#[test]
+fn nothing_is_computed_for_who_has_gone_or_comes_too_late() {
+    on_each_driver(|core| async move {
+        let ((server, client), tls) = (contexts(), Tls::default());
+        let hello = hello(&client);
+        let (half, _) = hello.split_at(hello.len() / 2);
+        let mut line = vec![tls.turns.enter(true).expect("room")];
+        let asked = async |sent: &[u8], is_gone: bool| {
+            let (near, far) = ends(&core).await;
+            near.send(core.chunk(sent));
+            if is_gone {
+                near.shutdown_write();
+            }
+            let (timer, soon) = (core.timer(), core.now() + Duration::from_millis(100));
+            secure((&core, &tls), &far, Session::server(&server), &timer, soon).await.expect_err("nobody answers it")
+        };
+        assert!(matches!(asked(&hello, true).await, Unsecured::Ended), "it has gone");
+        assert!(matches!(asked(&hello, false).await, Unsecured::Timeout), "it waits");
+        line.extend((1..turns::FRESH_MAX).map(|_| tls.turns.enter(true).expect("room")));
+        assert!(matches!(asked(&hello, false).await, Unsecured::Overflow), "too many wait");
+        assert!(matches!(asked(half, false).await, Unsecured::Timeout), "it never was in line");
     });
 }

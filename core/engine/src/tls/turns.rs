@@ -1,7 +1,8 @@
 //! Who may make a step of a handshake in this turn of the core: first come, first served.
 //!
 //! ```text
-//!   enter ──> waits ──> first ──> served ──> the next one is first
+//!   enter ──> refused: too many wait
+//!     └─────> waits ──> first ──> served ──> the next one is first
 //!               │         └── this turn's steps are made: it is first in the next one
 //!               └── gives up (its place is dropped) ──> the line closes up
 //! ```
@@ -14,6 +15,13 @@ use std::task::{Context, Waker};
 
 /// Steps of handshakes in one turn of a core: one that signs or verifies takes up to half a millisecond.
 pub(super) const STEPS_PER_TURN: u32 = 2;
+
+/// Who may wait: at half a millisecond a step four seconds of a worker, about as long as clients do. Beyond it what is computed comes too late, and
+/// keeps those waiting whom it would not. 32 bytes each, and what their connections hold.
+pub(super) const WAITING_MAX: usize = 8192;
+
+/// While more than so many wait, nobody is let in who has not begun: what was spent on those who have would be lost with them.
+pub(super) const FRESH_MAX: usize = WAITING_MAX / 2;
 
 /// See the module.
 #[derive(Default)]
@@ -38,11 +46,15 @@ pub(super) enum Turn {
 }
 
 impl Turns {
-    /// Takes the last place.
-    pub(super) fn enter(&self) -> Place<'_> {
+    /// Takes the last place; `None`: too many wait. `is_fresh`: nothing was spent on this handshake yet.
+    pub(super) fn enter(&self, is_fresh: bool) -> Option<Place<'_>> {
+        let mut line = self.line.borrow_mut();
+        if line.len() >= if is_fresh { FRESH_MAX } else { WAITING_MAX } {
+            return None;
+        }
         let number = self.next.replace(self.next.get() + 1);
-        self.line.borrow_mut().push_back((number, None));
-        Place { turns: self, number }
+        line.push_back((number, None));
+        Some(Place { turns: self, number })
     }
 
     /// Whether one more step may be made in this turn of the core; then it counts.
@@ -119,16 +131,34 @@ mod tests {
         }
     }
 
+    fn enter(turns: &Turns) -> Place<'_> {
+        turns.enter(true).expect("room")
+    }
+
+    /// Guards against a line that outgrows its clients' patience, and against refusing those for whom most was computed.
+    #[test]
+    fn the_line_is_bounded_and_who_has_begun_comes_in_longer() {
+        let turns = Turns::default();
+        let mut line: Vec<_> = (0..FRESH_MAX).map(|_| enter(&turns)).collect();
+        assert!(turns.enter(true).is_none());
+        line.extend((FRESH_MAX..WAITING_MAX).map(|_| turns.enter(false).expect("room")));
+        assert!(turns.enter(false).is_none());
+        line.truncate(FRESH_MAX);
+        assert!(turns.enter(true).is_none());
+        line.truncate(FRESH_MAX - 1);
+        assert!(turns.enter(true).is_some());
+    }
+
     #[test]
     fn so_many_steps_are_made_in_a_turn_and_the_next_is_first_in_the_next() {
         let (turns, woken) = (Turns::default(), Arc::<Woken>::default());
         for turn in 1..4 {
             for _ in 0..STEPS_PER_TURN {
-                assert_eq!(woken.poll(&turns.enter(), turn), Turn::Now);
+                assert_eq!(woken.poll(&enter(&turns), turn), Turn::Now);
             }
-            let late = turns.enter();
+            let late = enter(&turns);
             assert_eq!(woken.poll(&late, turn), Turn::Next);
-            let later = turns.enter();
+            let later = enter(&turns);
             assert_eq!(woken.poll(&later, turn + 1), Turn::Waits, "it does not overtake");
         }
         assert!(turns.line.borrow().is_empty());
@@ -139,7 +169,7 @@ mod tests {
     fn whoever_gives_up_the_rest_are_served_in_their_order() {
         for gone in 0..4 {
             let (turns, woken) = (Turns::default(), [(); 4].map(|()| Arc::<Woken>::default()));
-            let mut line: Vec<_> = (0..4).map(|at| (at, turns.enter())).collect();
+            let mut line: Vec<_> = (0..4).map(|at| (at, enter(&turns))).collect();
             for (at, place) in line.iter().skip(1) {
                 assert_eq!(woken[*at].poll(place, 0), Turn::Waits);
             }
@@ -162,7 +192,7 @@ mod tests {
     #[test]
     fn who_is_woken_and_gives_up_wakes_the_next() {
         let (turns, woken) = (Turns::default(), [(); 3].map(|()| Arc::<Woken>::default()));
-        let [first, second, third] = [(); 3].map(|()| turns.enter());
+        let [first, second, third] = [(); 3].map(|()| enter(&turns));
         assert_eq!(woken[1].poll(&second, 0), Turn::Waits);
         assert_eq!(woken[2].poll(&third, 0), Turn::Waits);
         drop(first);
