@@ -2,7 +2,8 @@
 //!
 //! One set of keys a context, shared by all workers. Keys that were configured never change: opening and sealing take no
 //! lock. Keys of the context's own change by and by: a read lock for each ticket, a write lock at each change.
-//! A ticket is bound to its context: certificates, trusted CAs and rules for clients (Envoy: the session id context).
+//! A ticket is bound to its context: certificates, trusted CAs and rules for clients (Envoy: the session id context). It says when it was made, and
+//! opens for `session_timeout` from then on, however long its key is there: rustls asks for its age only where data came early.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -18,6 +19,8 @@ use crate::options::{Clock, Secret};
 const KEY_LENGTH: usize = 80;
 const NAME_LENGTH: usize = 16;
 const TAG_LENGTH: usize = 16;
+/// The second since 1970 in which it was made stands before the session.
+const MADE_LENGTH: usize = 8;
 /// Ticket keys that may be configured: a fleet's rotation has three or so. Worst case 64 x 700 bytes.
 const KEYS_MAX: usize = 64;
 
@@ -106,8 +109,7 @@ impl TicketKeys {
     }
 
     /// Changes the keys when it is time: who was sealed with the last ones may come for one lifetime more.
-    fn rotate(&self, rotating: &RwLock<Rotating>) {
-        let Some(now) = self.clock.now().map(|now| now.as_secs()) else { return };
+    fn rotate(&self, rotating: &RwLock<Rotating>, now: u64) {
         if now < rotating.read().unwrap_or_else(PoisonError::into_inner).until {
             return;
         }
@@ -122,12 +124,13 @@ impl TicketKeys {
         held.until = now + u64::from(self.lifetime_s);
     }
 
-    fn seal(&self, key: &Key, plain: &[u8]) -> Option<Vec<u8>> {
+    fn seal(&self, key: &Key, plain: &[u8], now: u64) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
-        let mut ticket = Vec::with_capacity(NAME_LENGTH + NONCE_LEN + plain.len() + TAG_LENGTH);
+        let mut ticket = Vec::with_capacity(NAME_LENGTH + NONCE_LEN + MADE_LENGTH + plain.len() + TAG_LENGTH);
         ticket.extend_from_slice(&key.name);
         ticket.extend_from_slice(&nonce);
+        ticket.extend_from_slice(&now.to_be_bytes());
         ticket.extend_from_slice(plain);
         let nonce = Nonce::assume_unique_for_key(nonce);
         let sealed = &mut ticket[NAME_LENGTH + NONCE_LEN..];
@@ -136,13 +139,19 @@ impl TicketKeys {
         Some(ticket)
     }
 
-    fn open(&self, key: &Key, ticket: &[u8]) -> Option<Vec<u8>> {
+    fn open(&self, key: &Key, ticket: &[u8], now: u64) -> Option<Vec<u8>> {
         let (nonce, sealed) = ticket[NAME_LENGTH..].split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut plain = sealed.to_vec();
-        let length = key.key.open_in_place(nonce, Aad::from(self.context), &mut plain).ok()?.len();
-        plain.truncate(length);
-        Some(plain)
+        let opened = key.key.open_in_place(nonce, Aad::from(self.context), &mut plain).ok()?;
+        let (made, session) = opened.split_first_chunk::<MADE_LENGTH>()?;
+        // Of another member of a fleet, whose clock is ahead, it may be of the future.
+        let age_s = now.saturating_sub(u64::from_be_bytes(*made));
+        (age_s <= u64::from(self.lifetime_s)).then(|| session.to_vec())
+    }
+
+    fn now(&self) -> Option<u64> {
+        Some(self.clock.now()?.as_secs())
     }
 }
 
@@ -156,24 +165,25 @@ impl ProducesTickets for TicketKeys {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let now = self.now()?;
         match &self.keys {
-            Keys::Fixed(keys) => self.seal(keys.first()?, plain),
+            Keys::Fixed(keys) => self.seal(keys.first()?, plain, now),
             Keys::Rotating(rotating) => {
-                self.rotate(rotating);
-                self.seal(&rotating.read().unwrap_or_else(PoisonError::into_inner).current, plain)
+                self.rotate(rotating, now);
+                self.seal(&rotating.read().unwrap_or_else(PoisonError::into_inner).current, plain, now)
             }
         }
     }
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
-        let name = cipher.get(..NAME_LENGTH)?;
+        let (name, now) = (cipher.get(..NAME_LENGTH)?, self.now()?);
         match &self.keys {
-            Keys::Fixed(keys) => self.open(keys.iter().find(|key| key.name == name)?, cipher),
+            Keys::Fixed(keys) => self.open(keys.iter().find(|key| key.name == name)?, cipher, now),
             Keys::Rotating(rotating) => {
-                self.rotate(rotating);
+                self.rotate(rotating, now);
                 let held = rotating.read().unwrap_or_else(PoisonError::into_inner);
                 let mut keys = std::iter::once(&held.current).chain(&held.previous);
-                self.open(keys.find(|key| key.name == name)?, cipher)
+                self.open(keys.find(|key| key.name == name)?, cipher, now)
             }
         }
     }
@@ -204,6 +214,19 @@ mod tests {
         }
     }
 
+    /// Guards against a session that lives as long as its key, which an operator may never change.
+    #[test]
+    fn a_ticket_grows_old_though_its_key_does_not() {
+        let mut keys = keys(&[secret(1)], 0);
+        keys.clock = Clock::fixed(1_000);
+        let ticket = keys.encrypt(b"session").unwrap();
+        // Of a clock that is behind it was made in the future.
+        for (now, opens) in [(900, true), (1_000, true), (1_060, true), (1_061, false), (u64::MAX, false)] {
+            keys.clock = Clock::fixed(now);
+            assert_eq!(keys.decrypt(&ticket).is_some(), opens, "{now}");
+        }
+    }
+
     #[test]
     fn own_keys_change() {
         let mut keys = TicketKeys::generated(60, [0; 32], Clock::fixed(1_000)).unwrap();
@@ -213,12 +236,15 @@ mod tests {
             keys.decrypt(ticket).is_some()
         };
         assert!(opens(&mut keys, 1_059, &first));
+        let late = keys.encrypt(b"b").unwrap();
         assert!(opens(&mut keys, 1_060, &first)); // the last key, one lifetime more
-        let second = keys.encrypt(b"b").unwrap();
+        let second = keys.encrypt(b"c").unwrap();
+        assert_eq!(first[..NAME_LENGTH], late[..NAME_LENGTH]);
         assert_ne!(first[..NAME_LENGTH], second[..NAME_LENGTH]);
-        assert!(opens(&mut keys, 1_119, &first));
-        assert!(!opens(&mut keys, 1_120, &first));
+        assert!(!opens(&mut keys, 1_061, &first));
+        assert!(opens(&mut keys, 1_119, &late));
         assert!(opens(&mut keys, 1_120, &second));
+        assert!(!opens(&mut keys, 1_120, &late));
         assert!(!opens(&mut keys, 1_000_000, &second)); // nobody came for long: nothing of old opens
     }
 

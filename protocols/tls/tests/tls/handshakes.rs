@@ -1,8 +1,8 @@
 //! What two sessions agree on: versions, ciphers, curves, certificates, protocols, resumption.
 
 use ringway_tls::{
-    ClientOptions, Identity, Parameters, SanMatcher, SanPattern, SanType, Secret, ServerOptions, Tickets, Validation,
-    Version,
+    ClientOptions, Clock, Identity, Parameters, SanMatcher, SanPattern, SanType, Secret, ServerOptions, Tickets,
+    Validation, Version,
 };
 
 use crate::common::{
@@ -243,6 +243,33 @@ fn sessions_are_resumed() {
                 assert!(!resumed(&first, "example.com") || max_session_keys > 1, "one session alone is kept");
                 assert_eq!(resumed(&second, "example.com"), expect && max_session_keys > 0, "{version:?} {second:?}");
             }
+        }
+    }
+}
+
+/// Guards against a `session_timeout` that does nothing where the ticket keys are configured: in both versions the session is made anew.
+#[test]
+fn an_old_session_is_not_resumed() {
+    let own = self_signed(false);
+    for version in [Version::Tls12, Version::Tls13] {
+        for (age_s, expect) in [(100, true), (101, false)] {
+            let client = client(&ClientOptions::default());
+            let resumed = |now| {
+                let server = server(&ServerOptions {
+                    certificates: vec![own.clone()],
+                    parameters: parameters(version, &[], &[]),
+                    tickets: Tickets::Keys(vec![Secret::new([9; 80])]),
+                    session_timeout_s: Some(100),
+                    clock: Clock::fixed(now),
+                    ..ServerOptions::default()
+                });
+                let mut pair = Pair::new(&client, &server, target("example.com"));
+                pair.open();
+                pair.echo(b"something");
+                pair.server.session.info().unwrap().resumed
+            };
+            assert!(!resumed(2_000_000_000));
+            assert_eq!(resumed(2_000_000_000 + age_s), expect, "{version:?} {age_s}");
         }
     }
 }
