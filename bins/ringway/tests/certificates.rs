@@ -57,8 +57,7 @@ impl Client {
         let options =
             ClientOptions { parameters: Parameters::default(), max_session_keys: 0, ..ClientOptions::default() };
         let context: Arc<ClientContext> = ClientContext::new(&options).expect("a context");
-        let target =
-            Target { server_name: Some("a.example"), address: proxy.address.ip(), subject_alt_names: &[], alpn: &[] };
+        let target = Target { server_name: Some("a.example"), endpoint: b"proxy", subject_alt_names: &[], alpn: &[] };
         let session = Session::client(&context, target).expect("a session");
         let mut client =
             Client { stream: TcpStream::connect(proxy.address).expect("connected"), session, held: Vec::new() };

@@ -1,6 +1,9 @@
 //! TLS with origins: whom the proxy believes, what it says when it does not, and where a body ends.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -141,6 +144,7 @@ fn origins_are_judged() {
 /// Guards against a body cut short by whoever can end a connection: only close_notify ends one that ends with its connection.
 #[test]
 fn an_end_without_close_notify_is_a_truncation() {
+    const LARGE: usize = 1 << 20;
     let files = Files::new();
     let context = showing(&files, &Leaf::default());
     let whole = secured_by(Arc::clone(&context), |mut connection| {
@@ -149,7 +153,7 @@ fn an_end_without_close_notify_is_a_truncation() {
     });
     let cut = secured_by(context, |mut connection| {
         let _request = connection.read(false, false);
-        connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nuntil the end");
+        connection.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").send(vec![b'~'; LARGE]);
     });
     on_each_driver(|io| {
         let tls = format!("connect_timeout: 5s\n    {}", upstream("", ""));
@@ -159,7 +163,12 @@ fn an_end_without_close_notify_is_a_truncation() {
         assert_eq!(proxy.get("/whole").text(), "until the end");
         let mut client = proxy.client();
         client.send("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert!(client.read(false, true).is_err(), "the proxy says that it is all");
+        // All that came is passed on, to a client that reads late, too; but not that it is all.
+        proxy.wait_stat("cluster.c.upstream_cx_active", |active| active == 0);
+        let mut came = Vec::new();
+        let _ended = client.socket().read_to_end(&mut came);
+        assert_eq!(came.iter().filter(|byte| **byte == b'~').count(), LARGE);
+        assert!(!came.ends_with(b"\r\n0\r\n\r\n"), "the proxy says that it is all");
         assert_eq!(proxy.stat("cluster.c.upstream_cx_destroy_with_active_rq"), 1);
     });
 }
@@ -194,6 +203,103 @@ fn sessions_with_origins_are_resumed() {
             }
             assert_eq!(proxy.stat("cluster.o.ssl.handshake"), 3);
             assert_eq!(proxy.stat("cluster.o.ssl.session_reused"), reused, "{speaks:?} {sessions}");
+        }
+    });
+}
+
+/// Connections to a unix socket lead on to this address.
+fn at_path(path: &Path, address: SocketAddr) {
+    let listener = UnixListener::bind(path).expect("a path of its own");
+    thread::spawn(move || {
+        for near in listener.incoming().flatten() {
+            let far = TcpStream::connect(address).expect("it listens");
+            let (mut sends, mut receives) =
+                (near.try_clone().expect("a descriptor"), far.try_clone().expect("a descriptor"));
+            let (mut near, mut far) = (near, far);
+            thread::spawn(move || {
+                let _ended = io::copy(&mut sends, &mut far);
+                let _gone = far.shutdown(Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let _ended = io::copy(&mut receives, &mut near);
+                let _gone = near.shutdown(Shutdown::Write);
+            });
+        }
+    });
+}
+
+/// Guards against an endpoint that has no address: its path tells it from others.
+#[test]
+fn origins_at_unix_sockets_are_secured() {
+    let files = Files::new();
+    on_each_driver(|io| {
+        let origins = [(); 2].map(|()| Origin::secured("origin", showing(&files, &Leaf::default())));
+        let dir = TempDir::new();
+        let mut config = Config::new();
+        for (name, origin) in [("a", &origins[0]), ("b", &origins[1])] {
+            let path = dir.0.join(name);
+            at_path(&path, origin.address);
+            let tls = upstream(
+                "max_session_keys: 4, ",
+                &format!("validation_context: {{trusted_ca: {}}}", files.file("ca.pem")),
+            );
+            let assignment = format!(
+                "load_assignment: {{cluster_name: {name}, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: \
+                 \"{}\"}}}}}}}}]}}]}}",
+                path.display()
+            );
+            config = config
+                .route(&format!("prefix: /{name}/"), &format!("route: {{cluster: {name}, prefix_rewrite: /}}"))
+                .cluster_lines(name, &format!("connect_timeout: 5s\n    {tls}"), &assignment);
+        }
+        let proxy = Proxy::start(io, &config);
+        for name in ["a", "b"] {
+            for _ in 0..2 {
+                assert_eq!(proxy.get(&format!("/{name}/script/200:connection=close")).status(), 200, "{name}");
+                proxy.wait_stat(&format!("cluster.{name}.upstream_cx_active"), |active| active == 0);
+            }
+            assert_eq!(proxy.stat(&format!("cluster.{name}.ssl.handshake")), 2);
+            assert_eq!(proxy.stat(&format!("cluster.{name}.ssl.session_reused")), 1);
+        }
+    });
+}
+
+/// Guards against raw connections to a cluster that judges names by the request's host: they have none, and no name is judged, as in Envoy.
+#[test]
+fn raw_bytes_name_no_host() {
+    const TCP: &str = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+    let files = Files::new();
+    on_each_driver(|io| {
+        let leaf = Leaf { names: vec![dns("origin.test")], ..Leaf::default() };
+        let origin = Origin::secured("origin", showing(&files, &leaf));
+        let tls = upstream("", &format!("validation_context: {{trusted_ca: {}}}", files.file("ca.pem")));
+        let fields = format!(
+            "connect_timeout: 5s\n    {tls}\n    typed_extension_protocol_options:\n      \
+             envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": \
+             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        explicit_http_config: \
+             {{http_protocol_options: {{}}}}\n        upstream_http_protocol_options: {{auto_sni: true, auto_san_validation: true}}"
+        );
+        let config = Config::new().manager("http_protocol_options: {accept_http_10: true}").to("/", "o").cluster_with(
+            "o",
+            origin.address,
+            &fields,
+        );
+        let yaml = config.yaml();
+        let (head, rest) = yaml.split_once("    filter_chains:").expect("chains");
+        let (_, clusters) = rest.split_once("  clusters:\n").expect("clusters");
+        let filter = format!("{{name: t, typed_config: {{'@type': {TCP}, stat_prefix: raw, cluster: o}}}}");
+        let yaml = format!("{head}    filter_chains:\n    - filters: [{filter}]\n  clusters:\n{clusters}");
+        let raw = Proxy::start_yaml(io, &yaml, &[]);
+        let mut client = raw.client();
+        assert_eq!(client.get("/name").text(), "origin");
+        let judged = Proxy::start(io, &config);
+        for (request, expect) in [
+            ("GET /name HTTP/1.1\r\nHost: origin.test\r\n\r\n", 200),
+            ("GET /name HTTP/1.1\r\nHost: other.test\r\n\r\n", 503),
+        ] {
+            let mut client = judged.client();
+            client.send(request);
+            assert_eq!(client.response(false).status(), expect, "{request}");
         }
     });
 }

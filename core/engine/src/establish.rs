@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use ringway_model::{ProxyProtocolOut, ProxyProtocolVersion, UpstreamTransport, UpstreamVersion};
+use ringway_model::{Address, ProxyProtocolOut, ProxyProtocolVersion, UpstreamTransport, UpstreamVersion};
 use ringway_protocols::proxy_protocol::{Tlvs, V1_SIZE_MAX, encode_v1, encode_v2, tlv, v2_size};
 use ringway_runtime::{Chunk, Instant, Stream};
 use ringway_tls::{ClientContext, Session, Target};
@@ -62,7 +62,7 @@ pub(crate) async fn establish(
         stream.send(proxy_header(worker, rules, client().as_deref()));
     }
     let alpn = offered(version);
-    worker.core.pooled(prepare(worker, (&transport, &pool.host, alpn), breakers, stream, deadline)).await
+    worker.core.pooled(prepare(worker, (&transport, pool, alpn), breakers, stream, deadline)).await
 }
 
 /// What the connection begins with: whose it is. Without a client it is our own.
@@ -92,7 +92,7 @@ fn proxy_header(worker: &Worker, rules: &ProxyProtocolOut, client: Option<&Arriv
 
 async fn prepare(
     worker: &Worker,
-    (transport, host, alpn): (&UpstreamTransport, &str, &[&[u8]]),
+    (transport, pool, alpn): (&UpstreamTransport, &EndpointPool, &[&[u8]]),
     breakers: &Breakers,
     stream: Stream,
     deadline: Instant,
@@ -103,12 +103,16 @@ async fn prepare(
         unsecured.count(stats);
         Unconnected::Tls(unsecured)
     };
-    let Some(peer) = stream.peer_addr() else { return Err(failed(Unsecured::Ended)) };
-    let names = [host];
+    let endpoint = match (stream.peer_addr(), &*pool.address.borrow()) {
+        (Some(peer), _) | (None, &Address::Ip(peer)) => peer.to_string(),
+        (None, Address::Pipe(pipe)) => pipe.path.to_string(),
+    };
+    // As in Envoy, where only HTTP's router says whose the certificate has to be: of a request without a host, nobody's.
+    let names = pool.host.as_deref().filter(|_| config.auto_san_validation);
     let target = Target {
         server_name: Some(&*config.sni).filter(|name| !name.is_empty()),
-        address: peer.ip(),
-        subject_alt_names: if config.auto_san_validation { &names } else { &[] },
+        endpoint: endpoint.as_bytes(),
+        subject_alt_names: names.as_slice(),
         alpn,
     };
     let context = config.context.get::<ClientContext>().expect("a client's context");

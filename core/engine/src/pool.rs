@@ -256,8 +256,8 @@ pub(crate) struct EndpointPool {
     pub(crate) reuse: Cell<Reuse>,
     /// What stands between a connection's socket and its bytes; `None`: nothing does.
     pub(crate) transport: RefCell<Option<Rc<UpstreamTransport>>>,
-    /// The host that its certificate has to be of (`auto_san_validation`); empty: any.
-    pub(crate) host: Box<str>,
+    /// The host that its certificate has to be of (`auto_san_validation`). `None`: requests name none, as raw bytes do.
+    pub(crate) host: Option<Box<str>>,
     /// The endpoint's own pool, where this one is for requests to a host.
     of: Option<Rc<EndpointPool>>,
     /// Where connections depend on the host that is asked for: those of each host, the newest last.
@@ -300,7 +300,7 @@ impl EndpointPool {
             chose_http2: Cell::new(false),
             attempts: RefCell::default(),
             transport: RefCell::default(),
-            host: Box::default(),
+            host: None,
             of: None,
             named: RefCell::default(),
             idle: RefCell::default(),
@@ -393,7 +393,7 @@ impl EndpointPool {
     #[cold]
     fn named(self: &Rc<Self>, transport: &UpstreamTransport, host: &str) -> Option<Rc<EndpointPool>> {
         let mut named = self.named.borrow_mut();
-        if let Some(pool) = named.iter().find(|pool| *pool.host == *host) {
+        if let Some(pool) = named.iter().find(|pool| pool.host.as_deref() == Some(host)) {
             return Some(Rc::clone(pool));
         }
         let mut transport = transport.clone();
@@ -405,7 +405,7 @@ impl EndpointPool {
         let pool = Self {
             attempts: self.attempts.clone(),
             transport: RefCell::new(Some(Rc::new(transport))),
-            host: host.into(),
+            host: Some(host.into()),
             of: Some(Rc::clone(self)),
             reuse: self.reuse.clone(),
             ..Self::new(self.address.borrow().clone())

@@ -3,7 +3,6 @@
 //! Each panics on what must never be. What must hold: no input panics a session or a reader of certificates; how it is cut on its way changes
 //! nothing; each call makes progress, asks for more or ends; a session that failed stays over; what is forged is never handed out as plaintext.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub use crate::traffic::fuzz::records;
@@ -94,8 +93,7 @@ pub fn certificate(input: &[u8]) -> Option<[usize; 2]> {
 /// # Panics
 /// Never: its name can be sent.
 pub fn begin(client: &Arc<ClientContext>) -> Session {
-    let target =
-        Target { server_name: Some(NAME), address: IpAddr::V4(Ipv4Addr::LOCALHOST), subject_alt_names: &[], alpn: &[] };
+    let target = Target { server_name: Some(NAME), endpoint: b"origin", subject_alt_names: &[], alpn: &[] };
     Session::client(client, target).expect("a name that can be sent")
 }
 

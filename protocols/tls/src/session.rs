@@ -18,6 +18,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
+use crate::certificate::sha256;
 use crate::context::{ClientContext, ServerContext, server_name};
 use crate::error::{Failure, Refusal, TlsError};
 use crate::hello::{self, Hello, Reading};
@@ -41,8 +42,8 @@ pub(crate) const MESSAGE_RECORDS_MAX: usize = 256;
 pub struct Target<'a> {
     /// The server name to send (Envoy: `auto_sni`); `None` sends the context's, if it has one.
     pub server_name: Option<&'a str>,
-    /// The peer's address: without a name, sessions are kept by it.
-    pub address: IpAddr,
+    /// What tells the endpoint from others, its address or its path: where no name is sent, sessions are kept by it.
+    pub endpoint: &'a [u8],
     /// One of these must be among the certificate's DNS names or addresses (Envoy: `auto_san_validation`); empty asks for nothing.
     pub subject_alt_names: &'a [&'a str],
     /// Application protocols to offer where the context names none.
@@ -125,7 +126,12 @@ impl Session {
         let sent = target.server_name.or(context.sni.as_deref());
         let name = match sent {
             Some(name) => server_name(name).map_err(|reason| TlsError::new(Failure::Internal, reason))?,
-            None => ServerName::IpAddress(target.address.into()),
+            // rustls keeps sessions by name, and sends none that is an address: this one is nobody's.
+            None => {
+                let hash = sha256(target.endpoint);
+                let key: &[u8; 16] = hash.first_chunk().expect("it is longer");
+                ServerName::IpAddress(IpAddr::from(*key).into())
+            }
         };
         let config = context.config.clone();
         let connection = if config.alpn_protocols.is_empty() && !target.alpn.is_empty() {

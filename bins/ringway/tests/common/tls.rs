@@ -20,8 +20,8 @@ pub(crate) struct Tls {
 impl Tls {
     /// Makes a session as a client that asks for this server name.
     pub(crate) fn client(socket: TcpStream, context: &Arc<ClientContext>, name: Option<&str>) -> io::Result<Tls> {
-        let address = socket.peer_addr()?.ip();
-        let target = Target { server_name: name, address, subject_alt_names: &[], alpn: &[] };
+        let endpoint = socket.peer_addr()?.to_string();
+        let target = Target { server_name: name, endpoint: endpoint.as_bytes(), subject_alt_names: &[], alpn: &[] };
         Tls::secure(socket, Session::client(context, target).map_err(io::Error::other)?)
     }
 

@@ -64,7 +64,7 @@ fn exchange(io: IoChoice, size: usize, piece: usize) -> (Vec<u8>, Vec<u8>) {
                 seen
             }
         };
-        let target = Target { server_name: Some("a.test"), address: address.ip(), subject_alt_names: &[], alpn: &[] };
+        let target = Target { server_name: Some("a.test"), endpoint: b"origin", subject_alt_names: &[], alpn: &[] };
         let mut near = Box::pin(end(near, Session::client(&client, target).expect("a name"), 1));
         let mut far = Box::pin(end(far, Session::server(&server), 2));
         let (mut nears, mut fars) = (None, None);
@@ -109,8 +109,7 @@ async fn ends(core: &Core) -> (Stream, Stream) {
 
 /// What a client begins with.
 fn hello(client: &Arc<ClientContext>) -> Vec<u8> {
-    let address = [127, 0, 0, 1].into();
-    let target = Target { server_name: Some("a.test"), address, subject_alt_names: &[], alpn: &[] };
+    let target = Target { server_name: Some("a.test"), endpoint: b"origin", subject_alt_names: &[], alpn: &[] };
     let mut out = Vec::new();
     let mut session = Session::client(client, target).expect("a name");
     session.handshake(&mut [], &mut out).expect("it speaks first");

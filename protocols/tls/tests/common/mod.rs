@@ -1,7 +1,6 @@
 //! What tests of sessions share: certificates of every kind, and two sessions that talk without a network.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rcgen::{
@@ -142,7 +141,7 @@ pub fn client(options: &ClientOptions) -> Arc<ClientContext> {
 }
 
 pub fn target(name: &str) -> Target<'_> {
-    Target { server_name: Some(name), address: IpAddr::V4(Ipv4Addr::LOCALHOST), subject_alt_names: &[], alpn: &[] }
+    Target { server_name: Some(name), endpoint: b"origin", subject_alt_names: &[], alpn: &[] }
 }
 
 /// One end: a session, and what was received and not consumed.
