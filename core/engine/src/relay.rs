@@ -4,6 +4,7 @@
 //! of our own where the outgoing framing is chunked. Backpressure: while the sink holds more than
 //! `Limits::unsent_high` bytes that its kernel did not take (or what `per_connection_buffer_limit_bytes` says), the source is not read.
 
+use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
@@ -66,6 +67,8 @@ pub(crate) struct Relay {
     chunk_open: bool,
     receive: Receive,
     done: bool,
+    /// It is no body: raw bytes, which end with their connection.
+    is_tunnel: bool,
     /// Something was received of it.
     read: bool,
     /// What may be queued towards the sink; `None`: `Limits::unsent_high`.
@@ -98,6 +101,7 @@ impl Relay {
             chunk_open: false,
             receive: Receive::Usual,
             done,
+            is_tunnel: false,
             read: false,
             unsent_max: None,
             trailers: false,
@@ -111,11 +115,17 @@ impl Relay {
         }
     }
 
+    /// What comes once a tunnel is open.
+    pub(crate) fn tunnel() -> Self {
+        Self { is_tunnel: true, ..Self::new(Framing::UntilClose, Framing::UntilClose) }
+    }
+
     /// From here on all that comes is moved, until the source's end.
     pub(crate) fn open_tunnel(&mut self) {
         assert!(self.done && self.carry.is_none(), "a tunnel begins behind the message");
         self.decoder = BodyDecoder::new(Framing::UntilClose);
         self.chunked_out = false;
+        self.is_tunnel = true;
         self.kept = None; // nothing is sent again from here on
         self.done = false;
     }
@@ -213,6 +223,10 @@ impl Relay {
                     },
                     Err(error) => return Poll::Ready(Err(RelayError::Malformed(error))),
                 },
+                // Without close_notify: an end of raw bytes, as for `tcp_proxy` (decision 17), but of no body.
+                Poll::Ready(Err(error)) if self.is_tunnel && error.kind() == ErrorKind::UnexpectedEof => {
+                    self.finish(worker, to, &[]);
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Source)),
             }
         }

@@ -114,7 +114,7 @@ impl Exchange<'_> {
                     upstream.stream.unread(rest);
                 }
                 self.upload.open_tunnel();
-                download = Relay::new(Framing::UntilClose, Framing::UntilClose).within(unsent_max);
+                download = Relay::tunnel().within(unsent_max);
                 self.deadline = None;
                 self.arm();
             } else if let Some(rest) = rest {

@@ -10,6 +10,7 @@
 //! How the bytes travel, the runtime's pump knows; here it is decided what their ends mean. Backpressure: while as much is held for the
 //! sink as may be, the source is not read. Invariant: nothing is sent behind an end.
 
+use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use ringway_runtime::{Pump, PumpError, PumpLimits, Stream};
@@ -102,6 +103,12 @@ impl Flow {
         match self.pump.poll(context, from, to, PumpLimits { bytes_per_poll, held_max }) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
+                to.shutdown_write();
+                self.state = State::Ended;
+            }
+            // A layer's source that ended below it, and did not say so within: nobody can tell who cut it off. All that there is of it goes on, and then
+            // an end, as of bare bytes and as in Envoy: what a protocol calls whole, its own ends have to know.
+            Poll::Ready(Err(PumpError::Source(error))) if error.kind() == ErrorKind::UnexpectedEof => {
                 to.shutdown_write();
                 self.state = State::Ended;
             }
