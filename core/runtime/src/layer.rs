@@ -88,16 +88,6 @@ impl Sealing<'_> {
         self.layered.plain_bytes.get()
     }
 
-    /// The first of them, as far as they lie in one piece. Empty when nothing is left.
-    #[inline]
-    pub fn front(&self) -> &[u8] {
-        if self.layered.plain.is_empty() {
-            return &[];
-        }
-        // SAFETY: not empty, and only `&mut self` changes the queue.
-        unsafe { self.layered.plain.at(0) }
-    }
-
     /// All of them, piece by piece.
     pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
         // SAFETY: in range, and only `&mut self` changes the queue.
@@ -111,20 +101,6 @@ impl Sealing<'_> {
         self.layered.plain.consume(n);
         self.layered.plain_bytes.set(self.layered.plain_bytes.get() - n);
         self.socket.unsent.set(self.socket.unsent.get() - n);
-    }
-
-    /// Moves the first `n` of them to the end of `block`, over as many pieces as that takes. Panics when there are fewer, or `block`
-    /// has no room.
-    pub fn gather(&mut self, block: &mut BlockMut, n: usize) {
-        let mut left = n;
-        while left > 0 {
-            let front = self.front();
-            let part = front.len().min(left);
-            assert!(part > 0, "no more is gathered than is left");
-            block.extend_from_slice(&front[..part]);
-            self.advance(part);
-            left -= part;
-        }
     }
 
     /// The next raw bytes for the peer.

@@ -15,10 +15,6 @@
 use crate::chars::{is_space, is_target, is_token};
 use crate::http1::METHOD_BYTES_MAX;
 
-/// Bytes of a request line: Envoy's `MAX_INSPECT_SIZE`. Worst case: a gathered block of this size for each connection that is being looked
-/// at; a caller that gathers less passes its own bound.
-pub const SIZE_MAX: usize = 64 * 1024;
-
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Detected {

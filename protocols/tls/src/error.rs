@@ -98,14 +98,6 @@ pub enum Failure {
     Internal,
 }
 
-impl Failure {
-    /// Whether the peer's certificate was what failed.
-    pub fn is_verification(self) -> bool {
-        use Failure::{Expired, Hash, NoCertificate, Revoked, San, Untrusted};
-        matches!(self, NoCertificate | Untrusted | Expired | Revoked | San | Hash)
-    }
-}
-
 /// Why a session failed. Its text is for the access log (`%DOWNSTREAM_TRANSPORT_FAILURE_REASON%`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {

@@ -60,11 +60,6 @@ impl Peer {
     pub fn url_encoded_chain(&self) -> String {
         url_encoded(&pem(&self.chain))
     }
-
-    /// The leaf as PEM.
-    pub fn pem(&self) -> String {
-        pem(&self.chain[..1])
-    }
 }
 
 /// RFC 7468 §5.

@@ -1,6 +1,8 @@
 //! Request lines, prefaces, and what other protocols begin with.
 
-use ringway_protocols::http_inspector::{Detected, SIZE_MAX, detect};
+use ringway_protocols::http_inspector::{Detected, detect};
+
+const SIZE_MAX: usize = 64 * 1024;
 
 /// The answer for all of `wire`; each part gives it, or asks for more.
 #[track_caller]
