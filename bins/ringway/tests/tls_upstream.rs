@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use ringway_tls::{ServerContext, ServerOptions, Version};
@@ -18,6 +19,14 @@ use crate::common::origin::{Origin, served_by};
 use crate::common::process::{Proxy, TempDir};
 use crate::common::{on_each_driver, wait_for};
 
+/// The cluster's field of [`HttpProtocolOptions`](https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/extensions/upstreams/http/v3/http_protocol_options.proto).
+fn options(version: &str) -> String {
+    format!(
+        "typed_extension_protocol_options:\n      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": \
+         type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        {version}"
+    )
+}
+
 const FILE: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 
 fn showing(files: &Files, leaf: &Leaf) -> Arc<ServerContext> {
@@ -25,17 +34,21 @@ fn showing(files: &Files, leaf: &Leaf) -> Arc<ServerContext> {
 }
 
 /// An origin that does with each secured connection what `serve` says.
-fn secured_by(context: Arc<ServerContext>, serve: fn(Client)) -> SocketAddr {
+fn secured_by(context: Arc<ServerContext>, serve: impl Fn(Client) + Clone + Send + 'static) -> SocketAddr {
     secured_in_turn([context], serve)
 }
 
 /// The same with another context for each connection, in turn.
-fn secured_in_turn<const N: usize>(contexts: [Arc<ServerContext>; N], serve: fn(Client)) -> SocketAddr {
+fn secured_in_turn<const N: usize>(
+    contexts: [Arc<ServerContext>; N],
+    serve: impl Fn(Client) + Clone + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || {
         for (number, stream) in listener.incoming().flatten().enumerate() {
             let context = Arc::clone(&contexts[number % N]);
+            let serve = serve.clone();
             thread::spawn(move || _ = Client::accept(stream, &context).map(serve));
         }
     });
@@ -388,12 +401,7 @@ fn alpn_chooses_what_an_origin_is_spoken_to_in() {
     let (new, old) = (choosing(&["h2", "http/1.1"]), choosing(&["http/1.1"]));
     let fickle = [new.clone(), old.clone(), new.clone()];
     let fields = |version: &str, common: &str| {
-        format!(
-            "connect_timeout: 5s\n    {}\n    typed_extension_protocol_options:\n      \
-             envoy.extensions.upstreams.http.v3.HttpProtocolOptions:\n        \"@type\": \
-             type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions\n        {version}",
-            upstream("", common)
-        )
+        format!("connect_timeout: 5s\n    {}\n    {}", upstream("", common), options(version))
     };
     let either = "auto_config: {http_protocol_options: {}, http2_protocol_options: {allow_connect: true}}";
     let one = |version| format!("explicit_http_config: {{{version}: {{}}}}");
@@ -443,6 +451,150 @@ fn alpn_chooses_what_an_origin_is_spoken_to_in() {
         for spoken in ["HTTP/2", "HTTP/1.1", "HTTP/2"] {
             assert_eq!(proxy.get("/last").text(), spoken);
             proxy.wait_stat("cluster.fickle.upstream_cx_active", |active| active == 0);
+        }
+    });
+}
+
+/// Reads a request's content in chunks, strictly: so many bytes of it, or with `None` all; and the trailers behind it.
+fn chunks(connection: &mut Client, size: Option<usize>) -> (String, String) {
+    let line = |connection: &mut Client| {
+        let line = connection.until(b"\r\n").expect("a line");
+        String::from_utf8_lossy(&line).trim_end().to_owned()
+    };
+    let mut content = vec![];
+    while size.is_none_or(|size| content.len() < size) {
+        // What ends a chunk may come with the next one.
+        if !content.is_empty() {
+            assert_eq!(connection.bytes(2), b"\r\n", "behind a chunk");
+        }
+        let text = line(connection);
+        let size = usize::from_str_radix(&text, 16).unwrap_or_else(|_| panic!("no size of a chunk: {text:?}"));
+        if size == 0 {
+            break;
+        }
+        content.extend(connection.bytes(size));
+    }
+    let mut trailers = String::new();
+    while size.is_none() {
+        match line(connection) {
+            end if end.is_empty() => break,
+            trailer => trailers += trailer.strip_prefix("x-trailer: ").expect("the trailer that was sent"),
+        }
+    }
+    (String::from_utf8(content).expect("text"), trailers)
+}
+
+/// By turns refuses a request and tells in its answer what came of one. `/part`: it refuses behind the first piece.
+fn refusing_in_turn(mut connection: Client, refuses: bool, part: usize) {
+    if connection.info().alpn.as_deref() != Some(b"h2") {
+        let Ok(head) = connection.until(b"\r\n\r\n") else { return };
+        let size = (refuses && head.starts_with(b"POST /part")).then_some(part);
+        let (content, trailer) = chunks(&mut connection, size);
+        let status = if refuses { 503 } else { 200 };
+        connection.send(format!(
+            "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: 0\r\nx-content: {content}\r\nx-trailer: {trailer}\r\n\r\n"
+        ));
+        _ = connection.some(); // until the proxy ends it
+        return;
+    }
+    let Some(mut peer) = Peer::accept(connection, &[]) else { return };
+    while let Some(came) = peer.next() {
+        let Came::Section { stream, fields, ends } = came else { continue };
+        let is_part = value(&fields, ":path").starts_with("/part");
+        if refuses && is_part {
+            peer.until(stream, |exchange| exchange.body.len() >= part);
+        } else {
+            assert!(!ends, "a body without a length");
+            let whole = peer.answer(stream);
+            if !refuses {
+                let (content, trailer) = (whole.text(), value(&whole.trailers, "x-trailer"));
+                peer.section(stream, &[(":status", "200"), ("x-content", &content), ("x-trailer", trailer)], true);
+            }
+        }
+        peer.go_away(if refuses { 0 } else { stream }, 0);
+        peer.ends();
+        return;
+    }
+}
+
+/// Guards against a body that is framed for another version than its sink's: what was sent in one is sent again in the other.
+#[test]
+fn a_body_is_framed_anew_for_an_endpoint_that_changes_its_mind() {
+    let files = Files::new();
+    let choosing = |name: &str| {
+        let certificates = vec![files.authority.issue(&Leaf::default())];
+        certificates::server(&ServerOptions { certificates, alpn: protocols(&[name]), ..ServerOptions::default() })
+    };
+    let fields = format!(
+        "connect_timeout: 5s\n    {}\n    {}",
+        upstream("", ""),
+        options("auto_config: {http_protocol_options: {enable_trailers: true}, http2_protocol_options: {}}")
+    );
+    let policy = ", retry_policy: {retry_on: 5xx, num_retries: 1, retry_back_off: {base_interval: 0.001s}}";
+    // Each connection of a cluster takes one request, and each request two connections.
+    on_each_driver(|io| {
+        for order in [["h2", "http/1.1"], ["http/1.1", "h2"]] {
+            for pieces in [["hello", "world!"], ["", "hello"], ["", ""]] {
+                let connections = Arc::new(AtomicUsize::new(0));
+                let address = secured_in_turn(order.map(choosing), move |connection| {
+                    let refuses = connections.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+                    refusing_in_turn(connection, refuses, pieces[0].len());
+                });
+                let config = Config::new()
+                    .manager("http_protocol_options: {enable_trailers: true}")
+                    .route("prefix: /", &format!("route: {{cluster: c{policy}}}"))
+                    .cluster_with("c", address, &fields);
+                let proxy = Proxy::start(io, &config);
+                let mut tries = 0;
+                for (path, trailer, http1) in [
+                    ("/whole", "", false),
+                    ("/whole", "t", false),
+                    ("/whole", "t", true),
+                    ("/whole", "", true),
+                    ("/part", "", false),
+                    ("/part", "t", false),
+                    ("/part", "t", true),
+                    ("/part", "", true),
+                ] {
+                    tries += 2;
+                    let wait =
+                        || proxy.wait_stat("cluster.c.upstream_rq_total", |total| path != "/part" || total == tries);
+                    let found = if http1 {
+                        let mut client = proxy.client();
+                        let chunk = |piece: &str| match piece {
+                            "" => String::new(),
+                            piece => format!("{:x}\r\n{piece}\r\n", piece.len()),
+                        };
+                        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"));
+                        client.send(chunk(pieces[0]));
+                        wait();
+                        client.send(chunk(pieces[1]));
+                        client.send(if trailer.is_empty() { "0\r\n\r\n" } else { "0\r\nx-trailer: t\r\n\r\n" });
+                        let answer = client.response(false);
+                        ["x-content", "x-trailer"].map(|name| answer.header(name).unwrap_or("none").to_owned())
+                    } else {
+                        let mut client = Peer::connect(proxy.address);
+                        let stream = client.post(path);
+                        let mut send = |piece: &str, ends: bool| {
+                            if ends || !piece.is_empty() {
+                                client.data(stream, piece, ends);
+                            }
+                        };
+                        send(pieces[0], false);
+                        wait();
+                        send(pieces[1], trailer.is_empty());
+                        if !trailer.is_empty() {
+                            client.section(stream, &[("x-trailer", "t")], true);
+                        }
+                        let answer = client.answer(stream);
+                        ["x-content", "x-trailer"].map(|name| answer.field(name).to_owned())
+                    };
+                    assert_eq!(found, [&pieces.concat(), trailer], "{order:?} {pieces:?} {path} {http1}");
+                    proxy.wait_stat("cluster.c.upstream_cx_active", |active| active == 0);
+                }
+                assert_eq!(proxy.stat("cluster.c.upstream_rq_retry"), tries / 2);
+                assert_eq!(proxy.stat("cluster.c.upstream_cx_http2_total"), tries / 2);
+            }
         }
     });
 }

@@ -45,7 +45,7 @@ pub(crate) struct Kept {
     bytes: u64,
     full: Vec<Chunk>,
     last: Option<BlockMut>,
-    /// What was written behind the last byte, where the body is in chunks.
+    /// The trailers as they came, none or some, once the body has ended.
     pub(crate) end: Option<Chunk>,
     /// It was too much: nothing is kept any more.
     overflowed: bool,

@@ -167,20 +167,20 @@ impl Relay {
     fn send_kept(&mut self, worker: &Worker, to: &Side) {
         let Some(kept) = &mut self.kept else { return };
         assert!(!kept.is_overflowed(), "what was let go cannot be sent");
-        let mut is_open = false;
-        let chunked_out = self.chunked_out && !to.is_http2();
+        let is_chunked = self.chunked_out && !to.is_http2();
+        // This sink has its own framing: what the one before was written is not a part of it.
+        self.chunk_open = false;
         for chunk in kept.chunks() {
-            if chunked_out {
-                to.send(chunk_line(worker, is_open, chunk.len()));
-                is_open = true;
+            if is_chunked {
+                to.send(chunk_line(worker, self.chunk_open, chunk.len()));
+                self.chunk_open = true;
             }
             to.send(chunk.clone());
         }
-        debug_assert!(!chunked_out || is_open == self.chunk_open, "what follows goes on from here");
-        match (&kept.end, to) {
-            (Some(end), Side::Http1(_)) => to.send(end.clone()),
-            (Some(end), Side::Http2(stream)) => stream.end((!end.is_empty()).then(|| end.clone())),
-            (None, _) => {}
+        if let Some(trailers) = kept.end.clone()
+            && let Some(end) = self.end(worker, to, &trailers)
+        {
+            to.send(end);
         }
     }
 
@@ -326,8 +326,11 @@ impl Relay {
     fn finish(&mut self, worker: &Worker, to: &Side, trailers: &[u8]) {
         assert!(!self.done, "a body ends once");
         self.done = true;
-        // An end in chunks, and trailers, are a part of what would have to be sent again.
-        self.read |= !trailers.is_empty() || (self.chunked_out && !to.is_http2());
+        // An end in chunks, and trailers, are a part of what would have to be sent again; the next sink may have chunks where this one has none.
+        self.read |= !trailers.is_empty() || self.chunked_out;
+        if let Some(kept) = &mut self.kept {
+            kept.end = Some(worker.core.chunk(trailers));
+        }
         if !trailers.is_empty() {
             let status = grpc_stats::status_in(trailers);
             self.grpc_status = status.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
@@ -335,26 +338,27 @@ impl Relay {
                 meter.end(status);
             }
         }
+        if let Some(end) = self.end(worker, to, trailers) {
+            self.send(end, to);
+        }
+    }
+
+    /// Ends the message on a stream; for a body in chunks gives what is to be written.
+    fn end(&self, worker: &Worker, to: &Side, trailers: &[u8]) -> Option<Chunk> {
         let trailers = if self.trailers { trailers } else { &[] };
         if let Side::Http2(stream) = to {
             // What ends a section is its empty line.
-            let trailers = (trailers.len() > 2).then(|| worker.core.chunk(trailers));
-            if let Some(kept) = &mut self.kept {
-                kept.end = Some(trailers.clone().unwrap_or_else(|| worker.core.chunk(b"")));
-            }
-            stream.end(trailers);
-        } else if self.chunked_out {
+            stream.end((trailers.len() > 2).then(|| worker.core.chunk(trailers)));
+            return None;
+        }
+        self.chunked_out.then(|| {
             let mut end = Outbox::new(&worker.core, CHUNK_LINE_MAX + trailers.len());
             if self.chunk_open {
                 end.put(CHUNK_END);
             }
             encode_trailers(trailers, std::iter::empty(), &mut end);
-            let end = end.finish();
-            if let Some(kept) = &mut self.kept {
-                kept.end = Some(end.clone());
-            }
-            self.send(end, to);
-        }
+            end.finish()
+        })
     }
 }
 
