@@ -294,7 +294,7 @@ fn serve(
                 let (logs, arrived) = (Rc::clone(view.listener_logs(listener)?), Rc::clone(arrived.as_ref()?));
                 arrived.id?;
                 let listener = Arc::clone(view.snapshot.listener(listener)?);
-                let chain = Arc::clone(listener.chain(chain.id)?);
+                let chain = Arc::clone(&core_chain.config);
                 Some(Box::new(Logged { logs, listener, chain, arrived }))
             };
             let counted = Counted::new(registered, core_chain, logged());

@@ -37,6 +37,7 @@
 //! | `pool` | this core's connections to one endpoint |
 //! | `date` | the time of day for `Date` fields |
 //! | `breakers` | a cluster's circuit breakers on this core |
+//! | `by_chain` | what a listener has of each of its filter chains |
 //! | `lease` | a limit of the whole process, used without contention |
 //! | `record` | what one exchange remembers for its access logs |
 //! | `told_heads` | the fields of its heads that they ask for |
@@ -53,6 +54,7 @@ mod arrival;
 mod arrived;
 mod balance;
 mod breakers;
+mod by_chain;
 mod client;
 pub mod client_cert;
 mod commit;

@@ -194,7 +194,6 @@ pub(crate) fn told<'t>(
     let worker = &connection.worker;
     let heads = (record.request.as_deref(), record.response.as_deref());
     let listener = view.snapshot.listener(connection.listener);
-    let filter_chain = listener.and_then(|listener| listener.chain(connection.chain));
     let (downstream_local, downstream_remote) = connection.addresses();
     let digit = |by: u16| b'0' + (record.status / by % 10) as u8;
     Told {
@@ -212,7 +211,7 @@ pub(crate) fn told<'t>(
         arrived: connection.arrived(),
         connection_id: connection.id,
         listener_name: listener.map_or("", |listener| &listener.name),
-        filter_chain_name: filter_chain.map_or("", |chain| &chain.name),
+        filter_chain_name: &chain.config.name,
         chance: [worker.chance(), worker.chance()],
         status_text: [digit(100), digit(10), digit(1)],
     }

@@ -20,6 +20,7 @@ use ringway_observe::{HttpStats, Line, ListenerStats, TcpStats};
 
 use crate::active::ActiveRows;
 use crate::breakers::{Breakers, ClusterSeed};
+use crate::by_chain::ByChain;
 use crate::connection_filter::{CoreFilter, FilterKey, FilterSeed};
 use crate::inspector_stats::InspectorStats;
 use crate::log::LogSinks;
@@ -173,15 +174,14 @@ impl CoreLogs {
         }
     }
 
-    fn of_listener(listener: &Listener, sinks: &LogSinks) -> Option<Rc<Self>> {
-        let logs = &listener.access_logs;
-        (!logs.is_empty()).then(|| Rc::new(Self::new(logs, sinks)))
+    /// Whether they are those of `logs`, which did not change, in these sinks.
+    fn go_to(&self, logs: &[AccessLog], sinks: &LogSinks) -> bool {
+        self.lines.iter().map(|(_, sink)| *sink).eq(logs.iter().map(|log| sinks[&log.sink]))
     }
 }
 
 /// A filter chain that ends in `tcp_proxy`, on this core.
 pub(crate) struct CoreTcp {
-    id: ChainId,
     pub(crate) listener: Arc<Listener>,
     pub(crate) config: Arc<FilterChain>,
     pub(crate) tcp: Arc<TcpProxy>,
@@ -202,6 +202,7 @@ impl CoreTcp {
 
 /// A listener's chains on this core, by what they end in.
 struct CoreListener {
+    config: Arc<Listener>,
     stats: Arc<ListenerStats>,
     /// Which chain takes a connection may depend on what the client says first.
     waits: bool,
@@ -209,15 +210,25 @@ struct CoreListener {
     inspectors: Rc<[InspectorStats]>,
     /// `access_log`, where it has some.
     logs: Option<Rc<CoreLogs>>,
-    http: Vec<Rc<CoreChain>>,
-    tcp: Vec<Rc<CoreTcp>>,
-    /// The filters before the last, of chains that have some.
-    filters: Vec<(ChainId, Rc<[CoreFilter]>)>,
+    chains: ByChain<Chain>,
+}
+
+/// One chain of it.
+struct Chain {
+    /// Those before the last, where it has some.
+    filters: Option<Rc<[CoreFilter]>>,
+    last: Last,
+}
+
+/// What a chain ends in.
+enum Last {
+    Http(Rc<CoreChain>),
+    Tcp(Rc<CoreTcp>),
 }
 
 /// A filter chain that ends in an HTTP connection manager, on this core.
 pub(crate) struct CoreChain {
-    id: ChainId,
+    pub(crate) config: Arc<FilterChain>,
     pub(crate) http: Arc<HttpConnectionManager>,
     pub(crate) stats: Arc<HttpStats>,
     /// Working memory of this core for look-ups in the chain's routes.
@@ -297,43 +308,46 @@ impl View {
         for listener in &snapshot.listeners {
             let at = listener.id.0 as usize;
             listeners.resize_with(listeners.len().max(at + 1), || None);
-            let mut core = CoreListener {
-                stats: Arc::clone(&seeds_of_listeners.listeners[&listener.id]),
-                waits: listener.waits_for_first_bytes(),
-                inspectors: (0..listener.inspects.filters.len())
-                    .map(|at| seeds_of_listeners.inspectors[&(listener.id, at)].clone())
-                    .collect(),
-                logs: CoreLogs::of_listener(listener, sinks),
-                http: Vec::new(),
-                tcp: Vec::new(),
-                filters: Vec::new(),
+            let old = self.listener(listener.id).filter(|old| Arc::ptr_eq(&old.config, listener));
+            let logs = match old {
+                Some(CoreListener { logs: Some(old), .. }) if old.go_to(&listener.access_logs, sinks) => {
+                    Some(Rc::clone(old))
+                }
+                _ => {
+                    let logs = &listener.access_logs;
+                    (!logs.is_empty()).then(|| Rc::new(CoreLogs::new(logs, sinks)))
+                }
             };
-            for chain in listener.all_chains() {
-                if !chain.before.is_empty() {
+            let chains = listener.all_chains().map(|chain| {
+                let filters = (!chain.before.is_empty()).then(|| {
                     let before = self.filters(listener.id, chain.id);
                     let filters = chain.before.iter().enumerate().map(|(at, filter)| {
                         let seed = &seeds_of_listeners.filters[&(listener.id, chain.id, at)];
                         CoreFilter::new(filter, seed, before.as_ref().and_then(|before| before.get(at)))
                     });
-                    core.filters.push((chain.id, filters.collect()));
-                }
-                match &chain.filter {
+                    filters.collect()
+                });
+                let last = match &chain.filter {
                     NetworkFilter::Http(config) => {
-                        core.http.push(self.http_chain(listener, chain, config, &seeds_of_listeners.http, sinks));
+                        Last::Http(self.http_chain(listener, chain, config, &seeds_of_listeners.http, sinks))
                     }
-                    NetworkFilter::Tcp(config) => core.tcp.push(Rc::new(CoreTcp {
-                        id: chain.id,
-                        listener: Arc::clone(listener),
-                        config: Arc::clone(chain),
-                        tcp: Arc::clone(config),
-                        stats: Arc::clone(&seeds_of_listeners.tcp[&config.stat_prefix]),
-                        logs: CoreLogs::new(&config.access_logs, sinks),
-                        listener_logs: core.logs.clone(),
-                        unsent_max: listener.buffer_bytes_max,
-                    })),
-                }
-            }
-            listeners[at] = Some(core);
+                    NetworkFilter::Tcp(config) => {
+                        let stats = &seeds_of_listeners.tcp[&config.stat_prefix];
+                        Last::Tcp(self.tcp_chain((listener, logs.as_ref()), chain, config, stats, sinks))
+                    }
+                };
+                (chain.id, Chain { filters, last })
+            });
+            listeners[at] = Some(CoreListener {
+                config: Arc::clone(listener),
+                stats: Arc::clone(&seeds_of_listeners.listeners[&listener.id]),
+                waits: listener.waits_for_first_bytes(),
+                inspectors: (0..listener.inspects.filters.len())
+                    .map(|at| seeds_of_listeners.inspectors[&(listener.id, at)].clone())
+                    .collect(),
+                chains: chains.collect(),
+                logs,
+            });
         }
         View { generation: snapshot.generation, snapshot, listeners, clusters }
     }
@@ -353,16 +367,55 @@ impl View {
             headers_max: config.request_fields_max,
             ..ringway_protocols::Limits::default()
         };
-        let old = self.chain(listener.id, chain.id).filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
+        let old = self.chain(listener.id, chain.id);
+        let is_same = |old: &&Rc<CoreChain>| {
+            Arc::ptr_eq(&old.config, chain)
+                && Arc::ptr_eq(&old.stats, &stats)
+                && old.unsent_max == listener.buffer_bytes_max
+                && old.logs.go_to(&config.access_logs, sinks)
+        };
+        if let Some(old) = old.filter(is_same) {
+            return Rc::clone(old);
+        }
+        let old = old.filter(|old| Arc::ptr_eq(&old.http.routes, &config.routes));
         let caches = old.map_or_else(Rc::default, |old| Rc::clone(&old.caches));
         Rc::new(CoreChain {
-            id: chain.id,
+            config: Arc::clone(chain),
             http: Arc::clone(config),
             stats,
             caches,
             codec_limits,
             unsent_max: listener.buffer_bytes_max,
             logs: CoreLogs::new(&config.access_logs, sinks),
+        })
+    }
+
+    /// `logs`: those of its listener, where it has some.
+    fn tcp_chain(
+        &self,
+        (listener, logs): (&Arc<Listener>, Option<&Rc<CoreLogs>>),
+        chain: &Arc<FilterChain>,
+        config: &Arc<TcpProxy>,
+        stats: &Arc<TcpStats>,
+        sinks: &LogSinks,
+    ) -> Rc<CoreTcp> {
+        let is_same = |old: &&Rc<CoreTcp>| {
+            Arc::ptr_eq(&old.listener, listener)
+                && Arc::ptr_eq(&old.stats, stats)
+                && old.listener_logs.as_ref().map(Rc::as_ptr) == logs.map(Rc::as_ptr)
+                && old.logs.go_to(&config.access_logs, sinks)
+        };
+        if let Some(old) = self.tcp(listener.id, chain.id).filter(is_same) {
+            return Rc::clone(old);
+        }
+        Rc::new(CoreTcp {
+            listener: Arc::clone(listener),
+            config: Arc::clone(chain),
+            tcp: Arc::clone(config),
+            stats: Arc::clone(stats),
+            logs: CoreLogs::new(&config.access_logs, sinks),
+            listener_logs: logs.cloned(),
+            unsent_max: listener.buffer_bytes_max,
         })
     }
 
@@ -393,23 +446,35 @@ impl View {
     /// The chain under which an HTTP connection was accepted, in this generation; `None` when it is gone.
     #[inline]
     pub(crate) fn chain(&self, listener: ListenerId, chain: ChainId) -> Option<&Rc<CoreChain>> {
-        self.listener(listener)?.http.iter().find(|other| other.id == chain)
+        match &self.listener(listener)?.chains.get(chain)?.last {
+            Last::Http(core) => Some(core),
+            Last::Tcp(_) => None,
+        }
     }
 
     /// The same of a raw one.
     pub(crate) fn tcp(&self, listener: ListenerId, chain: ChainId) -> Option<&Rc<CoreTcp>> {
-        self.listener(listener)?.tcp.iter().find(|other| other.id == chain)
+        match &self.listener(listener)?.chains.get(chain)?.last {
+            Last::Tcp(core) => Some(core),
+            Last::Http(_) => None,
+        }
     }
 
     /// The filters of a chain before its last, if it has some.
     pub(crate) fn filters(&self, listener: ListenerId, chain: ChainId) -> Option<Rc<[CoreFilter]>> {
-        let filters = &self.listener(listener)?.filters;
-        filters.iter().find(|(other, _)| *other == chain).map(|(_, filters)| Rc::clone(filters))
+        self.listener(listener)?.chains.get(chain)?.filters.clone()
     }
 
     /// Whether this generation has the chain.
     pub(crate) fn has_chain(&self, listener: ListenerId, chain: ChainId) -> bool {
-        self.chain(listener, chain).is_some() || self.tcp(listener, chain).is_some()
+        self.listener(listener).is_some_and(|listener| listener.chains.get(chain).is_some())
+    }
+
+    /// What this generation has and `next` has not, in order.
+    pub(crate) fn chains_gone(&self, next: &View) -> Vec<(ListenerId, ChainId)> {
+        let all =
+            self.listeners.iter().flatten().flat_map(|core| core.chains.ids().map(|chain| (core.config.id, chain)));
+        all.filter(|(listener, chain)| !next.has_chain(*listener, *chain)).collect()
     }
 
     #[inline]
@@ -446,3 +511,6 @@ impl ClusterState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -307,15 +307,19 @@ impl Worker {
         let fresh = prepare.sockets.into_iter().filter(|socket| socket.socket.is_some());
         bound.extend(fresh.map(|seed| Bound { seed, since: generation, last_view: None }));
         drop(bound);
-        let mut gone = Vec::new();
+        let gone = old.chains_gone(&new);
+        if gone.is_empty() {
+            return; // as nearly always: no connection needs to be looked at
+        }
+        let mut wakers = Vec::new();
         for (_, entry) in self.register.borrow_mut().iter_mut() {
-            if entry.pinned.is_none() && !new.has_chain(entry.listener, entry.chain) {
+            if entry.pinned.is_none() && gone.binary_search(&(entry.listener, entry.chain)).is_ok() {
                 entry.pinned = Some(Rc::clone(&old));
                 self.pinned.set(self.pinned.get() + 1);
-                gone.extend(entry.waker.clone());
+                wakers.extend(entry.waker.clone());
             }
         }
-        gone.iter().for_each(Waker::wake_by_ref);
+        wakers.iter().for_each(Waker::wake_by_ref);
     }
 
     /// The new sockets of the generations up to this one, which listen now.

@@ -43,11 +43,6 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The chain with this identity, if this version of the listener still has it.
-    pub fn chain(&self, id: ChainId) -> Option<&Arc<FilterChain>> {
-        self.all_chains().find(|chain| chain.id == id)
-    }
-
     /// The chain that takes a connection, if one does.
     pub fn chain_for<'p>(
         &self,
