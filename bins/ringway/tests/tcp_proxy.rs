@@ -122,6 +122,21 @@ fn a_request_goes_where_its_field_says() {
     });
 }
 
+/// Guards against a proxy that connects to itself, again and again: who connected to it was not redirected, and leads nowhere.
+#[test]
+fn a_connection_that_nobody_redirected_has_no_original_destination() {
+    const FILTER: &str = "listener_filters: [{name: o, typed_config: {'@type': \
+                          type.googleapis.com/envoy.extensions.filters.listener.original_dst.v3.OriginalDst}}]";
+    on_each_driver(|io| {
+        let config = Config::new().listener(FILTER).to("/", "original");
+        let config = config.cluster_lines("original", ORIGINAL, "connect_timeout: 5s");
+        let proxy = Proxy::start_with(io, &config, &["--concurrency", "1"]);
+        assert_eq!(proxy.get("/").status(), 503);
+        assert_eq!(proxy.stat("cluster.original.upstream_cx_none_healthy"), 1);
+        assert_eq!(proxy.stat("cluster.original.upstream_cx_total"), 0);
+    });
+}
+
 /// Every connection of one client leads to one endpoint by its address, whatever worker serves it.
 #[test]
 fn connections_of_one_client_lead_to_one_endpoint() {

@@ -320,6 +320,7 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | gives a TLS handshake without `transport_socket_connect_timeout`, or with 0, no end | 15 s |
 | begins weighted turns anew with each change of the endpoints | goes on: who stays keeps its turn |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
+| restores with `original_dst` whatever SO_ORIGINAL_DST says, and of a transparent socket its own address | not where that is the listener's own end: who connected to the listener itself was not redirected, and an ORIGINAL_DST cluster has no host for it |
 
 Where Envoy's HTTP/1 would lose or mix up bytes, or the RFCs ask for something else, Ringway has another way
 ([HTTP1_CHECKLIST](HTTP1_CHECKLIST.md)):

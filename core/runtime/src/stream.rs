@@ -290,6 +290,11 @@ impl Stream {
         sys::original_destination(self.socket().fd.get()).ok()
     }
 
+    /// Whether its listener takes what goes elsewhere (IP_TRANSPARENT): its local address may be where the client wanted to go.
+    pub fn is_transparent(&self) -> bool {
+        sys::is_transparent(self.socket().fd.get())
+    }
+
     /// Turns TCP keep-alive on: the first probe after `idle`, then every `interval`, given up after `probes`.
     /// Zero leaves the system's value. Errors: those of setsockopt(2).
     pub fn set_keepalive(&self, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {

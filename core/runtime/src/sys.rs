@@ -318,6 +318,17 @@ pub(crate) fn original_destination(fd: RawFd) -> io::Result<SocketAddr> {
     decode(unsafe { storage.assume_init_ref() })
 }
 
+/// Whether a socket takes what goes to addresses that are not this host's (IP_TRANSPARENT, ip(7)); one of IPv6 is asked in the same way. An
+/// accepted one has it from its listener.
+pub(crate) fn is_transparent(fd: RawFd) -> bool {
+    let mut value: c_int = 0;
+    let mut size = size_of::<c_int>() as socklen_t;
+    // SAFETY: a local of the size given.
+    let result =
+        unsafe { libc::getsockopt(fd, libc::SOL_IP, libc::IP_TRANSPARENT, (&raw mut value).cast(), &raw mut size) };
+    result == 0 && value != 0
+}
+
 /// Attaches a classic BPF program to a socket.
 pub(crate) fn attach_filter(fd: RawFd, program: &[libc::sock_filter]) -> io::Result<()> {
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };

@@ -87,6 +87,7 @@ fn redirected_connections_know_their_destination() {
             let own = SocketAddr::new(address(to).ip(), port);
             let (_client, server) = accept_one(&core, &listener, own).await;
             assert!(server.original_destination().is_none_or(|was| was == own));
+            assert!(!server.is_transparent());
         }
     });
 }
@@ -120,7 +121,7 @@ fn transparent_listeners_accept_for_others() {
             ))
             .expect("nft");
             let (_client, server) = accept_one(&core, &listener, address(to)).await;
-            assert_eq!(server.local_addr(), Some(address(to)));
+            assert_eq!((server.local_addr(), server.is_transparent()), (Some(address(to)), true));
         }
     });
 }

@@ -143,7 +143,7 @@ impl Seen {
                 continue;
             }
             match &filter.kind {
-                ListenerFilterKind::OriginalDst => self.original_destination(io.stream),
+                ListenerFilterKind::OriginalDst => self.original_destination(io.stream, listener),
                 ListenerFilterKind::TlsInspector { client_hello_bytes_max } => {
                     self.client_hello(io, *client_hello_bytes_max, stats.tls()).await?;
                 }
@@ -163,12 +163,16 @@ impl Seen {
         Ok(())
     }
 
-    /// Where the packet filter sent it away from; where it did not, our own address is where the client wanted to go (TPROXY).
-    fn original_destination(&mut self, stream: &Stream) {
-        if let Some(original) = stream.original_destination() {
-            self.arrived.local = Some(original);
+    /// Where the packet filter sent it away from (REDIRECT), or our end, where that may be another host's (TPROXY). A client that connected
+    /// to the listener itself wanted to go nowhere: a cluster that followed it would connect to us, and so on.
+    fn original_destination(&mut self, stream: &Stream, listener: &Listener) {
+        let own = stream.local_addr();
+        let redirected = stream.original_destination().filter(|original| Some(*original) != own);
+        let bound = || listener.addresses.iter().filter(|_| listener.binds).filter_map(|at| at.address.ip());
+        let taken = || own.filter(|own| stream.is_transparent() && !bound().any(|bound| is_bound_to(bound, *own)));
+        if let Some(original) = redirected.or_else(taken) {
+            (self.arrived.local, self.arrived.is_restored) = (Some(original), true);
         }
-        self.arrived.is_restored = self.arrived.local.is_some();
     }
 
     async fn client_hello(
@@ -384,6 +388,12 @@ impl Seen {
     }
 }
 
+/// Whether a listener that is bound to one address may have been asked for by the other. Bound to all it has its port on any: which addresses are
+/// this host's is not asked.
+fn is_bound_to(bound: SocketAddr, address: SocketAddr) -> bool {
+    bound.port() == address.port() && (bound.ip().is_unspecified() || bound.ip() == address.ip())
+}
+
 /// What the filters read by.
 struct Io<'i> {
     worker: &'i Worker,
@@ -391,4 +401,27 @@ struct Io<'i> {
     timer: &'i Timer,
     /// A client that says nothing is waited for.
     waits: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards against a transparent listener that takes itself for where a client wanted to go.
+    #[test]
+    fn a_listener_is_asked_for_by_its_port() {
+        for (bound, address, expect) in [
+            ("10.0.0.1:15001", "10.0.0.1:15001", true),
+            ("10.0.0.1:15001", "10.0.0.2:15001", false),
+            ("10.0.0.1:15001", "10.0.0.1:80", false),
+            ("0.0.0.0:15001", "10.0.0.1:15001", true),
+            ("0.0.0.0:15001", "10.0.0.1:80", false),
+            ("[::]:15001", "10.0.0.1:15001", true),
+            ("[::]:15001", "[fd00::1]:15001", true),
+            ("[::]:15001", "[fd00::1]:80", false),
+        ] {
+            let [bound, address] = [bound, address].map(|text| text.parse().expect("an address"));
+            assert_eq!(is_bound_to(bound, address), expect, "{address} at {bound}");
+        }
+    }
 }
