@@ -60,12 +60,16 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     let protocol = upstream_http::of_cluster(context, message);
     let transports = transport::upstream(context, message, protocol.auto_sni);
     let is_announced = |transport: &UpstreamTransport| transport.proxy_protocol.is_some();
-    if protocol.version == UpstreamProtocol::ByAlpn
-        && transports.as_ref().is_some_and(|all| all.iter().any(is_announced))
-    {
-        // A connection that begins with one client's addresses must not turn out to be one for all.
-        let rule = "a version by ALPN (auto_config) behind a PROXY header is not supported yet";
-        context.problem(message, "typed_extension_protocol_options", rule);
+    if protocol.version.may_be_http2(true) && transports.as_ref().is_some_and(|all| all.iter().any(is_announced)) {
+        // A connection of HTTP/2 is one for the streams of all clients, and its header could name none of them: an origin that goes by
+        // addresses would see ours. Envoy has connections for each client.
+        let rule = match protocol.version {
+            UpstreamProtocol::ByAlpn => "a version by ALPN (auto_config) behind a PROXY header is not supported yet",
+            _ => "HTTP/2 behind a PROXY header is not supported yet",
+        };
+        let names = ["typed_extension_protocol_options", "protocol_selection", "http2_protocol_options"];
+        let name = names.into_iter().find(|name| message.get(name).is_some());
+        context.problem(message, name.unwrap_or("transport_socket"), rule);
     }
     Some(Cluster {
         id: context.names.id(name),
