@@ -321,6 +321,7 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | begins weighted turns anew with each change of the endpoints | goes on: who stays keeps its turn |
 | joins the lines of header names that it knows (`x-forwarded-for`, `user-agent`, ...) when another value is added | writes another line, which means the same (RFC 9110 §5.3) |
 | restores with `original_dst` whatever SO_ORIGINAL_DST says, and of a transparent socket its own address | not where that is the listener's own end: who connected to the listener itself was not redirected, and an ORIGINAL_DST cluster has no host for it |
+| writes URIs and DNS names of certificates into `x-forwarded-client-cert` as they are | in quotes where they have `,`, `;`, `=` or `\"`, as Envoy describes the field; those with a backslash or control bytes are left out |
 | has connections of HTTP/2 of their own for each client behind `upstream_proxy_protocol` | refuses HTTP/2, and what may come to it, behind a PROXY header: its connections are one for all clients |
 
 Where Envoy's HTTP/1 would lose or mix up bytes, or the RFCs ask for something else, Ringway has another way
