@@ -62,11 +62,13 @@ fn v2() -> Vec<u8> {
 #[test]
 fn who_the_client_is_by_the_word_of_a_proxy() {
     let v6 = b"PROXY TCP6 2001:db8::1 2001:db8::2 1000 2000\r\nhi".to_vec();
+    let mapped = b"PROXY TCP6 ::ffff:192.0.2.1 ::ffff:198.51.100.2 1000 2000\r\nhi".to_vec();
     check_v1(
         "",
         &[
             (V1.to_vec(), Some(V1_TOLD)),
             (v2(), Some(V1_TOLD)),
+            (mapped, Some(V1_TOLD)),
             (v6, Some("PROXY TCP6 2001:db8::1 2001:db8::2 1000 2000\r\nhi")),
             (b"PROXY UNKNOWN\r\nhi".to_vec(), Some("OWN\r\nhi")),
             ([proxy_v2(None, &[]).as_slice(), b"hi"].concat(), Some("OWN\r\nhi")),

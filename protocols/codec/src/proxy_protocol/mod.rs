@@ -87,8 +87,11 @@ pub enum Endpoints {
 }
 
 impl Endpoints {
-    /// Of addresses that a host may have (Envoy: `isUnicastAddress`).
+    /// Of addresses that a host may have (Envoy: `isUnicastAddress`). IPv4 within IPv6 (RFC 4291 §2.5.5.2) is IPv4, as sockets have it: rules
+    /// for a network of IPv4 are for it, too.
     fn inet(source: SocketAddr, destination: SocketAddr) -> Result<Self, Malformed> {
+        let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        let (source, destination) = (canonical(source), canonical(destination));
         let is_of_host = |address: IpAddr| match address {
             IpAddr::V4(address) => !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast(),
             IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast(),

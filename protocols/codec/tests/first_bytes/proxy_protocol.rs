@@ -66,7 +66,10 @@ fn headers_of_haproxy() {
 fn lines_of_version_1() {
     for (wire, expect) in [
         ("PROXY TCP4 192.0.2.1 198.51.100.7 0 65535\r\nrest", "v1 192.0.2.1:0 198.51.100.7:65535 +43"),
-        ("PROXY TCP6 2001:DB8::1 ::ffff:192.0.2.1 1 2\r\n", "v1 [2001:db8::1]:1 [::ffff:192.0.2.1]:2 +45"),
+        ("PROXY TCP6 2001:DB8::1 ::ffff:192.0.2.1 1 2\r\n", "v1 [2001:db8::1]:1 192.0.2.1:2 +45"),
+        // One that is written as IPv6 comes under the rules for IPv4.
+        ("PROXY TCP6 ::ffff:10.0.0.1 ::ffff:192.0.2.1 1 2\r\n", "v1 10.0.0.1:1 192.0.2.1:2 +49"),
+        ("PROXY TCP6 ::ffff:10.0.0.1 ::ffff:0.0.0.0 1 2\r\n", "NotUnicast"),
         ("PROXY UNKNOWN\r\n", "v1 unknown +15"),
         ("PROXY UNKNOWN  what ever\0\r\n", "v1 unknown +27"),
         (
@@ -235,12 +238,7 @@ fn what_is_written() {
             "v2 192.0.2.1:56324 198.51.100.7:443 e0=x 1= +35",
         ),
         ("[2001:db8::1]:1", "[::1]:2", "PROXY TCP6 2001:db8::1 ::1 1 2\r\n", "v2 [2001:db8::1]:1 [::1]:2 e0=x 1= +59"),
-        (
-            "192.0.2.1:1",
-            "[::1]:2",
-            "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n",
-            "v2 [::ffff:192.0.2.1]:1 [::1]:2 e0=x 1= +59",
-        ),
+        ("192.0.2.1:1", "[::1]:2", "PROXY TCP6 ::ffff:192.0.2.1 ::1 1 2\r\n", "v2 192.0.2.1:1 [::1]:2 e0=x 1= +59"),
     ] {
         let endpoints = Some((address(source), address(destination)));
         let mut wire = Vec::new();
