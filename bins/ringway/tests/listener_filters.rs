@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 
 use crate::common::client::Client;
-use crate::common::config::Config;
+use crate::common::config::{Config, access_log};
 use crate::common::origin::Origin;
 use crate::common::process::{Proxy, TempDir};
 use crate::common::raw::{
@@ -124,18 +124,17 @@ fn values_of_a_header_go_on_as_both_sides_say() {
 fn requests_and_access_logs_tell_the_client() {
     on_each_driver(|io| {
         let (origin, dir) = (Origin::start("origin"), TempDir::new());
-        let path = dir.0.join("access");
-        let log = format!(
-            "access_log: [{{name: f, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, \
-             path: \"{}\", log_format: {{text_format_source: {{inline_string: \"%DOWNSTREAM_REMOTE_ADDRESS% \
-             %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% \
-             %DOWNSTREAM_LOCAL_ADDRESS%\\n\"}}}}}}}}]",
-            path.display()
-        );
+        let paths = ["requests", "connections"].map(|name| dir.0.join(name));
+        let [of_requests, of_connections] = paths.each_ref().map(|path| {
+            let ends = "%DOWNSTREAM_REMOTE_ADDRESS% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT% \
+                        %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_DIRECT_LOCAL_ADDRESS%";
+            access_log(path, ends)
+        });
         let config = Config::new()
             .listener(&format!("listener_filters: [{}]", proxy_protocol("")))
             .manager("use_remote_address: true")
-            .manager(&log)
+            .manager(&of_requests)
+            .listener(&of_connections)
             .to("/", "origin")
             .cluster("origin", origin.address);
         let proxy = Proxy::start_with(io, &config, &["--concurrency", "1", "--file-flush-interval-msec", "10"]);
@@ -143,9 +142,14 @@ fn requests_and_access_logs_tell_the_client() {
         client.send("PROXY TCP4 192.0.2.1 198.51.100.2 1000 2000\r\n");
         assert_eq!(client.get("/").status(), 200, "{io}");
         assert_eq!(origin.request().header("x-forwarded-for"), Some("192.0.2.1"), "{io}");
-        let line =
-            wait_for("a line of the access log", || fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n')));
-        assert_eq!(line, "192.0.2.1:1000 127.0.0.1 198.51.100.2:2000\n", "{io}");
+        drop(client);
+        for path in paths {
+            let line = wait_for("a line of the access log", || {
+                fs::read_to_string(&path).ok().filter(|text| text.ends_with('\n'))
+            });
+            let expect = format!("192.0.2.1:1000 127.0.0.1 198.51.100.2:2000 {}\n", proxy.address);
+            assert_eq!(line, expect, "{io}: {}", path.display());
+        }
     });
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Arrived {
     pub(crate) local: Option<SocketAddr>,
     /// The client: by the PROXY protocol, else the other end.
     pub(crate) peer: Option<SocketAddr>,
+    /// Our end.
+    pub(crate) direct_local: Option<SocketAddr>,
     /// The other end.
     pub(crate) direct_peer: Option<SocketAddr>,
     /// The path of a unix socket: Envoy calls both ends by it.
@@ -57,7 +59,8 @@ impl Arrived {
             };
             path.map(Arc::clone)
         };
-        Self { local, peer, direct_peer: peer, pipe: if local.is_none() { pipe() } else { None }, ..Self::default() }
+        let pipe = if local.is_none() { pipe() } else { None };
+        Self { local, peer, direct_local: local, direct_peer: peer, pipe, ..Self::default() }
     }
 
     /// What an access log says of its TLS.

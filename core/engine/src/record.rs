@@ -454,12 +454,12 @@ impl<'t> Told<'t> {
                 None => Value::Absent,
             },
             Fact::UpstreamRequestAttemptCount => Value::Number(u64::from(record.attempts)),
-            Fact::DownstreamLocalAddress
-            | Fact::DownstreamLocalAddressWithoutPort
-            | Fact::DownstreamLocalPort
-            | Fact::DownstreamDirectLocalAddress
+            Fact::DownstreamLocalAddress | Fact::DownstreamLocalAddressWithoutPort | Fact::DownstreamLocalPort => {
+                address(self.downstream_local)
+            }
+            Fact::DownstreamDirectLocalAddress
             | Fact::DownstreamDirectLocalAddressWithoutPort
-            | Fact::DownstreamDirectLocalPort => address(self.downstream_local),
+            | Fact::DownstreamDirectLocalPort => address(self.arrived.direct_local),
             Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort => {
                 address(self.remote())
             }

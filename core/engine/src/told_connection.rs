@@ -171,12 +171,12 @@ impl<'t> ToldConnection<'t> {
             Fact::DownstreamTransportFailureReason => {
                 text(self.refusal.map_or("", |refusal| refusal.transport_failure))
             }
-            Fact::DownstreamLocalAddress
-            | Fact::DownstreamLocalAddressWithoutPort
-            | Fact::DownstreamLocalPort
-            | Fact::DownstreamDirectLocalAddress
+            Fact::DownstreamLocalAddress | Fact::DownstreamLocalAddressWithoutPort | Fact::DownstreamLocalPort => {
+                self.downstream(|arrived| arrived.local)
+            }
+            Fact::DownstreamDirectLocalAddress
             | Fact::DownstreamDirectLocalAddressWithoutPort
-            | Fact::DownstreamDirectLocalPort => self.downstream(|arrived| arrived.local),
+            | Fact::DownstreamDirectLocalPort => self.downstream(|arrived| arrived.direct_local),
             Fact::DownstreamRemoteAddress | Fact::DownstreamRemoteAddressWithoutPort | Fact::DownstreamRemotePort => {
                 self.downstream(|arrived| arrived.peer)
             }
