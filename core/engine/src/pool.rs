@@ -260,7 +260,7 @@ pub(crate) struct EndpointPool {
     pub(crate) host: Option<Box<str>>,
     /// The endpoint's own pool, where this one is for requests to a host.
     of: Option<Rc<EndpointPool>>,
-    /// Where connections depend on the host that is asked for: those of each host, the newest last.
+    /// Where connections depend on the host that is asked for: those of each host, the one asked for last at the end.
     named: RefCell<Vec<Rc<EndpointPool>>>,
     /// The last connection whose endpoint had the choice came to speak HTTP/2.
     pub(crate) chose_http2: Cell<bool>,
@@ -390,12 +390,24 @@ impl EndpointPool {
         self.of.as_ref().unwrap_or(self)
     }
 
-    #[cold]
     fn named(self: &Rc<Self>, transport: &UpstreamTransport, host: &str) -> Option<Rc<EndpointPool>> {
         let mut named = self.named.borrow_mut();
-        if let Some(pool) = named.iter().find(|pool| pool.host.as_deref() == Some(host)) {
-            return Some(Rc::clone(pool));
+        // From the back: those that are asked for most are there.
+        if let Some(at) = named.iter().rposition(|pool| pool.host.as_deref() == Some(host)) {
+            named[at..].rotate_left(1);
+            return named.last().map(Rc::clone);
         }
+        let pool = self.begin_named(transport, host)?;
+        if named.len() == HOSTS_MAX {
+            let unused = named.iter().position(|pool| pool.open.get() == 0);
+            named.remove(unused.unwrap_or(0)).retire();
+        }
+        named.push(Rc::clone(&pool));
+        Some(pool)
+    }
+
+    #[cold]
+    fn begin_named(self: &Rc<Self>, transport: &UpstreamTransport, host: &str) -> Option<Rc<EndpointPool>> {
         let mut transport = transport.clone();
         let tls = transport.tls.as_mut()?;
         // An address is no server name (RFC 6066 §3).
@@ -410,12 +422,7 @@ impl EndpointPool {
             reuse: self.reuse.clone(),
             ..Self::new(self.address.borrow().clone())
         };
-        let pool = Rc::new(pool);
-        if named.len() == HOSTS_MAX {
-            named.remove(0).retire();
-        }
-        named.push(Rc::clone(&pool));
-        Some(pool)
+        Some(Rc::new(pool))
     }
 
     /// Whether a connection may lead elsewhere than to `address`.
@@ -580,7 +587,8 @@ impl EndpointPool {
     }
 }
 
-/// Hosts that an endpoint is asked for under names of their own (`auto_sni`); beyond it the one named first begins anew. Worst case: what so many
+/// Hosts that an endpoint is asked for under names of their own (`auto_sni`); beyond it one without a connection
+/// begins anew, or where there is none the one that was longest not asked for. Worst case: what so many
 /// pools hold.
 const HOSTS_MAX: usize = 256;
 
@@ -646,7 +654,49 @@ pub(crate) fn connect(core: &Core, address: &Address, outgoing: Option<&Outgoing
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use ringway_model::{TlsContext, UpstreamTls};
+
     use super::*;
+
+    /// Guards against invented hosts that put an end to the connections for the host that everybody asks for.
+    #[test]
+    fn hosts_that_are_asked_for_stay() {
+        let tls = UpstreamTls {
+            context: TlsContext::new(Arc::new(()), ""),
+            sni: Arc::from(""),
+            auto_sni: true,
+            auto_san_validation: false,
+            auto_host_sni: false,
+        };
+        let transport = UpstreamTransport { tls: Some(tls), ..UpstreamTransport::default() };
+        let endpoint = Rc::new(EndpointPool::new(([127, 0, 0, 1], 443).into()));
+        endpoint.set_transport(&transport, "");
+        let ask = |host: &str| {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            endpoint.for_host(head.as_bytes()).expect("one of its own")
+        };
+        let (hot, quiet) = (ask("hot.test"), ask("quiet.test"));
+        quiet.open.set(1);
+        let all = (0..2 * HOSTS_MAX).map(|number| {
+            assert!(Rc::ptr_eq(&hot, &ask("hot.test")), "after {number} others");
+            ask(&format!("{number}.test"))
+        });
+        // None of these has a connection: one of them goes, whatever was asked for longest ago.
+        let all: Vec<_> = all.collect();
+        assert!(Rc::ptr_eq(&quiet, &ask("quiet.test")) && !quiet.retired.get());
+        assert_eq!(endpoint.named.borrow().len(), HOSTS_MAX);
+        // Where all have some, the one that was longest not asked for.
+        endpoint.named.borrow().iter().for_each(|pool| pool.open.set(1));
+        let last = Rc::clone(&all[2 * HOSTS_MAX - 1]);
+        for number in 0..HOSTS_MAX - 2 {
+            ask(&format!("more{number}.test")).open.set(1);
+            assert!(Rc::ptr_eq(&hot, &ask("hot.test")));
+        }
+        assert!(last.retired.get() && !hot.retired.get() && !quiet.retired.get());
+        endpoint.named.borrow().iter().for_each(|pool| pool.open.set(0));
+    }
 
     #[test]
     fn the_host_of_a_head_is_without_its_port() {
