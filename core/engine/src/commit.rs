@@ -443,7 +443,7 @@ impl Engine {
                 }
             }
         }
-        self.filters.retain(|key| seeds_listeners[0].filters.contains_key(key));
+        self.filters.forget_others();
         let first = |snapshot: &Snapshot| -> HashSet<String> {
             snapshot.listeners.iter().map(|listener| self.first_address(listener).to_string()).collect()
         };

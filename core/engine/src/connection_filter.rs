@@ -31,9 +31,27 @@ pub(crate) enum FilterSeed {
 /// The limits of the whole process, as the control side keeps them over generations.
 #[derive(Default)]
 pub(crate) struct FilterBook {
-    limits: HashMap<FilterKey, Arc<SharedLimit>>,
+    limits: HashMap<FilterKey, Kept<SharedLimit>>,
     /// By filter, or by `share_key`.
-    buckets: HashMap<(Result<FilterKey, String>, TokenBucket), Arc<SharedBucket>>,
+    buckets: HashMap<(Result<FilterKey, String>, TokenBucket), Kept<SharedBucket>>,
+}
+
+/// What is kept of one of them.
+struct Kept<T> {
+    shared: Arc<T>,
+    /// The generation that is being prepared has it.
+    asked: bool,
+}
+
+impl<T> Kept<T> {
+    fn new(shared: Arc<T>) -> Self {
+        Self { shared, asked: true }
+    }
+
+    fn ask(&mut self) -> &Arc<T> {
+        self.asked = true;
+        &self.shared
+    }
 }
 
 impl FilterBook {
@@ -49,7 +67,7 @@ impl FilterBook {
             ConnectionFilter::ConnectionLimit(config) => {
                 let max = u32::try_from(config.connections_max).unwrap_or(u32::MAX);
                 let fresh = || SharedLimit::new(max, registry.workers());
-                let limit = self.limits.entry(key).or_insert_with(fresh);
+                let limit = self.limits.entry(key).or_insert_with(|| Kept::new(fresh())).ask();
                 limit.set_max(max);
                 let stats = registry.connection_limit(&config.stat_prefix).into_iter();
                 stats.map(|stats| FilterSeed::ConnectionLimit(Arc::clone(limit), stats)).collect()
@@ -57,7 +75,7 @@ impl FilterBook {
             ConnectionFilter::LocalRateLimit(config) => {
                 let whose = if config.share_key.is_empty() { Ok(key) } else { Err(config.share_key.clone()) };
                 let fresh = || Arc::new(SharedBucket::new(config.bucket, now));
-                let bucket = self.buckets.entry((whose, config.bucket)).or_insert_with(fresh);
+                let bucket = self.buckets.entry((whose, config.bucket)).or_insert_with(|| Kept::new(fresh())).ask();
                 let stats = registry.rate_limit(&config.stat_prefix).into_iter();
                 stats.map(|stats| FilterSeed::RateLimit(Arc::clone(bucket), stats)).collect()
             }
@@ -67,13 +85,10 @@ impl FilterBook {
         }
     }
 
-    /// Forgets the limits of filters that are gone.
-    pub(crate) fn retain(&mut self, is_there: impl Fn(&FilterKey) -> bool) {
-        self.limits.retain(|key, _| is_there(key));
-        self.buckets.retain(|(whose, _), bucket| match whose {
-            Ok(key) => is_there(key),
-            Err(_) => Arc::strong_count(bucket) > 1,
-        });
+    /// Forgets what nobody asked for since the last time: filters that are gone, and buckets that are others now.
+    pub(crate) fn forget_others(&mut self) {
+        self.limits.retain(|_, kept| std::mem::take(&mut kept.asked));
+        self.buckets.retain(|_, kept| std::mem::take(&mut kept.asked));
     }
 }
 
@@ -240,7 +255,35 @@ pub(crate) fn judge<'f>(filters: &'f [CoreFilter], arrived: &Arrived) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use ringway_model::LocalRateLimit;
+
     use super::*;
+
+    /// Guards against buckets of configurations that are gone: they would stay for as long as their filter, and come back as they were.
+    #[test]
+    fn a_bucket_that_changed_begins_full() {
+        let (registry, now) = (Registry::new(1), Instant::now());
+        for share_key in ["", "shared"] {
+            let mut book = FilterBook::default();
+            let mut commit = |tokens_max: u32| {
+                let bucket = TokenBucket { tokens_max, tokens_per_fill: 1, fill_interval: Duration::from_secs(1) };
+                let config = LocalRateLimit { stat_prefix: "r".into(), bucket, share_key: share_key.into() };
+                let filter = ConnectionFilter::LocalRateLimit(Arc::new(config));
+                let key = (ListenerId(0), ChainId(0), 0);
+                let seed = book.seeds(key, &filter, &registry, now).remove(0);
+                book.forget_others();
+                assert_eq!(book.buckets.len(), 1, "one filter has one bucket");
+                let FilterSeed::RateLimit(bucket, _) = seed else { unreachable!("a seed is its filter's") };
+                bucket
+            };
+            let before = commit(2);
+            assert!(before.take(now));
+            assert!(Arc::ptr_eq(&before, &commit(2)), "what did not change goes on");
+            commit(3);
+            let again = commit(2);
+            assert_eq!((0..5).filter(|_| again.take(now)).count(), 2, "{share_key:?}");
+        }
+    }
 
     #[test]
     fn tokens_come_by_fills_and_are_never_more_than_fit() {
