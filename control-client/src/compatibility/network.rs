@@ -50,11 +50,14 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.filters.network.rbac.v3.RBAC",
-        done: "rules shadow_rules stat_prefix enforcement_type delay_deny",
-        ignored: &[(
-            "shadow_rules_stat_prefix",
-            "names statistics: shadow rules are counted without a prefix of their own",
-        )],
+        done: "rules shadow_rules stat_prefix delay_deny",
+        ignored: &[
+            (
+                "enforcement_type",
+                "a connection is judged once: what the rules look at does not change while it lasts, so CONTINUOUS says the same",
+            ),
+            ("shadow_rules_stat_prefix", "names statistics: shadow rules are counted without a prefix of their own"),
+        ],
         refused: "matcher shadow_matcher",
         ..Covered::NOTHING
     },

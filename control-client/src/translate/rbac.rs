@@ -10,7 +10,6 @@ use crate::message::{Message, Value};
 const MTLS: &str = "envoy.extensions.rbac.principals.mtls_authenticated.v3.Config";
 
 pub(super) fn network_rbac(context: &mut Context<'_>, message: &Message) -> Option<NetworkRbac> {
-    const CONTINUOUS: i32 = 1;
     refuse_unsupported(message, context.report);
     context.regexes = Regexes::default();
     let mut read = |name: &str| match message.get(name) {
@@ -22,8 +21,6 @@ pub(super) fn network_rbac(context: &mut Context<'_>, message: &Message) -> Opti
         stat_prefix: message.text("stat_prefix").to_owned(),
         rules: rules?,
         shadow_rules: shadow_rules?,
-        shadow_rules_stat_prefix: message.text("shadow_rules_stat_prefix").to_owned(),
-        is_continuous: message.number("enforcement_type") == CONTINUOUS,
         delay_deny: message.duration("delay_deny").filter(|delay| !delay.is_zero()),
     })
 }

@@ -19,16 +19,12 @@ pub use principal::Principal;
 /// `envoy.extensions.filters.network.rbac.v3.RBAC`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkRbac {
-    /// `stat_prefix`: `<prefix>rbac.`
+    /// `stat_prefix`: `<prefix>.rbac.`, the dot between them once.
     pub stat_prefix: String,
     /// `rules`. `None`: everybody may.
     pub rules: Option<Rbac>,
     /// `shadow_rules`: what they would have said is counted.
     pub shadow_rules: Option<Rbac>,
-    /// `shadow_rules_stat_prefix`.
-    pub shadow_rules_stat_prefix: String,
-    /// `enforcement_type` is CONTINUOUS: asked again whenever bytes come. What is looked at here does not change, so once is as good.
-    pub is_continuous: bool,
     /// `delay_deny`: how long a connection is held before it is closed.
     pub delay_deny: Option<Duration>,
 }

@@ -151,8 +151,6 @@ fn shadow_rules_have_a_say_of_their_own() {
             stat_prefix: "x".to_owned(),
             rules: enforced.and_then(|allowed| rules(of(allowed))),
             shadow_rules: shadow.and_then(|allowed| rules(of(allowed))),
-            shadow_rules_stat_prefix: String::new(),
-            is_continuous: false,
             delay_deny: None,
         };
         let verdict = rbac.decide(&FACTS, &mut RegexCaches::default());
@@ -179,8 +177,6 @@ fn expressions_of_both_sets_share_caches() {
         stat_prefix: String::new(),
         rules: named("reviews[.].*"),
         shadow_rules: named("ratings[.].*"),
-        shadow_rules_stat_prefix: String::new(),
-        is_continuous: true,
         delay_deny: Some(Duration::from_secs(1)),
     };
     let mut caches = RegexCaches::default();
