@@ -7,6 +7,8 @@
 
 mod bootstrap;
 mod builder;
+#[expect(dead_code, unused_imports, reason = "the interface first: transports and the cache are built against it")]
+mod cache;
 mod compatibility;
 mod dns;
 mod document;

@@ -56,6 +56,7 @@ impl std::error::Error for Problem {}
 const PROBLEMS_MAX: usize = 1_000;
 
 /// Collects problems, and the path to the field that is being looked at.
+#[derive(Debug)]
 pub(crate) struct Report {
     file: String,
     path: String,

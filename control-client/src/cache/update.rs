@@ -1,0 +1,163 @@
+//! What comes into the cache, and what is said of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::message::Message;
+use crate::problem::{Problem, Report};
+
+/// The kinds of resources. The order is that in which a kind may need the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// CDS: `envoy.config.cluster.v3.Cluster`.
+    Cluster,
+    /// EDS: `envoy.config.endpoint.v3.ClusterLoadAssignment`.
+    Assignment,
+    /// LDS: `envoy.config.listener.v3.Listener`.
+    Listener,
+    /// RDS: `envoy.config.route.v3.RouteConfiguration`.
+    Routes,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes];
+
+    /// The full name of the message; behind `type.googleapis.com/` it is the type URL.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Kind::Cluster => "envoy.config.cluster.v3.Cluster",
+            Kind::Assignment => "envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Kind::Listener => "envoy.config.listener.v3.Listener",
+            Kind::Routes => "envoy.config.route.v3.RouteConfiguration",
+        }
+    }
+
+    /// The kind of a message of this full name.
+    pub fn of_type(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.type_name() == name)
+    }
+
+    /// The field that a resource is named by.
+    pub(crate) fn name_field(self) -> &'static str {
+        match self {
+            Kind::Assignment => "cluster_name",
+            Kind::Cluster | Kind::Listener | Kind::Routes => "name",
+        }
+    }
+
+    /// Whether the state of the world is all there is: what it does not have is removed. Of the other kinds a resource goes when nobody wants
+    /// it any more ("Deleting Resources" of the xDS protocol).
+    pub fn is_whole(self) -> bool {
+        matches!(self, Kind::Cluster | Kind::Listener)
+    }
+}
+
+/// As people write it.
+impl fmt::Display for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Kind::Cluster => "cluster",
+            Kind::Assignment => "assignment",
+            Kind::Listener => "listener",
+            Kind::Routes => "route configuration",
+        })
+    }
+}
+
+/// `envoy.config.core.v3.ConfigSource`, without the time that each user of it waits. Equal sources are one: names and versions are counted for each.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConfigSource {
+    /// `path_config_source`, or the `path` of before.
+    Path {
+        /// A file that holds a `DiscoveryResponse`.
+        path: PathBuf,
+        /// `watched_directory`: a move into this directory says that the file may have changed. `None`: onto the file itself.
+        watched_directory: Option<PathBuf>,
+    },
+}
+
+/// As people write it.
+impl fmt::Display for ConfigSource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigSource::Path { path, .. } => write!(formatter, "{}", path.display()),
+        }
+    }
+}
+
+/// What is wanted of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Of whom.
+    pub source: Arc<ConfigSource>,
+    /// Which kind.
+    pub kind: Kind,
+    /// Which of them.
+    pub names: Names,
+}
+
+/// Which resources of a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Whatever there is: the wildcard.
+    All,
+    /// At least one.
+    These(BTreeSet<String>),
+}
+
+/// One response.
+#[derive(Debug)]
+pub(crate) struct Update {
+    pub(crate) source: Arc<ConfigSource>,
+    pub(crate) kind: Kind,
+    /// `version_info` or `system_version_info`: what is shown where nothing else is.
+    pub(crate) version: String,
+    pub(crate) change: Change,
+}
+
+/// How much a response says.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// State of the world.
+    World(Vec<Received>),
+    /// The resources that changed, and the names of those that are gone. A name that is not held is no mistake.
+    Delta { changed: Vec<Received>, removed: Vec<String> },
+}
+
+/// One resource of a response.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// As the resource itself says, or the `Resource` around it.
+    pub(crate) name: String,
+    /// `Resource.version`; empty: the response's.
+    pub(crate) version: String,
+    /// A message of the response's kind; `None` where it could not be read, and the report says why.
+    pub(crate) message: Option<Message>,
+    /// What was wrong when it was read, and the path that leads to it.
+    pub(crate) report: Report,
+}
+
+/// What the cache says of a response. ACK where nothing is refused.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// In the order of the response.
+    pub refused: Vec<Refused>,
+    /// How many were accepted, whether they changed anything or not.
+    pub accepted: usize,
+    /// How many nobody wants.
+    pub unwanted: usize,
+    /// Whether `Cache::settle` may give something else than before.
+    pub is_change: bool,
+}
+
+/// A resource that is not taken. Its last good version stays.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Its name.
+    pub name: String,
+    /// All of them.
+    pub problems: Vec<Problem>,
+}
