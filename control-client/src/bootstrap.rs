@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use ringway_model::{Address, Cluster, Endpoint, Listener, StatsRules};
 
+use crate::cache::Roots;
 use crate::dns::DnsPlans;
 use crate::document;
 use crate::json;
@@ -20,6 +21,7 @@ use crate::reader::{self, Unknown};
 use crate::schema::MessageType;
 use crate::tls::{ContextCertificates, TlsContexts};
 use crate::translate;
+use crate::translate::{ClusterDraft, ListenerDraft};
 
 /// The full name of what a bootstrap file holds.
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
@@ -48,11 +50,14 @@ pub struct Bootstrap {
     pub node: Node,
     /// `admin.address`; `None`: no admin server.
     pub admin: Option<Address>,
-    /// `static_resources`.
+    /// `static_resources`, where that is all; else nothing.
     pub resources: Resources,
+    /// What more has to come, where the file says that more comes.
+    pub roots: Option<Arc<Roots>>,
     /// `stats_config`.
     pub stats: StatsRules,
-    /// Of each TLS context, in the order of the file: clusters, then listeners.
+    /// Of each TLS context, in the order of the file: clusters, then listeners. None where there are `roots`, which
+    /// have them.
     pub certificates: Vec<ContextCertificates>,
     /// Fields that were accepted without being known, on request.
     pub warnings: Vec<Problem>,
@@ -75,19 +80,33 @@ pub struct Node {
     pub sub_zone: String,
 }
 
-/// Listeners and clusters by name, in the order of the file.
+/// Listeners and clusters by name, in the order of the file; what came later stands behind.
 ///
-/// Their ids number the names of this file alone; [`Builder`](crate::Builder) gives them the ids that last.
+/// Their ids are not yet those that last: [`Builder`](crate::Builder) gives them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resources {
-    /// The ids are positions in this list; chains have the id of their position.
-    pub(crate) listeners: Vec<Listener>,
-    /// The ids are positions in `cluster_names`.
-    pub(crate) clusters: Vec<Cluster>,
-    /// Every name that a cluster has or a route mentions.
-    pub(crate) cluster_names: Vec<String>,
+    pub(crate) listeners: Vec<Arc<ListenerPart>>,
+    pub(crate) clusters: Vec<ClusterPart>,
     /// Of the clusters those whose endpoints are found by names; they have none here.
     pub(crate) dns: DnsPlans,
+}
+
+/// A listener that wants nothing more.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ListenerPart {
+    /// Parts of one serial are one part: [`Builder`](crate::Builder) need not compare them. 0 is no serial.
+    pub(crate) serial: u64,
+    /// The clusters that it names have positions in `cluster_names`.
+    pub(crate) listener: Listener,
+    pub(crate) cluster_names: Vec<String>,
+}
+
+/// A cluster that wants nothing more. Its id means nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClusterPart {
+    /// As [`ListenerPart::serial`].
+    pub(crate) serial: u64,
+    pub(crate) cluster: Arc<Cluster>,
 }
 
 impl Resources {
@@ -103,9 +122,10 @@ impl Resources {
 
     /// Gives clusters the endpoints that were found for them.
     pub fn resolve(&mut self, mut endpoints: BTreeMap<String, Vec<Endpoint>>) {
-        for cluster in &mut self.clusters {
-            if let Some(found) = endpoints.remove(&cluster.name) {
-                cluster.set_endpoints(found);
+        for part in &mut self.clusters {
+            if let Some(found) = endpoints.remove(&part.cluster.name) {
+                part.serial = 0;
+                Arc::make_mut(&mut part.cluster).set_endpoints(found);
             }
         }
     }
@@ -173,8 +193,48 @@ pub fn read_bootstrap_with(
     drop(message);
     contexts.end();
     let warnings = report.finish()?;
-    let translate::Read { node, admin, resources, stats, certificates } = read;
-    Ok(Bootstrap { node, admin, resources, stats, certificates, warnings, dump: Dump { text: source.text.into() } })
+    let (node, admin, stats) = (read.node.clone(), read.admin.clone(), read.stats.clone());
+    let dump = Dump { text: source.text.into() };
+    let mut bootstrap = Bootstrap {
+        node,
+        admin,
+        resources: Resources::default(),
+        roots: None,
+        stats,
+        certificates: Vec::new(),
+        warnings,
+        dump,
+    };
+    match Roots::of(read) {
+        Ok(roots) => bootstrap.roots = Some(Arc::new(roots)),
+        Err((clusters, listeners)) => {
+            (bootstrap.resources, bootstrap.certificates) = whole(clusters, listeners);
+        }
+    }
+    Ok(bootstrap)
+}
+
+/// Resources that want nothing but what stands in the file, and what their certificates say.
+fn whole(clusters: Vec<ClusterDraft>, listeners: Vec<ListenerDraft>) -> (Resources, Vec<ContextCertificates>) {
+    let mut resources = Resources::default();
+    let mut certificates = Vec::new();
+    let has_high_routes = listeners.iter().any(|draft| translate::has_high_routes(&draft.listener));
+    for mut draft in clusters {
+        certificates.append(&mut draft.certificates);
+        if has_high_routes {
+            draft.cluster.high_breakers.get_or_insert_default();
+        }
+        if let Some(plan) = draft.names {
+            resources.dns.insert(draft.cluster.name.clone(), plan);
+        }
+        resources.clusters.push(ClusterPart { serial: 0, cluster: Arc::new(draft.cluster) });
+    }
+    for mut draft in listeners {
+        certificates.append(&mut draft.certificates);
+        let ListenerDraft { listener, cluster_names, .. } = draft;
+        resources.listeners.push(Arc::new(ListenerPart { serial: 0, listener, cluster_names }));
+    }
+    (resources, certificates)
 }
 
 fn parse(text: &str, unknown: Unknown, report: &mut Report) -> Option<Message> {

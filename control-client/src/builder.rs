@@ -13,7 +13,8 @@ use ringway_model::{
     NetworkFilter, RouteConfiguration, Snapshot, Target, TcpProxy,
 };
 
-use crate::bootstrap::{Bootstrap, Resources};
+use crate::bootstrap::{Bootstrap, ClusterPart, Resources};
+use crate::cache::ClusterParts;
 
 /// What building gave.
 #[derive(Clone, Debug)]
@@ -43,6 +44,15 @@ pub struct Builder {
     held: Vec<(u64, Weak<Snapshot>)>,
     /// Filter chains that were given a number: none is given out twice.
     chains: u32,
+    /// Which parts the last snapshot was built of, by serial.
+    serials: Arc<Serials>,
+}
+
+/// Serials by cluster and by listener.
+#[derive(Clone, Debug, Default)]
+struct Serials {
+    clusters: HashMap<ClusterId, u64>,
+    listeners: HashMap<ListenerId, u64>,
 }
 
 impl Builder {
@@ -64,19 +74,45 @@ impl Builder {
     /// Builds the next snapshot: the last one, but for these clusters' endpoints. Clusters that it does not have do not count.
     pub fn with_endpoints(&mut self, endpoints: BTreeMap<String, Vec<Endpoint>>) -> Built {
         let last = self.last.clone().unwrap_or_default();
-        let mut snapshot = Snapshot { generation: last.generation + 1, ..(*last).clone() };
-        let mut changed = false;
-        for (name, endpoints) in endpoints {
-            let id = last.clusters.id_of(name.as_bytes());
-            let Some(before) = id.and_then(|id| last.clusters.get(id)) else { continue };
-            if before.endpoints != endpoints {
-                changed = true;
-                let mut cluster = (**before).clone();
-                cluster.set_endpoints(endpoints);
-                snapshot.clusters.insert(Arc::new(cluster));
+        let changed = endpoints.into_iter().filter_map(|(name, endpoints)| {
+            let before = last.clusters.get(last.clusters.id_of(name.as_bytes())?)?;
+            if before.endpoints == endpoints {
+                return None;
             }
+            let mut cluster = (**before).clone();
+            cluster.set_endpoints(endpoints);
+            Some((0, Arc::new(cluster)))
+        });
+        let changed: Vec<_> = changed.collect();
+        self.replace(last, changed)
+    }
+
+    /// Builds the next snapshot: the last one, but for these clusters, which it has under the same names. It costs what
+    /// they cost, and a
+    /// copy of the table.
+    pub fn with_clusters(&mut self, parts: &ClusterParts) -> Built {
+        let last = self.last.clone().unwrap_or_default();
+        let changed = parts.0.iter().filter_map(|part| {
+            let id = last.clusters.id_of(part.cluster.name.as_bytes())?;
+            let before = last.clusters.get(id)?;
+            let built = keep_cluster(Cluster { id, ..(*part.cluster).clone() }, Some(before));
+            (!Arc::ptr_eq(&built, before)).then_some((part.serial, built))
+        });
+        let changed: Vec<_> = changed.collect();
+        self.replace(last, changed)
+    }
+
+    fn replace(&mut self, last: Arc<Snapshot>, changed: Vec<(u64, Arc<Cluster>)>) -> Built {
+        if changed.is_empty() {
+            return Built::Same(last);
         }
-        if !changed { Built::Same(last) } else { self.keep_last(snapshot) }
+        let mut snapshot = Snapshot { generation: last.generation + 1, ..(*last).clone() };
+        let serials = Arc::make_mut(&mut self.serials);
+        for (serial, cluster) in changed {
+            note(&mut serials.clusters, cluster.id, serial);
+            snapshot.clusters.insert(cluster);
+        }
+        self.keep_last(snapshot)
     }
 
     fn keep_last(&mut self, snapshot: Snapshot) -> Built {
@@ -94,31 +130,56 @@ impl Builder {
         let oldest = self.held.first().map_or(u64::MAX, |(generation, _)| *generation);
         let last = self.last.clone().unwrap_or_default();
 
-        self.clusters.retire(&resources.cluster_names, generation, |id| last.clusters.get(ClusterId(id)));
+        // Every name that a cluster has or a route mentions.
+        let own = resources.clusters.iter().map(|part| part.cluster.name.as_str());
+        let named = resources.listeners.iter().flat_map(|part| part.cluster_names.iter().map(String::as_str));
+        self.clusters.retire(own.chain(named).collect(), generation, |id| last.clusters.get(ClusterId(id)));
         self.clusters.release(oldest);
-        // By the number within the resources: the number that lasts.
-        let ids: Vec<ClusterId> =
-            resources.cluster_names.iter().map(|name| ClusterId(self.clusters.id(name))).collect();
-
-        let names: Vec<String> = resources.listeners.iter().map(|listener| listener.name.clone()).collect();
-        self.listeners.retire(&names, generation, |id| last.listener(ListenerId(id)));
+        let names = resources.listeners.iter().map(|part| part.listener.name.as_str());
+        self.listeners.retire(names.collect(), generation, |id| last.listener(ListenerId(id)));
         self.listeners.release(oldest);
 
         let mut snapshot = Snapshot { generation: generation + 1, ..Snapshot::default() };
-        for cluster in &resources.clusters {
-            let id = ids[cluster.id.0 as usize];
-            snapshot.clusters.insert(keep_cluster(Cluster { id, ..cluster.clone() }, last.clusters.get(id)));
+        let mut serials = Serials::default();
+        for ClusterPart { serial, cluster } in &resources.clusters {
+            let id = ClusterId(self.clusters.id(&cluster.name));
+            let before = last.clusters.get(id);
+            let known = before.filter(|_| *serial != 0 && self.serials.clusters.get(&id) == Some(serial));
+            snapshot.clusters.insert(match known {
+                Some(known) => known.clone(),
+                None => keep_cluster(Cluster { id, ..(**cluster).clone() }, before),
+            });
+            note(&mut serials.clusters, id, *serial);
         }
-        for listener in &resources.listeners {
-            let id = ListenerId(self.listeners.id(&listener.name));
-            snapshot.listeners.push(keep_listener(listener, id, &ids, last.listener(id), &mut self.chains));
+        for part in &resources.listeners {
+            let id = ListenerId(self.listeners.id(&part.listener.name));
+            let before = last.listener(id);
+            let known = before.filter(|_| part.serial != 0 && self.serials.listeners.get(&id) == Some(&part.serial));
+            snapshot.listeners.push(match known {
+                Some(known) => known.clone(),
+                None => {
+                    let ids: Vec<ClusterId> =
+                        part.cluster_names.iter().map(|name| ClusterId(self.clusters.id(name))).collect();
+                    keep_listener(&part.listener, id, &ids, before, &mut self.chains)
+                }
+            });
+            note(&mut serials.listeners, id, part.serial);
         }
+        self.serials = Arc::new(serials);
         if let Some(last) = &self.last
             && same(last, &snapshot)
         {
             return Built::Same(last.clone());
         }
         self.keep_last(snapshot)
+    }
+}
+
+/// Notes which part something was built of; 0 is none.
+fn note<K: std::hash::Hash + Eq>(serials: &mut HashMap<K, u64>, id: K, serial: u64) {
+    match serial {
+        0 => _ = serials.remove(&id),
+        serial => _ = serials.insert(id, serial),
     }
 }
 
@@ -177,7 +238,10 @@ fn keep_listener(
         let filter = match (&chain.filter, numbered_tcp) {
             (NetworkFilter::Http(manager), _) => {
                 let manager_before = before.and_then(|before| before.http());
-                let routes = keep(numbered(&manager.routes, ids), manager_before.map(|before| &before.routes));
+                let routes = keep(
+                    numbered(&manager.routes, |id| ids[id.0 as usize]),
+                    manager_before.map(|before| &before.routes),
+                );
                 NetworkFilter::Http(keep(HttpConnectionManager { routes, ..(**manager).clone() }, manager_before))
             }
             (NetworkFilter::Tcp(_), proxy) => NetworkFilter::Tcp(proxy.expect("numbered above")),
@@ -205,16 +269,16 @@ fn is_same_chain(before: &FilterChain, new: &FilterChain, tcp: Option<&Arc<TcpPr
         && before.transport.identity() == new.transport.identity()
 }
 
-/// The routes with the numbers that last for their clusters.
-fn numbered(routes: &RouteConfiguration, ids: &[ClusterId]) -> RouteConfiguration {
+/// The routes with other numbers for their clusters.
+pub(crate) fn numbered(routes: &RouteConfiguration, number: impl Fn(ClusterId) -> ClusterId) -> RouteConfiguration {
     let mut routes = routes.clone();
     for action in routes.actions_mut() {
         let Action::Forward(forward) = action else { continue };
         match &mut forward.target {
-            Target::Cluster(id) => *id = ids[id.0 as usize],
+            Target::Cluster(id) => *id = number(*id),
             Target::Weighted { clusters, .. } => {
                 for entry in clusters {
-                    entry.cluster = ids[entry.cluster.0 as usize];
+                    entry.cluster = number(entry.cluster);
                 }
             }
             Target::Header(_) => {}
@@ -270,11 +334,10 @@ impl<T> Ids<T> {
     }
 
     /// Takes the numbers away from all names but these.
-    fn retire<'a>(&mut self, names: &[String], generation: u64, thing: impl Fn(u32) -> Option<&'a Arc<T>>)
+    fn retire<'a>(&mut self, names: HashSet<&str>, generation: u64, thing: impl Fn(u32) -> Option<&'a Arc<T>>)
     where
         T: 'a,
     {
-        let names: HashSet<&str> = names.iter().map(String::as_str).collect();
         let retired = &mut self.retired;
         self.by_name.retain(|name, id| {
             let kept = names.contains(name.as_str());

@@ -10,9 +10,16 @@ use crate::schema::{Field, Kind, Shape};
 
 /// The whole message as one JSON object.
 pub(crate) fn write(message: &Message) -> String {
-    let mut out = Writer { out: String::new(), depth: 0, redacting: false };
+    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false };
     out.message(message, None);
     out.out.push('\n');
+    out.out
+}
+
+/// The same with all that is sensitive: not for showing it.
+pub(crate) fn write_whole(message: &Message) -> String {
+    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: true };
+    out.message(message, None);
     out.out
 }
 
@@ -21,13 +28,19 @@ struct Writer {
     depth: usize,
     /// Inside a sensitive field.
     redacting: bool,
+    /// Sensitive fields are like all others.
+    keeps_secrets: bool,
 }
 
 const REDACTED: &str = "[redacted]";
 
 impl Writer {
+    fn is_secret(&self, set: &Set) -> bool {
+        set.field.sensitive && !self.keeps_secrets
+    }
+
     fn message(&mut self, message: &Message, type_url: Option<&str>) {
-        let shown = |set: &&Set| !(self.redacting || set.field.sensitive) || can_be_redacted(&set.value);
+        let shown = |set: &&Set| !(self.redacting || self.is_secret(set)) || can_be_redacted(&set.value);
         let fields: Vec<&Set> = message.fields.iter().filter(shown).collect();
         let count = fields.len() + usize::from(type_url.is_some());
         self.block('{', '}', count, |out, at| match (type_url, at) {
@@ -39,7 +52,7 @@ impl Writer {
                 let set = fields[at - usize::from(type_url.is_some())];
                 out.key(set.field.name());
                 let before = out.redacting;
-                out.redacting |= set.field.sensitive;
+                out.redacting |= out.is_secret(set);
                 out.value(&set.value, set.field);
                 out.redacting = before;
             }

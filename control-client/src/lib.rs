@@ -7,11 +7,11 @@
 
 mod bootstrap;
 mod builder;
-#[expect(dead_code, unused_imports, reason = "the interface first: transports and the cache are built against it")]
 mod cache;
 mod compatibility;
 mod dns;
 mod document;
+mod files;
 mod json;
 mod message;
 mod problem;
@@ -20,15 +20,22 @@ mod rules;
 mod scalar;
 mod schema;
 mod secret_watch;
+mod source_watch;
 mod tls;
 mod translate;
 mod watch;
 
 pub use bootstrap::{Bootstrap, Dump, Node, ReadOptions, Resources, Source, read_bootstrap, read_bootstrap_with};
 pub use builder::{Builder, Built};
+pub use cache::{
+    Cache, ClusterParts, ConfigSource, Counted, Kind, Moment, Names, Outcome, Refused, Roots, Scope, Settled,
+    ShownError, ShownResource, ShownVersion, Subscription, Verdict, Wait,
+};
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
+pub use files::{Brought, Failure, Files};
 pub use problem::Problem;
 pub use schema::has_path;
 pub use secret_watch::{SecretFiles, SecretWatch, WatchedFile};
+pub use source_watch::{SourceFiles, SourceWatch};
 pub use tls::{CertificateFacts, ContextCertificates, TlsContexts};
 pub use watch::FileWatch;

@@ -71,7 +71,7 @@ pub(crate) struct Any {
 }
 
 /// A value without a schema.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Json {
     Null,
     Bool(bool),

@@ -18,6 +18,11 @@ pub(crate) fn read(node: &Node, kind: &'static MessageType, unknown: Unknown, re
     Reader { report, unknown }.message(node, kind, &[])
 }
 
+/// Reads `node` as a message that names its own type.
+pub(crate) fn read_any(node: &Node, unknown: Unknown, report: &mut Report) -> Option<Any> {
+    Reader { report, unknown }.any(node)
+}
+
 /// What is done with a field that its message does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {

@@ -103,6 +103,13 @@ impl TlsContexts {
         self.read.clear();
     }
 
+    /// Something is read besides: its files anew, and those of before are still named.
+    pub(crate) fn resume(&mut self) {
+        self.read.clear();
+        self.servers.retain(|_, context| context.strong_count() > 0);
+        self.clients.retain(|_, context| context.strong_count() > 0);
+    }
+
     /// A file's bytes.
     pub(crate) fn file(&mut self, path: &str, directory: Option<&str>) -> Result<Arc<[u8]>, String> {
         let file = WatchedFile { path: path.into(), directory: directory.map(PathBuf::from) };

@@ -7,6 +7,7 @@
 mod access_log;
 mod chain;
 mod cluster;
+mod config_source;
 mod dns;
 mod extension;
 mod grpc_stats;
@@ -36,12 +37,17 @@ mod upstream_http;
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use ringway_model::{Action, Address, Cidr, ClusterId, Listener, Pipe, Priority, Regexes, StatsRules};
+use ringway_model::{
+    Action, Address, Cidr, Cluster, ClusterId, Listener, Pipe, Priority, Regexes, RouteConfiguration, StatsRules,
+};
 
-use crate::bootstrap::{Node, Resources};
+pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
+pub(crate) use self::config_source::SourceUse;
+pub(crate) use self::listener::{ListenerDraft, RoutesUse};
+use crate::bootstrap::Node;
 use crate::compatibility::refuse_unsupported;
-use crate::dns::DnsPlans;
 use crate::dns::plan::ResolverPlan;
 use crate::message::Message;
 use crate::problem::Report;
@@ -51,33 +57,114 @@ use crate::tls::{ContextCertificates, TlsContexts};
 struct Context<'r> {
     report: &'r mut Report,
     names: Names,
-    /// The clusters of the file, for routes that name them.
-    clusters: HashSet<String>,
+    /// Whether there is a cluster of this name, for routes that name it.
+    knows: &'r dyn Fn(&str) -> bool,
     /// The expressions of the route configuration at hand.
     regexes: Regexes,
     /// The listener at hand is a unix socket.
     is_pipe: bool,
-    /// Who is asked for names where a cluster does not say.
-    resolver: ResolverPlan,
-    /// The clusters whose endpoints are found by names.
-    dns: DnsPlans,
-    /// `node`.
-    node: Node,
+    /// What the bootstrap says for all.
+    around: Around,
+    /// The `rds` of the listener at hand.
+    routes: Vec<RoutesUse>,
     /// Those that are there already, and the files that they are made from.
     tls: &'r mut TlsContexts,
-    /// `static_resources.secrets`.
-    secrets: secret::Secrets,
-    /// What the contexts' certificates say.
+    /// What the certificates of the resource at hand say.
     certificates: Vec<ContextCertificates>,
+}
+
+/// What of a bootstrap decides what resources mean, its own and those that come later.
+#[derive(Clone, Default)]
+pub(crate) struct Around {
+    /// Who is asked for names where a cluster does not say.
+    resolver: ResolverPlan,
+    /// `node`.
+    node: Node,
+    /// `static_resources.secrets`.
+    secrets: Arc<secret::Secrets>,
 }
 
 /// All that a file says.
 pub(crate) struct Read {
     pub(crate) node: Node,
     pub(crate) admin: Option<Address>,
-    pub(crate) resources: Resources,
+    pub(crate) clusters: Vec<ClusterDraft>,
+    pub(crate) listeners: Vec<ListenerDraft>,
+    /// `dynamic_resources.cds_config`.
+    pub(crate) cds: Option<SourceUse>,
+    /// `dynamic_resources.lds_config`.
+    pub(crate) lds: Option<SourceUse>,
+    pub(crate) around: Around,
     pub(crate) stats: StatsRules,
-    pub(crate) certificates: Vec<ContextCertificates>,
+}
+
+/// A route configuration that came by itself.
+#[derive(Debug)]
+pub(crate) struct RoutesDraft {
+    /// The clusters that it names have positions in `cluster_names`.
+    pub(crate) routes: RouteConfiguration,
+    pub(crate) cluster_names: Vec<String>,
+}
+
+impl<'r> Context<'r> {
+    fn new(report: &'r mut Report, around: Around, tls: &'r mut TlsContexts, knows: &'r dyn Fn(&str) -> bool) -> Self {
+        Context {
+            report,
+            names: Names::default(),
+            knows,
+            regexes: Regexes::default(),
+            is_pipe: false,
+            around,
+            routes: Vec::new(),
+            tls,
+            certificates: Vec::new(),
+        }
+    }
+}
+
+/// A cluster of CDS; what is given counts only if the report has no problem.
+pub(crate) fn cluster(
+    message: &Message,
+    report: &mut Report,
+    around: &Around,
+    tls: &mut TlsContexts,
+) -> Option<ClusterDraft> {
+    let mut context = Context::new(report, around.clone(), tls, &|_| true);
+    let mut draft = cluster::cluster(&mut context, message)?;
+    // Any route that comes may ask for it.
+    draft.cluster.high_breakers.get_or_insert_default();
+    Some(draft)
+}
+
+/// A listener of LDS, likewise.
+pub(crate) fn listener(
+    message: &Message,
+    report: &mut Report,
+    around: &Around,
+    tls: &mut TlsContexts,
+    knows: &dyn Fn(&str) -> bool,
+) -> Option<ListenerDraft> {
+    listener::listener(&mut Context::new(report, around.clone(), tls, knows), message)
+}
+
+/// A route configuration of RDS, likewise.
+pub(crate) fn routes(message: &Message, report: &mut Report, knows: &dyn Fn(&str) -> bool) -> Option<RoutesDraft> {
+    let mut tls = TlsContexts::new();
+    let mut context = Context::new(report, Around::default(), &mut tls, knows);
+    // What comes by RDS names clusters that may come later: false is its default.
+    let routes = route::configuration(&mut context, message, false)?;
+    Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names })
+}
+
+/// A cluster with the endpoints of an assignment of EDS, likewise.
+pub(crate) fn assignment(
+    message: &Message,
+    report: &mut Report,
+    used: &AssignmentUse,
+    cluster: &Cluster,
+) -> Option<Cluster> {
+    let mut tls = TlsContexts::new();
+    used.apply(&mut Context::new(report, Around::default(), &mut tls, &|_| true), cluster, message)
 }
 
 impl Context<'_> {
@@ -132,6 +219,12 @@ struct Names {
 }
 
 impl Names {
+    /// These names, by position; none stands there twice.
+    fn of(names: Vec<String>) -> Self {
+        let by_name = (0..).zip(&names).map(|(id, name)| (name.clone(), id)).collect();
+        Self { by_name, names }
+    }
+
     fn id(&mut self, name: &str) -> ClusterId {
         if let Some(id) = self.by_name.get(name) {
             return ClusterId(*id);
@@ -146,29 +239,30 @@ impl Names {
 /// Translates the whole file; what is given counts only if the report has no problem.
 pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsContexts) -> Read {
     refuse_unsupported(message, report);
-    let mut context = Context {
-        report,
-        names: Names::default(),
-        clusters: HashSet::new(),
-        regexes: Regexes::default(),
-        is_pipe: false,
-        resolver: ResolverPlan::default(),
-        dns: DnsPlans::new(),
-        node: Node::default(),
-        tls,
-        secrets: secret::Secrets::default(),
-        certificates: Vec::new(),
-    };
-    context.resolver = dns::default_resolver(&mut context, message);
-    let node = context.inside(message, "node", node).unwrap_or_default();
-    context.node = node.clone();
+    let clusters: HashSet<&str> = message
+        .message("static_resources")
+        .into_iter()
+        .flat_map(|resources| resources.messages("clusters"))
+        .map(|cluster| cluster.text("name"))
+        .collect();
+    let knows = |name: &str| clusters.contains(name);
+    let mut context = Context::new(report, Around::default(), tls, &knows);
+    context.around.resolver = dns::default_resolver(&mut context, message);
+    context.around.node = context.inside(message, "node", node).unwrap_or_default();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
         context.inside(admin, "address", address)
     });
-    let resources = context.inside(message, "static_resources", static_resources).unwrap_or_default();
+    let resources = context.inside(message, "static_resources", static_resources);
+    let (clusters, listeners) = resources.unwrap_or_default();
+    let dynamic = context.inside(message, "dynamic_resources", |context, message| {
+        refuse_unsupported(message, context.report);
+        let source = config_source::config_source;
+        Some((context.inside(message, "cds_config", source), context.inside(message, "lds_config", source)))
+    });
+    let (cds, lds) = dynamic.unwrap_or_default();
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
-    Read { node, admin, resources, stats, certificates: context.certificates }
+    Read { node: context.around.node.clone(), admin, clusters, listeners, cds, lds, around: context.around, stats }
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
@@ -184,10 +278,9 @@ fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
     Some(node)
 }
 
-fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Resources> {
+fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<(Vec<ClusterDraft>, Vec<ListenerDraft>)> {
     refuse_unsupported(message, context.report);
-    context.clusters = message.messages("clusters").map(|cluster| cluster.text("name").to_owned()).collect();
-    context.secrets = secret::secrets(context, message);
+    context.around.secrets = Arc::new(secret::secrets(context, message));
     let mut seen = HashSet::new();
     let clusters = context.each(message, "clusters", |context, message| {
         if !seen.insert(message.text("name")) {
@@ -198,30 +291,15 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<Reso
     });
     let mut listeners_seen = listener::Seen::default();
     let listeners = context.each(message, "listeners", |context, message| {
-        let listener = listener::listener(context, message)?;
-        listeners_seen.check(context, message, &listener);
-        Some(listener)
+        let draft = listener::listener(context, message)?;
+        listeners_seen.check(context, message, &draft.listener);
+        Some(draft)
     });
-    let mut listeners: Vec<_> = listeners.into_iter().flatten().collect();
-    for (position, listener) in listeners.iter_mut().enumerate() {
-        listener.id = ringway_model::ListenerId(u32::try_from(position).expect("a document has fewer nodes"));
-    }
-    let mut clusters: Vec<_> = clusters.into_iter().flatten().collect();
-    if listeners.iter().any(has_high_routes) {
-        for cluster in &mut clusters {
-            cluster.high_breakers.get_or_insert_default();
-        }
-    }
-    Some(Resources {
-        listeners,
-        clusters,
-        cluster_names: std::mem::take(&mut context.names.names),
-        dns: std::mem::take(&mut context.dns),
-    })
+    Some((clusters.into_iter().flatten().collect(), listeners.into_iter().flatten().collect()))
 }
 
 /// Whether a route of it gives requests the priority HIGH.
-fn has_high_routes(listener: &Listener) -> bool {
+pub(crate) fn has_high_routes(listener: &Listener) -> bool {
     listener.all_chains().filter_map(|chain| chain.http()).any(|http| {
         let mut routes = http.routes.virtual_hosts().iter().flat_map(|host| host.routes());
         routes.any(|route| matches!(&route.action, Action::Forward(action) if action.priority == Priority::High))

@@ -12,8 +12,17 @@ pub(crate) fn check(source: Source) -> ExitCode {
     let mut loader = Loader::new(source);
     match loader.load() {
         Ok(loaded) => {
-            for warning in &loaded.warnings {
+            for warning in loaded.file.iter().flat_map(|file| &file.warnings) {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
+            }
+            if !loaded.news.refusals.is_empty() {
+                for refusal in &loaded.news.refusals {
+                    let _ = writeln!(io::stderr(), "{refusal}");
+                }
+                return ExitCode::FAILURE;
+            }
+            for wait in loader.waits() {
+                let _ = writeln!(io::stderr(), "warning: {} waits for {}", wait.who, wait.what);
             }
             let _ = writeln!(io::stdout(), "configuration '{}' OK", loader.name());
             ExitCode::SUCCESS

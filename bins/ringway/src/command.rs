@@ -1,6 +1,19 @@
 //! What the control thread can be told.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::mpsc::SyncSender;
+
+use ringway_control_client::{ShownResource, Wait};
+
+/// What came besides the bootstrap.
+#[derive(Debug)]
+pub(crate) struct DynamicView {
+    /// All of it.
+    pub(crate) resources: Vec<ShownResource>,
+    /// Who waits, and for what.
+    pub(crate) waits: Vec<Wait>,
+}
 
 /// What the control thread can be told.
 #[derive(Debug)]
@@ -9,6 +22,8 @@ pub(crate) enum Command {
     Reload(&'static str),
     /// A file of certificates or keys may have changed.
     Rotate,
+    /// These files of resources may have been replaced, all at once.
+    Sources(BTreeSet<PathBuf>),
     /// SIGTERM: leave gracefully.
     Terminate,
     /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.
@@ -21,6 +36,8 @@ pub(crate) enum Command {
     Names,
     /// Something that is shown has changed.
     Show,
+    /// What came besides the bootstrap, for `/config_dump` and `/init_dump`.
+    Dynamic(SyncSender<DynamicView>),
     /// `/workers`: each worker as JSON.
     Workers(SyncSender<Vec<serde_json::Value>>),
 }

@@ -7,22 +7,25 @@
 //!
 //! Invariant: a configuration that cannot be put in force as a whole changes nothing; what is in force stays.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
-use ringway_control_client::{Changes, Directory};
-use ringway_engine::{Engine, StageProblem};
+use ringway_control_client::{Changes, Counted, Directory, Scope};
+use ringway_engine::Engine;
 use ringway_observe::ServerState;
 use ringway_runtime::Instant;
 
 use crate::access_log::LogThread;
 use crate::admin::{days_until_first, loop_json, worker_json};
-use crate::command::Command;
-use crate::load::{Candidate, Content, Loaded, Loader};
+use crate::command::{Command, DynamicView};
+use crate::load::{Candidate, Content, Loaded, Loader, News, Tally};
 use crate::log::Log;
 use crate::state::{Rejection, State};
+use crate::tally::tally;
 use crate::watch::Watch;
 
 /// How often retired configuration is freed and the uptime moves on.
@@ -64,6 +67,8 @@ pub(crate) struct Control {
     pub(crate) directory: Directory,
     /// What takes effect when its names are known.
     pub(crate) warming: Option<Loaded>,
+    /// Something is in force. Before that nobody is left out: what waits for something holds up all, as in Envoy.
+    pub(crate) is_serving: bool,
     /// How long [`Command::Terminate`] may take.
     pub(crate) drain_time: Duration,
 }
@@ -76,12 +81,20 @@ impl Control {
     pub(crate) fn begin(&mut self, loaded: Loaded, inbox: &Receiver<Command>) -> Result<Began, Vec<String>> {
         self.accept(loaded)?;
         while self.warming.is_some() {
-            match inbox.recv() {
-                Ok(Command::Terminate | Command::Stop) | Err(_) => return Ok(Began::Ended),
+            let command = match self.loader.until() {
+                Some(until) => inbox.recv_timeout(until.saturating_duration_since(std::time::Instant::now())),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match command {
+                Ok(Command::Terminate | Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    return Ok(Began::Ended);
+                }
                 Ok(Command::Names) => self.learn()?,
                 Ok(command) => _ = self.obey(command, Phase::Serving),
+                Err(RecvTimeoutError::Timeout) => self.bring(&BTreeSet::new()),
             }
         }
+        self.is_serving = true;
         let took = self.state.started.elapsed().as_millis();
         self.state.registry.server.initialization_time_ms.record(u64::try_from(took).unwrap_or(u64::MAX));
         self.show();
@@ -112,9 +125,15 @@ impl Control {
                 trim();
                 tick = now + TICK;
             }
+            if self.loader.until().is_some_and(|until| until <= std::time::Instant::now()) {
+                self.bring(&BTreeSet::new());
+            }
             let wait = match phase {
                 Phase::Ended => break,
-                Phase::Serving => tick - now,
+                Phase::Serving => match self.loader.until() {
+                    Some(until) => (tick - now).min(until.saturating_duration_since(std::time::Instant::now())),
+                    None => tick - now,
+                },
                 Phase::Leaving(until) => LEAVING_TICK.min(until - now),
             };
             match inbox.recv_timeout(wait) {
@@ -144,6 +163,15 @@ impl Control {
                 Phase::Serving => self.rotate(),
                 Phase::Leaving(_) | Phase::Ended => {}
             },
+            Command::Sources(moved) => match phase {
+                Phase::Serving => self.bring(&moved),
+                Phase::Leaving(_) | Phase::Ended => {}
+            },
+            Command::Dynamic(reply) => {
+                let (resources, waits) = (self.loader.shown(), self.loader.waits().to_vec());
+                // Who asked may have lost patience.
+                let _ = reply.try_send(DynamicView { resources, waits });
+            }
             Command::Terminate => {
                 self.engine.drain();
                 // Said when the workers know: who reads it may count on it.
@@ -223,6 +251,23 @@ impl Control {
         }
     }
 
+    /// Takes up files of resources that have moved, and what has waited long enough.
+    fn bring(&mut self, moved: &BTreeSet<PathBuf>) {
+        if let Some(loaded) = self.loader.bring(moved)
+            && let Err(problems) = self.accept(loaded)
+        {
+            self.log.error("resources came that cannot be put in force; what is in force stays:");
+            problems.iter().for_each(|problem| self.log.error(problem));
+        }
+    }
+
+    /// Says and counts what became of resources.
+    fn tell(&self, news: &News) {
+        news.refusals.iter().for_each(|line| self.log.error(line));
+        news.waits.iter().for_each(|wait| self.log.info(format_args!("{} waits for {}", wait.who, wait.what)));
+        tally(&self.state.registry, &news.tallies);
+    }
+
     fn refuse(&mut self, who: &str, problems: Vec<String>) {
         self.state.registry.server.reload_failed.add(1);
         let rejection = Rejection { at: SystemTime::now(), problems: problems.clone() };
@@ -233,19 +278,42 @@ impl Control {
     }
 
     /// Takes a configuration in, in place of one that still waits for its names.
-    fn accept(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
+    fn accept(&mut self, mut loaded: Loaded) -> Result<(), Vec<String>> {
+        self.tell(&std::mem::take(&mut loaded.news));
+        match loaded.content {
+            Content::Same if loaded.file.is_none() => {
+                // It may have been waited for by nobody but the beginning.
+                return self.advance();
+            }
+            Content::Endpoints(candidate) => {
+                let report = self.enforce(*candidate)?;
+                self.loader.caught_up();
+                let snapshot = self.engine.snapshot();
+                self.state.change_view(|view| view.snapshot = snapshot);
+                self.log.debug(format_args!("endpoints: {report}"));
+                return Ok(());
+            }
+            Content::Built(_) | Content::Named(_) | Content::Same => {}
+        }
         self.directory.want(&loaded.dns).map_err(|error| vec![format!("no thread to look names up: {error}")])?;
+        if let Some(before) = self.warming.take()
+            && loaded.file.is_none()
+        {
+            // The file is still the one that is on its way.
+            loaded.file = before.file;
+        }
         self.warming = Some(loaded);
         self.advance()?;
-        if let Some(waiting) = &self.warming {
+        if let Some(waiting) = self.warming.as_ref().filter(|waiting| !waiting.dns.is_empty()) {
             self.log.info(format_args!("configuration: {} clusters wait for their names", waiting.dns.len()));
         }
         Ok(())
     }
 
-    /// Puts in force what need not wait for names any more.
+    /// Puts in force what need not wait any more.
     fn advance(&mut self) -> Result<(), Vec<String>> {
-        let warm = self.warming.take_if(|_| self.directory.is_warm() == Some(true));
+        let is_whole = self.is_serving || self.loader.waits().is_empty();
+        let warm = self.warming.take_if(|_| is_whole && self.directory.is_warm() == Some(true));
         let Some(mut loaded) = warm else { return Ok(()) };
         if let Content::Named(mut resources) = loaded.content {
             resources.resolve(self.directory.endpoints());
@@ -284,10 +352,23 @@ impl Control {
         self.advance()
     }
 
-    /// Stages and commits.
-    fn enforce(&mut self, candidate: Candidate) -> Result<String, Vec<String>> {
-        let texts = |problems: Vec<StageProblem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let staged = self.engine.stage(candidate.snapshot.clone()).map_err(texts)?;
+    /// Stages and commits. A listener that came by itself and that the host refuses is refused alone.
+    fn enforce(&mut self, mut candidate: Candidate) -> Result<String, Vec<String>> {
+        let staged = loop {
+            let problems = match self.engine.stage(candidate.snapshot.clone()) {
+                Ok(staged) => break staged,
+                Err(problems) => problems,
+            };
+            let listeners: Vec<_> =
+                problems.iter().map(|problem| (problem.listener().to_owned(), problem.to_string())).collect();
+            let Some(mut others) = self.loader.refuse_listeners(&listeners) else {
+                return Err(problems.iter().map(ToString::to_string).collect());
+            };
+            problems.iter().for_each(|problem| self.log.error(format_args!("listener refused: {problem}")));
+            tally(&self.state.registry, &[Tally::Answer(Counted { scope: Scope::Listeners, accepted: None })]);
+            others.resolve(self.directory.endpoints());
+            candidate = self.loader.build(&others);
+        };
         let report = self.engine.commit(staged).to_string();
         self.loader.keep(candidate);
         Ok(report)
@@ -295,30 +376,43 @@ impl Control {
 
     /// Stages and commits what was loaded, and shows it.
     fn commit(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
-        let Loaded { content, dump, node, warnings, stats, certificates, .. } = loaded;
+        let Loaded { content, certificates, file, .. } = loaded;
         let Content::Built(candidate) = content else { unreachable!("built when its names were known") };
-        warnings.iter().for_each(|warning| self.log.warning(warning));
+        file.iter().flat_map(|file| &file.warnings).for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
         let report = match candidate.snapshot.generation > committed {
-            true => self.enforce(*candidate)?,
+            true => match self.enforce(*candidate) {
+                Ok(report) => report,
+                Err(problems) => {
+                    if let Some(file) = file {
+                        self.loader.take_back(*file);
+                    }
+                    return Err(problems);
+                }
+            },
             false => "nothing changed".to_owned(),
         };
-        self.state.registry.server.reload_success.add(1);
+        self.loader.caught_up();
         let (snapshot, listeners) = (self.engine.snapshot(), self.engine.listeners());
         let (before, is_last) = (self.state.view(), self.loader.is_last_accepted());
+        let is_file = file.is_some();
         self.state.change_view(|view| {
             view.snapshot = snapshot;
             view.listeners = listeners.clone();
-            view.bootstrap = Some(dump);
             view.certificates = certificates;
-            view.node = node;
-            view.stats = stats;
+            let Some(file) = file else { return };
+            view.bootstrap = Some(file.dump);
+            view.node = file.node;
+            view.stats = file.stats;
             view.updated = SystemTime::now();
             // What is in force may be older than a file that is still refused.
             if is_last {
                 view.rejection = None;
             }
         });
+        if is_file {
+            self.state.registry.server.reload_success.add(1);
+        }
         self.loader.settle();
         self.show();
         // Said last: whoever reads the line finds everything as it says.

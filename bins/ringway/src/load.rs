@@ -1,15 +1,17 @@
 //! From the files named on the command line to a snapshot. Reads files; decides nothing about their content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use ringway_control_client::{
-    Builder, Built, ContextCertificates, DnsPlans, Dump, Problem, ReadOptions, Resources, SecretFiles,
-    Source as ConfigSource, TlsContexts, read_bootstrap_with,
+    Brought, Builder, Built, Cache, ContextCertificates, Counted, DnsPlans, Dump, Files, Kind, Moment, Outcome,
+    Problem, ReadOptions, Refused, Resources, Roots, Scope, SecretFiles, Settled, ShownResource,
+    Source as ConfigSource, SourceFiles, TlsContexts, Wait, read_bootstrap_with,
 };
 use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
 
@@ -25,6 +27,7 @@ pub(crate) struct Loader {
     builder: Builder,
     contexts: TlsContexts,
     last: Last,
+    dynamic: Dynamic,
 }
 
 /// What became of the configuration that was read last, rereading because of changed certificates aside.
@@ -37,24 +40,69 @@ enum Last {
     Refused(Arc<str>),
 }
 
+/// What comes besides the bootstrap.
+#[derive(Default)]
+struct Dynamic {
+    cache: Cache,
+    files: Files,
+    /// Who was held back at the last settling, and until when at the latest.
+    waits: Vec<Wait>,
+    until: Option<Instant>,
+    /// What was settled is not in force yet.
+    is_ahead: bool,
+}
+
 /// A configuration without a known fault.
 pub(crate) struct Loaded {
     /// What is to be put in force.
     pub(crate) content: Content,
     /// The clusters whose endpoints are found by names.
     pub(crate) dns: DnsPlans,
+    /// What the certificates of its TLS contexts say.
+    pub(crate) certificates: Arc<[ContextCertificates]>,
+    /// What the file says besides resources; `None`: the file is the one in force.
+    pub(crate) file: Option<Box<FromFile>>,
+    /// What is to be said of resources that came besides the file.
+    pub(crate) news: News,
+}
+
+/// What a bootstrap says besides resources.
+pub(crate) struct FromFile {
     /// Where the admin server is to be.
     pub(crate) admin: Option<Address>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
-    /// What the certificates of its TLS contexts say.
-    pub(crate) certificates: Arc<[ContextCertificates]>,
     /// What is shown of the statistics.
     pub(crate) stats: Arc<StatsRules>,
     /// The bootstrap as read.
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
     pub(crate) warnings: Vec<String>,
+    /// What it took the place of: what is in force again where it comes to nothing.
+    before: Arc<Roots>,
+}
+
+/// What became of resources that came.
+#[derive(Default)]
+pub(crate) struct News {
+    /// What was refused, as lines.
+    pub(crate) refusals: Vec<String>,
+    /// Who is held back since now.
+    pub(crate) waits: Vec<Wait>,
+    /// What statistics count.
+    pub(crate) tallies: Vec<Tally>,
+}
+
+/// One thing to be counted.
+pub(crate) enum Tally {
+    /// Something was asked for.
+    Attempt(Scope),
+    /// A version was accepted, or rejected.
+    Answer(Counted),
+    /// Nothing came that could be read.
+    Failure(Scope),
+    /// Nothing came in time.
+    TimedOut(Scope),
 }
 
 /// How far a configuration has come.
@@ -63,6 +111,10 @@ pub(crate) enum Content {
     Built(Box<Candidate>),
     /// Its names are to be looked up first.
     Named(Box<Resources>),
+    /// It can be committed, and has the names and the listeners of what is in force.
+    Endpoints(Box<Candidate>),
+    /// It is what is in force.
+    Same,
 }
 
 /// A snapshot, and the builder that made it: whoever commits the one keeps the other.
@@ -74,7 +126,29 @@ pub(crate) struct Candidate {
 impl Loader {
     /// A loader that has loaded nothing yet.
     pub(crate) fn new(source: Source) -> Loader {
-        Loader { source, builder: Builder::new(), contexts: TlsContexts::new(), last: Last::Accepted }
+        let (builder, contexts, dynamic) = (Builder::new(), TlsContexts::new(), Dynamic::default());
+        Loader { source, builder, contexts, last: Last::Accepted, dynamic }
+    }
+
+    /// The same, which has files of resources watched.
+    pub(crate) fn following(mut self, files: SourceFiles) -> Loader {
+        self.dynamic.files = Files::watched_by(files);
+        self
+    }
+
+    /// Who is held back, and for what.
+    pub(crate) fn waits(&self) -> &[Wait] {
+        &self.dynamic.waits
+    }
+
+    /// When somebody has waited long enough: then [`Loader::bring`].
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.dynamic.until
+    }
+
+    /// What came besides the file, for who shows it.
+    pub(crate) fn shown(&self) -> Vec<ShownResource> {
+        self.dynamic.cache.shown()
     }
 
     /// The same, which has the files of certificates and keys watched.
@@ -112,16 +186,63 @@ impl Loader {
             Some(text) => text.into(),
             None => self.source.yaml.as_deref().unwrap_or_default().into(),
         };
-        let loaded = self.read(&text);
+        let loaded = self.read(&text, true);
         self.last = if loaded.is_err() { Last::Refused(text) } else { Last::Accepted };
         loaded
     }
 
-    /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was not refused.
+    /// Takes up files of resources that have `moved`, and what may go on now without what it waited for. `None`: there
+    /// is nothing to do or to say.
+    pub(crate) fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Option<Loaded> {
+        let Loader { builder, contexts, dynamic, .. } = self;
+        let bring = || -> Option<Loaded> {
+            let (outcome, news) = dynamic.bring(contexts, Some(moved));
+            let certificates = dynamic.cache.certificates().into();
+            let (content, dns) = match outcome {
+                Outcome::Same if news.is_empty() => return None,
+                Outcome::Same => (Content::Same, DnsPlans::new()),
+                Outcome::Clusters(parts) => {
+                    let mut builder = builder.clone();
+                    match builder.with_clusters(&parts) {
+                        Built::New(snapshot) => {
+                            (Content::Endpoints(Box::new(Candidate { snapshot, builder })), DnsPlans::new())
+                        }
+                        Built::Same(_) => (Content::Same, DnsPlans::new()),
+                    }
+                }
+                Outcome::All => content(builder, dynamic.cache.resources()),
+            };
+            Some(Loaded { content, dns, certificates, file: None, news })
+        };
+        on_a_thread(bring).unwrap_or_else(|error| {
+            let refusals = vec![format!("no thread to read resources: {error}")];
+            let news = News { refusals, ..News::default() };
+            let (content, dns, certificates) = (Content::Same, DnsPlans::new(), Arc::from([]));
+            Some(Loaded { content, dns, certificates, file: None, news })
+        })
+    }
+
+    /// Refuses listeners that cannot be put in force, each alone; then what remains. `None`: one of them cannot be
+    /// refused alone.
+    pub(crate) fn refuse_listeners(&mut self, problems: &[(String, String)]) -> Option<Resources> {
+        let at = Moment::now();
+        let cache = &mut self.dynamic.cache;
+        // Each of them, whatever becomes of the others.
+        let refused = problems.iter().filter(|(name, rule)| cache.refuse_listener(name, rule.clone(), at)).count();
+        (refused == problems.len()).then(|| self.dynamic.cache.resources())
+    }
+
+    /// A file came to nothing: what it took the place of is what resources belong to again.
+    pub(crate) fn take_back(&mut self, file: FromFile) {
+        self.dynamic.cache.set_roots(file.before, Moment::now());
+    }
+
+    /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was
+    /// not refused.
     pub(crate) fn reread_refused(&mut self) -> Option<Result<Loaded, Vec<String>>> {
         let Last::Refused(text) = &self.last else { return None };
         let text = Arc::clone(text);
-        let loaded = self.read(&text);
+        let loaded = self.read(&text, false);
         if loaded.is_ok() {
             self.last = Last::Accepted;
         }
@@ -133,7 +254,7 @@ impl Loader {
     /// # Errors
     /// Every problem as a line: a file is not as it must be.
     pub(crate) fn reread(&mut self, accepted: &Dump) -> Result<Loaded, Vec<String>> {
-        self.read(accepted.text())
+        self.read(accepted.text(), false)
     }
 
     /// What was read could not be put in force.
@@ -148,40 +269,37 @@ impl Loader {
         matches!(self.last, Last::Accepted)
     }
 
-    fn read(&mut self, text: &str) -> Result<Loaded, Vec<String>> {
+    /// Reads a bootstrap and what it leads to; `again`: also those files that were read before.
+    fn read(&mut self, text: &str, again: bool) -> Result<Loaded, Vec<String>> {
         let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let name = self.name();
         let options = ReadOptions { allow_unknown_static_fields: self.source.allow_unknown_static_fields };
-        let (builder, contexts) = (&self.builder, &mut self.contexts);
-        // On a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is
-        // gone, and reading needs many times what stays.
-        let read = || -> Result<_, Vec<Problem>> {
+        let Loader { builder, contexts, dynamic, .. } = self;
+        let read = || -> Result<Loaded, Vec<Problem>> {
             let mut bootstrap = read_bootstrap_with(ConfigSource { name: &name, text }, &options, contexts)?;
-            let dns = bootstrap.resources.dns().clone();
-            let resources = std::mem::take(&mut bootstrap.resources);
-            let content = match dns.is_empty() {
-                true => Content::Built(Box::new(candidate(builder, &resources))),
-                false => Content::Named(Box::new(resources)),
+            let at = Moment::now();
+            let is_dynamic = bootstrap.roots.is_some();
+            let before = dynamic.cache.set_roots(bootstrap.roots.take().unwrap_or_default(), at);
+            let refused = dynamic.cache.translate_again(true, contexts);
+            let known = BTreeSet::new();
+            let (_, mut news) = dynamic.bring(contexts, if again { None } else { Some(&known) });
+            news.refusals.extend(refused.iter().flat_map(|(kind, refused)| refusal_lines(*kind, refused)));
+            let (resources, certificates) = match is_dynamic {
+                true => (dynamic.cache.resources(), dynamic.cache.certificates()),
+                false => (std::mem::take(&mut bootstrap.resources), std::mem::take(&mut bootstrap.certificates)),
             };
-            Ok((bootstrap, content, dns))
+            let (content, dns) = content(builder, resources);
+            let file = FromFile {
+                admin: bootstrap.admin,
+                node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
+                warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
+                stats: Arc::new(bootstrap.stats),
+                dump: bootstrap.dump,
+                before,
+            };
+            Ok(Loaded { content, dns, certificates: certificates.into(), file: Some(Box::new(file)), news })
         };
-        let (bootstrap, content, dns) = thread::scope(|scope| {
-            let load = thread::Builder::new().name("load".into()).stack_size(STACK_SIZE).spawn_scoped(scope, read);
-            load.map_err(|error| vec![format!("{name}: no thread to read it: {error}")])?
-                .join()
-                .expect("a panic ends the process")
-                .map_err(texts)
-        })?;
-        Ok(Loaded {
-            content,
-            dns,
-            admin: bootstrap.admin,
-            node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
-            warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
-            certificates: bootstrap.certificates.into(),
-            stats: Arc::new(bootstrap.stats),
-            dump: bootstrap.dump,
-        })
+        on_a_thread(read).map_err(|error| vec![format!("{name}: no thread to read it: {error}")])?.map_err(texts)
     }
 
     /// Builds a snapshot over the one in force.
@@ -213,12 +331,85 @@ impl Loader {
         self.contexts.rewatch()
     }
 
+    /// All that was settled is in force.
+    pub(crate) fn caught_up(&mut self) {
+        self.dynamic.is_ahead = false;
+    }
+
     /// What was read last is in force: files that only others named are not watched any more.
     pub(crate) fn settle(&self) {
         if self.is_last_accepted() {
             self.contexts.in_force();
         }
     }
+}
+
+impl Dynamic {
+    /// Reads files, and settles what they brought. What was settled before and is not in force yet comes along.
+    fn bring(&mut self, contexts: &mut TlsContexts, moved: Option<&BTreeSet<PathBuf>>) -> (Outcome, News) {
+        let at = Moment::now();
+        let brought = self.files.bring(&mut self.cache, contexts, moved, at);
+        let mut news = News::of(brought);
+        let Settled { outcome, waits, until, timed_out } = self.cache.settle(at.instant);
+        self.files.settle(&self.cache);
+        news.tallies.extend(timed_out.into_iter().map(Tally::TimedOut));
+        news.waits = waits.iter().filter(|wait| !self.waits.contains(wait)).cloned().collect();
+        (self.waits, self.until) = (waits, until);
+        let outcome = if self.is_ahead { Outcome::All } else { outcome };
+        self.is_ahead = !matches!(outcome, Outcome::Same);
+        (outcome, news)
+    }
+}
+
+impl News {
+    fn of(brought: Vec<Brought>) -> News {
+        let mut news = News::default();
+        for Brought { source, kind, outcome, scopes } in brought {
+            news.tallies.extend(scopes.into_iter().map(Tally::Attempt));
+            match outcome {
+                Ok(verdict) => {
+                    let lines = verdict.refused.iter().flat_map(|refused| refusal_lines(kind, refused));
+                    news.refusals.extend(lines);
+                    news.tallies.extend(verdict.counted.into_iter().map(Tally::Answer));
+                }
+                Err(failure) => {
+                    news.refusals.push(format!("{source}: no {kind} could be read of it:"));
+                    news.refusals.extend(failure.problems.iter().map(ToString::to_string));
+                    news.tallies.extend(failure.scopes.into_iter().map(Tally::Failure));
+                }
+            }
+        }
+        news
+    }
+
+    fn is_empty(&self) -> bool {
+        self.refusals.is_empty() && self.tallies.is_empty() && self.waits.is_empty()
+    }
+}
+
+fn refusal_lines(kind: Kind, refused: &Refused) -> Vec<String> {
+    let count = refused.problems.len();
+    let head = format!("{kind} {:?} refused, the version before it stays; {count} problems:", refused.name);
+    std::iter::once(head).chain(refused.problems.iter().map(ToString::to_string)).collect()
+}
+
+/// Runs on a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is gone,
+/// and reading needs many times what stays.
+fn on_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let load = thread::Builder::new().name("load".into()).stack_size(STACK_SIZE).spawn_scoped(scope, body)?;
+        Ok(load.join().expect("a panic ends the process"))
+    })
+}
+
+/// What can be built at once is built.
+fn content(builder: &Builder, resources: Resources) -> (Content, DnsPlans) {
+    let dns = resources.dns().clone();
+    let content = match dns.is_empty() {
+        true => Content::Built(Box::new(candidate(builder, &resources))),
+        false => Content::Named(Box::new(resources)),
+    };
+    (content, dns)
 }
 
 fn candidate(builder: &Builder, resources: &Resources) -> Candidate {

@@ -20,6 +20,7 @@ mod plan;
 mod run;
 mod signals;
 mod state;
+mod tally;
 mod watch;
 
 use std::io::{self, Write};

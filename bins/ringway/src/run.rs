@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fs, io, thread};
 
-use ringway_control_client::{Directory, Dump, FileWatch, SecretWatch};
+use ringway_control_client::{Directory, Dump, FileWatch, SecretWatch, SourceWatch};
 use ringway_engine::{Balance, Engine, Limits};
 use ringway_model::Address;
 use ringway_observe::Registry;
@@ -58,7 +58,9 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
     // Handlers and the watch come first: a signal or a change during start-up is not lost.
     let signals = Signals::install().map_err(|error| vec![format!("signals: {error}")])?;
     let (secrets, files) = SecretWatch::new().map_err(|error| vec![format!("watching certificates: {error}")])?;
-    let mut loader = Loader::new(options.source.clone()).watching(files);
+    let (sources, source_files) =
+        SourceWatch::new().map_err(|error| vec![format!("watching files of resources: {error}")])?;
+    let mut loader = Loader::new(options.source.clone()).watching(files).following(source_files);
     let watch = match loader.path() {
         Some(path) => {
             Some(FileWatch::new(path).map_err(|error| vec![format!("watching {}: {error}", path.display())])?)
@@ -66,9 +68,10 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
         None => None,
     };
     let loaded = loader.load()?;
-    let command_line = command_line(options, &loaded.dump);
+    let file = loaded.file.as_ref().expect("it comes of a file");
+    let (command_line, admin) = (command_line(options, &file.dump), file.admin.clone());
     let Process { mut control, commands, inbox } = Process::start(&options.engine, log, loader, command_line)?;
-    let started = match &loaded.admin {
+    let started = match &admin {
         Some(address) => serve_admin(&control, &commands, address, options.admin_address_path.as_deref()),
         None => Ok(()),
     };
@@ -80,6 +83,7 @@ fn start(options: &Run, log: Log) -> Result<(Control, Receiver<Command>, Began),
             None => Ok(()),
         })
         .and_then(|()| follow_secrets(secrets, &commands, log).map_err(|error| vec![format!("watch: {error}")]))
+        .and_then(|()| follow_sources(sources, &commands, log).map_err(|error| vec![format!("watch: {error}")]))
         .and_then(|()| control.begin(loaded, &inbox));
     match started {
         Ok(began) => Ok((control, inbox, began)),
@@ -157,7 +161,18 @@ impl Process {
         // Waits for room among the commands; fails only when control has ended, and the process with it.
         let directory = Directory::new(move || _ = ring.send(Command::Names));
         let drain_time = tuning.drain_time;
-        let control = Control { log, engine, loader, state, watch, logs, directory, warming: None, drain_time };
+        let control = Control {
+            log,
+            engine,
+            loader,
+            state,
+            watch,
+            logs,
+            directory,
+            warming: None,
+            is_serving: false,
+            drain_time,
+        };
         Ok(Process { control, commands, inbox })
     }
 }
@@ -277,6 +292,29 @@ fn follow_secrets(mut watch: SecretWatch, commands: &SyncSender<Command>, log: L
         }
     };
     thread::Builder::new().name("secrets".into()).stack_size(STACK_SIZE).spawn(body).map(drop)
+}
+
+/// Starts the thread that tells which files of resources may have been replaced.
+fn follow_sources(mut watch: SourceWatch, commands: &SyncSender<Command>, log: Log) -> io::Result<()> {
+    let commands = commands.clone();
+    let body = move || {
+        loop {
+            match watch.wait() {
+                Ok(moved) => {
+                    if commands.send(Command::Sources(moved)).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    log.error(format_args!(
+                        "files of resources are no longer watched, SIGHUP still reads them again: {error}"
+                    ));
+                    return;
+                }
+            }
+        }
+    };
+    thread::Builder::new().name("sources".into()).stack_size(STACK_SIZE).spawn(body).map(drop)
 }
 
 /// Envoy's `CommandLineOptions`, as far as there is something to say.

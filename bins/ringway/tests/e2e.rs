@@ -39,6 +39,7 @@ mod retries;
 mod routes;
 mod seccomp;
 mod sockets;
+mod sources;
 mod tcp_proxy;
 mod tls;
 mod tls_upstream;

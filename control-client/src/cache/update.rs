@@ -48,8 +48,8 @@ impl Kind {
         }
     }
 
-    /// Whether the state of the world is all there is: what it does not have is removed. Of the other kinds a resource goes when nobody wants
-    /// it any more ("Deleting Resources" of the xDS protocol).
+    /// Whether the state of the world is all there is: what it does not have is removed. Of the other kinds a resource
+    /// goes when nobody wants it any more ("Deleting Resources" of the xDS protocol).
     pub fn is_whole(self) -> bool {
         matches!(self, Kind::Cluster | Kind::Listener)
     }
@@ -67,14 +67,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// `envoy.config.core.v3.ConfigSource`, without the time that each user of it waits. Equal sources are one: names and versions are counted for each.
+/// `envoy.config.core.v3.ConfigSource`, without the time that each user of it waits. Equal sources are one: names and
+/// versions are counted for each.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConfigSource {
     /// `path_config_source`, or the `path` of before.
     Path {
         /// A file that holds a `DiscoveryResponse`.
         path: PathBuf,
-        /// `watched_directory`: a move into this directory says that the file may have changed. `None`: onto the file itself.
+        /// `watched_directory`: a move into this directory says that the file may have changed. `None`: onto the file
+        /// itself.
         watched_directory: Option<PathBuf>,
     },
 }
@@ -124,6 +126,7 @@ pub(crate) enum Change {
     /// State of the world.
     World(Vec<Received>),
     /// The resources that changed, and the names of those that are gone. A name that is not held is no mistake.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a delta stream alone says so"))]
     Delta { changed: Vec<Received>, removed: Vec<String> },
 }
 
@@ -145,12 +148,41 @@ pub(crate) struct Received {
 pub struct Verdict {
     /// In the order of the response.
     pub refused: Vec<Refused>,
+    /// What statistics say of it.
+    pub counted: Vec<Counted>,
     /// How many were accepted, whether they changed anything or not.
     pub accepted: usize,
     /// How many nobody wants.
     pub unwanted: usize,
-    /// Whether `Cache::settle` may give something else than before.
+    /// Whether [`Cache::settle`](super::Cache::settle) may give something else than before.
     pub is_change: bool,
+}
+
+/// Whose statistics count what came.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// `cluster_manager.cds`.
+    Clusters,
+    /// `listener_manager.lds`.
+    Listeners,
+    /// `cluster.<name>` of EDS: the name in statistics.
+    Assignment(String),
+    /// `http.<stat_prefix>.rds.<name>`.
+    Routes {
+        /// Of the connection manager.
+        stat_prefix: String,
+        /// Of the route configuration.
+        name: String,
+    },
+}
+
+/// What is to be counted of a response for one scope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// For whom.
+    pub scope: Scope,
+    /// The version that was accepted; `None`: something was rejected.
+    pub accepted: Option<String>,
 }
 
 /// A resource that is not taken. Its last good version stays.

@@ -5,7 +5,7 @@ use super::{Covered, NO_READER};
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.cluster.v3.Cluster",
-        done: "upstream_bind_config upstream_connection_options name per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
+        done: "upstream_bind_config upstream_connection_options name eds_cluster_config per_connection_buffer_limit_bytes alt_stat_name connect_timeout load_assignment circuit_breakers common_lb_config \
                round_robin_lb_config least_request_lb_config ring_hash_lb_config maglev_lb_config load_balancing_policy cluster_type dns_refresh_rate dns_jitter \
                dns_failure_refresh_rate respect_dns_ttl dns_lookup_family dns_resolvers use_tcp_for_dns_lookups \
                dns_resolution_config typed_dns_resolver_config wait_for_warm_on_init \
@@ -13,19 +13,24 @@ pub(super) static TABLE: &[Covered] = &[
                http2_protocol_options protocol_selection \
                lb_policy original_dst_lb_config cleanup_interval transport_socket transport_socket_matches \
                upstream_http_protocol_options",
-        only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS ORIGINAL_DST")],
+        only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS EDS ORIGINAL_DST")],
         ignored: &[
             ("metadata", NO_READER),
             ("ignore_health_on_host_removal", "only matters with health checks, which are refused"),
             ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
         ],
-        refused: "transport_socket_matcher stats_matcher eds_cluster_config \
+        refused: "transport_socket_matcher stats_matcher \
                   per_connection_buffer_high_watermark_timeout health_checks \
                   outlier_detection \
                   lb_subset_config \
                   filters lrs_server lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
+        done: "eds_config service_name",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.TransportSocketMatch",

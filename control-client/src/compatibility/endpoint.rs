@@ -12,10 +12,7 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy",
         done: "overprovisioning_factor weighted_priority_health drop_overloads",
-        ignored: &[(
-            "endpoint_stale_after",
-            "only matters to assignments of a control plane; a file's are never stale",
-        )],
+        ignored: &[("endpoint_stale_after", "without effect in a cluster's own assignment; refused in one of EDS")],
         ..Covered::NOTHING
     },
     Covered {

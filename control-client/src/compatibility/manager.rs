@@ -5,7 +5,7 @@ use super::Covered;
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        done: "stat_prefix route_config http_filters common_http_protocol_options max_request_headers_kb \
+        done: "stat_prefix route_config rds http_filters common_http_protocol_options max_request_headers_kb \
                stream_idle_timeout request_headers_timeout delayed_close_timeout access_log use_remote_address \
                xff_num_trusted_hops skip_xff_append internal_address_config generate_request_id \
                preserve_external_request_id always_set_request_id_in_response server_name \
@@ -18,13 +18,18 @@ pub(super) static TABLE: &[Covered] = &[
                request_id_extension",
         only: &[("codec_type", "AUTO HTTP1 HTTP2")],
         ignored: &[],
-        refused: "rds scoped_routes tracing \
+        refused: "scoped_routes tracing \
                   http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options early_header_mutation_extensions forward_client_cert_matcher \
                   path_normalization_options proxy_status_config \
                   typed_header_validation_config append_local_overload \
                   add_proxy_protocol_connection_state forward_proto_config",
+    },
+    Covered {
+        message: "envoy.extensions.filters.network.http_connection_manager.v3.Rds",
+        done: "config_source route_config_name",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails",

@@ -324,6 +324,15 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | writes URIs and DNS names of certificates into `x-forwarded-client-cert` as they are | in quotes where they have `,`, `;`, `=` or `\"`, as Envoy describes the field; those with a backslash or control bytes are left out |
 | has connections of HTTP/2 of their own for each client behind `upstream_proxy_protocol` | refuses HTTP/2, and what may come to it, behind a PROXY header: its connections are one for all clients |
 
+Of resources that come (`dynamic_resources`, `rds`, `eds_cluster_config`):
+
+| Envoy | Ringway |
+|---|---|
+| takes a file of EDS or RDS that holds one resource | takes several, and passes over those that nobody wants |
+| refuses a file of which one resource cannot be parsed | refuses that resource alone |
+| passes over a resource whose name the bootstrap has, and over fields that its API does not have | refuses the resource |
+| passes over the `load_assignment` of an EDS cluster | refuses it |
+
 Where Envoy's HTTP/1 would lose or mix up bytes, or the RFCs ask for something else, Ringway has another way
 ([HTTP1_CHECKLIST](HTTP1_CHECKLIST.md)):
 

@@ -87,7 +87,10 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.core.v3.WatchedDirectory",
         done: "path",
-        ignored: &[("watch_modify", "a file that is written in place is read again, too")],
+        ignored: &[(
+            "watch_modify",
+            "certificates and keys that are written in place are read again, too; refused where resources are watched",
+        )],
         ..Covered::NOTHING
     },
     Covered {

@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ringway_model::{
-    Balancer, CircuitBreakers, Cluster, Endpoint, Family, HappyEyeballs, HealthStatus, LoadBalancing, Locality,
-    Placement, RetryBudget, UpstreamProtocol, UpstreamTransport,
+    Balancer, CircuitBreakers, Cluster, ClusterId, Endpoint, Family, HappyEyeballs, HealthStatus, LoadBalancing,
+    Locality, Placement, RetryBudget, UpstreamProtocol, UpstreamTransport,
 };
 
+use super::config_source::{SourceUse, config_source};
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
 use super::transport::{self, Criteria};
 use super::{Context, original_dst, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
-use crate::dns::plan::{DnsHosts, DnsName};
+use crate::dns::plan::{DnsHosts, DnsName, DnsPlan};
 use crate::message::Message;
+use crate::tls::ContextCertificates;
 
 /// `Cluster.connect_timeout` where the file says nothing.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +25,50 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_BUDGET_PERCENT: f64 = 20.0;
 const RETRY_CONCURRENCY_MIN: u32 = 3;
 
-pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cluster> {
+/// A cluster, and where the rest of it comes from.
+#[derive(Debug)]
+pub(crate) struct ClusterDraft {
+    /// Without endpoints, where an assignment or names give them.
+    pub(crate) cluster: Cluster,
+    /// `eds_cluster_config`.
+    pub(crate) assignment: Option<Box<AssignmentUse>>,
+    /// Of a cluster of names.
+    pub(crate) names: Option<Arc<DnsPlan>>,
+    /// What the certificates of its contexts say; of one without TLS there are none.
+    pub(crate) certificates: Vec<ContextCertificates>,
+}
+
+/// Where a cluster's assignment is, and what of the cluster decides what the assignment means.
+#[derive(Debug)]
+pub(crate) struct AssignmentUse {
+    pub(crate) source: SourceUse,
+    /// `service_name`, or the cluster's name.
+    pub(crate) name: String,
+    balancing: LoadBalancing,
+    criteria: Criteria,
+    eyeballs: HappyEyeballs,
+}
+
+impl AssignmentUse {
+    /// The cluster with the endpoints of an assignment; `None` where that has a problem.
+    pub(super) fn apply(&self, context: &mut Context<'_>, cluster: &Cluster, message: &Message) -> Option<Cluster> {
+        if let Some(policy) = message.message("policy")
+            && policy.get("endpoint_stale_after").is_some()
+        {
+            context.field("policy", |context| {
+                context.problem(policy, "endpoint_stale_after", "not supported yet");
+            });
+        }
+        let mut balancing = self.balancing.clone();
+        let endpoints = load_assignment(context, message, &mut balancing, &self.criteria, |context, endpoint, like| {
+            at_addresses(context, endpoint, like, self.eyeballs)
+        });
+        let endpoints = endpoints?;
+        Some(Cluster { balancer: Balancer::draft(balancing, &endpoints), endpoints, ..cluster.clone() })
+    }
+}
+
+pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<ClusterDraft> {
     refuse_unsupported(message, context.report);
     let name = message.text("name");
     let stat_name = match message.text("alt_stat_name") {
@@ -33,7 +78,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     let criteria = Criteria::of(message);
     let mut balancing = load_balancing(context, message);
     let mut endpoints = Vec::new();
-    let mut logical = false;
+    let (mut logical, mut assignment, mut names) = (false, None, None);
     let eyeballs = eyeballs(context, message);
     match dns::discovery(context, message) {
         Discovery::Addresses => {
@@ -49,9 +94,13 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
             let read = |context: &mut Context<'_>, message: &Message| {
                 load_assignment(context, message, &mut balancing, &criteria, at_name)
             };
-            let names = context.inside(message, "load_assignment", read).unwrap_or_default();
+            let found = context.inside(message, "load_assignment", read).unwrap_or_default();
             logical = plan.hosts == DnsHosts::One;
-            dns::note(context, message, *plan, stat_name, names);
+            names = Some(dns::plan(context, message, *plan, stat_name, found));
+        }
+        Discovery::Assignment => {
+            let balancing = balancing.clone();
+            assignment = assignment_use(context, message, eyeballs, balancing, &criteria).map(Box::new);
         }
         // What an assignment may hold depends on the type; where the type is refused, that says enough.
         Discovery::Other => {}
@@ -71,8 +120,12 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         let name = names.into_iter().find(|name| message.get(name).is_some());
         context.problem(message, name.unwrap_or("transport_socket"), rule);
     }
-    Some(Cluster {
-        id: context.names.id(name),
+    if assignment.is_none() && message.number("type") != dns::EDS && message.get("eds_cluster_config").is_some() {
+        // Envoy's words.
+        context.problem(message, "eds_cluster_config", "eds_cluster_config set in a non-EDS cluster");
+    }
+    let cluster = Cluster {
+        id: ClusterId(0), // the builder's to give
         name: name.to_owned(),
         stat_name: stat_name.to_owned(),
         buffer_bytes_max: super::listener::buffer_bytes_max(message),
@@ -89,7 +142,43 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         protocol: protocol.version,
         transports: transports?,
         original_dst: original_dst::original_dst(context, message),
-    })
+    };
+    let certificates = std::mem::take(&mut context.certificates);
+    Some(ClusterDraft { cluster, assignment, names, certificates })
+}
+
+/// `eds_cluster_config`.
+fn assignment_use(
+    context: &mut Context<'_>,
+    message: &Message,
+    eyeballs: HappyEyeballs,
+    balancing: LoadBalancing,
+    criteria: &Criteria,
+) -> Option<AssignmentUse> {
+    if message.get("load_assignment").is_some() {
+        // Envoy passes over it.
+        context.problem(message, "load_assignment", "an EDS cluster has its endpoints from eds_cluster_config alone");
+    }
+    let name = message.text("name");
+    let used = context.inside(message, "eds_cluster_config", |context, message| {
+        refuse_unsupported(message, context.report);
+        let source = context.inside(message, "eds_config", config_source);
+        let name = match message.text("service_name") {
+            "" => name.to_owned(),
+            other => other.to_owned(),
+        };
+        Some((message.get("eds_config").is_some(), source, name))
+    });
+    match used {
+        Some((true, source, name)) => {
+            Some(AssignmentUse { source: source?, name, balancing, criteria: criteria.clone(), eyeballs })
+        }
+        _ => {
+            // Envoy's words.
+            context.problem(message, "eds_cluster_config", "cannot create an EDS cluster without an EDS config");
+            None
+        }
+    }
 }
 
 /// Of the priorities DEFAULT and HIGH.
@@ -230,7 +319,7 @@ fn load_assignment<T>(
     context: &mut Context<'_>,
     message: &Message,
     balancing: &mut LoadBalancing,
-    criteria: &Criteria<'_>,
+    criteria: &Criteria,
     read: impl Fn(&mut Context<'_>, &Message, &Like) -> Option<T>,
 ) -> Option<Vec<T>> {
     refuse_unsupported(message, context.report);

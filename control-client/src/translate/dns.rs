@@ -23,6 +23,8 @@ pub(super) enum Discovery {
     Addresses,
     /// By names; the plan has none yet.
     Names(Box<DnsPlan>),
+    /// EDS.
+    Assignment,
     /// Refused.
     Other,
 }
@@ -31,6 +33,7 @@ pub(super) enum Discovery {
 const STATIC: i32 = 0;
 const STRICT_DNS: i32 = 1;
 const LOGICAL_DNS: i32 = 2;
+pub(super) const EDS: i32 = 3;
 
 /// What `type` or `cluster_type` asks for.
 pub(super) fn discovery(context: &mut Context<'_>, message: &Message) -> Discovery {
@@ -41,6 +44,7 @@ pub(super) fn discovery(context: &mut Context<'_>, message: &Message) -> Discove
         STATIC => Discovery::Addresses,
         STRICT_DNS => by_cluster(context, message, DnsHosts::Each),
         LOGICAL_DNS => by_cluster(context, message, DnsHosts::One),
+        EDS => Discovery::Assignment,
         _ => Discovery::Other,
     }
 }
@@ -86,7 +90,7 @@ fn by_cluster(context: &mut Context<'_>, message: &Message, hosts: DnsHosts) -> 
         let tcp = message.boolean("use_tcp_for_dns_lookups").unwrap_or(false);
         ResolverPlan::Servers(Servers { addresses: listed, tcp, ..Servers::default() })
     });
-    let resolver = typed.or(options).or(listed).unwrap_or_else(|| context.resolver.clone());
+    let resolver = typed.or(options).or(listed).unwrap_or_else(|| context.around.resolver.clone());
     Discovery::Names(Box::new(DnsPlan {
         stat_name: String::new(),
         eyeballs: HappyEyeballs::default(),
@@ -126,7 +130,7 @@ fn typed(context: &mut Context<'_>, cluster: &Message, message: &Message) -> Opt
         respect_ttl: message.boolean("respect_dns_ttl").unwrap_or(false),
         ttl_min: message.duration("dns_min_refresh_rate").unwrap_or_default(),
         jitter: message.duration("dns_jitter").unwrap_or_default(),
-        resolver: typed.unwrap_or_else(|| context.resolver.clone()),
+        resolver: typed.unwrap_or_else(|| context.around.resolver.clone()),
         waits: waits(cluster),
     })))
 }
@@ -146,21 +150,21 @@ fn back_off(context: &mut Context<'_>, message: &Message) -> Option<BackOff> {
     Some(BackOff { base, max })
 }
 
-/// The plan with its names, noted under the cluster's name.
-pub(super) fn note(
+/// The plan with its names.
+pub(super) fn plan(
     context: &mut Context<'_>,
     message: &Message,
     mut plan: DnsPlan,
     stat_name: &str,
     names: Vec<DnsName>,
-) {
+) -> Arc<DnsPlan> {
     if plan.hosts == DnsHosts::One && names.len() != 1 {
         let rule = "a LOGICAL_DNS cluster has one locality with one endpoint";
         context.problem(message, "load_assignment", rule);
     }
     plan.names = names;
     stat_name.clone_into(&mut plan.stat_name);
-    context.dns.insert(message.text("name").to_owned(), Arc::new(plan));
+    Arc::new(plan)
 }
 
 /// Who is asked by clusters that do not say.

@@ -1,13 +1,20 @@
 //! `envoy.config.listener.v3.Listener`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use ringway_model::{ListenAddress, Listener, ListenerId};
+use ringway_model::{
+    ClusterId, FilterChain, HttpConnectionManager, ListenAddress, Listener, ListenerId, NetworkFilter,
+    RouteConfiguration,
+};
 
 use super::access_log::LogType;
-use super::{Context, access_log, address, chain, listener_filter, socket};
+use super::config_source::SourceUse;
+use super::{Context, Names, access_log, address, chain, listener_filter, socket};
+use crate::builder::numbered;
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
+use crate::tls::ContextCertificates;
 
 /// `Listener.tcp_backlog_size` where the file says nothing: what the kernel allows at most by default.
 const BACKLOG: u32 = 4096;
@@ -45,8 +52,64 @@ impl Seen {
     }
 }
 
-/// The id is set by the caller, who knows the position.
-pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<Listener> {
+/// A listener, and where its route configurations come from.
+#[derive(Debug)]
+pub(crate) struct ListenerDraft {
+    /// The clusters that it names have positions in `cluster_names`.
+    pub(crate) listener: Listener,
+    pub(crate) cluster_names: Vec<String>,
+    /// `rds` of its connection managers.
+    pub(crate) routes: Vec<RoutesUse>,
+    /// What the certificates of its contexts say; of one without TLS there are none.
+    pub(crate) certificates: Vec<ContextCertificates>,
+}
+
+/// The `rds` of one connection manager.
+#[derive(Debug)]
+pub(crate) struct RoutesUse {
+    pub(crate) source: SourceUse,
+    /// `route_config_name`.
+    pub(crate) name: String,
+    /// The connection manager's, for statistics.
+    pub(crate) stat_prefix: String,
+    /// What stands in its place: this very one.
+    pub(super) place: Arc<RouteConfiguration>,
+}
+
+impl ListenerDraft {
+    /// The listener with the route configurations that `find` gives; where it gives none, nothing is routed.
+    pub(crate) fn with_routes<'f>(
+        &self,
+        find: impl Fn(&RoutesUse) -> Option<(&'f RouteConfiguration, &'f [String])>,
+    ) -> (Listener, Vec<String>) {
+        let mut listener = self.listener.clone();
+        let mut names = Names::of(self.cluster_names.clone());
+        let mut fill = |chain: &mut Arc<FilterChain>| {
+            let NetworkFilter::Http(manager) = &chain.filter else { return };
+            let mut uses = self.routes.iter();
+            let Some(used) = uses.find(|used| Arc::ptr_eq(&used.place, &manager.routes)) else { return };
+            let Some((routes, its_names)) = find(used) else { return };
+            let ids: Vec<ClusterId> = its_names.iter().map(|name| names.id(name)).collect();
+            let routes = Arc::new(numbered(routes, |id| ids[id.0 as usize]));
+            let filter = NetworkFilter::Http(Arc::new(HttpConnectionManager { routes, ..(**manager).clone() }));
+            *chain = Arc::new(FilterChain { filter, ..(**chain).clone() });
+        };
+        listener.chains.iter_mut().for_each(&mut fill);
+        listener.default_chain.iter_mut().for_each(fill);
+        (listener, names.names)
+    }
+}
+
+/// The id is the builder's to give.
+pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<ListenerDraft> {
+    context.names = Names::default();
+    let listener = translated(context, message);
+    let cluster_names = std::mem::take(&mut context.names).names;
+    let (routes, certificates) = (std::mem::take(&mut context.routes), std::mem::take(&mut context.certificates));
+    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates })
+}
+
+fn translated(context: &mut Context<'_>, message: &Message) -> Option<Listener> {
     refuse_unsupported(message, context.report);
     let address = match message.get("address") {
         Some(_) => context.inside(message, "address", address),

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_model::{CodecType, GrpcStatsRules, HeaderRules, HttpConnectionManager, ServerHeader};
+use ringway_model::{CodecType, GrpcStatsRules, HeaderRules, HttpConnectionManager, RouteConfiguration, ServerHeader};
 
 use super::access_log::LogType;
+use super::config_source::config_source;
+use super::listener::RoutesUse;
 use super::timeout::unless_zero;
 use super::{
     Context, access_log, cidr, extension, grpc_stats, http1, http2, identity, local_reply, request, route, upgrade,
@@ -48,7 +50,7 @@ pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -
         }
         options.duration("idle_timeout")
     });
-    let routes = context.inside(message, "route_config", route::configuration);
+    let routes = routes(context, message);
     let access_logs = access_log::access_logs(context, message, LogType::DownstreamEnd);
     let http1 = http1::rules(context, message);
     let upgrades = upgrade::upgrades(context, message);
@@ -60,7 +62,7 @@ pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -
     let http2 = http2::options(context, message, around);
     Some(HttpConnectionManager {
         stat_prefix: message.text("stat_prefix").to_owned(),
-        routes: Arc::new(routes?),
+        routes: routes?,
         idle_timeout: unless_zero(common.unwrap_or(IDLE_TIMEOUT)),
         request_timeout: message.duration("request_timeout").and_then(unless_zero),
         max_stream_duration,
@@ -85,6 +87,29 @@ pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -
         http2,
         proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
         grpc_stats: router.grpc_stats,
+    })
+}
+
+/// `route_config`, or of `rds` a place for what comes.
+fn routes(context: &mut Context<'_>, message: &Message) -> Option<Arc<RouteConfiguration>> {
+    if message.get("rds").is_none() {
+        let read = |context: &mut Context<'_>, message: &Message| route::configuration(context, message, true);
+        return context.inside(message, "route_config", read).map(Arc::new);
+    }
+    context.inside(message, "rds", |context, rds| {
+        refuse_unsupported(rds, context.report);
+        if rds.text("route_config_name").is_empty() {
+            // Envoy asks for the name "" then, which nothing has.
+            context.problem(rds, "route_config_name", "value is required");
+        }
+        rds.get("config_source")?; // the rules say so
+        let source = context.inside(rds, "config_source", config_source)?;
+        let name = rds.text("route_config_name").to_owned();
+        let nothing = RouteConfiguration::new(name.clone(), Vec::new()).expect("no domain is claimed twice");
+        let place = Arc::new(nothing);
+        let stat_prefix = message.text("stat_prefix").to_owned();
+        context.routes.push(RoutesUse { source, name, stat_prefix, place: place.clone() });
+        Some(place)
     })
 }
 

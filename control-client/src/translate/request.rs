@@ -89,7 +89,7 @@ pub(super) fn forwarded(context: &mut Context<'_>, message: &Message, rules: Hea
             .filter(|_| message.get("scheme_to_overwrite").is_some())
     });
     let user_agent = is_set("add_user_agent")
-        .then(|| UserAgent { cluster: context.node.cluster.clone(), node: context.node.id.clone() });
+        .then(|| UserAgent { cluster: context.around.node.cluster.clone(), node: context.around.node.id.clone() });
     for text in user_agent.iter().flat_map(|agent| [&agent.cluster, &agent.node]) {
         if text.chars().any(char::is_control) {
             context.problem(message, "add_user_agent", "the node's names become headers and hold control characters");

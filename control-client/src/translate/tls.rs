@@ -239,7 +239,7 @@ fn static_secret<T>(
         return None; // refused above
     }
     let name = message.text("name");
-    let found = find(&context.secrets, name);
+    let found = find(&context.around.secrets, name);
     if found.is_none() && !name.is_empty() {
         // Envoy's words.
         context.problem(message, "name", format!("Unknown static {what}: {name}"));

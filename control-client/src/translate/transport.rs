@@ -153,13 +153,14 @@ pub(super) fn passed_tlvs(context: &mut Context<'_>, message: &Message) -> Passe
 }
 
 /// What endpoints' metadata must hold for each of `transport_socket_matches`.
-pub(super) struct Criteria<'m>(Vec<&'m [(String, Json)]>);
+#[derive(Clone, Debug)]
+pub(super) struct Criteria(Vec<Vec<(String, Json)>>);
 
-impl<'m> Criteria<'m> {
-    pub(super) fn of(cluster: &'m Message) -> Self {
-        let of_match = |message: &'m Message| match message.get("match").map(|set| &set.value) {
-            Some(Value::Json(Json::Map(fields))) => fields.as_slice(),
-            _ => &[],
+impl Criteria {
+    pub(super) fn of(cluster: &Message) -> Self {
+        let of_match = |message: &Message| match message.get("match").map(|set| &set.value) {
+            Some(Value::Json(Json::Map(fields))) => fields.clone(),
+            _ => Vec::new(),
         };
         Self(cluster.messages(MATCHES).map(of_match).collect())
     }

@@ -41,7 +41,8 @@ impl Snapshot {
 #[derive(Clone, Debug, Default)]
 pub struct ClusterTable {
     clusters: Vec<Option<Arc<Cluster>>>,
-    by_name: BTreeMap<String, ClusterId>,
+    /// Shared with the snapshots before, as long as no name comes.
+    by_name: Arc<BTreeMap<String, ClusterId>>,
 }
 
 impl ClusterTable {
@@ -62,7 +63,9 @@ impl ClusterTable {
         if self.clusters.len() <= at {
             self.clusters.resize(at + 1, None);
         }
-        self.by_name.insert(cluster.name.clone(), cluster.id);
+        if self.by_name.get(&cluster.name) != Some(&cluster.id) {
+            Arc::make_mut(&mut self.by_name).insert(cluster.name.clone(), cluster.id);
+        }
         self.clusters[at] = Some(cluster);
     }
 

@@ -26,6 +26,7 @@ mod registry;
 mod server;
 pub mod show;
 mod stats;
+mod subscription;
 mod tcp;
 mod tls;
 
@@ -45,5 +46,6 @@ pub use registry::{Registry, Visit, VisitHistogram, is_used};
 pub use ringway_model::{ResponseFlag, ResponseFlags};
 pub use server::{Server, ServerState};
 pub use stats::{ClusterStats, HttpStats, ListenerStats, MembershipStats, Origin};
+pub use subscription::{AssignmentStats, SubscriptionStats};
 pub use tcp::TcpStats;
 pub use tls::{TlsPart, TlsStats};

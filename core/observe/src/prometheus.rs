@@ -7,8 +7,8 @@
 use std::fmt::{self, Write};
 
 use crate::grpc::{GrpcStats, TIME};
-use crate::registry::{Entry, INITIALIZATION_TIME, classes, listener_http_rows, worker_rows};
-use crate::{Block, Distribution, Kind, ProxyProtocolStats, Registry};
+use crate::registry::{Entry, INITIALIZATION_TIME, classes, listener_http_rows, route_scope, worker_rows};
+use crate::{Block, Distribution, Kind, ProxyProtocolStats, Registry, SubscriptionStats};
 
 /// The `content-type` of this text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -27,6 +27,7 @@ pub struct Show<'s> {
 /// Names of labels, Envoy's.
 const CLUSTER: &str = "envoy_cluster_name";
 const HTTP: &str = "envoy_http_conn_manager_prefix";
+const ROUTES: &str = "envoy_rds_route_config";
 const LISTENER: &str = "envoy_listener_address";
 const TCP: &str = "envoy_tcp_prefix";
 const WORKER: &str = "envoy_worker_id";
@@ -45,7 +46,9 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     write_codes(out, "cluster", CLUSTER, &clusters, show)?;
     write_scope(out, "cluster", CLUSTER, &registry.memberships(), show)?;
     write_scope(out, "cluster", CLUSTER, &registry.breaker_levels(), show)?;
+    write_scope(out, "cluster", CLUSTER, &registry.assignments(), show)?;
     write_scope(out, "http", HTTP, &https, show)?;
+    write_route_subscriptions(out, &registry.route_subscriptions(), show)?;
     write_scope(out, "listener", LISTENER, &listeners, show)?;
     write_scope(out, "tcp", TCP, &registry.tcps(), show)?;
     write_scope(out, "rbac", "envoy_rbac_prefix", &registry.rbacs(), show)?;
@@ -82,9 +85,10 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
             }
         }
     }
-    for (name, kind, value) in registry.codec_rows().into_iter().chain(registry.server_rows()) {
-        if (show.keep)(name, value) {
-            Family::new(out, format!("envoy_{}", sanitised(name)), kind).sample(&[], value)?;
+    let codec_rows = registry.codec_rows().into_iter().map(|(name, kind, value)| (name.into(), kind, value));
+    for (name, kind, value) in codec_rows.chain(registry.server_rows()) {
+        if (show.keep)(&name, value) {
+            Family::new(out, format!("envoy_{}", sanitised(&name)), kind).sample(&[], value)?;
         }
     }
     let mut distribution = Distribution::default();
@@ -96,6 +100,24 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     if (show.keep)(INITIALIZATION_TIME, distribution.total()) {
         let mut family = HistogramFamily::new(out, format!("envoy_{}", sanitised(INITIALIZATION_TIME)), show.summary);
         family.distribution(&[], &distribution, (show.bounds)(INITIALIZATION_TIME))?;
+    }
+    Ok(())
+}
+
+/// `http.<stat_prefix>.rds.<name>.`
+fn write_route_subscriptions(
+    out: &mut dyn Write,
+    entries: &[Entry<SubscriptionStats>],
+    show: &Show<'_>,
+) -> fmt::Result {
+    for (at, row) in SubscriptionStats::table().iter().enumerate() {
+        let mut family = Family::new(out, format!("envoy_http_rds_{}", row.name), row.kind);
+        for entry in entries {
+            let (value, (prefix, name)) = (entry.value(at), route_scope(&entry.name));
+            if (show.keep)(&format!("http.{}.{}", entry.name, row.name), value) {
+                family.sample(&[(HTTP, prefix), (ROUTES, name)], value)?;
+            }
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod entry;
 mod names;
 mod show;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -20,9 +21,9 @@ pub(crate) use self::show::classes;
 use self::show::{Rows, visit_histograms};
 pub use self::show::{Visit, VisitHistogram};
 use crate::{
-    Block, BreakerStats, ClusterStats, ConnectionLimitStats, Distribution, HttpInspectorStats, HttpStats, Kind,
-    ListenerStats, MembershipStats, ProxyProtocolStats, RateLimitStats, RbacStats, Row, Server, Shown, TcpStats,
-    TlsInspectorStats,
+    AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, Distribution, HttpInspectorStats,
+    HttpStats, Kind, ListenerStats, MembershipStats, ProxyProtocolStats, RateLimitStats, RbacStats, Row, Server, Shown,
+    SubscriptionStats, TcpStats, TlsInspectorStats,
 };
 
 /// All numbers of the process.
@@ -34,6 +35,11 @@ pub struct Registry {
     server_base: Mutex<HashMap<&'static str, u64>>,
     clusters: Names<ClusterStats>,
     memberships: Names<MembershipStats>,
+    assignments: Names<AssignmentStats>,
+    /// Of CDS and LDS, by their whole names.
+    subscriptions: Names<SubscriptionStats>,
+    /// Of RDS, by what stands behind `http.`.
+    route_subscriptions: Names<SubscriptionStats>,
     breakers: Names<BreakerStats>,
     listeners: Names<ListenerStats>,
     https: Names<HttpStats>,
@@ -70,6 +76,9 @@ impl Registry {
             server_base: Mutex::default(),
             clusters: Names::default(),
             memberships: Names::default(),
+            assignments: Names::default(),
+            subscriptions: Names::default(),
+            route_subscriptions: Names::default(),
             breakers: Names::default(),
             listeners: Names::default(),
             https: Names::default(),
@@ -98,6 +107,27 @@ impl Registry {
     /// What the control thread says of a cluster's endpoints; made at the first ask.
     pub fn membership(&self, stat_name: &str) -> Arc<MembershipStats> {
         self.memberships.find(stat_name, 1).pop().expect("one block")
+    }
+
+    /// What the control thread says of a cluster's assignments; made at the first ask.
+    pub fn assignment(&self, stat_name: &str) -> Arc<AssignmentStats> {
+        self.assignments.find(stat_name, 1).pop().expect("one block")
+    }
+
+    /// What the control thread says of clusters by CDS; made at the first ask.
+    pub fn cds(&self) -> Arc<SubscriptionStats> {
+        self.subscriptions.find("cluster_manager.cds", 1).pop().expect("one block")
+    }
+
+    /// What it says of listeners by LDS; made at the first ask.
+    pub fn lds(&self) -> Arc<SubscriptionStats> {
+        self.subscriptions.find("listener_manager.lds", 1).pop().expect("one block")
+    }
+
+    /// What it says of one route configuration by RDS of the connection managers of a `stat_prefix`; made at the first
+    /// ask.
+    pub fn rds(&self, stat_prefix: &str, name: &str) -> Arc<SubscriptionStats> {
+        self.route_subscriptions.find(&format!("{stat_prefix}.rds.{name}"), 1).pop().expect("one block")
     }
 
     /// What the control thread says of a cluster's limits; made at the first ask.
@@ -166,6 +196,7 @@ impl Registry {
     pub fn forget_cluster(&self, stat_name: &str) {
         self.clusters.forget(stat_name);
         self.memberships.forget(stat_name);
+        self.assignments.forget(stat_name);
         self.breakers.forget(stat_name);
     }
 
@@ -180,6 +211,11 @@ impl Registry {
     /// Forgets the numbers of a `stat_prefix`; see [`Registry::forget_cluster`].
     pub fn forget_http(&self, prefix: &str) {
         self.https.forget(prefix);
+        for entry in self.route_subscriptions.entries() {
+            if route_scope(&entry.name).0 == prefix {
+                self.route_subscriptions.forget(&entry.name);
+            }
+        }
         lock(&self.listener_https).retain(|(_, other), _| **other != *prefix);
     }
 
@@ -187,6 +223,9 @@ impl Registry {
     pub fn reset_counters(&self) {
         self.clusters.reset();
         self.memberships.reset();
+        self.assignments.reset();
+        self.subscriptions.reset();
+        self.route_subscriptions.reset();
         self.listeners.reset();
         self.https.reset();
         self.tcps.reset();
@@ -205,13 +244,25 @@ impl Registry {
         *lock(&self.server_base) = base;
     }
 
-    /// The process's own numbers, sorted by name.
-    pub(crate) fn server_rows(&self) -> Vec<(&'static str, Kind, u64)> {
+    /// The process's own numbers, and those of CDS and LDS, sorted by name.
+    pub(crate) fn server_rows(&self) -> Vec<(Cow<'static, str>, Kind, u64)> {
         let base = lock(&self.server_base);
         let mut rows = vec![];
         self.server.rows(&mut |name, kind, value| {
-            rows.push((name, kind, value.saturating_sub(base.get(name).copied().unwrap_or(0))));
+            rows.push((Cow::from(name), kind, value.saturating_sub(base.get(name).copied().unwrap_or(0))));
         });
+        drop(base);
+        let subscriptions = self.subscriptions.entries();
+        if !subscriptions.is_empty() {
+            for entry in &subscriptions {
+                let table = SubscriptionStats::table().iter().enumerate();
+                let row = |(at, row): (usize, &Row<SubscriptionStats>)| {
+                    (Cow::from(format!("{}.{}", entry.name, row.name)), row.kind, entry.value(at))
+                };
+                rows.extend(table.map(row));
+            }
+            rows.sort_by(|one, other| one.0.cmp(&other.0));
+        }
         rows
     }
 
@@ -223,19 +274,25 @@ impl Registry {
     pub fn visit(&self, visit: Visit<'_>) -> fmt::Result {
         let mut server = self.server_rows().into_iter().peekable();
         let mut server_below = |bound: &str, visit: Visit<'_>| -> fmt::Result {
-            while let Some((name, kind, value)) = server.next_if(|(name, ..)| *name < bound) {
-                visit(name, kind, value)?;
+            while let Some((name, kind, value)) = server.next_if(|(name, ..)| &**name < bound) {
+                visit(&name, kind, value)?;
             }
             Ok(())
         };
         let mut rows = Rows::default();
         server_below("cluster.", visit)?;
         let mut memberships = self.memberships.entries().into_iter().peekable();
+        let mut assignments = self.assignments.entries().into_iter().peekable();
         let mut breakers = self.breakers.entries().into_iter().peekable();
         for entry in self.clusters.entries() {
             rows.add(&entry);
             if let Some(membership) = memberships.next_if(|membership| membership.name == entry.name) {
                 rows.add(&membership);
+            }
+            // What warms has numbers before its cluster has any.
+            while assignments.next_if(|assignment| assignment.name < entry.name).is_some() {}
+            if let Some(assignment) = assignments.next_if(|assignment| assignment.name == entry.name) {
+                rows.add(&assignment);
             }
             if let Some(breakers) = breakers.next_if(|breakers| breakers.name == entry.name) {
                 rows.add(&breakers);
@@ -248,8 +305,15 @@ impl Registry {
             rows.show("connection_limit", &entry.name, visit)?;
         }
         server_below("http.", visit)?;
+        let subscriptions = self.route_subscriptions.entries();
         for entry in self.https.entries() {
             rows.add(&entry);
+            for subscription in subscriptions.iter().filter(|other| route_scope(&other.name).0 == &*entry.name) {
+                for (at, row) in SubscriptionStats::table().iter().enumerate() {
+                    let name = format!("rds.{}.{}", route_scope(&subscription.name).1, row.name);
+                    rows.push(name, row.kind, subscription.value(at));
+                }
+            }
             rows.show("http", &entry.name, visit)?;
         }
         for (name, kind, value) in self.codec_rows() {
@@ -350,6 +414,14 @@ impl Registry {
         self.memberships.entries()
     }
 
+    pub(crate) fn assignments(&self) -> Vec<Entry<AssignmentStats>> {
+        self.assignments.entries()
+    }
+
+    pub(crate) fn route_subscriptions(&self) -> Vec<Entry<SubscriptionStats>> {
+        self.route_subscriptions.entries()
+    }
+
     pub(crate) fn listeners(&self) -> Vec<Entry<ListenerStats>> {
         self.listeners.entries()
     }
@@ -429,6 +501,11 @@ pub(crate) fn listener_http_rows() -> impl Iterator<Item = (usize, &'static Row<
 /// itself is always written, another counts as written when it is not zero.
 pub fn is_used(name: &str, value: u64) -> bool {
     value != 0 || ["server.", "config.", "listener_manager.", "cluster_manager."].iter().any(|of| name.starts_with(of))
+}
+
+/// The connection manager's prefix and the route configuration of `<stat_prefix>.rds.<name>`.
+pub(crate) fn route_scope(name: &str) -> (&str, &str) {
+    name.split_once(".rds.").unwrap_or((name, ""))
 }
 
 /// The address as Envoy puts it into a statistic's name: `:` would be taken for a separator by statsd.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use regex_lite::{Regex, RegexBuilder};
-use ringway_control_client::{Dump, has_path};
+use ringway_control_client::{Dump, Kind, ShownError, ShownResource, ShownVersion, has_path};
 use ringway_model::{Cluster, Snapshot};
 use serde_json::{Map, Value, json};
 
@@ -16,12 +16,8 @@ use crate::state::View;
 /// A compiled expression of a query: many times what people write.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// The lists of Envoy's dumps that a file without a control plane leaves empty.
-const EMPTY: [&str; 9] = [
-    "dynamic_active_clusters",
-    "dynamic_warming_clusters",
-    "dynamic_listeners",
-    "dynamic_route_configs",
+/// The lists of Envoy's dumps that are always empty.
+const EMPTY: [&str; 5] = [
     "inline_scoped_route_configs",
     "dynamic_scoped_route_configs",
     "static_secrets",
@@ -36,14 +32,30 @@ struct List {
     /// Its field there, and the type of its items.
     field: &'static str,
     item: &'static str,
-    /// The field of an item that holds the resource, the resource's type, and the field of its name.
+    /// The field of an item that holds the resource, and the resource's type.
     resource: &'static str,
     of: &'static str,
-    name: &'static str,
+    /// Where an item has its name; the first that is there.
+    names: Vec<String>,
     values: Vec<Value>,
 }
 
-/// `/config_dump`: what was read from the file, and beside it, under `ringway`, the generation in force and the last configuration
+impl List {
+    /// Whether an item has something at this path.
+    fn has(&self, path: &[&str]) -> bool {
+        match path {
+            ["last_updated" | "version_info"] => true,
+            ["name"] => self.field == "dynamic_listeners",
+            // What they hold is as the item is.
+            ["active_state" | "warming_state" | "error_state", ..] => self.field.starts_with("dynamic_"),
+            [first, rest @ ..] => *first == self.resource && has_path(self.of, rest),
+            [] => false,
+        }
+    }
+}
+
+/// `/config_dump`: what was read from the file and what came besides, and beside it, under `ringway`, the generation in
+/// force and the last configuration
 /// that was refused.
 pub(crate) fn config_dump(context: &Context, request: &Request) -> Response {
     let said = |name: &str| request.parameter(name).filter(|value| !value.is_empty());
@@ -56,10 +68,12 @@ pub(crate) fn config_dump(context: &Context, request: &Request) -> Response {
     let bootstrap: Value = serde_json::from_str(&json).unwrap_or(Value::Null);
     drop(json);
     // As in Envoy, by being there at all.
-    let mut lists = lists(&bootstrap, &view, request.parameter("include_eds").is_some());
+    let with_endpoints = request.parameter("include_eds").is_some();
+    let Some(came) = super::process::dynamic(context) else { return super::process::busy() };
+    let mut lists = lists(&bootstrap, &view, &came.resources, with_endpoints);
     for list in &mut lists {
         let is_named = |value: &Value| {
-            let name = value.pointer(&format!("/{}/{}", list.resource, list.name)).and_then(Value::as_str);
+            let name = list.names.iter().find_map(|name| value.pointer(name)).and_then(Value::as_str);
             pattern.as_ref().is_none_or(|pattern| pattern.is_match(name.unwrap_or("")))
         };
         list.values.retain(is_named);
@@ -77,7 +91,7 @@ fn whole(pattern: &str) -> Result<Regex, regex_lite::Error> {
     RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_BYTES_MAX).build()
 }
 
-fn lists(bootstrap: &Value, view: &View, with_endpoints: bool) -> Vec<List> {
+fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints: bool) -> Vec<List> {
     let updated = timestamp(view.updated);
     let part = |name: &str| bootstrap.pointer(&format!("/static_resources/{name}")).and_then(Value::as_array);
     let wrapped = |resource: &str, of: &str, value: &Value| {
@@ -101,9 +115,26 @@ fn lists(bootstrap: &Value, view: &View, with_endpoints: bool) -> Vec<List> {
         item: "StaticCluster",
         resource: "cluster",
         of: CLUSTER,
-        name: "name",
+        names: vec!["/cluster/name".into()],
         values: clusters,
     }];
+    let dynamic = |lists: &mut Vec<List>, dump, field, item, resource, of, name: &str, values| {
+        let names = ["", "/error_state/failed_configuration"]
+            .map(|at| if at.is_empty() { format!("/{resource}/{name}") } else { format!("{at}/{name}") });
+        lists.push(List { dump, field, item, resource, of, names: names.into(), values });
+    };
+    let of_kind = |kind: Kind| came.iter().filter(move |shown| shown.kind == kind);
+    for (field, is_warming) in [("dynamic_active_clusters", false), ("dynamic_warming_clusters", true)] {
+        let values = of_kind(Kind::Cluster).filter_map(|shown| {
+            let state = if is_warming { shown.warming.as_ref() } else { shown.active.as_ref() };
+            // One that was never accepted stands where those are that are not in force.
+            let shows_error = shown.active.is_some() != is_warming;
+            let error = shown.error.as_ref().filter(|_| shows_error);
+            (state.is_some() || error.is_some()).then(|| state_json("cluster", CLUSTER, state, error))
+        });
+        let values = values.collect();
+        dynamic(&mut lists, "ClustersConfigDump", field, "DynamicCluster", "cluster", CLUSTER, "name", values);
+    }
     if with_endpoints {
         let clusters = view.snapshot.iter().flat_map(|snapshot: &std::sync::Arc<Snapshot>| snapshot.clusters.iter());
         let assignments = clusters.map(|cluster| json!({ "endpoint_config": typed(ASSIGNMENT, &assignment(cluster)) }));
@@ -113,9 +144,16 @@ fn lists(bootstrap: &Value, view: &View, with_endpoints: bool) -> Vec<List> {
             item: "StaticEndpointConfig",
             resource: "endpoint_config",
             of: ASSIGNMENT,
-            name: "cluster_name",
+            names: vec!["/endpoint_config/cluster_name".into()],
             values: assignments.collect(),
         });
+        let (dump, field, item) = ("EndpointsConfigDump", "dynamic_endpoint_configs", "DynamicEndpointConfig");
+        let state = |shown: &ShownResource| {
+            state_json("endpoint_config", ASSIGNMENT, shown.active.as_ref(), shown.error.as_ref())
+        };
+        let came = of_kind(Kind::Assignment).filter(|shown| shown.active.is_some() || shown.error.is_some());
+        let values = came.map(state).collect();
+        dynamic(&mut lists, dump, field, item, "endpoint_config", ASSIGNMENT, "cluster_name", values);
     }
     lists.push(List {
         dump: "ListenersConfigDump",
@@ -123,8 +161,30 @@ fn lists(bootstrap: &Value, view: &View, with_endpoints: bool) -> Vec<List> {
         item: "StaticListener",
         resource: "listener",
         of: LISTENER,
-        name: "name",
+        names: vec!["/listener/name".into()],
         values: listeners,
+    });
+    lists.push(List {
+        dump: "ListenersConfigDump",
+        field: "dynamic_listeners",
+        item: "DynamicListener",
+        resource: "listener",
+        of: LISTENER,
+        names: vec!["/name".into()],
+        values: of_kind(Kind::Listener)
+            .map(|shown| {
+                let mut value = json!({ "name": shown.name });
+                for (field, state) in [("active_state", &shown.active), ("warming_state", &shown.warming)] {
+                    if let Some(state) = state {
+                        value[field] = state_json("listener", LISTENER, Some(state), None);
+                    }
+                }
+                if let Some(error) = &shown.error {
+                    value["error_state"] = error_json(LISTENER, error);
+                }
+                value
+            })
+            .collect(),
     });
     lists.push(List {
         dump: "RoutesConfigDump",
@@ -132,10 +192,44 @@ fn lists(bootstrap: &Value, view: &View, with_endpoints: bool) -> Vec<List> {
         item: "StaticRouteConfig",
         resource: "route_config",
         of: ROUTES,
-        name: "name",
+        names: vec!["/route_config/name".into()],
         values: routes,
     });
+    let state = |shown: &ShownResource| state_json("route_config", ROUTES, shown.active.as_ref(), shown.error.as_ref());
+    let came = of_kind(Kind::Routes).filter(|shown| shown.active.is_some() || shown.error.is_some());
+    let values = came.map(state).collect();
+    let (dump, field, item) = ("RoutesConfigDump", "dynamic_route_configs", "DynamicRouteConfig");
+    dynamic(&mut lists, dump, field, item, "route_config", ROUTES, "name", values);
     lists
+}
+
+/// `DynamicCluster` and its like: a version of a resource, and the one after it that was refused.
+fn state_json(resource: &str, of: &str, state: Option<&ShownVersion>, error: Option<&ShownError>) -> Value {
+    let mut value = json!({});
+    if let Some(state) = state {
+        let body = serde_json::from_str(&state.to_json()).unwrap_or(Value::Null);
+        value["version_info"] = state.version.as_str().into();
+        value[resource] = typed(of, &body);
+        value["last_updated"] = timestamp(state.updated).into();
+    }
+    if let Some(error) = error {
+        value["error_state"] = error_json(of, error);
+    }
+    value
+}
+
+/// `UpdateFailureState`.
+fn error_json(of: &str, error: &ShownError) -> Value {
+    let mut value = json!({
+        "last_update_attempt": timestamp(error.at),
+        "details": error.problems.join("\n"),
+        "version_info": error.version,
+    });
+    if let Some(failed) = &error.failed {
+        let body = serde_json::from_str(&failed.to_json()).unwrap_or(Value::Null);
+        value["failed_configuration"] = typed(of, &body);
+    }
+    value
 }
 
 /// A cluster's endpoints as they are in force: those that a name led to, too.
@@ -178,20 +272,15 @@ fn one(lists: Vec<List>, resource: &str, mask: Option<&str>) -> Response {
         let rule = format!("{resource} is not a repeated field. Use ?mask={resource} to get only this field\n");
         return Response::text(400, rule);
     }
-    let Some(list) = lists.into_iter().find(|list| list.field == resource) else {
+    let Some(mut list) = lists.into_iter().find(|list| list.field == resource) else {
         return match EMPTY.contains(&resource) {
             true => Response::json(&json!({})),
             false => Response::text(404, format!("{resource} not found in config dump\n")),
         };
     };
-    let mut values = list.values;
+    let mut values = std::mem::take(&mut list.values);
     if let Some(mask) = mask {
-        let exists = |path: &[&str]| match path {
-            ["last_updated"] => true,
-            [first, rest @ ..] => *first == list.resource && has_path(list.of, rest),
-            [] => false,
-        };
-        match paths(mask, exists) {
+        match paths(mask, |path| list.has(path)) {
             Some(paths) => values.iter_mut().for_each(|value| *value = masked(value, &paths)),
             None => return Response::text(400, format!("FieldMask {mask} could not be successfully used.\n")),
         }
@@ -221,15 +310,16 @@ fn all(lists: Vec<List>, bootstrap: Value, view: &View, mask: Option<&str>) -> R
         _ => false,
     });
     let nothing = || Value::Object(Map::new());
-    for list in lists {
-        if list.dump == "RoutesConfigDump" {
+    for lists in lists.chunk_by(|one, other| one.dump == other.dump) {
+        let dump = lists[0].dump;
+        if dump == "RoutesConfigDump" {
             add("ScopedRoutesConfigDump", nothing(), &|_| false);
         }
         let mut value = Map::new();
-        if !list.values.is_empty() {
-            value.insert(list.field.into(), list.values.into());
+        for list in lists.iter().filter(|list| !list.values.is_empty()) {
+            value.insert(list.field.into(), list.values.clone().into());
         }
-        add(list.dump, Value::Object(value), &|path| path == [list.field]);
+        add(dump, Value::Object(value), &|path| lists.iter().any(|list| path == [list.field]));
     }
     add("SecretsConfigDump", nothing(), &|_| false);
     if configs.is_empty() {

@@ -26,11 +26,6 @@ pub(crate) fn runtime(_: &Context, _: &Request) -> Response {
     Response::json(&json!({ "entries": {}, "layers": [] }))
 }
 
-/// `/init_dump`: nothing is unready once the admin server answers for a configuration.
-pub(crate) fn init_dump(_: &Context, _: &Request) -> Response {
-    Response::json(&json!({}))
-}
-
 /// `/hot_restart_version`, as Envoy says it with `--disable-hot-restart`.
 pub(crate) fn hot_restart_version(_: &Context, _: &Request) -> Response {
     Response::text(200, "disabled")

@@ -83,7 +83,7 @@ const ENDPOINTS: &[Endpoint] = &[
             ("resource", "only the items of this list, static_clusters for one"),
             ("mask", "only these fields, paths separated by commas"),
             ("name_regex", "only what has a name that matches as a whole"),
-            ("include_eds", "with the endpoints of the clusters, as they are in force"),
+            ("include_eds", "with the endpoints of the clusters, as they are in force and as they came"),
         ],
         answer: config_dump::config_dump,
     },
@@ -125,9 +125,9 @@ const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         path: "/init_dump",
         post: false,
-        help: "what is not ready: nothing",
-        parameters: &[],
-        answer: figures::init_dump,
+        help: "who waits, and for what",
+        parameters: &[("mask", "only listeners, or only clusters")],
+        answer: process::init_dump,
     },
     Endpoint {
         path: "/listeners",

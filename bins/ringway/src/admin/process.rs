@@ -1,5 +1,6 @@
 //! `/ready`, `/server_info`, `/workers`, and what changes the process: health, drain, quit.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::http::{Request, Response};
-use crate::command::Command;
+use crate::command::{Command, DynamicView};
 use crate::watch::Load;
 
 /// How long the control thread may take to answer; it may be busy with a large configuration.
@@ -58,6 +59,26 @@ pub(crate) fn workers(context: &Context, _: &Request) -> Response {
     Response::json(&json!({ "workers": rows }))
 }
 
+/// What came besides the bootstrap; `None`: the control thread is busy.
+pub(super) fn dynamic(context: &Context) -> Option<DynamicView> {
+    let (reply, view) = sync_channel(1);
+    context.commands.try_send(Command::Dynamic(reply)).ok()?;
+    view.recv_timeout(CONTROL_PATIENCE).ok()
+}
+
+/// `/init_dump`, Envoy's `UnreadyTargetsDumps`: who waits, and for what.
+pub(crate) fn init_dump(context: &Context, request: &Request) -> Response {
+    // Envoy: ?mask=listener.
+    let is_asked = |who: &str| request.parameter("mask").is_none_or(|mask| mask.is_empty() || who.starts_with(mask));
+    let Some(view) = dynamic(context) else { return busy() };
+    let mut dumps: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for wait in view.waits.iter().filter(|wait| is_asked(&wait.who)) {
+        dumps.entry(&wait.who).or_default().push(&wait.what);
+    }
+    let dumps: Vec<Value> = dumps.into_iter().map(|(who, what)| json!({ "name": who, "target_names": what })).collect();
+    Response::json(&if dumps.is_empty() { json!({}) } else { json!({ "unready_targets_dumps": dumps }) })
+}
+
 /// `/healthcheck/fail`.
 pub(crate) fn healthcheck_fail(context: &Context, _: &Request) -> Response {
     set_health(context, true)
@@ -99,7 +120,7 @@ pub(crate) fn command(context: &Context, command: Command) -> Response {
     }
 }
 
-fn busy() -> Response {
+pub(super) fn busy() -> Response {
     Response::text(503, "the control thread is busy\n")
 }
 

@@ -79,7 +79,7 @@ fn target(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<
 /// Envoy: "route: unknown cluster".
 fn check_known(context: &mut Context<'_>, message: &Message, field: &str, scope: Scope) {
     let name = message.text(field);
-    if scope.validate_clusters && !context.clusters.contains(name) {
+    if scope.validate_clusters && !(context.knows)(name) {
         context.problem(message, field, format!("unknown cluster {name:?}"));
     }
 }

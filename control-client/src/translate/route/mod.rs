@@ -23,18 +23,23 @@ const DIRECT_BODY_BYTES: u32 = 4096;
 /// What a route takes from its route configuration.
 #[derive(Clone, Copy)]
 struct Scope {
-    /// `validate_clusters`: true by default for routes that stand in the listener.
+    /// `validate_clusters`: true by default for routes that stand in the listener, false for those of RDS.
     validate_clusters: bool,
     direct_body_bytes_max: usize,
 }
 
-pub(super) fn configuration(context: &mut Context<'_>, message: &Message) -> Option<RouteConfiguration> {
+/// `validates`: what an unset `validate_clusters` means.
+pub(super) fn configuration(
+    context: &mut Context<'_>,
+    message: &Message,
+    validates: bool,
+) -> Option<RouteConfiguration> {
     refuse_unsupported(message, context.report);
     // Each route configuration numbers its expressions for itself.
     context.regexes = Regexes::default();
     let body_max = message.uint("max_direct_response_body_size_bytes").unwrap_or(DIRECT_BODY_BYTES);
     let scope = Scope {
-        validate_clusters: message.boolean("validate_clusters").unwrap_or(true),
+        validate_clusters: message.boolean("validate_clusters").unwrap_or(validates),
         direct_body_bytes_max: body_max as usize,
     };
     let headers = mutation::mutations(context, message);

@@ -47,6 +47,15 @@ pub enum StageProblem {
     },
 }
 
+impl StageProblem {
+    /// The name of the listener that cannot be put in force.
+    pub fn listener(&self) -> &str {
+        match self {
+            StageProblem::Listener { listener, .. } | StageProblem::AccessLog { listener, .. } => listener,
+        }
+    }
+}
+
 impl fmt::Display for StageProblem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,0 +1,65 @@
+//! What became of resources, as Envoy's statistics.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ringway_control_client::{Counted, Scope};
+use ringway_model::hash::xx_hash;
+use ringway_observe::{Registry, SubscriptionStats};
+
+use crate::load::Tally;
+
+/// Counts all of it. For the control thread alone, which is the one writer of these numbers.
+pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
+    for tally in tallies {
+        let scope = match tally {
+            Tally::Attempt(scope) | Tally::Failure(scope) | Tally::TimedOut(scope) => scope,
+            Tally::Answer(Counted { scope, .. }) => scope,
+        };
+        match scope {
+            Scope::Clusters => count(&registry.cds(), tally),
+            Scope::Listeners => count(&registry.lds(), tally),
+            Scope::Assignment(stat_name) => count_assignment(registry, stat_name, tally),
+            Scope::Routes { stat_prefix, name } => count(&registry.rds(stat_prefix, name), tally),
+        }
+    }
+}
+
+fn count(stats: &SubscriptionStats, tally: &Tally) {
+    match tally {
+        Tally::Attempt(_) => stats.update_attempt.add(1),
+        Tally::Failure(_) => stats.update_failure.add(1),
+        Tally::TimedOut(_) => stats.init_fetch_timeout.add(1),
+        Tally::Answer(Counted { accepted: None, .. }) => stats.update_rejected.add(1),
+        Tally::Answer(Counted { accepted: Some(version), .. }) => {
+            stats.update_success.add(1);
+            stats.update_time.set(now_ms());
+            stats.version.set(number(version));
+        }
+    }
+}
+
+/// A cluster's look-ups of either kind are counted under the same names.
+fn count_assignment(registry: &Registry, stat_name: &str, tally: &Tally) {
+    let (cluster, stats) = (&registry.cluster(stat_name)[0], registry.assignment(stat_name));
+    match tally {
+        Tally::Attempt(_) => cluster.update_attempt.add(1),
+        Tally::Failure(_) => cluster.update_failure.add(1),
+        Tally::TimedOut(_) => stats.init_fetch_timeout.add(1),
+        Tally::Answer(Counted { accepted: None, .. }) => stats.update_rejected.add(1),
+        Tally::Answer(Counted { accepted: Some(version), .. }) => {
+            cluster.update_success.add(1);
+            stats.update_time.set(now_ms());
+            stats.version.set(number(version));
+        }
+    }
+}
+
+/// A version as a number that is another where the text is: Envoy's hash of it.
+fn number(version: &str) -> u64 {
+    xx_hash(version.as_bytes(), 0)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

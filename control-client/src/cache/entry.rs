@@ -1,0 +1,135 @@
+//! What is held of one resource: what is in force of it, what is on its way there, what was refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use ringway_model::Cluster;
+
+use super::ConfigSource;
+use crate::document;
+use crate::json;
+use crate::message::Message;
+use crate::problem::{Problem, Report};
+use crate::reader::{self, Unknown};
+use crate::schema::MessageType;
+use crate::translate::ClusterDraft;
+
+/// One accepted version.
+#[derive(Debug)]
+pub(super) struct Version<D> {
+    pub(super) version: String,
+    pub(super) updated: SystemTime,
+    /// `None`: it stands in the bootstrap.
+    pub(super) body: Option<Body>,
+    pub(super) draft: Arc<D>,
+}
+
+/// A resource as it came, with its keys: for reading it again, and for showing it without them. As text, which is the
+/// smallest of all forms.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Body {
+    text: Arc<str>,
+}
+
+/// Without the text, which may hold keys.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Body({} bytes)", self.text.len())
+    }
+}
+
+impl Body {
+    pub(super) fn of(message: &Message) -> Body {
+        Body { text: json::write_whole(message).into() }
+    }
+
+    /// The message again. Its places are those of the text, which nobody sees.
+    pub(super) fn message(&self, kind: &'static str) -> Message {
+        let mut report = Report::new("");
+        let document = document::parse(&self.text, &mut report);
+        let kind = MessageType::by_name(kind).expect("the schema has the kinds of resources");
+        let message = document.and_then(|document| reader::read(&document, kind, Unknown::Warned, &mut report));
+        // An empty message is written as {}, which is read as one.
+        message.unwrap_or_else(|| Message::empty(kind, crate::problem::Place::START))
+    }
+
+    /// As `/config_dump` shows it.
+    pub(super) fn shown(&self, kind: &'static str) -> String {
+        json::write(&self.message(kind))
+    }
+}
+
+/// A version that was refused.
+#[derive(Clone, Debug)]
+pub(super) struct Rejected {
+    pub(super) version: String,
+    pub(super) at: SystemTime,
+    pub(super) problems: Vec<Problem>,
+    /// `None`: it could not even be read.
+    pub(super) body: Option<Body>,
+}
+
+/// A listener or a cluster.
+#[derive(Debug)]
+pub(super) struct Entry<D, B> {
+    /// It stands in the bootstrap.
+    pub(super) is_static: bool,
+    /// In the next commit, or in the last.
+    pub(super) active: Option<Arc<Version<D>>>,
+    /// What became of `active` with all that it wants.
+    pub(super) built: Option<B>,
+    /// What takes its place when nothing is missing any more.
+    pub(super) warming: Option<Arc<Version<D>>>,
+    pub(super) rejected: Option<Rejected>,
+    /// What was active before the last settling: it comes back where that cannot be committed.
+    pub(super) before: Option<Before<D, B>>,
+    /// What its versions want.
+    pub(super) wants: BTreeSet<WantKey>,
+}
+
+/// A version and what became of it.
+pub(super) type Before<D, B> = (Option<Arc<Version<D>>>, Option<B>);
+
+impl<D, B> Entry<D, B> {
+    pub(super) fn new(is_static: bool) -> Self {
+        Entry {
+            is_static,
+            active: None,
+            built: None,
+            warming: None,
+            rejected: None,
+            before: None,
+            wants: BTreeSet::new(),
+        }
+    }
+
+    pub(super) fn newest(&self) -> Option<&Arc<Version<D>>> {
+        self.warming.as_ref().or(self.active.as_ref())
+    }
+}
+
+/// What is wanted by name: of which source, which.
+pub(super) type WantKey = (Arc<ConfigSource>, String);
+
+/// A route configuration or an assignment that somebody wants.
+#[derive(Debug)]
+pub(super) struct Want<D> {
+    /// The listeners or clusters that name it.
+    pub(super) users: BTreeSet<String>,
+    pub(super) held: Option<Arc<Version<D>>>,
+    pub(super) rejected: Option<Rejected>,
+    /// When somebody first waited for it.
+    pub(super) since: Option<Instant>,
+    /// The source has said something about it: nobody waits for it any more.
+    pub(super) answered: bool,
+    /// Of an assignment what clusters became with it, by name, each of the draft beside it: what is checked when it
+    /// comes need not be done again when it is settled.
+    pub(super) made: BTreeMap<String, (Arc<ClusterDraft>, Cluster)>,
+}
+
+impl<D> Default for Want<D> {
+    fn default() -> Self {
+        Want { users: BTreeSet::new(), held: None, rejected: None, since: None, answered: false, made: BTreeMap::new() }
+    }
+}

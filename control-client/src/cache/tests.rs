@@ -1,0 +1,440 @@
+//! Scripts: what comes, what is said of it, what is whole then.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::*;
+use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
+use crate::files::read_response;
+use crate::tls::TlsContexts;
+use crate::{Builder, Built};
+
+/// A cache with roots of a bootstrap, and a clock.
+struct World {
+    cache: Cache,
+    contexts: TlsContexts,
+    builder: Builder,
+    now: Instant,
+}
+
+/// A source that needs to exist only because the reader asks: this very file.
+fn source() -> Arc<ConfigSource> {
+    Arc::new(ConfigSource::Path { path: file(), watched_directory: None })
+}
+
+fn file() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+}
+
+fn at() -> String {
+    format!("{{path_config_source: {{path: {}}}}}", file().display())
+}
+
+/// Lists and clusters by the one source, and these static resources.
+fn bootstrap(statics: &str) -> String {
+    format!("dynamic_resources: {{lds_config: {0}, cds_config: {0}}}\nstatic_resources: {{{statics}}}\n", at())
+}
+
+impl World {
+    fn new(bootstrap: &str) -> World {
+        let mut world =
+            World { cache: Cache::new(), contexts: TlsContexts::new(), builder: Builder::new(), now: Instant::now() };
+        world.load(bootstrap);
+        world
+    }
+
+    fn load(&mut self, text: &str) {
+        let read = read_bootstrap(Source { name: "b", text }, &ReadOptions::default()).expect("the bootstrap is right");
+        self.cache.set_roots(read.roots.expect("more has to come"), self.at());
+    }
+
+    fn at(&self) -> Moment {
+        Moment { instant: self.now, time: SystemTime::UNIX_EPOCH }
+    }
+
+    fn update(&mut self, kind: Kind, version: &str, resources: &[String]) -> Update {
+        let list: String = resources.iter().map(|resource| format!("- {resource}\n")).collect();
+        let text = format!("version_info: {version:?}\nresources:\n{list}");
+        read_response("r", &text, &source(), kind).expect("a response")
+    }
+
+    /// The state of the world, and the verdict as text.
+    fn world(&mut self, kind: Kind, resources: &[String]) -> String {
+        let update = self.update(kind, "1", resources);
+        self.apply(update)
+    }
+
+    fn delta(&mut self, kind: Kind, resources: &[String], removed: &[&str]) -> String {
+        let mut update = self.update(kind, "1", resources);
+        let Change::World(changed) = update.change else { unreachable!("as it was read") };
+        update.change = Change::Delta { changed, removed: removed.iter().map(|name| (*name).to_owned()).collect() };
+        self.apply(update)
+    }
+
+    fn apply(&mut self, update: Update) -> String {
+        let at = self.at();
+        let verdict = self.cache.apply(update, &mut self.contexts, at);
+        let mut text = format!("{} accepted", verdict.accepted);
+        if verdict.unwanted > 0 {
+            text += &format!(", {} unwanted", verdict.unwanted);
+        }
+        for refused in verdict.refused {
+            let problems: Vec<String> =
+                refused.problems.iter().map(|problem| format!("{}: {}", problem.path, problem.rule)).collect();
+            text += &format!("; {} refused: {}", refused.name, problems.join(" | "));
+        }
+        text
+    }
+
+    /// What is whole, as text: what is built of it, and who waits.
+    fn settle(&mut self) -> String {
+        let settled = self.cache.settle(self.now);
+        let (how, built) = match settled.outcome {
+            Outcome::Same => ("same", None),
+            Outcome::Clusters(parts) => ("clusters", Some(self.builder.with_clusters(&parts))),
+            Outcome::All => ("all", Some(self.builder.build_resources(&self.cache.resources()))),
+        };
+        let how = if matches!(built, Some(Built::Same(_))) { "same" } else { how };
+        let mut text = format!("{how}: {}", self.in_force());
+        for Wait { who, what, until } in settled.waits {
+            let what = what.split(" of ").next().expect("a text");
+            let until = until.map(|until| until.saturating_duration_since(self.now).as_secs());
+            text += &format!("; {who} waits for {what} {}", until.map_or("for ever".into(), |s| format!("{s} s")));
+        }
+        text
+    }
+
+    /// `c=PORT,PORT` for each cluster, `l/host->cluster` for each listener with its routes.
+    fn in_force(&self) -> String {
+        let Some(snapshot) = self.builder.last() else { return String::new() };
+        let mut words = Vec::new();
+        for cluster in snapshot.clusters.iter() {
+            let port = |endpoint: &ringway_model::Endpoint| {
+                endpoint.address.ip().map_or(0, |address| address.port()).to_string()
+            };
+            let ports: Vec<String> = cluster.endpoints.iter().map(port).collect();
+            words.push(format!("{}={}", cluster.name, ports.join(",")));
+        }
+        for listener in &snapshot.listeners {
+            let routes = listener.all_chains().filter_map(|chain| chain.http()).flat_map(|http| {
+                let hosts = http.routes.virtual_hosts().iter();
+                hosts.map(|host| host.name.clone()).collect::<Vec<_>>()
+            });
+            let routes: Vec<String> = routes.collect();
+            words.push(format!("{}/{}", listener.name, routes.join(",")));
+        }
+        words.join(" ")
+    }
+
+    fn later(&mut self, seconds: u64) -> &mut Self {
+        self.now += Duration::from_secs(seconds);
+        self
+    }
+}
+
+fn cluster(name: &str, port: u16) -> String {
+    format!(
+        "{{'@type': t/envoy.config.cluster.v3.Cluster, name: {name}, load_assignment: {{cluster_name: {name}, endpoints: \
+         [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}}}"
+    )
+}
+
+/// With these further fields of the cluster.
+fn eds_cluster(name: &str, fields: &str) -> String {
+    format!(
+        "{{'@type': t/envoy.config.cluster.v3.Cluster, name: {name}, type: EDS, eds_cluster_config: {{eds_config: {}}}{fields}}}",
+        at()
+    )
+}
+
+fn assignment(name: &str, port: u16) -> String {
+    format!(
+        "{{'@type': t/envoy.config.endpoint.v3.ClusterLoadAssignment, cluster_name: {name}, endpoints: [{{lb_endpoints: \
+         [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}]}}]}}"
+    )
+}
+
+/// A listener at a port with `rds` or `route_config`.
+fn listener(name: &str, port: u16, routes: &str) -> String {
+    format!(
+        "{{'@type': t/envoy.config.listener.v3.Listener, name: {name}, address: {{socket_address: {{address: 127.0.0.1, port_value: \
+         {port}}}}}, filter_chains: [{{filters: [{{name: hcm, typed_config: {{'@type': t/envoy.extensions.filters.network.\
+         http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, {routes}, http_filters: [{{name: r, typed_config: {{'@type': \
+         t/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]}}"
+    )
+}
+
+fn rds(name: &str) -> String {
+    format!("rds: {{route_config_name: {name}, config_source: {}}}", at())
+}
+
+fn inline(cluster: &str) -> String {
+    format!(
+        "route_config: {{virtual_hosts: [{{name: v, domains: ['*'], routes: [{{match: {{prefix: /}}, route: {{cluster: {cluster}}}}}]}}]}}"
+    )
+}
+
+/// Routes to a cluster, whose virtual host has this name.
+fn routes(name: &str, host: &str, cluster: &str) -> String {
+    format!(
+        "{{'@type': t/envoy.config.route.v3.RouteConfiguration, name: {name}, virtual_hosts: [{{name: {host}, domains: ['*'], routes: \
+         [{{match: {{prefix: /}}, route: {{cluster: {cluster}}}}}]}}]}}"
+    )
+}
+
+#[test]
+fn a_tree_comes_into_force_when_it_is_whole() {
+    let mut world = World::new(&bootstrap(""));
+    assert_eq!(world.settle(), "all: ; clusters waits for all 15 s; listeners waits for all 15 s");
+    assert_eq!(world.world(Kind::Cluster, &[eds_cluster("c", ""), cluster("d", 1)]), "2 accepted");
+    assert_eq!(
+        world.world(Kind::Listener, &[listener("l", 80, &rds("r")), listener("m", 81, &inline("d"))]),
+        "2 accepted"
+    );
+    assert_eq!(
+        world.settle(),
+        "all: d=1 m/v; cluster \"c\" waits for assignment \"c\" 15 s; listener \"l\" waits for route configuration \"r\" 15 s"
+    );
+    assert_eq!(
+        world.world(Kind::Routes, &[routes("r", "h", "c"), routes("other", "h", "c")]),
+        "1 accepted, 1 unwanted"
+    );
+    assert_eq!(world.later(3).settle(), "all: d=1 l/h m/v; cluster \"c\" waits for assignment \"c\" 12 s");
+    assert_eq!(world.world(Kind::Assignment, &[assignment("c", 7), assignment("x", 8)]), "1 accepted, 1 unwanted");
+    assert_eq!(world.settle(), "all: d=1 c=7 l/h m/v");
+}
+
+#[test]
+fn what_does_not_come_in_time_is_gone_without() {
+    let mut world = World::new(&bootstrap(""));
+    let for_ever = eds_cluster("e", "").replace("eds_config: {", "eds_config: {initial_fetch_timeout: 0s, ");
+    world.world(Kind::Cluster, &[eds_cluster("c", ""), for_ever]);
+    world.world(Kind::Listener, &[listener("l", 80, &rds("r"))]);
+    assert!(world.settle().starts_with("all: ; cluster"));
+    assert!(world.later(14).settle().contains("\"c\" waits"));
+    let now = world.later(1).now;
+    let settled = world.cache.settle(now);
+    assert_eq!(settled.timed_out.len(), 2, "{settled:?}");
+    assert_eq!(settled.until, None);
+    world.cache.is_reshaped = true;
+    assert_eq!(world.settle(), "all: c= l/; cluster \"e\" waits for assignment \"e\" for ever");
+    // What comes late is taken up.
+    world.world(Kind::Assignment, &[assignment("c", 7)]);
+    assert!(world.settle().starts_with("clusters: c=7 l/;"));
+    world.world(Kind::Routes, &[routes("r", "h", "c")]);
+    assert!(world.settle().starts_with("all: c=7 l/h;"));
+}
+
+#[test]
+fn a_bad_resource_is_refused_alone_with_all_its_problems() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("a", 1), cluster("b", 2)]);
+    assert_eq!(world.settle(), "all: a=1 b=2; listeners waits for all 15 s");
+    let bad =
+        cluster("b", 3).replacen("name: b,", "name: b, dns_lookup_family: NOT, outlier_detection: {}, nope: 1,", 1);
+    assert_eq!(
+        world.world(Kind::Cluster, &[cluster("a", 9), bad, cluster("c", 4)]),
+        "2 accepted; b refused: resources[1].dns_lookup_family: \"NOT\" is none of AUTO, V4_ONLY, V6_ONLY, V4_PREFERRED, ALL | \
+         resources[1].nope: no such field in envoy.config.cluster.v3.Cluster"
+    );
+    assert!(world.settle().starts_with("all: a=9 b=2 c=4;"));
+    // Read, but not supported; its neighbour of the same response is a new one.
+    let bad = cluster("b", 3).replacen("name: b,", "name: b, outlier_detection: {},", 1);
+    let verdict = world.world(Kind::Cluster, &[bad, cluster("a", 9)]);
+    assert_eq!(verdict, "1 accepted; b refused: resources[0].outlier_detection: not supported yet");
+    assert_eq!(world.settle(), "all: a=9 b=2; listeners waits for all 15 s", "c was removed, b stays");
+    let error = world.cache.shown().into_iter().find(|shown| shown.name == "b").and_then(|shown| shown.error);
+    assert!(error.expect("it is shown").problems[0].contains("outlier_detection"));
+    world.world(Kind::Cluster, &[cluster("b", 5)]);
+    assert!(world.settle().starts_with("all: b=5;"));
+    assert!(world.cache.shown().iter().all(|shown| shown.error.is_none()));
+}
+
+#[test]
+fn refusals_by_name() {
+    let statics =
+        format!("clusters: [{}]", cluster("own", 1).replace("'@type': t/envoy.config.cluster.v3.Cluster, ", ""));
+    let wrong_type = routes("x", "h", "c");
+    for (resources, expect) in [
+        (
+            vec![cluster("a", 1), cluster("a", 2)],
+            "1 accepted; a refused: resources[1].name: a second cluster \"a\" in one response",
+        ),
+        (
+            vec![cluster("own", 2), cluster("b", 2)],
+            "1 accepted; own refused: resources[0].name: the bootstrap has a cluster \"own\" of its own, which stays",
+        ),
+        (
+            vec![wrong_type],
+            "0 accepted; x refused: resources[0]: envoy.config.route.v3.RouteConfiguration is not the type that is asked for, \
+             envoy.config.cluster.v3.Cluster",
+        ),
+        (
+            vec!["{'@type': t/no.such.Type, name: x}".into()],
+            "0 accepted; x refused: resources[0].@type: the type no.such.Type is not known",
+        ),
+        (vec!["5".into()], "0 accepted;  refused: resources[0]: expected an object with \"@type\", found a number"),
+    ] {
+        assert_eq!(World::new(&bootstrap(&statics)).world(Kind::Cluster, &resources), expect);
+    }
+}
+
+#[test]
+fn at_most_so_many_resources_of_a_kind() {
+    let mut world = World::new(&bootstrap(""));
+    world.cache.resources_max = Some(2);
+    let all = [cluster("a", 1), cluster("b", 2), cluster("c", 3)];
+    let expect = "2 accepted; c refused: resources[2].name: there are 2 clusters already, the most that are held";
+    assert_eq!(world.world(Kind::Cluster, &all), expect);
+    assert_eq!(world.world(Kind::Cluster, &all[1..2]), "1 accepted");
+}
+
+#[test]
+fn delta_removes_what_it_names() {
+    let mut world = World::new(&bootstrap(""));
+    world.delta(Kind::Cluster, &[eds_cluster("a", ""), cluster("b", 2)], &[]);
+    world.world(Kind::Listener, &[]);
+    world.delta(Kind::Assignment, &[assignment("a", 1)], &[]);
+    assert_eq!(world.settle(), "all: a=1 b=2");
+    assert_eq!(world.delta(Kind::Cluster, &[cluster("c", 3)], &["b", "never seen"]), "1 accepted");
+    assert_eq!(world.settle(), "all: a=1 c=3".to_owned());
+    // Said to be gone: nobody waits for it.
+    world.delta(Kind::Assignment, &[], &["a"]);
+    assert_eq!(world.settle(), "clusters: a= c=3");
+    assert_eq!(world.cache.versions(&source(), Kind::Cluster).len(), 2);
+}
+
+#[test]
+fn one_assignment_changes_one_cluster() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", ""), eds_cluster("b", ""), cluster("c", 3)]);
+    world.world(Kind::Listener, &[listener("l", 80, &inline("a"))]);
+    world.world(Kind::Assignment, &[assignment("a", 1), assignment("b", 2)]);
+    assert_eq!(world.settle(), "all: a=1 b=2 c=3 l/v");
+    let before = world.builder.last().expect("it was built").clone();
+    world.world(Kind::Assignment, &[assignment("b", 9)]);
+    assert_eq!(world.settle(), "clusters: a=1 b=9 c=3 l/v");
+    let after = world.builder.last().expect("it was built").clone();
+    let same: Vec<bool> = before.clusters.iter().zip(after.clusters.iter()).map(|(b, a)| Arc::ptr_eq(b, a)).collect();
+    assert_eq!(same, [true, false, true]);
+    assert!(Arc::ptr_eq(&before.listeners[0], &after.listeners[0]));
+    // The same again changes nothing.
+    world.world(Kind::Assignment, &[assignment("a", 1), assignment("b", 9)]);
+    assert_eq!(world.settle(), "same: a=1 b=9 c=3 l/v");
+    // Neither does all of it built anew.
+    world.cache.is_reshaped = true;
+    assert_eq!(world.settle(), "same: a=1 b=9 c=3 l/v");
+}
+
+/// Envoy 1.40 waits 15 s here by delta ADS: the assignment was not sent again.
+#[test]
+fn a_changed_cluster_keeps_its_assignment() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", "")]);
+    world.world(Kind::Listener, &[]);
+    world.world(Kind::Assignment, &[assignment("a", 1)]);
+    assert_eq!(world.settle(), "all: a=1");
+    assert_eq!(world.world(Kind::Cluster, &[eds_cluster("a", ", connect_timeout: 1s")]), "1 accepted");
+    assert_eq!(world.settle(), "clusters: a=1");
+    let cluster = world.builder.last().and_then(|last| last.clusters.iter().next().cloned()).expect("one cluster");
+    assert_eq!(cluster.connect_timeout, Duration::from_secs(1));
+    // Another name of the same source is another thing: the version before stays until it comes.
+    let moved = eds_cluster("a", "").replace("eds_cluster_config: {", "eds_cluster_config: {service_name: s, ");
+    world.world(Kind::Cluster, &[moved]);
+    assert_eq!(world.settle(), "same: a=1; cluster \"a\" waits for assignment \"s\" 15 s");
+    world.world(Kind::Assignment, &[assignment("s", 4)]);
+    assert_eq!(world.settle(), "clusters: a=4");
+    let names =
+        world.cache.wanted().into_iter().find(|wanted| wanted.kind == Kind::Assignment).map(|wanted| wanted.names);
+    assert_eq!(names, Some(Names::These(BTreeSet::from(["s".to_owned()]))));
+}
+
+#[test]
+fn a_bad_assignment_leaves_the_one_before_and_ends_the_first_wait() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", ""), eds_cluster("b", "")]);
+    world.world(Kind::Listener, &[]);
+    world.world(Kind::Assignment, &[assignment("a", 1)]);
+    world.settle();
+    let bad = |name| assignment(name, 2).replace("127.0.0.1", "no-address");
+    let expect = "0 accepted; a refused: resources[0].endpoints[0].lb_endpoints[0].endpoint.address.socket_address.address: \
+                  malformed IP address: no-address; b refused: resources[1].endpoints[0].lb_endpoints[0].endpoint.address.\
+                  socket_address.address: malformed IP address: no-address";
+    assert_eq!(world.world(Kind::Assignment, &[bad("a"), bad("b")]), expect);
+    assert_eq!(world.settle(), "all: a=1 b=");
+}
+
+#[test]
+fn listeners_do_not_share_an_address() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("c", 1)]);
+    let [l, m] = ["l", "m"].map(|name| listener(name, 80, &inline("c")));
+    let other = listener("m", 81, &inline("c"));
+    let refused =
+        "1 accepted; m refused: resources[1].address: the listener \"l\" has the address 127.0.0.1:80 already";
+    assert_eq!(world.world(Kind::Listener, &[l.clone(), m.clone()]), refused);
+    assert_eq!(world.world(Kind::Listener, &[l.clone(), other]), "2 accepted");
+    assert_eq!(world.settle(), "all: c=1 l/v m/v");
+    // They change places.
+    let swapped = [listener("l", 81, &inline("c")), m.clone()];
+    assert_eq!(world.world(Kind::Listener, &swapped), "2 accepted");
+    assert_eq!(world.world(Kind::Listener, &[m]), "1 accepted");
+    assert_eq!(world.settle(), "all: c=1 m/v");
+    // A cluster that nobody knows is a problem of routes that stand in the listener, not of RDS.
+    let unknown = world.world(Kind::Listener, &[listener("l", 82, &inline("x")), listener("o", 83, &rds("r"))]);
+    assert!(unknown.starts_with("1 accepted; l refused: "), "{unknown}");
+    assert!(unknown.ends_with("unknown cluster \"x\""), "{unknown}");
+    assert_eq!(world.world(Kind::Routes, &[routes("r", "h", "x")]), "1 accepted");
+}
+
+#[test]
+fn a_listener_that_the_host_refuses_is_refused_alone() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("c", 1)]);
+    world.world(Kind::Listener, &[listener("l", 80, &inline("c")), listener("m", 81, &inline("c"))]);
+    assert_eq!(world.settle(), "all: c=1 l/v m/v");
+    world.world(Kind::Listener, &[listener("l", 90, &inline("c")), listener("m", 91, &inline("c"))]);
+    let _ = world.cache.settle(world.now);
+    let at = world.at();
+    assert!(world.cache.refuse_listener("l", "in use".into(), at));
+    assert!(!world.cache.refuse_listener("nobody", "in use".into(), at));
+    world.builder.build_resources(&world.cache.resources());
+    let ports: Vec<String> =
+        world.builder.last().expect("built").listeners.iter().map(|l| l.addresses[0].address.to_string()).collect();
+    assert_eq!(ports, ["127.0.0.1:80", "127.0.0.1:91"]);
+    let shown = world.cache.shown().into_iter().find(|shown| shown.name == "l").expect("it is shown");
+    assert_eq!(shown.error.expect("refused").problems, ["listener \"l\":1:1: address: in use"]);
+}
+
+#[test]
+fn another_bootstrap_keeps_what_came() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("c", "")]);
+    world.world(Kind::Listener, &[]);
+    world.world(Kind::Assignment, &[assignment("c", 1)]);
+    assert_eq!(world.settle(), "all: c=1");
+    let statics = cluster("own", 1).replace("'@type': t/envoy.config.cluster.v3.Cluster, ", "");
+    world.load(&bootstrap(&format!("clusters: [{statics}]")));
+    assert_eq!(world.settle(), "all: c=1 own=1");
+    world.load(&format!(
+        "static_resources: {{clusters: [{}]}}",
+        eds_cluster("own", "").replace("'@type': t/envoy.config.cluster.v3.Cluster, ", "")
+    ));
+    assert_eq!(world.settle(), "all: own=1; cluster \"own\" waits for assignment \"own\" 15 s");
+}
+
+#[test]
+fn secrets_are_kept_and_not_shown() {
+    let mut world = World::new(&bootstrap(""));
+    let tls = "transport_socket: {name: t, typed_config: {'@type': t/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, \
+               common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: no}, private_key: {inline_string: secret}}]}}}";
+    let with_key = cluster("c", 1).replace("name: c, load", &format!("name: c, {tls}, load"));
+    let refused = world.world(Kind::Cluster, &[with_key]);
+    assert!(refused.contains("refused: resources[0].transport_socket"), "{refused}");
+    let error = world.cache.shown().remove(0).error.expect("refused");
+    let shown = error.failed.expect("it was read").to_json();
+    assert!(shown.contains("[redacted]") && !shown.contains("secret\""), "{shown}");
+    assert!(!format!("{:?}", world.cache.shown()).contains("secret"));
+}

@@ -1,0 +1,307 @@
+//! Resources from files: `path_config_source`. The first of the transports that feed the [`Cache`].
+//!
+//! A file holds a `DiscoveryResponse` as YAML or JSON. It is read when somebody wants what it may have, and when it was
+//! replaced. There is nobody to acknowledge to: what is refused is said in the log and in `/config_dump`.
+//!
+//! Invariant: files that one move replaced are of one version when they are applied, or the next move is on its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Scope, Subscription, Update, Verdict};
+use crate::document::{self, Content, Node, TEXT_BYTES_MAX};
+use crate::message::{Message, Value};
+use crate::problem::{Problem, Report};
+use crate::reader::{self, Unknown};
+use crate::scalar;
+use crate::schema::MessageType;
+use crate::source_watch::SourceFiles;
+use crate::tls::TlsContexts;
+
+/// The full name of what a file holds.
+const RESPONSE: &str = "envoy.service.discovery.v3.DiscoveryResponse";
+/// What may stand around a resource.
+const WRAPPER: &str = "envoy.service.discovery.v3.Resource";
+/// How often files are read again because a move came between: a directory that is swapped all the time is read as it
+/// is, and again after the next move.
+const READS_MAX: usize = 8;
+/// The longest way from a source to the last file that it leads to: listeners to routes, clusters to assignments.
+const ROUNDS_MAX: usize = 4;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Who is told of each file before it is read.
+    watch: Option<SourceFiles>,
+    /// What each file was read for.
+    read: BTreeMap<(Kind, Arc<ConfigSource>), Names>,
+}
+
+/// One file that was read.
+#[derive(Debug)]
+pub struct Brought {
+    /// Where it is.
+    pub source: Arc<ConfigSource>,
+    /// Which resources it holds.
+    pub kind: Kind,
+    /// What became of it.
+    pub outcome: Result<Verdict, Failure>,
+    /// Whose statistics count the attempt.
+    pub scopes: Vec<Scope>,
+}
+
+/// A file of which nothing could be used.
+#[derive(Debug)]
+pub struct Failure {
+    /// All that is wrong.
+    pub problems: Vec<Problem>,
+    /// Whose statistics count it.
+    pub scopes: Vec<Scope>,
+}
+
+impl Files {
+    /// None yet; nobody is told of changes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// None yet; files are watched from before they are read.
+    pub fn watched_by(watch: SourceFiles) -> Self {
+        Self { watch: Some(watch), ..Self::default() }
+    }
+
+    /// Brings the cache what it wants: of files that were not read for that, and of those that have `moved` (`None`:
+    /// any may have).
+    pub fn bring(
+        &mut self,
+        cache: &mut Cache,
+        contexts: &mut TlsContexts,
+        moved: Option<&BTreeSet<PathBuf>>,
+        at: Moment,
+    ) -> Vec<Brought> {
+        let mut brought = Vec::new();
+        let mut is_first = true;
+        contexts.resume();
+        for _ in 0..ROUNDS_MAX {
+            let wanted = cache.wanted();
+            let due: Vec<&Subscription> = wanted.iter().filter(|wanted| self.is_due(wanted, moved, is_first)).collect();
+            is_first = false;
+            if due.is_empty() {
+                break;
+            }
+            let texts = self.texts(&due);
+            for wanted in due {
+                let Subscription { source, kind, names } = wanted;
+                self.read.insert((*kind, source.clone()), names.clone());
+                let scopes = cache.scopes(source, *kind);
+                let text = &texts[source];
+                let name = source.to_string();
+                let read = match text {
+                    Ok(text) => read_response(&name, text, source, *kind),
+                    Err(why) => {
+                        let problem =
+                            Problem { file: name, line: 1, column: 1, path: String::new(), rule: why.clone() };
+                        Err(vec![problem])
+                    }
+                };
+                let outcome = match read {
+                    Ok(update) => Ok(cache.apply(update, contexts, at)),
+                    Err(problems) => Err(Failure { problems, scopes: cache.failed(source, *kind) }),
+                };
+                brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });
+            }
+        }
+        contexts.end();
+        brought
+    }
+
+    /// Forgets the files that nobody wants any more, after the cache has settled.
+    pub fn settle(&mut self, cache: &Cache) {
+        let wanted = cache.wanted();
+        let names: BTreeMap<_, _> =
+            wanted.into_iter().map(|wanted| ((wanted.kind, wanted.source), wanted.names)).collect();
+        // A name that nobody wants any more is read anew for whoever wants it next.
+        self.read = std::mem::take(&mut self.read)
+            .into_iter()
+            .filter_map(|(key, read)| Some((names.get(&key)?.clone(), key, read)))
+            .map(|(now, key, read)| (key, common(read, now)))
+            .collect();
+        if let Some(watch) = &self.watch {
+            watch.retain(names.keys().map(|(_, source)| &**source));
+        }
+    }
+
+    fn is_due(&self, wanted: &Subscription, moved: Option<&BTreeSet<PathBuf>>, is_first: bool) -> bool {
+        let ConfigSource::Path { path, .. } = &*wanted.source;
+        let known = self.read.get(&(wanted.kind, wanted.source.clone()));
+        let is_read = match (known, &wanted.names) {
+            (None, _) => false,
+            (Some(Names::These(known)), Names::These(names)) => names.is_subset(known),
+            (Some(_), _) => true,
+        };
+        !is_read || is_first && moved.is_none_or(|moved| moved.contains(path))
+    }
+
+    /// The texts of all these files, as of one moment, if there is one.
+    fn texts(&self, due: &[&Subscription]) -> BTreeMap<Arc<ConfigSource>, Result<String, String>> {
+        let mut texts = BTreeMap::new();
+        for _ in 0..READS_MAX {
+            let sources: BTreeSet<&Arc<ConfigSource>> = due.iter().map(|wanted| &wanted.source).collect();
+            let places = || -> Vec<Option<PathBuf>> {
+                let path = |source: &&Arc<ConfigSource>| match &***source {
+                    ConfigSource::Path { path, .. } => path.canonicalize().ok(),
+                };
+                sources.iter().map(path).collect()
+            };
+            let before = places();
+            texts = sources.iter().map(|source| ((*source).clone(), self.text(source))).collect();
+            if places() == before {
+                break;
+            }
+        }
+        texts
+    }
+
+    fn text(&self, source: &ConfigSource) -> Result<String, String> {
+        let ConfigSource::Path { path, .. } = source;
+        if let Some(watch) = &self.watch {
+            watch.watch(source).map_err(|error| format!("cannot be watched: {error}"))?;
+        }
+        read(path).map_err(|error| format!("cannot be read: {error}"))
+    }
+}
+
+fn common(read: Names, wanted: Names) -> Names {
+    match (read, wanted) {
+        (Names::These(read), Names::These(wanted)) => Names::These(read.intersection(&wanted).cloned().collect()),
+        (read, _) => read,
+    }
+}
+
+/// Reads a whole file, if it is not larger than any configuration.
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {TEXT_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
+/// A `DiscoveryResponse` of one kind. What is wrong with a resource is left to the cache to say of that resource.
+///
+/// # Errors
+/// It is no response: all that is wrong.
+pub(crate) fn read_response(
+    name: &str,
+    text: &str,
+    source: &Arc<ConfigSource>,
+    kind: Kind,
+) -> Result<Update, Vec<Problem>> {
+    let mut report = Report::new(name);
+    let Some(document) = document::parse(text, &mut report) else {
+        return Err(report.finish().expect_err("a text that is not read has a problem"));
+    };
+    let mut update = Update { source: source.clone(), kind, version: String::new(), change: Change::World(Vec::new()) };
+    let Content::Map(entries) = document.content() else {
+        report.problem(document.place, format!("expected an object ({RESPONSE}), found {}", document.noun()));
+        return Err(report.finish().expect_err("it has a problem"));
+    };
+    let response = MessageType::by_name(RESPONSE).expect("the schema has responses");
+    let mut received = Vec::new();
+    for (key, node) in entries {
+        match response.field(&key.text).map(|field| field.name()) {
+            None => report.problem_in(&key.text, key.place, format!("no such field in {RESPONSE}")),
+            Some("version_info") if !matches!(node.content(), Content::Null) => match scalar::text(node) {
+                Ok(version) => update.version = version,
+                Err(rule) => report.problem_in("version_info", node.place, rule),
+            },
+            Some("type_url") if !matches!(node.content(), Content::Null) => match scalar::text(node) {
+                Ok(url) if url.rsplit('/').next() == Some(kind.type_name()) => {}
+                Ok(url) => {
+                    let rule = format!("{url:?} is not the type that is asked for, {}", kind.type_name());
+                    report.problem_in("type_url", node.place, rule);
+                }
+                Err(rule) => report.problem_in("type_url", node.place, rule),
+            },
+            Some("resources") => {
+                let mut nodes = Vec::new();
+                flatten(node, &mut nodes);
+                received = nodes.iter().enumerate().map(|(at, node)| read_resource(name, at, node, kind)).collect();
+            }
+            // A nonce, a control plane's name: nobody is answered.
+            Some(_) => {}
+        }
+    }
+    report.finish()?;
+    update.change = Change::World(received);
+    Ok(update)
+}
+
+/// One value is a list of one, and lists in lists are read as one list, as everywhere.
+fn flatten<'n>(node: &'n Node, nodes: &mut Vec<&'n Node>) {
+    match node.content() {
+        Content::List(items) => items.iter().for_each(|item| flatten(item, nodes)),
+        Content::Null => {}
+        _ => nodes.push(node),
+    }
+}
+
+fn read_resource(file: &str, at: usize, node: &Node, kind: Kind) -> Received {
+    let mut report = Report::new(file);
+    report.enter_field("resources");
+    report.enter_item(at);
+    let (mut name, mut version) = (String::new(), String::new());
+    let any = reader::read_any(node, Unknown::Refused, &mut report);
+    let mut message = any.and_then(|any| match any.value.map(|value| *value) {
+        Some(Value::Message(message)) => Some(message),
+        _ => None,
+    });
+    if let Some(wrapper) = message.take_if(|message| message.kind.name() == WRAPPER) {
+        name = wrapper.text("name").to_owned();
+        version = wrapper.text("version").to_owned();
+        report.enter_field("resource");
+        message = unwrapped(wrapper);
+        if message.is_none() {
+            report.problem(node.place, "value is required");
+        }
+    }
+    if let Some(other) = message.take_if(|message| message.kind.name() != kind.type_name()) {
+        let rule = format!("{} is not the type that is asked for, {}", other.kind.name(), kind.type_name());
+        report.problem(other.place, rule);
+    }
+    match &message {
+        Some(message) if name.is_empty() => name = message.text(kind.name_field()).to_owned(),
+        Some(_) => {}
+        None if report.problems.is_empty() => report.problem(node.place, "no resource"),
+        None => {}
+    }
+    if name.is_empty() {
+        name = spelled_name(node, kind).unwrap_or_default();
+    }
+    Received { name, version, message, report }
+}
+
+fn unwrapped(wrapper: Message) -> Option<Message> {
+    let set = wrapper.fields.into_iter().find(|set| set.field.name() == "resource")?;
+    match set.value {
+        Value::Any(any) => match *any.value? {
+            Value::Message(message) => Some(message),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The name of a resource that could not be read.
+fn spelled_name(node: &Node, kind: Kind) -> Option<String> {
+    let Content::Map(entries) = node.content() else { return None };
+    let (_, name) = entries.iter().find(|(key, _)| &*key.text == kind.name_field())?;
+    scalar::text(name).ok()
+}
+
+#[cfg(test)]
+mod tests;

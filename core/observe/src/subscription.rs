@@ -1,0 +1,43 @@
+//! What is counted of resources that come by xDS. Written by the control thread.
+
+use crate::block::block;
+
+block! {
+    /// `cluster_manager.cds.`, `listener_manager.lds.`, `http.<stat_prefix>.rds.<route_config_name>.`: one
+    /// subscription.
+    SubscriptionStats {
+        /// Times that nothing came in `initial_fetch_timeout`.
+        init_fetch_timeout: Counter,
+        /// Times that a source was asked, or a file was read.
+        update_attempt: Counter,
+        /// Times that nothing came that could be read.
+        update_failure: Counter,
+        /// Responses of which something was refused.
+        update_rejected: Counter,
+        /// Responses that were accepted.
+        update_success: Counter,
+        /// When the last response was accepted: milliseconds since 1970.
+        update_time: Gauge,
+        /// A hash of the last version that was accepted.
+        version: Gauge,
+    }
+    histograms {}
+    beside {}
+}
+
+block! {
+    /// `cluster.<name>.`: what of a cluster's assignments is not counted with its names
+    /// ([`ClusterStats`](crate::ClusterStats)).
+    AssignmentStats {
+        /// Times that none came in `initial_fetch_timeout`.
+        init_fetch_timeout: Counter,
+        /// Assignments that were refused.
+        update_rejected: Counter,
+        /// When the last one was accepted: milliseconds since 1970.
+        update_time: Gauge,
+        /// A hash of its version.
+        version: Gauge,
+    }
+    histograms {}
+    beside {}
+}
