@@ -108,7 +108,14 @@ impl Files {
                     }
                 };
                 let outcome = match read {
-                    Ok(update) => Ok(cache.apply(update, contexts, at)),
+                    Ok(update) => {
+                        let verdict = cache.apply(update, contexts, at);
+                        if *kind == Kind::Cluster && verdict.accepted > 0 {
+                            // Files come in any order: a listener may have named what comes only now.
+                            cache.retry(Kind::Listener, contexts, at);
+                        }
+                        Ok(verdict)
+                    }
                     Err(problems) => Err(Failure { problems, scopes: cache.failed(source, *kind) }),
                 };
                 brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });

@@ -280,7 +280,7 @@ impl Loader {
             let at = Moment::now();
             let is_dynamic = bootstrap.roots.is_some();
             let before = dynamic.cache.set_roots(bootstrap.roots.take().unwrap_or_default(), at);
-            let refused = dynamic.cache.translate_again(true, contexts);
+            let refused = dynamic.cache.translate_again(true, contexts, at);
             let known = BTreeSet::new();
             let (_, mut news) = dynamic.bring(contexts, if again { None } else { Some(&known) });
             news.refusals.extend(refused.iter().flat_map(|(kind, refused)| refusal_lines(*kind, refused)));

@@ -5,6 +5,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::common;
 use crate::common::on_each_driver;
@@ -237,6 +239,58 @@ fn a_swap_of_the_kubernetes_link_commits_all_at_once() {
         assert_eq!(proxy.get("/v2").text(), "two");
         assert_eq!(proxy.get("/v1").status(), 404);
         assert_eq!(proxy.stat("config.generation"), 2);
+    });
+}
+
+/// Route and endpoints of one directory belong together: no response is of both versions.
+#[test]
+fn no_request_sees_two_versions_of_a_directory_that_is_swapped() {
+    const FLIPS: usize = 60;
+    on_each_driver(|io| {
+        let origins = [Origin::start("one"), Origin::start("two")];
+        let sources = Sources::new();
+        let dir = &sources.dir.0;
+        for (origin, name) in origins.iter().zip(["one", "two"]) {
+            let own = dir.join(format!("..{name}"));
+            fs::create_dir(&own).expect("a directory");
+            let put = |file: &str, resource: String| {
+                fs::write(own.join(file), response(name, &[resource])).expect("a file");
+            };
+            let added = format!("name: r, response_headers_to_add: [{{header: {{key: x-version, value: {name}}}}}]");
+            put("cds.yaml", sources.eds_cluster("c"));
+            put("eds.yaml", assignment("c", origin.address));
+            put("rds.yaml", routes("r", &[("/", "c")]).replace("name: r", &added));
+            put("lds.yaml", sources.listener("main", "r"));
+        }
+        symlink("..one", dir.join("..data")).expect("link");
+        FILES.iter().for_each(|name| symlink(Path::new("..data").join(name), dir.join(name)).expect("link"));
+        let proxy = start(io, &sources);
+        let address = proxy.address;
+        let is_over = AtomicBool::new(false);
+        let seen: Vec<usize> = thread::scope(|scope| {
+            let clients: Vec<_> = (0..3)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut client = common::client::Client::connect(address);
+                        let mut seen = 0;
+                        while !is_over.load(Ordering::Relaxed) {
+                            let answer = client.get("/name");
+                            assert_eq!(answer.header("x-version"), Some(answer.text().as_str()), "after {seen}");
+                            seen += 1;
+                        }
+                        seen
+                    })
+                })
+                .collect();
+            for flip in 0..FLIPS {
+                symlink(if flip % 2 == 0 { "..two" } else { "..one" }, dir.join("..tmp")).expect("link");
+                fs::rename(dir.join("..tmp"), dir.join("..data")).expect("rename");
+                proxy.wait_stat("config.generation", |generation| generation == flip as u64 + 2);
+            }
+            is_over.store(true, Ordering::Relaxed);
+            clients.into_iter().map(|client| client.join().expect("no torn answer")).collect()
+        });
+        assert!(seen.iter().all(|&seen| seen > FLIPS), "{seen:?}");
     });
 }
 

@@ -142,7 +142,7 @@ impl Cache {
 
     /// Translates anew what depends on files that may have changed (all contexts), or (`all`) on the bootstrap itself.
     /// What cannot be any more keeps its last good version, and is given back.
-    pub fn translate_again(&mut self, all: bool, contexts: &mut TlsContexts) -> Vec<(Kind, Refused)> {
+    pub fn translate_again(&mut self, all: bool, contexts: &mut TlsContexts, at: Moment) -> Vec<(Kind, Refused)> {
         let mut refused = Vec::new();
         contexts.resume();
         for name in dynamic_names(&self.clusters) {
@@ -187,8 +187,44 @@ impl Cache {
                 }
             }
         }
+        for kind in [Kind::Cluster, Kind::Listener] {
+            self.retry(kind, contexts, at);
+        }
         contexts.end();
         refused
+    }
+
+    /// Tries those again that were refused for what may have changed: files, or which clusters there are. Who is refused
+    /// again is as before. Gives how many came.
+    pub(crate) fn retry(&mut self, kind: Kind, contexts: &mut TlsContexts, at: Moment) -> usize {
+        fn rejected<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<(String, Rejected)> {
+            let rejected = |(name, entry): (&String, &Entry<D, B>)| Some((name.clone(), entry.rejected.clone()?));
+            entries.iter().filter_map(rejected).filter(|(_, rejected)| rejected.is_retried).collect()
+        }
+        let (before, source) = match kind {
+            Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
+            Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
+            Kind::Assignment | Kind::Routes => return 0,
+        };
+        let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
+            return 0;
+        };
+        let again = before.iter().filter_map(|(name, rejected)| {
+            let message = Some(rejected.body.as_ref()?.message(kind.type_name()));
+            let report = Report::new(&format!("{kind} {name:?}"));
+            Some(Received { name: name.clone(), version: rejected.version.clone(), message, report })
+        });
+        let change = Change::Delta { changed: again.collect(), removed: Vec::new() };
+        let verdict = self.apply(Update { source, kind, version: String::new(), change }, contexts, at);
+        let refused: HashSet<&str> = verdict.refused.iter().map(|refused| refused.name.as_str()).collect();
+        for (name, rejected) in before.into_iter().filter(|(name, _)| refused.contains(name.as_str())) {
+            if kind == Kind::Cluster {
+                self.clusters.entry(name).and_modify(|entry| entry.rejected = Some(rejected));
+            } else {
+                self.listeners.entry(name).and_modify(|entry| entry.rejected = Some(rejected));
+            }
+        }
+        verdict.accepted
     }
 
     fn apply_clusters(&mut self, update: Update, contexts: &mut TlsContexts, at: Moment, verdict: &mut Verdict) {
@@ -238,7 +274,13 @@ impl Cache {
                     is_rejected = true;
                     let problems = outcome.err().unwrap_or_default();
                     let kept = problems.clone();
-                    entry.rejected = Some(Rejected { version: number, at: at.time, problems: kept, body: Some(body) });
+                    entry.rejected = Some(Rejected {
+                        version: number,
+                        at: at.time,
+                        problems: kept,
+                        body: Some(body),
+                        is_retried: true,
+                    });
                     verdict.refused.push(Refused { name, problems });
                 }
             }
@@ -322,7 +364,13 @@ impl Cache {
                     is_rejected = true;
                     let problems = outcome.err().unwrap_or_default();
                     let kept = problems.clone();
-                    entry.rejected = Some(Rejected { version: number, at: at.time, problems: kept, body: Some(body) });
+                    entry.rejected = Some(Rejected {
+                        version: number,
+                        at: at.time,
+                        problems: kept,
+                        body: Some(body),
+                        is_retried: true,
+                    });
                     verdict.refused.push(Refused { name, problems });
                 }
             }
@@ -384,7 +432,13 @@ impl Cache {
                             }
                             Err(problems) => {
                                 let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected { version: number, at: at.time, problems: kept, body });
+                                want.rejected = Some(Rejected {
+                                    version: number,
+                                    at: at.time,
+                                    problems: kept,
+                                    body,
+                                    is_retried: false,
+                                });
                                 verdict.refused.push(Refused { name, problems });
                             }
                         }
@@ -448,7 +502,13 @@ impl Cache {
                             (_, outcome) => {
                                 let problems = outcome.err().unwrap_or_default();
                                 let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected { version: number, at: at.time, problems: kept, body });
+                                want.rejected = Some(Rejected {
+                                    version: number,
+                                    at: at.time,
+                                    problems: kept,
+                                    body,
+                                    is_retried: false,
+                                });
                                 verdict.refused.push(Refused { name, problems });
                             }
                         }
@@ -622,7 +682,7 @@ fn reject<D, B>(
 
 fn rejected((refused, body): &(Refused, Option<Body>), version: &str, at: Moment) -> Rejected {
     let (version, problems) = (version.to_owned(), refused.problems.clone());
-    Rejected { version, at: at.time, problems, body: body.clone() }
+    Rejected { version, at: at.time, problems, body: body.clone(), is_retried: false }
 }
 
 /// Whether the newest version says the very same; then only its number changes.

@@ -68,6 +68,8 @@ pub(super) struct Rejected {
     pub(super) problems: Vec<Problem>,
     /// `None`: it could not even be read.
     pub(super) body: Option<Body>,
+    /// It may be right once something else has changed: a file, or the clusters that there are.
+    pub(super) is_retried: bool,
 }
 
 /// A listener or a cluster.

@@ -112,7 +112,7 @@ impl Cache {
         let problem = Problem { file, line: 1, column: 1, path: "address".into(), rule };
         let body = refused.as_ref().and_then(|version| version.body.clone());
         let version = refused.map_or_else(String::new, |version| version.version.clone());
-        entry.rejected = Some(Rejected { version, at: at.time, problems: vec![problem], body });
+        entry.rejected = Some(Rejected { version, at: at.time, problems: vec![problem], body, is_retried: false });
         self.touch_listener(name);
         self.dirty_listeners.remove(name);
         self.is_reshaped = true;
@@ -140,7 +140,7 @@ impl Cache {
                         // Only the two together are wrong: the version before goes on with its own endpoints.
                         let (version, body) = (candidate.version.clone(), candidate.body.clone());
                         let at = candidate.updated;
-                        entry.rejected = Some(Rejected { version, at, problems, body });
+                        entry.rejected = Some(Rejected { version, at, problems, body, is_retried: false });
                         entry.warming = None;
                         self.touch_cluster(name);
                         self.dirty_clusters.remove(name);

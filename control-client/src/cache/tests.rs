@@ -408,6 +408,27 @@ fn a_listener_that_the_host_refuses_is_refused_alone() {
     assert_eq!(shown.error.expect("refused").problems, ["listener \"l\":1:1: address: in use"]);
 }
 
+/// LDS and CDS are two files, and are moved in any order.
+#[test]
+fn a_listener_that_was_refused_is_tried_again_when_clusters_come() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("c", 1)]);
+    assert!(world.world(Kind::Listener, &[listener("l", 80, &inline("d"))]).contains("unknown cluster"));
+    assert_eq!(world.settle(), "all: c=1");
+    let error = |world: &World| {
+        let shown = world.cache.shown().into_iter().find(|shown| shown.name == "l").expect("it is shown");
+        shown.error.map(|error| error.problems[0].clone())
+    };
+    let before = error(&world);
+    let at = world.at();
+    assert_eq!(world.cache.retry(Kind::Listener, &mut world.contexts, at), 0);
+    assert_eq!(error(&world), before, "as it was said");
+    world.world(Kind::Cluster, &[cluster("d", 1)]);
+    assert_eq!(world.cache.retry(Kind::Listener, &mut world.contexts, at), 1);
+    assert_eq!(world.settle(), "all: d=1 l/v");
+    assert_eq!(error(&world), None);
+}
+
 #[test]
 fn another_bootstrap_keeps_what_came() {
     let mut world = World::new(&bootstrap(""));

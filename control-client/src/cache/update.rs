@@ -126,7 +126,6 @@ pub(crate) enum Change {
     /// State of the world.
     World(Vec<Received>),
     /// The resources that changed, and the names of those that are gone. A name that is not held is no mistake.
-    #[cfg_attr(not(test), expect(dead_code, reason = "a delta stream alone says so"))]
     Delta { changed: Vec<Received>, removed: Vec<String> },
 }
 
