@@ -8,7 +8,6 @@ use ringway_model::Listener;
 use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment};
-use crate::problem::Report;
 use crate::tls::TlsContexts;
 use crate::translate::{self, ClusterDraft, ListenerDraft, RoutesDraft};
 
@@ -138,93 +137,6 @@ impl Cache {
             Kind::Listener => dynamic_names(&self.listeners).iter().for_each(|name| self.remove_listener(name)),
             Kind::Assignment | Kind::Routes => {}
         }
-    }
-
-    /// Translates anew what depends on files that may have changed (all contexts), or (`all`) on the bootstrap itself.
-    /// What cannot be any more keeps its last good version, and is given back.
-    pub fn translate_again(&mut self, all: bool, contexts: &mut TlsContexts, at: Moment) -> Vec<(Kind, Refused)> {
-        let mut refused = Vec::new();
-        contexts.resume();
-        for name in dynamic_names(&self.clusters) {
-            let entry = &self.clusters[&name];
-            let Some(newest) = entry.newest().cloned() else { continue };
-            let Some(body) = newest.body.clone() else { continue };
-            if !all && newest.draft.certificates.is_empty() {
-                continue;
-            }
-            let (kind, mut report) = (Kind::Cluster, Report::new(&format!("cluster {name:?}")));
-            let draft = translate::cluster(&body.message(kind.type_name()), &mut report, &self.roots.around, contexts);
-            match (draft, report.finish()) {
-                (Some(draft), Ok(_)) => {
-                    let version = Version { draft: Arc::new(draft), ..again(&newest, body) };
-                    self.clusters.get_mut(&name).expect("it is there").warming = Some(Arc::new(version));
-                    self.touch_cluster(&name);
-                }
-                (_, outcome) => {
-                    refused.push((kind, Refused { name, problems: outcome.err().unwrap_or_default() }));
-                }
-            }
-        }
-        for name in dynamic_names(&self.listeners) {
-            let entry = &self.listeners[&name];
-            let Some(newest) = entry.newest().cloned() else { continue };
-            let Some(body) = newest.body.clone() else { continue };
-            if !all && newest.draft.certificates.is_empty() {
-                continue;
-            }
-            let (kind, mut report) = (Kind::Listener, Report::new(&format!("listener {name:?}")));
-            let (message, around) = (body.message(kind.type_name()), &self.roots.around);
-            // What it names was known when it came.
-            let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
-            match (draft, report.finish()) {
-                (Some(draft), Ok(_)) => {
-                    let version = Version { draft: Arc::new(draft), ..again(&newest, body) };
-                    self.listeners.get_mut(&name).expect("it is there").warming = Some(Arc::new(version));
-                    self.touch_listener(&name);
-                }
-                (_, outcome) => {
-                    refused.push((kind, Refused { name, problems: outcome.err().unwrap_or_default() }));
-                }
-            }
-        }
-        for kind in [Kind::Cluster, Kind::Listener] {
-            self.retry(kind, contexts, at);
-        }
-        contexts.end();
-        refused
-    }
-
-    /// Tries those again that were refused for what may have changed: files, or which clusters there are. Who is refused
-    /// again is as before. Gives how many came.
-    pub(crate) fn retry(&mut self, kind: Kind, contexts: &mut TlsContexts, at: Moment) -> usize {
-        fn rejected<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<(String, Rejected)> {
-            let rejected = |(name, entry): (&String, &Entry<D, B>)| Some((name.clone(), entry.rejected.clone()?));
-            entries.iter().filter_map(rejected).filter(|(_, rejected)| rejected.is_retried).collect()
-        }
-        let (before, source) = match kind {
-            Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
-            Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
-            Kind::Assignment | Kind::Routes => return 0,
-        };
-        let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
-            return 0;
-        };
-        let again = before.iter().filter_map(|(name, rejected)| {
-            let message = Some(rejected.body.as_ref()?.message(kind.type_name()));
-            let report = Report::new(&format!("{kind} {name:?}"));
-            Some(Received { name: name.clone(), version: rejected.version.clone(), message, report })
-        });
-        let change = Change::Delta { changed: again.collect(), removed: Vec::new() };
-        let verdict = self.apply(Update { source, kind, version: String::new(), change }, contexts, at);
-        let refused: HashSet<&str> = verdict.refused.iter().map(|refused| refused.name.as_str()).collect();
-        for (name, rejected) in before.into_iter().filter(|(name, _)| refused.contains(name.as_str())) {
-            if kind == Kind::Cluster {
-                self.clusters.entry(name).and_modify(|entry| entry.rejected = Some(rejected));
-            } else {
-                self.listeners.entry(name).and_modify(|entry| entry.rejected = Some(rejected));
-            }
-        }
-        verdict.accepted
     }
 
     fn apply_clusters(&mut self, update: Update, contexts: &mut TlsContexts, at: Moment, verdict: &mut Verdict) {
@@ -599,13 +511,7 @@ fn of_bootstrap<D>(draft: &Arc<D>, at: Moment) -> Arc<Version<D>> {
     Arc::new(Version { version: String::new(), updated: at.time, body: None, draft: draft.clone() })
 }
 
-/// A version translated again, but for its draft.
-fn again<D>(version: &Version<D>, body: Body) -> Version<D> {
-    let draft = version.draft.clone();
-    Version { version: version.version.clone(), updated: version.updated, body: Some(body), draft }
-}
-
-fn dynamic_names<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<String> {
+pub(super) fn dynamic_names<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<String> {
     entries.iter().filter(|(_, entry)| !entry.is_static).map(|(name, _)| name.clone()).collect()
 }
 

@@ -34,6 +34,7 @@
 //! Invariant: what [`Cache::settle`] gives names no route configuration and no assignment that it does not hold, unless
 //! the time to wait for it is over.
 
+mod again;
 mod apply;
 mod entry;
 mod roots;
