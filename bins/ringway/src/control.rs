@@ -229,7 +229,7 @@ impl Control {
             }
             return;
         }
-        let warming = self.warming.as_ref().map(|loaded| loaded.dump.clone());
+        let warming = self.warming.as_ref().and_then(|loaded| loaded.file.as_ref()).map(|file| file.dump.clone());
         let Some(text) = warming.or_else(|| self.state.view().bootstrap.clone()) else { return };
         let refused = match self.loader.reread(&text) {
             Ok(loaded) => self.accept(loaded).err(),
@@ -319,13 +319,13 @@ impl Control {
             resources.resolve(self.directory.endpoints());
             loaded.content = Content::Built(Box::new(self.loader.build(&resources)));
         }
-        let dump = loaded.dump.clone();
+        let dump = loaded.file.as_ref().map(|file| file.dump.clone());
         let committed = self.commit(loaded);
         match committed {
             Ok(()) => self.directory.adopt(),
             Err(_) => {
                 self.directory.discard();
-                self.loader.refuse(&dump);
+                dump.iter().for_each(|dump| self.loader.refuse(dump));
             }
         }
         committed
