@@ -48,9 +48,10 @@ fn main() {
     };
     println!("cargo::rerun-if-changed={}", protos.display());
     let own = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").expect("Cargo sets it")).join("proto");
-    let schema = compile(&protos, &own);
-    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets it")).join("tables.rs");
-    std::fs::write(out, schema.render()).expect("OUT_DIR can be written");
+    let (schema, descriptors) = compile(&protos, &own);
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("Cargo sets it"));
+    std::fs::write(out.join("tables.rs"), schema.render()).expect("OUT_DIR can be written");
+    std::fs::write(out.join("descriptors.bin"), descriptors).expect("OUT_DIR can be written");
 }
 
 /// The `proto` directory of the very version of envoy-types that Cargo.lock names. The crate exports no path, and is
@@ -70,8 +71,9 @@ fn envoy_types_directory() -> PathBuf {
 }
 
 /// Compiles each file with a compiler of its own: in one pool, relative names such as `config.core.v3.DataSource`
-/// resolve to other packages' messages.
-fn compile(protos: &Path, own: &Path) -> Schema {
+/// resolve to other packages' messages. Beside the tables: all files as a FileDescriptorSet, for tests, where another reader
+/// of the same messages is the judge.
+fn compile(protos: &Path, own: &Path) -> (Schema, Vec<u8>) {
     let mut includes: Vec<PathBuf> = ROOTS.iter().map(|root| protos.join(root)).collect();
     includes.push(own.to_owned());
     let mut files = Vec::new();
@@ -85,7 +87,7 @@ fn compile(protos: &Path, own: &Path) -> Schema {
     // The bootstrap imports a fifth of all; what one pool has seen is not compiled again.
     let first = "envoy/config/bootstrap/v3/bootstrap.proto";
     files.sort_by_key(|file| file != first);
-    let (mut seen, mut schema) = (HashSet::new(), Schema::default());
+    let (mut seen, mut schema, mut descriptors) = (HashSet::new(), Schema::default(), Vec::new());
     for file in files {
         if seen.contains(&file) || SKIPPED.contains(&file.as_str()) {
             continue;
@@ -95,14 +97,28 @@ fn compile(protos: &Path, own: &Path) -> Schema {
         compiler.open_file(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
         let pool = compiler.descriptor_pool();
         for descriptor in pool.files() {
-            if seen.insert(descriptor.name().to_owned())
-                && WANTED.iter().chain(&["udpa/type"]).any(|folder| descriptor.name().starts_with(folder))
-            {
+            if !seen.insert(descriptor.name().to_owned()) {
+                continue;
+            }
+            add_file(&mut descriptors, &descriptor.encode_to_vec());
+            if WANTED.iter().chain(&["udpa/type"]).any(|folder| descriptor.name().starts_with(folder)) {
                 descriptor.messages().for_each(|message| schema.add_tree(&pool, &message));
             }
         }
     }
-    schema
+    (schema, descriptors)
+}
+
+/// Appends one item of a FileDescriptorSet: its only field has the number 1, and its items have a length.
+fn add_file(set: &mut Vec<u8>, file: &[u8]) {
+    set.push(1 << 3 | 2);
+    let mut size = file.len();
+    while size >= 0x80 {
+        set.push(size as u8 | 0x80);
+        size >>= 7;
+    }
+    set.push(size as u8);
+    set.extend_from_slice(file);
 }
 
 fn proto_files(root: &Path, folder: &Path, files: &mut Vec<String>) {
@@ -131,6 +147,7 @@ struct MessageRow {
 }
 
 struct FieldRow {
+    number: u32,
     name: String,
     json_name: String,
     label: &'static str,
@@ -185,16 +202,24 @@ impl Schema {
                         Kind::Message(target) => ("Message", Some(target.full_name().to_owned())),
                         Kind::Enum(target) => ("Enum", Some(target.full_name().to_owned())),
                         Kind::Bool => ("Bool", None),
-                        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => ("Int32", None),
-                        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => ("Int64", None),
-                        Kind::Uint32 | Kind::Fixed32 => ("Uint32", None),
-                        Kind::Uint64 | Kind::Fixed64 => ("Uint64", None),
+                        Kind::Int32 => ("Int32", None),
+                        Kind::Int64 => ("Int64", None),
+                        Kind::Uint32 => ("Uint32", None),
+                        Kind::Uint64 => ("Uint64", None),
+                        // Then a kind would not say any more how its values are written (src/wire.rs).
+                        Kind::Sint32
+                        | Kind::Sint64
+                        | Kind::Fixed32
+                        | Kind::Fixed64
+                        | Kind::Sfixed32
+                        | Kind::Sfixed64 => panic!("{}: no field was of such a kind so far", field.full_name()),
                         Kind::Float => ("Float", None),
                         Kind::Double => ("Double", None),
                         Kind::String => ("Text", None),
                         Kind::Bytes => ("Bytes", None),
                     };
                     FieldRow {
+                        number: field.number(),
                         name: field.name().to_owned(),
                         json_name: field.json_name().to_owned(),
                         label: match field.cardinality() {
@@ -255,7 +280,8 @@ impl Schema {
                     _ => message_index[target],
                 });
                 fields.push(format!(
-                    "Field{{name:{},json_name:{},label:Label::{},kind:Kind::{},target:{target},oneof:{},sensitive:{},rules:({},{})}}",
+                    "Field{{number:{},name:{},json_name:{},label:Label::{},kind:Kind::{},target:{target},oneof:{},sensitive:{},rules:({},{})}}",
+                    field.number,
                     texts.add(&field.name),
                     texts.add(&field.json_name),
                     field.label,

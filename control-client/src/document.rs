@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
+use crate::message::Json;
 use crate::problem::{Place, Report};
 
 /// The largest text. Ten thousand clusters with fifty thousand endpoints take 8 MiB; the tree takes about ten times the text.
@@ -57,6 +58,25 @@ impl Node {
     /// What stands for "nothing is written here".
     pub(crate) fn null(place: Place) -> Node {
         Node { place, content: Content::Null }
+    }
+
+    /// What a value without a schema is as a text's node: numbers that have no 32 bits are texts, as in a file.
+    pub(crate) fn of_json(json: &Json, place: Place) -> Node {
+        let key = |name: &String| Key { place, text: name.as_str().into() };
+        let content = match json {
+            Json::Null => Content::Null,
+            Json::Bool(value) => Content::Bool(*value),
+            Json::Number(value) if value.fract() == 0.0 && f64::from(*value as i32) == *value => {
+                Content::Int(*value as i64)
+            }
+            Json::Number(value) => Content::Text(value.to_string().into()),
+            Json::Text(text) => Content::Text(text.as_str().into()),
+            Json::List(items) => Content::List(items.iter().map(|item| Node::of_json(item, place)).collect()),
+            Json::Map(entries) => {
+                Content::Map(entries.iter().map(|(name, value)| (key(name), Node::of_json(value, place))).collect())
+            }
+        };
+        Node { place, content }
     }
 
     /// The content, aliases followed.

@@ -12,6 +12,7 @@ mod compatibility;
 mod dns;
 mod document;
 mod files;
+pub mod fuzz;
 mod json;
 mod message;
 mod problem;
@@ -24,6 +25,7 @@ mod source_watch;
 mod tls;
 mod translate;
 mod watch;
+mod wire;
 
 pub use bootstrap::{Bootstrap, Dump, Node, ReadOptions, Resources, Source, read_bootstrap, read_bootstrap_with};
 pub use builder::{Builder, Built};

@@ -1,4 +1,5 @@
-//! A protobuf message as a tree of set fields, each with the place where the text sets it.
+//! A protobuf message as a tree of set fields, each with the place where the text sets it. [`crate::reader`] makes it of text,
+//! [`crate::wire`] of protobuf's wire form, and nobody who reads the tree sees which.
 //!
 //! What a reader would not see is not here: a scalar without presence that holds its default, an empty list. So "set"
 //! means "changes something", and who translates a tree can refuse what it does not know, field by field.
@@ -66,7 +67,8 @@ pub(crate) struct Item {
 pub(crate) struct Any {
     /// The text of `@type`, or of a TypedStruct's `type_url`; empty where there is none.
     pub(crate) type_url: String,
-    /// The message, or the bare value where the type is a well-known one. `None`: an Any without a type.
+    /// The message, or the bare value where the type is a well-known one. `None`: an Any without a type, or of a type that is not
+    /// known and was kept ([`crate::reader::Unknown::Kept`]).
     pub(crate) value: Option<Box<Value>>,
 }
 

@@ -3,7 +3,8 @@
 //! A [`Report`] collects every problem on the way through a file and never stops at the first. It knows the field's
 //! path, because whoever descends says so.
 //!
-//! Invariant: each [`Problem`] has a place inside the file that it names.
+//! Invariant: each [`Problem`] has a place inside the text that it names, or none where there is no text: what came in protobuf's
+//! wire form has paths alone.
 
 use std::fmt::{self, Write as _};
 
@@ -16,6 +17,8 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) const START: Place = Place { line: 1, column: 1 };
+    /// Of what has no lines.
+    pub(crate) const NONE: Place = Place { line: 0, column: 0 };
 }
 
 /// A place and the field that stands there.
@@ -30,9 +33,9 @@ pub(crate) struct Origin {
 pub struct Problem {
     /// The name of the file, as the caller gave it.
     pub file: String,
-    /// 1-based.
+    /// 1-based; 0 in what has no lines.
     pub line: usize,
-    /// 1-based, in characters.
+    /// 1-based, in characters; 0 in what has no lines.
     pub column: usize,
     /// The field, in Envoy's spelling: `static_resources.clusters[0].name`. Empty where the text itself is at fault.
     pub path: String,
@@ -42,7 +45,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(f, "{}: ", self.file)?,
+            line => write!(f, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }

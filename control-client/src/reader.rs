@@ -23,12 +23,15 @@ pub(crate) fn read_any(node: &Node, unknown: Unknown, report: &mut Report) -> Op
     Reader { report, unknown }.any(node)
 }
 
-/// What is done with a field that its message does not have.
+/// What is done with a field that its message does not have, and with a type that an Any names and nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unknown {
     Refused,
-    /// Accepted with a warning (`--allow-unknown-static-fields`).
+    /// A field is accepted with a warning (`--allow-unknown-static-fields`), a type is refused.
     Warned,
+    /// A field is accepted with a warning, a type is kept by its name, and refused by who needs it: so Envoy reads what a control plane
+    /// sends.
+    Kept,
 }
 
 struct Reader<'r> {
@@ -59,7 +62,7 @@ impl Reader<'_> {
                 let rule = format!("no such field in {}", kind.name());
                 self.enter(&key.text, |reader| match reader.unknown {
                     Unknown::Refused => reader.report.problem(key.place, rule),
-                    Unknown::Warned => reader.report.warning(key.place, rule),
+                    Unknown::Warned | Unknown::Kept => reader.report.warning(key.place, rule),
                 });
                 continue;
             };
@@ -255,7 +258,11 @@ impl Reader<'_> {
             self.report.problem_in(TYPE_KEY, url.place, "expected a string");
             return None;
         };
-        let kind = self.enter(TYPE_KEY, |reader| reader.known_type(type_url, key.place))?;
+        let kind =
+            match self.enter(TYPE_KEY, |reader| known_type(type_url, key.place, reader.unknown, reader.report))? {
+                Named::Known(kind) => kind,
+                Named::Kept => return Some(Any { type_url: type_url.to_string(), value: None }),
+            };
         match kind.shape {
             Shape::Plain => {
                 let message = self.message(node, kind, &[TYPE_KEY])?;
@@ -291,30 +298,44 @@ impl Reader<'_> {
             self.report.problem_in("type_url", url.place, "expected a string");
             return None;
         };
-        let kind = self.enter("type_url", |reader| reader.known_type(type_url, url.place))?;
+        let kind =
+            match self.enter("type_url", |reader| known_type(type_url, url.place, reader.unknown, reader.report))? {
+                Named::Known(kind) => kind,
+                Named::Kept => return Some(Any { type_url: type_url.to_string(), value: None }),
+            };
         let nothing = Node::null(node.place);
         let value = entry(["value", "value"]).map_or(&nothing, |(_, value)| value);
         let message = self.enter("value", |reader| reader.message(value, kind, &[]))?;
         Some(Any { type_url: type_url.to_string(), value: Some(Box::new(Value::Message(message))) })
     }
+}
 
-    /// The type that a URL such as `type.googleapis.com/envoy.config.cluster.v3.Cluster` names.
-    fn known_type(&mut self, url: &str, place: Place) -> Option<&'static MessageType> {
-        // Any host will do, but there must be one.
-        let Some((_, name)) = url.rsplit_once('/').filter(|(host, _)| !host.is_empty()) else {
-            self.report.problem(place, format!("a type is named as \"type.googleapis.com/NAME\", found {url:?}"));
-            return None;
-        };
-        let kind = MessageType::by_name(name);
-        if kind.is_none() {
-            self.report.problem(place, format!("the type {name} is not known"));
+/// What the URL of a type leads to.
+pub(crate) enum Named {
+    Known(&'static MessageType),
+    /// To nothing that the schema has, and it may be so.
+    Kept,
+}
+
+/// The type that a URL such as `type.googleapis.com/envoy.config.cluster.v3.Cluster` names.
+pub(crate) fn known_type(url: &str, place: Place, unknown: Unknown, report: &mut Report) -> Option<Named> {
+    // Any host will do, but there must be one.
+    let Some((_, name)) = url.rsplit_once('/').filter(|(host, _)| !host.is_empty()) else {
+        report.problem(place, format!("a type is named as \"type.googleapis.com/NAME\", found {url:?}"));
+        return None;
+    };
+    match (MessageType::by_name(name), unknown) {
+        (Some(kind), _) => Some(Named::Known(kind)),
+        (None, Unknown::Kept) => Some(Named::Kept),
+        (None, Unknown::Refused | Unknown::Warned) => {
+            report.problem(place, format!("the type {name} is not known"));
+            None
         }
-        kind
     }
 }
 
 /// The key under which an Any names its type.
-const TYPE_KEY: &str = "@type";
+pub(crate) const TYPE_KEY: &str = "@type";
 
 fn shape(field: &Field) -> Option<Shape> {
     (field.kind == Kind::Message).then(|| field.message().shape)

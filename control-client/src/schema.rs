@@ -76,6 +76,11 @@ impl MessageType {
         rows(&ONEOFS, self.oneofs)
     }
 
+    /// The field of this number.
+    pub(crate) fn numbered(&self, number: u32) -> Option<&'static Field> {
+        self.fields().iter().find(|field| field.number == number)
+    }
+
     /// The field of this name, in either spelling: `connect_timeout` or `connectTimeout`.
     pub(crate) fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields().iter().find(|field| field.name() == name || field.json_name.as_str() == name)
@@ -135,6 +140,8 @@ pub(crate) enum Kind {
 
 /// One field of a message type.
 pub(crate) struct Field {
+    /// What names the field in protobuf's wire form.
+    pub(crate) number: u32,
     name: Text,
     json_name: Text,
     pub(crate) label: Label,

@@ -60,6 +60,12 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "format", quick: || Box::new(format), thorough: |_| (), inputs: FORMATS },
     Target { name: "path", quick: path, thorough: |_| (), inputs: PATHS },
     Target { name: "host", quick: host, thorough: |_| (), inputs: HOSTS },
+    Target {
+        name: "protobuf",
+        quick: || Box::new(ringway_control_client::fuzz::protobuf),
+        thorough: |_| (),
+        inputs: PROTOBUFS,
+    },
     Target { name: "bootstrap", quick: || Box::new(bootstrap), thorough: |_| (), inputs: BOOTSTRAPS },
 ];
 
@@ -378,6 +384,13 @@ const HOSTS: &[&str] =
 
 const PATHS: &[&str] =
     &["/a/b/../c//d/./e?x=/../y", "/%2e%2E/a%2Fb%5cc%41%zz", "//a///b/..//../../c\\d/..\\e", "/a/%2F/%252F/..;/x"];
+
+/// A cluster with a timeout, an assignment with an address, and an empty listener.
+const PROTOBUFS: &[&str] = &[
+    "\0\n\x01c\x10\x03\"\x02\x08\x05",
+    "\x01\n\x01c\x12\x14\x12\x12\n\x10\n\x0e\n\x0c\x12\x0810.0.0.1\x18P",
+    "\x02\n\x01l",
+];
 
 const BOOTSTRAPS: &[&str] = &[
     "static_resources:\n  clusters:\n  - &c\n    name: a\n    connect_timeout: 0.25s\n    type: STATIC\n    load_assignment: {cluster_name: a, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: '::1', port_value: 80}}}}]}]}\n",

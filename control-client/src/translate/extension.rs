@@ -20,6 +20,11 @@ pub(super) fn of<T>(
             None
         }
         // Envoy: "Didn't find a registered implementation".
+        _ if message.any("typed_config").is_some_and(|any| !any.type_url.is_empty()) => {
+            let url = &message.any("typed_config").expect("it is set").type_url;
+            context.problem(message, "typed_config", format!("no implementation for the type {url}"));
+            None
+        }
         _ => {
             let has_name = message.kind.fields().iter().any(|field| field.name() == "name");
             let name = if has_name { message.text("name") } else { "" };
