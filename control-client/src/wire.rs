@@ -17,10 +17,8 @@ mod writer;
 
 use std::collections::HashMap;
 
-use record::{Fault, Payload, Records};
-#[cfg(test)]
-use writer::Writer;
-pub(crate) use writer::write;
+pub(crate) use record::{Fault, Payload, Record, Records};
+pub(crate) use writer::{Writer, write};
 
 use crate::document::Node;
 use crate::message::{Any, Item, Json, Message, Set, Value};
