@@ -15,6 +15,11 @@ mod dns;
 mod document;
 mod files;
 pub mod fuzz;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "the call first: what connects it to a cluster comes next")
+)]
+mod grpc;
 mod json;
 mod message;
 mod problem;

@@ -38,8 +38,8 @@ impl ResourceType {
 /// What stands before the name of a type in its URL.
 const HOST: &str = "type.googleapis.com/";
 
-/// The most resources of one type that are held, as many as one response may have: 25 times what is seen. A server that sends more is refused
-/// what is too much; these take 120 bytes each and their names.
+/// The most resources of one type that are held, as many as one response may have: 25 times what is seen. A server that
+/// sends more is refused what is too much; these take 120 bytes each and their names.
 pub(crate) const HELD_MAX: usize = 256 << 10;
 
 /// Lives as long as the source.
