@@ -15,7 +15,8 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use super::messages::{MESSAGE_BYTES_MAX, Messages, Unread, framed};
 
-/// What a server may send before it hears that it was read: a push of most sizes at once, and all that waits while one is judged.
+/// What a server may send before it hears that it was read: a push of most sizes at once, and all that waits while one
+/// is judged.
 const WINDOW_BYTES: u32 = 4 << 20;
 /// The largest head of an answer: a status and a few fields of proxies in between.
 const HEAD_BYTES_MAX: u32 = 64 << 10;

@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// The largest message of a server. The largest that is seen is 4 MiB; gRPC's own default, 4 MiB as well, is too small for it.
+/// The largest message of a server. The largest that is seen is 4 MiB; gRPC's own default, 4 MiB as well, is too small
+/// for it.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// What stands before a message: whether it is compressed, and its length.
 const HEAD: usize = 5;
