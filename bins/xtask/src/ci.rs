@@ -24,7 +24,9 @@ pub(crate) fn run() -> Result<(), String> {
     report.step("clippy", |skips| cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"], skips));
     // --show-output: a test that passes by leaving something out says so on its standard output.
     let threads = std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * TEST_THREADS_PER_CPU).to_string();
-    let set = [("RUST_TEST_THREADS", threads.as_str())];
+    // The tests that ask a real Envoy ask the one that was installed above.
+    let envoy = setup::envoy_path().display().to_string();
+    let set = [("RUST_TEST_THREADS", threads.as_str()), ("RINGWAY_ENVOY", envoy.as_str())];
     let tests = ["test", "--no-fail-fast", "--", "--show-output"];
     report.step("test", |skips| cargo_with(&tests, &set, STEP_LIMIT, skips));
     report.step("build --release", |skips| cargo(&["build", "--release", "--bin", "ringway"], skips));
