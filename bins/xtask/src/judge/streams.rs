@@ -43,6 +43,8 @@ const UPLOAD: usize = 16 << 10;
 const UPLOAD_APART: usize = 64 << 10;
 /// What the proxy sends of a stream in its turn.
 const TURN: u64 = 16 << 10;
+/// One receive of an origin that is read little by little, as those of many streams are: each stream holds so much at least.
+const CHUNK: u64 = 4 << 10;
 /// What may be left of a turn for the next.
 const TURN_REST: u64 = 2 << 10;
 /// How far one stream may be ahead of another: the one turn that it has had and the other has not; one that the other lost
@@ -138,11 +140,11 @@ impl Stand {
     /// What waits for each of so many streams when no more comes, beyond this.
     fn full(&self, streams: usize, idle: u64) -> Result<u64, String> {
         let (mut last, mut same) = (0, 0);
-        wait_for("each stream's next turn to lie in the proxy", FULL_LIMIT, || {
+        wait_for("a part of each stream to lie in the proxy", FULL_LIMIT, || {
             let now = self.waiting().unwrap_or(0).saturating_sub(idle) / streams as u64;
             (last, same) = (now, if now == last { same + 1 } else { 0 });
             pause(LOOK_EVERY);
-            (same >= LOOKS && now >= TURN).then_some(now)
+            (same >= LOOKS && now >= CHUNK).then_some(now)
         })
     }
 
