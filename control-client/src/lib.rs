@@ -9,6 +9,7 @@ mod bootstrap;
 mod builder;
 mod cache;
 mod compatibility;
+mod directories;
 #[expect(dead_code, unused_imports, reason = "the protocol first: a transport and the cache are joined by it")]
 mod discovery;
 mod dns;
@@ -40,11 +41,12 @@ pub use cache::{
     Cache, ClusterParts, ConfigSource, Counted, Kind, Moment, Names, Outcome, Refused, Roots, Scope, Settled,
     ShownError, ShownResource, ShownVersion, Subscription, Verdict, Wait,
 };
+pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
 pub use files::{Brought, Failure, Files};
 pub use problem::Problem;
 pub use schema::has_path;
-pub use secret_watch::{SecretFiles, SecretWatch, WatchedFile};
+pub use secret_watch::{SecretFiles, SecretWatch};
 pub use source_watch::{SourceFiles, SourceWatch};
 pub use tls::{CertificateFacts, ContextCertificates, TlsContexts};
 pub use watch::FileWatch;

@@ -1,27 +1,23 @@
 //! Says that a file of certificates or keys may have changed.
 //!
-//! Watched are directories, because a file is replaced by a move; Kubernetes moves the link `..data` beside it instead. Other than of a configuration,
-//! writing in place counts, too: what is half-written is refused, and told anew when its writer closes it. A certificate and its key are two files, so
-//! that a change is told when it has been quiet for a moment. A link on the way to a file's directory is looked after as well, and so is the move of
-//! the directory itself.
+//! Other than of a configuration, writing in place counts, too: what is half-written is refused, and told anew when its writer closes it. A certificate
+//! and its key are two files, so that a change is told when it has been quiet for a moment.
 //!
 //! Invariant: after a file was named to [`SecretFiles::watch`], each change of it is told by [`SecretWatch::wait`], once or more often; or the file
 //! is among those that [`SecretFiles::untold`] names and [`SecretFiles::retry`] tries again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use inotify::{EventMask, Events, Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{Events, Inotify, WatchMask, Watches};
 
-/// The link that a Kubernetes volume swaps.
-const KUBERNETES_LINK: &str = "..data";
-/// Room for one read: an event takes 16 bytes and the name, at most 256; more events come with the next read.
-const BUFFER_SIZE: usize = 4096;
+use crate::directories::{BUFFER_SIZE, Directories, WatchedFile};
+
+/// A file is replaced, written in place and closed, or a link is made.
+const MASK: WatchMask = WatchMask::MOVED_TO.union(WatchMask::CLOSE_WRITE).union(WatchMask::CREATE);
 /// How long nothing must have happened: tools write a key and its certificate within milliseconds.
 const QUIET: Duration = Duration::from_millis(50);
 /// How often the wait for quiet is renewed: a file that is written for ever does not hold up the others by more than a second.
@@ -31,28 +27,19 @@ const QUIET_WAITS_MAX: u32 = 20;
 #[derive(Debug)]
 pub struct SecretWatch {
     inotify: Inotify,
-    directories: Arc<Mutex<Directories>>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// Which files are watched, for whoever reads them.
 #[derive(Clone, Debug)]
 pub struct SecretFiles {
     watches: Watches,
-    directories: Arc<Mutex<Directories>>,
-}
-
-/// A file that a configuration named, and where its replacement shows.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct WatchedFile {
-    /// The file.
-    pub path: PathBuf,
-    /// `watched_directory`: a move into this directory says that the file may have changed. `None`: into its own.
-    pub directory: Option<PathBuf>,
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
-struct Directories {
-    by_path: HashMap<PathBuf, Directory>,
+struct Known {
+    directories: Directories,
     /// Files whose directory could not be watched, and why.
     unwatched: BTreeMap<WatchedFile, Unwatched>,
 }
@@ -63,13 +50,6 @@ struct Unwatched {
     is_told: bool,
 }
 
-#[derive(Debug)]
-struct Directory {
-    watch: WatchDescriptor,
-    /// What must change there; `None`: anything.
-    names: Option<BTreeSet<OsString>>,
-}
-
 impl SecretWatch {
     /// A watch for no file yet.
     ///
@@ -77,9 +57,9 @@ impl SecretWatch {
     /// What inotify_init1(2) reports.
     pub fn new() -> io::Result<(Self, SecretFiles)> {
         let inotify = Inotify::init()?;
-        let directories = Arc::default();
-        let files = SecretFiles { watches: inotify.watches(), directories: Arc::clone(&directories) };
-        Ok((Self { inotify, directories }, files))
+        let known = Arc::default();
+        let files = SecretFiles { watches: inotify.watches(), known: Arc::clone(&known) };
+        Ok((Self { inotify, known }, files))
     }
 
     /// Waits until a file may have changed and it has been quiet since.
@@ -91,7 +71,7 @@ impl SecretWatch {
         loop {
             match self.inotify.read_events_blocking(&mut buffer) {
                 Ok(events) => {
-                    if concerns(&self.directories, &self.inotify, events) {
+                    if concerns(&self.known, &self.inotify, events) {
                         break;
                     }
                 }
@@ -115,7 +95,7 @@ impl SecretWatch {
         let mut changed = false;
         loop {
             match self.inotify.read_events(&mut buffer) {
-                Ok(events) => changed |= concerns(&self.directories, &self.inotify, events),
+                Ok(events) => changed |= concerns(&self.known, &self.inotify, events),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(changed),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -125,18 +105,15 @@ impl SecretWatch {
 }
 
 impl SecretFiles {
-    /// Watches this file, too. Called before it is read, so that no change is missed, and at each reading: another directory may have come in
-    /// the place of the one that is watched.
+    /// As [`Directories::watch`]; what cannot be watched is told by [`SecretFiles::untold`].
     pub(crate) fn watch(&self, file: &WatchedFile) {
-        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
         // The lock is held: an event of a new watch waits for its name.
-        let added =
-            places(file).into_iter().try_for_each(|(directory, name)| known.watch(&self.watches, directory, name));
-        match added {
+        match known.directories.watch(&self.watches, MASK, file) {
             Ok(()) => _ = known.unwatched.remove(file),
             Err(why) => {
-                let is_told =
-                    known.unwatched.get(file).is_some_and(|before| before.why.kind() == why.kind() && before.is_told);
+                let before = known.unwatched.get(file);
+                let is_told = before.is_some_and(|before| before.why.kind() == why.kind() && before.is_told);
                 known.unwatched.insert(file.clone(), Unwatched { why, is_told });
             }
         }
@@ -144,28 +121,9 @@ impl SecretFiles {
 
     /// Watches no file but these any more.
     pub fn retain(&self, files: &BTreeSet<WatchedFile>) {
-        let mut wanted: HashMap<PathBuf, Option<BTreeSet<OsString>>> = HashMap::new();
-        for (directory, name) in files.iter().flat_map(places) {
-            let names = wanted.entry(directory).or_insert_with(|| Some(BTreeSet::new()));
-            match (names.as_mut(), name) {
-                (Some(names), Some(name)) => _ = names.insert(name),
-                _ => *names = None,
-            }
-        }
-        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.lock();
         known.unwatched.retain(|file, _| files.contains(file));
-        let mut dropped = Vec::new();
-        known.by_path.retain(|path, directory| match wanted.remove(path) {
-            Some(names) => {
-                directory.names = names;
-                true
-            }
-            None => {
-                dropped.push(directory.watch.clone());
-                false
-            }
-        });
-        dropped.into_iter().for_each(|watch| known.unwatch(&self.watches, watch));
+        known.directories.retain(&self.watches, files.iter().cloned());
     }
 
     /// Tries again to watch the files whose directory could not be watched: whether one can be now, and may have changed before.
@@ -187,90 +145,23 @@ impl SecretFiles {
         untold.map(tell).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Directories> {
-        self.directories.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Directories {
-    /// Watches a directory for this name, or for anything.
-    fn watch(&mut self, watches: &Watches, path: PathBuf, name: Option<OsString>) -> io::Result<()> {
-        let mask = WatchMask::MOVED_TO
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::CREATE
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
-        // Of a directory that is watched already it is the watch that there is.
-        let watch = watches.clone().add(&path, mask)?;
-        match self.by_path.get_mut(&path) {
-            None => {
-                let names = name.map(|name| BTreeSet::from([name]));
-                self.by_path.insert(path, Directory { watch, names });
-            }
-            Some(known) => {
-                let before = std::mem::replace(&mut known.watch, watch);
-                match (&mut known.names, name) {
-                    (Some(names), Some(name)) => _ = names.insert(name),
-                    (names, None) => *names = None,
-                    (None, Some(_)) => {}
-                }
-                self.unwatch(watches, before);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a watch that no path leads to any more: two paths may lead to one directory.
-    fn unwatch(&self, watches: &Watches, watch: WatchDescriptor) {
-        if self.by_path.values().all(|directory| directory.watch != watch) {
-            // It may be gone already.
-            let _ = watches.clone().remove(watch);
-        }
-    }
-}
-
-/// The directories to watch for a file, and the name in each; `None`: any. The file's own, and those of the links on the way there.
-fn places(file: &WatchedFile) -> Vec<(PathBuf, Option<OsString>)> {
-    let (directory, name) = match &file.directory {
-        Some(directory) => (directory.clone(), None),
-        None => (parent(&file.path), file.path.file_name().map(OsString::from)),
-    };
-    let is_link = |path: &&Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-    let links = directory.ancestors().filter(is_link).map(|link| (parent(link), link.file_name().map(OsString::from)));
-    let mut places: Vec<_> = links.collect();
-    places.push((directory, name));
-    places
-}
-
-fn parent(path: &Path) -> PathBuf {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
-}
-
-fn concerns(directories: &Mutex<Directories>, inotify: &Inotify, events: Events<'_>) -> bool {
-    let mut known = directories.lock().unwrap_or_else(PoisonError::into_inner);
-    events.fold(false, |concerned, event| {
-        if event.mask.intersects(EventMask::IGNORED | EventMask::MOVE_SELF) {
-            // The directory is gone from its path, unless nobody asked for it any more; one that comes there is watched when it is read from.
-            let before = known.by_path.len();
-            known.by_path.retain(|_, directory| directory.watch != event.wd);
-            if event.mask.contains(EventMask::MOVE_SELF) {
-                known.unwatch(&inotify.watches(), event.wd);
-            }
-            return concerned || known.by_path.len() < before;
-        }
-        let named =
-            |names: &BTreeSet<OsString>| event.name.is_some_and(|name| name == KUBERNETES_LINK || names.contains(name));
-        let changed = |directory: &Directory| directory.names.as_ref().is_none_or(named);
-        let changed = known.by_path.values().filter(|directory| directory.watch == event.wd).any(changed);
-        concerned || changed || event.mask.contains(EventMask::Q_OVERFLOW)
-    })
+fn concerns(known: &Mutex<Known>, inotify: &Inotify, events: Events<'_>) -> bool {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    !known.directories.concerned(&inotify.watches(), events).is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directories::KUBERNETES_LINK;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
 
     /// A directory of its own, which goes away with it.
     struct Home(PathBuf);

@@ -7,20 +7,15 @@
 //! Invariant: after a file was given to [`SourceFiles::watch`], each replacement of it is told by
 //! [`SourceWatch::wait`], once or more often.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use inotify::{EventMask, Events, Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{Events, Inotify, WatchMask, Watches};
 
 use crate::cache::ConfigSource;
-
-/// The link that a Kubernetes volume swaps.
-const KUBERNETES_LINK: &str = "..data";
-/// Room for one read: an event takes 16 bytes and the name, at most 256; more events come with the next read.
-const BUFFER_SIZE: usize = 4096;
+use crate::directories::{BUFFER_SIZE, Directories, WatchedFile};
 
 /// What is told, for a thread of its own.
 #[derive(Debug)]
@@ -34,15 +29,6 @@ pub struct SourceWatch {
 pub struct SourceFiles {
     watches: Watches,
     directories: Arc<Mutex<Directories>>,
-}
-
-type Directories = BTreeMap<PathBuf, Directory>;
-
-#[derive(Debug)]
-struct Directory {
-    watch: WatchDescriptor,
-    /// The files, and the name that each has there; `None`: any move concerns it.
-    files: BTreeSet<(PathBuf, Option<OsString>)>,
 }
 
 impl SourceWatch {
@@ -65,7 +51,7 @@ impl SourceWatch {
         let mut buffer = [0; BUFFER_SIZE];
         loop {
             let mut moved = match self.inotify.read_events_blocking(&mut buffer) {
-                Ok(events) => concerned(&self.directories, events),
+                Ok(events) => concerned(&self.directories, &self.inotify, events),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -82,7 +68,7 @@ impl SourceWatch {
         let mut moved = BTreeSet::new();
         loop {
             match self.inotify.read_events(&mut buffer) {
-                Ok(events) => moved.append(&mut concerned(&self.directories, events)),
+                Ok(events) => moved.append(&mut concerned(&self.directories, &self.inotify, events)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -97,81 +83,30 @@ impl SourceFiles {
     /// # Errors
     /// What inotify_add_watch(2) reports: the directory is not there, or there are too many watches.
     pub(crate) fn watch(&self, source: &ConfigSource) -> io::Result<()> {
-        let (directory, file) = place(source);
         let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = known.get_mut(&directory) {
-            known.files.insert(file);
-            return Ok(());
-        }
         // The lock is held: an event of the new watch waits for its file.
-        let watch = self.watches.clone().add(&directory, WatchMask::MOVED_TO | WatchMask::ONLYDIR)?;
-        known.insert(directory, Directory { watch, files: BTreeSet::from([file]) });
-        Ok(())
+        known.watch(&self.watches, WatchMask::MOVED_TO, &file(source))
     }
 
     /// Watches no file but these any more.
     pub(crate) fn retain<'s>(&self, sources: impl Iterator<Item = &'s ConfigSource>) {
-        let mut wanted: BTreeMap<PathBuf, BTreeSet<(PathBuf, Option<OsString>)>> = BTreeMap::new();
-        for (directory, file) in sources.map(place) {
-            wanted.entry(directory).or_default().insert(file);
-        }
-        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|path, directory| match wanted.remove(path) {
-            Some(files) => {
-                directory.files = files;
-                true
-            }
-            None => {
-                // It may be gone already.
-                let _ = self.watches.clone().remove(directory.watch.clone());
-                false
-            }
-        });
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner).retain(&self.watches, sources.map(file));
     }
 }
 
-/// The directory to watch for a source, its file, and the name that it has there; `None`: any.
-fn place(source: &ConfigSource) -> (PathBuf, (PathBuf, Option<OsString>)) {
+fn file(source: &ConfigSource) -> WatchedFile {
     let ConfigSource::Path { path, watched_directory } = source;
-    if let Some(directory) = watched_directory {
-        return (directory.clone(), (path.clone(), None));
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    (directory.to_owned(), (path.clone(), path.file_name().map(OsString::from)))
+    WatchedFile { path: path.clone(), directory: watched_directory.clone() }
 }
 
-fn concerned(directories: &Mutex<Directories>, events: Events<'_>) -> BTreeSet<PathBuf> {
-    let mut known = directories.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut moved = BTreeSet::new();
-    for event in events {
-        if event.mask.contains(EventMask::Q_OVERFLOW) {
-            // Anything may have happened.
-            moved.extend(known.values().flat_map(|directory| directory.files.iter().map(|(path, _)| path.clone())));
-            continue;
-        }
-        let is_gone = event.mask.contains(EventMask::IGNORED);
-        let Some((path, directory)) = known.iter().find(|(_, directory)| directory.watch == event.wd) else { continue };
-        let concerns = |name: &Option<OsString>| match name {
-            Some(name) => event.name.is_some_and(|moved| moved == name || moved == KUBERNETES_LINK),
-            None => true,
-        };
-        let files = directory.files.iter().filter(|(_, name)| is_gone || concerns(name));
-        moved.extend(files.map(|(path, _)| path.clone()));
-        if is_gone {
-            // A new one of its name is watched when its files are read.
-            let path = path.clone();
-            known.remove(&path);
-        }
-    }
-    moved
+fn concerned(directories: &Mutex<Directories>, inotify: &Inotify, events: Events<'_>) -> BTreeSet<PathBuf> {
+    directories.lock().unwrap_or_else(PoisonError::into_inner).concerned(&inotify.watches(), events)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directories::KUBERNETES_LINK;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -223,6 +158,30 @@ mod tests {
         files.retain([at(home.file("lds.yaml"))].iter());
         home.moved("cds.yaml");
         assert_eq!(watch.take().expect("read"), BTreeSet::new());
+    }
+
+    /// Both paths are told, and the directory that comes in the place of another one is followed.
+    #[test]
+    fn one_directory_of_two_paths_and_one_that_is_replaced() {
+        let home = Home::new("paths");
+        let (mut watch, files) = SourceWatch::new().expect("a watch");
+        fs::create_dir(home.file("real")).expect("a directory");
+        symlink("real", home.file("link")).expect("link");
+        let sources = ["real/cds.yaml", "link/cds.yaml"].map(|name| at(home.file(name)));
+        let both = BTreeSet::from(["real/cds.yaml", "link/cds.yaml"].map(|name| home.file(name)));
+        let mut read_after = |change: &dyn Fn()| {
+            sources.iter().for_each(|source| files.watch(source).expect("it can be watched"));
+            change();
+            watch.wait().expect("read")
+        };
+        assert_eq!(read_after(&|| home.moved("real/cds.yaml")), both);
+        let replaced = read_after(&|| {
+            fs::create_dir(home.file("new")).expect("a directory");
+            fs::rename(home.file("real"), home.file("old")).expect("rename");
+            fs::rename(home.file("new"), home.file("real")).expect("rename");
+        });
+        assert_eq!(replaced, both);
+        assert_eq!(read_after(&|| home.moved("real/cds.yaml")), both);
     }
 
     #[test]

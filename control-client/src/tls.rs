@@ -13,7 +13,8 @@ use std::sync::{Arc, Weak};
 
 use ringway_tls::{Certificate, ClientContext, ServerContext, sha256};
 
-use crate::secret_watch::{SecretFiles, WatchedFile};
+use crate::directories::WatchedFile;
+use crate::secret_watch::SecretFiles;
 
 /// The largest file that a context is made from. The largest bundles of CAs in use have 500 KiB, large revocation lists some MiB; a file is in memory
 /// only while it is read.

@@ -174,25 +174,13 @@ impl Cache {
             let message = received.message.take().expect("what was taken has been read");
             let draft = translate::cluster(&message, &mut received.report, &self.roots.around, contexts);
             let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(false));
-            match (draft, received.report.finish()) {
-                (Some(draft), Ok(_)) => {
-                    let (draft, body) = (Arc::new(draft), Some(body));
-                    entry.warming = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                    entry.rejected = None;
+            match entry.take_in(draft, received.report, number, body, at) {
+                Ok(_) => {
                     (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
                     self.touch_cluster(&name);
                 }
-                (_, outcome) => {
+                Err(problems) => {
                     is_rejected = true;
-                    let problems = outcome.err().unwrap_or_default();
-                    let kept = problems.clone();
-                    entry.rejected = Some(Rejected {
-                        version: number,
-                        at: at.time,
-                        problems: kept,
-                        body: Some(body),
-                        is_retried: true,
-                    });
                     verdict.refused.push(Refused { name, problems });
                 }
             }
@@ -263,26 +251,14 @@ impl Cache {
                 }
             }
             let entry = self.listeners.entry(name.clone()).or_insert_with(|| Entry::new(false));
-            match (draft, received.report.finish()) {
-                (Some(draft), Ok(_)) => {
+            match entry.take_in(draft, received.report, number, body, at) {
+                Ok(draft) => {
                     taken_addresses.extend(addresses(&draft.listener).map(|address| (address, name.clone())));
-                    let (draft, body) = (Arc::new(draft), Some(body));
-                    entry.warming = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                    entry.rejected = None;
                     (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
                     self.touch_listener(&name);
                 }
-                (_, outcome) => {
+                Err(problems) => {
                     is_rejected = true;
-                    let problems = outcome.err().unwrap_or_default();
-                    let kept = problems.clone();
-                    entry.rejected = Some(Rejected {
-                        version: number,
-                        at: at.time,
-                        problems: kept,
-                        body: Some(body),
-                        is_retried: true,
-                    });
                     verdict.refused.push(Refused { name, problems });
                 }
             }

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use ringway_model::Cluster;
 
-use super::ConfigSource;
+use super::{ConfigSource, Moment};
 use crate::document;
 use crate::json;
 use crate::message::Message;
@@ -108,6 +108,34 @@ impl<D, B> Entry<D, B> {
 
     pub(super) fn newest(&self) -> Option<&Arc<Version<D>>> {
         self.warming.as_ref().or(self.active.as_ref())
+    }
+
+    /// Takes up a version that came, and what was made of it: it warms, or it is refused and shown as that.
+    ///
+    /// # Errors
+    /// Its problems.
+    pub(super) fn take_in(
+        &mut self,
+        draft: Option<D>,
+        report: Report,
+        version: String,
+        body: Body,
+        at: Moment,
+    ) -> Result<Arc<D>, Vec<Problem>> {
+        match (draft, report.finish()) {
+            (Some(draft), Ok(_)) => {
+                let (draft, body) = (Arc::new(draft), Some(body));
+                self.warming = Some(Arc::new(Version { version, updated: at.time, body, draft: draft.clone() }));
+                self.rejected = None;
+                Ok(draft)
+            }
+            (_, outcome) => {
+                let problems = outcome.err().unwrap_or_default();
+                let (kept, body) = (problems.clone(), Some(body));
+                self.rejected = Some(Rejected { version, at: at.time, problems: kept, body, is_retried: true });
+                Err(problems)
+            }
+        }
     }
 }
 
