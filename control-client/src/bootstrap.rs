@@ -41,6 +41,8 @@ pub struct ReadOptions {
     /// `--allow-unknown-static-fields`: a field that Envoy's API does not have gives a warning, not a problem. Fields that it
     /// has and that are not supported are refused either way.
     pub allow_unknown_static_fields: bool,
+    /// It was accepted once and is read again: files of resources may have gone since.
+    pub sources_may_be_gone: bool,
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is acted upon.
@@ -184,7 +186,7 @@ pub fn read_bootstrap_with(
     contexts: &mut TlsContexts,
 ) -> Result<Bootstrap, Vec<Problem>> {
     contexts.begin();
-    let mut report = Report::new(source.name);
+    let mut report = if options.sources_may_be_gone { Report::again(source.name) } else { Report::new(source.name) };
     let unknown = if options.allow_unknown_static_fields { Unknown::Warned } else { Unknown::Refused };
     let Some(message) = parse(source.text, unknown, &mut report) else {
         return Err(report.finish().expect_err("a text that is not read has a problem"));

@@ -111,8 +111,9 @@ impl Files {
                     Ok(update) => {
                         let verdict = cache.apply(update, contexts, at);
                         if *kind == Kind::Cluster && verdict.accepted > 0 {
-                            // Files come in any order: a listener may have named what comes only now.
+                            // Files come in any order: who was refused may have named what comes only now.
                             cache.retry(Kind::Listener, contexts, at);
+                            cache.retry(Kind::Routes, contexts, at);
                         }
                         Ok(verdict)
                     }
@@ -139,6 +140,21 @@ impl Files {
         if let Some(watch) = &self.watch {
             watch.retain(names.keys().map(|(_, source)| &**source));
         }
+    }
+
+    /// Reads every file anew at the next time.
+    pub fn forget(&mut self) {
+        self.read.clear();
+    }
+
+    /// Files whose directory cannot be watched, each told once.
+    pub fn untold(&self) -> Vec<String> {
+        self.watch.as_ref().map_or_else(Vec::new, SourceFiles::untold)
+    }
+
+    /// Tries again to watch those: the ones that are now, and may have moved before.
+    pub fn rewatch(&self) -> BTreeSet<PathBuf> {
+        self.watch.as_ref().map_or_else(BTreeSet::new, SourceFiles::retry)
     }
 
     fn is_due(&self, wanted: &Subscription, moved: Option<&BTreeSet<PathBuf>>, is_first: bool) -> bool {
@@ -175,7 +191,7 @@ impl Files {
     fn text(&self, source: &ConfigSource) -> Result<String, String> {
         let ConfigSource::Path { path, .. } = source;
         if let Some(watch) = &self.watch {
-            watch.watch(source).map_err(|error| format!("cannot be watched: {error}"))?;
+            watch.watch(source);
         }
         read(path).map_err(|error| format!("cannot be read: {error}"))
     }
@@ -190,6 +206,9 @@ fn common(read: Names, wanted: Names) -> Names {
 
 /// Reads a whole file, if it is not larger than any configuration.
 fn read(path: &Path) -> io::Result<String> {
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file")); // a pipe would be waited for
+    }
     let mut text = String::new();
     File::open(path)?.take(TEXT_BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     if text.len() > TEXT_BYTES_MAX {

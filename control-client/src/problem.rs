@@ -62,17 +62,24 @@ impl std::error::Error for Problem {}
 const PROBLEMS_MAX: usize = 1_000;
 
 /// Collects problems, and the path to the field that is being looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Report {
     file: String,
     path: String,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
+    /// What is read was accepted once: files that had to be there then may be gone.
+    pub(crate) is_again: bool,
 }
 
 impl Report {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), path: String::new(), problems: Vec::new(), warnings: Vec::new() }
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
+    /// The same for what was accepted once.
+    pub(crate) fn again(file: &str) -> Self {
+        Self { is_again: true, ..Self::new(file) }
     }
 
     /// Goes one field deeper; [`Report::leave`] takes the answer back.

@@ -7,10 +7,10 @@
 //! Invariant: after a file was given to [`SourceFiles::watch`], each replacement of it is told by
 //! [`SourceWatch::wait`], once or more often.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use inotify::{Events, Inotify, WatchMask, Watches};
 
@@ -21,14 +21,21 @@ use crate::directories::{BUFFER_SIZE, Directories, WatchedFile};
 #[derive(Debug)]
 pub struct SourceWatch {
     inotify: Inotify,
-    directories: Arc<Mutex<Directories>>,
+    known: Arc<Mutex<Known>>,
 }
 
 /// Which files are watched, for whoever reads them.
 #[derive(Clone, Debug)]
 pub struct SourceFiles {
     watches: Watches,
-    directories: Arc<Mutex<Directories>>,
+    known: Arc<Mutex<Known>>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    directories: Directories,
+    /// The files whose directory could not be watched, why, and whether that was told.
+    unwatched: BTreeMap<WatchedFile, (io::Error, bool)>,
 }
 
 impl SourceWatch {
@@ -38,9 +45,9 @@ impl SourceWatch {
     /// What inotify_init1(2) reports.
     pub fn new() -> io::Result<(Self, SourceFiles)> {
         let inotify = Inotify::init()?;
-        let directories = Arc::default();
-        let files = SourceFiles { watches: inotify.watches(), directories: Arc::clone(&directories) };
-        Ok((Self { inotify, directories }, files))
+        let known = Arc::default();
+        let files = SourceFiles { watches: inotify.watches(), known: Arc::clone(&known) };
+        Ok((Self { inotify, known }, files))
     }
 
     /// Waits until files may have been replaced, and says which: all of which the kernel has told by now.
@@ -51,7 +58,7 @@ impl SourceWatch {
         let mut buffer = [0; BUFFER_SIZE];
         loop {
             let mut moved = match self.inotify.read_events_blocking(&mut buffer) {
-                Ok(events) => concerned(&self.directories, &self.inotify, events),
+                Ok(events) => concerned(&self.known, &self.inotify, events),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
@@ -68,7 +75,7 @@ impl SourceWatch {
         let mut moved = BTreeSet::new();
         loop {
             match self.inotify.read_events(&mut buffer) {
-                Ok(events) => moved.append(&mut concerned(&self.directories, &self.inotify, events)),
+                Ok(events) => moved.append(&mut concerned(&self.known, &self.inotify, events)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -78,19 +85,56 @@ impl SourceWatch {
 }
 
 impl SourceFiles {
-    /// Watches this file, too. Called before it is read, so that no replacement is missed.
-    ///
-    /// # Errors
-    /// What inotify_add_watch(2) reports: the directory is not there, or there are too many watches.
-    pub(crate) fn watch(&self, source: &ConfigSource) -> io::Result<()> {
-        let mut known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Watches this file, too. Called before it is read, so that no replacement is missed. What cannot be watched is
+    /// told by [`SourceFiles::untold`].
+    pub(crate) fn watch(&self, source: &ConfigSource) {
+        self.watch_file(&file(source));
+    }
+
+    fn watch_file(&self, file: &WatchedFile) {
+        let mut known = self.lock();
         // The lock is held: an event of the new watch waits for its file.
-        known.watch(&self.watches, WatchMask::MOVED_TO, &file(source))
+        match known.directories.watch(&self.watches, WatchMask::MOVED_TO, file) {
+            Ok(()) => _ = known.unwatched.remove(file),
+            Err(why) => {
+                let before = known.unwatched.get(file);
+                let is_told = before.is_some_and(|(before, is_told)| before.kind() == why.kind() && *is_told);
+                known.unwatched.insert(file.clone(), (why, is_told));
+            }
+        }
     }
 
     /// Watches no file but these any more.
     pub(crate) fn retain<'s>(&self, sources: impl Iterator<Item = &'s ConfigSource>) {
-        self.directories.lock().unwrap_or_else(PoisonError::into_inner).retain(&self.watches, sources.map(file));
+        let files: BTreeSet<WatchedFile> = sources.map(file).collect();
+        let mut known = self.lock();
+        known.unwatched.retain(|file, _| files.contains(file));
+        known.directories.retain(&self.watches, files.into_iter());
+    }
+
+    /// Tries again to watch the files whose directory could not be watched: those that are now, and may have been
+    /// replaced before.
+    pub(crate) fn retry(&self) -> BTreeSet<PathBuf> {
+        let files: Vec<WatchedFile> = self.lock().unwatched.keys().cloned().collect();
+        files.iter().for_each(|file| self.watch_file(file));
+        let known = self.lock();
+        files.into_iter().filter(|file| !known.unwatched.contains_key(file)).map(|file| file.path).collect()
+    }
+
+    /// The files whose directory cannot be watched (it is not there, it may not be read, or there are too many
+    /// watches) and why, each once.
+    pub(crate) fn untold(&self) -> Vec<String> {
+        let mut known = self.lock();
+        let untold = known.unwatched.iter_mut().filter(|(_, (_, is_told))| !is_told);
+        let tell = |(file, (why, is_told)): (&WatchedFile, &mut (io::Error, bool))| {
+            *is_told = true;
+            format!("{}: its directory cannot be watched: {why}", file.path.display())
+        };
+        untold.map(tell).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -99,8 +143,9 @@ fn file(source: &ConfigSource) -> WatchedFile {
     WatchedFile { path: path.clone(), directory: watched_directory.clone() }
 }
 
-fn concerned(directories: &Mutex<Directories>, inotify: &Inotify, events: Events<'_>) -> BTreeSet<PathBuf> {
-    directories.lock().unwrap_or_else(PoisonError::into_inner).concerned(&inotify.watches(), events)
+fn concerned(known: &Mutex<Known>, inotify: &Inotify, events: Events<'_>) -> BTreeSet<PathBuf> {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    known.directories.concerned(&inotify.watches(), events)
 }
 
 #[cfg(test)]
@@ -145,7 +190,7 @@ mod tests {
         let home = Home::new("moves");
         let (mut watch, files) = SourceWatch::new().expect("a watch");
         for name in ["cds.yaml", "lds.yaml"] {
-            files.watch(&at(home.file(name))).expect("it can be watched");
+            files.watch(&at(home.file(name)));
         }
         fs::write(home.file("cds.yaml"), "in place").expect("write");
         home.moved("other.yaml");
@@ -170,7 +215,7 @@ mod tests {
         let sources = ["real/cds.yaml", "link/cds.yaml"].map(|name| at(home.file(name)));
         let both = BTreeSet::from(["real/cds.yaml", "link/cds.yaml"].map(|name| home.file(name)));
         let mut read_after = |change: &dyn Fn()| {
-            sources.iter().for_each(|source| files.watch(source).expect("it can be watched"));
+            sources.iter().for_each(|source| files.watch(source));
             change();
             watch.wait().expect("read")
         };
@@ -188,11 +233,11 @@ mod tests {
     fn one_swap_concerns_all_files_of_its_directory() {
         let (home, other) = (Home::new("of"), Home::new("watched"));
         let (mut watch, files) = SourceWatch::new().expect("a watch");
-        files.watch(&at(home.file("cds.yaml"))).expect("it can be watched");
-        files.watch(&at(home.file("lds.yaml"))).expect("it can be watched");
+        files.watch(&at(home.file("cds.yaml")));
+        files.watch(&at(home.file("lds.yaml")));
         let elsewhere = home.file("eds.yaml");
         let source = ConfigSource::Path { path: elsewhere.clone(), watched_directory: Some(other.0.clone()) };
-        files.watch(&source).expect("it can be watched");
+        files.watch(&source);
         symlink("..1", home.file("tmp")).expect("link");
         fs::rename(home.file("tmp"), home.file(KUBERNETES_LINK)).expect("rename");
         assert_eq!(watch.wait().expect("read"), BTreeSet::from([home.file("cds.yaml"), home.file("lds.yaml")]));
@@ -200,6 +245,16 @@ mod tests {
         assert_eq!(watch.take().expect("read"), BTreeSet::new(), "not where it is watched");
         other.moved("anything");
         assert_eq!(watch.wait().expect("read"), BTreeSet::from([elsewhere]));
-        assert!(files.watch(&at(home.file("no/such/directory"))).is_err());
+        files.watch(&at(home.file("late/cds.yaml")));
+        let untold = files.untold();
+        assert!(
+            matches!(&untold[..], [line] if line.contains("late/cds.yaml: its directory cannot be watched: ")),
+            "{untold:?}"
+        );
+        assert_eq!((files.retry(), files.untold()), (BTreeSet::new(), Vec::new()));
+        fs::create_dir(home.file("late")).expect("a directory");
+        assert_eq!(files.retry(), BTreeSet::from([home.file("late/cds.yaml")]));
+        home.moved("late/cds.yaml");
+        assert_eq!(watch.wait().expect("read"), BTreeSet::from([home.file("late/cds.yaml")]));
     }
 }

@@ -23,11 +23,17 @@ fn skip(name: &str, why: &str) {
 }
 
 fn read(name: &str, text: &str) -> Result<usize, Vec<Problem>> {
-    let bootstrap = read_bootstrap(Source { name, text }, &ReadOptions { allow_unknown_static_fields: true })?;
+    let bootstrap = read_bootstrap(
+        Source { name, text },
+        &ReadOptions { allow_unknown_static_fields: true, ..ReadOptions::default() },
+    )?;
     let json = bootstrap.dump.to_json();
     // A dump without its keys is no configuration.
     if !json.contains("[redacted]") {
-        read_bootstrap(Source { name, text: &json }, &ReadOptions { allow_unknown_static_fields: true })?;
+        read_bootstrap(
+            Source { name, text: &json },
+            &ReadOptions { allow_unknown_static_fields: true, ..ReadOptions::default() },
+        )?;
     }
     Ok(Builder::new().build(&bootstrap).snapshot().listeners.len())
 }

@@ -115,7 +115,7 @@ fn skip(name: &str, why: &str) {
 #[test]
 fn unknown_fields_are_warnings_on_request() {
     let text = "node: {metadatas: {a: 1}, id: a}\nbogus: 2";
-    let options = ReadOptions { allow_unknown_static_fields: true };
+    let options = ReadOptions { allow_unknown_static_fields: true, ..ReadOptions::default() };
     let bootstrap = read_bootstrap(Source { name: "f", text }, &options).expect("accepted");
     assert_eq!(bootstrap.node.id, "a");
     let warnings: Vec<String> = bootstrap.warnings.iter().map(ToString::to_string).collect();

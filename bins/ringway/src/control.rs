@@ -91,8 +91,11 @@ impl Control {
                 }
                 Ok(Command::Names) => self.learn()?,
                 Ok(command) => _ = self.obey(command, Phase::Serving),
-                Err(RecvTimeoutError::Timeout) => self.bring(&BTreeSet::new()),
+                Err(RecvTimeoutError::Timeout) => self.bring(&BTreeSet::new())?,
             }
+        }
+        if self.engine.snapshot().is_none() {
+            return Err(vec!["what was to be put in force first was refused, as said above".to_owned()]);
         }
         self.is_serving = true;
         let took = self.state.started.elapsed().as_millis();
@@ -125,8 +128,10 @@ impl Control {
                 trim();
                 tick = now + TICK;
             }
-            if self.loader.until().is_some_and(|until| until <= std::time::Instant::now()) {
-                self.bring(&BTreeSet::new());
+            if matches!(phase, Phase::Serving)
+                && self.loader.until().is_some_and(|until| until <= std::time::Instant::now())
+            {
+                self.bring_or_say(&BTreeSet::new());
             }
             let wait = match phase {
                 Phase::Ended => break,
@@ -164,7 +169,7 @@ impl Control {
                 Phase::Leaving(_) | Phase::Ended => {}
             },
             Command::Sources(moved) => match phase {
-                Phase::Serving => self.bring(&moved),
+                Phase::Serving => self.bring_or_say(&moved),
                 Phase::Leaving(_) | Phase::Ended => {}
             },
             Command::Dynamic(reply) => {
@@ -224,10 +229,11 @@ impl Control {
         const WHO: &str = "a file of certificates or keys changed";
         // What is still wrong with it was said when it was refused.
         if let Some(Ok(loaded)) = self.loader.reread_refused() {
-            if let Err(problems) = self.accept(loaded) {
-                self.refuse(WHO, problems);
+            match self.accept(loaded) {
+                Ok(()) => return,
+                // What is in force has certificates, too.
+                Err(problems) => self.refuse(WHO, problems),
             }
-            return;
         }
         let warming = self.warming.as_ref().and_then(|loaded| loaded.file.as_ref()).map(|file| file.dump.clone());
         let Some(text) = warming.or_else(|| self.state.view().bootstrap.clone()) else { return };
@@ -245,6 +251,10 @@ impl Control {
         if self.loader.rewatch() {
             self.rotate();
         }
+        let moved = self.loader.rewatch_sources();
+        if !moved.is_empty() {
+            self.bring_or_say(&moved);
+        }
         for line in self.loader.untold() {
             self.log
                 .warning(format_args!("{line}: what changes there is taken up at a reload, or once it can be watched"));
@@ -252,10 +262,15 @@ impl Control {
     }
 
     /// Takes up files of resources that have moved, and what has waited long enough.
-    fn bring(&mut self, moved: &BTreeSet<PathBuf>) {
-        if let Some(loaded) = self.loader.bring(moved)
-            && let Err(problems) = self.accept(loaded)
-        {
+    ///
+    /// # Errors
+    /// What came cannot be put in force: what is in force stays.
+    fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Result<(), Vec<String>> {
+        self.loader.bring(moved).map_or(Ok(()), |loaded| self.accept(loaded))
+    }
+
+    fn bring_or_say(&mut self, moved: &BTreeSet<PathBuf>) {
+        if let Err(problems) = self.bring(moved) {
             self.log.error("resources came that cannot be put in force; what is in force stays:");
             problems.iter().for_each(|problem| self.log.error(problem));
         }
@@ -288,8 +303,9 @@ impl Control {
             Content::Endpoints(candidate) => {
                 let report = self.enforce(*candidate)?;
                 self.loader.caught_up();
-                let snapshot = self.engine.snapshot();
-                self.state.change_view(|view| view.snapshot = snapshot);
+                let (snapshot, certificates) = (self.engine.snapshot(), loaded.certificates);
+                self.state.change_view(|view| (view.snapshot, view.certificates) = (snapshot, certificates));
+                self.loader.settle();
                 self.log.debug(format_args!("endpoints: {report}"));
                 return Ok(());
             }
@@ -325,10 +341,24 @@ impl Control {
             Ok(()) => self.directory.adopt(),
             Err(_) => {
                 self.directory.discard();
-                dump.iter().for_each(|dump| self.loader.refuse(dump));
+                if let Some(dump) = dump {
+                    self.loader.refuse(&dump);
+                    self.return_to_what_is_in_force();
+                }
             }
         }
         committed
+    }
+
+    /// A file came to nothing: what it took the place of is what resources belong to again, with what has come since.
+    fn return_to_what_is_in_force(&mut self) {
+        self.loader.take_back();
+        let Some(text) = self.state.view().bootstrap.clone() else { return };
+        let outcome = self.loader.reread(&text).and_then(|loaded| self.accept(Loaded { file: None, ..loaded }));
+        if let Err(problems) = outcome {
+            self.log.error("what is in force stays as it is, but cannot be read again:");
+            problems.iter().for_each(|problem| self.log.error(problem));
+        }
     }
 
     /// Takes in what is new of names: what is in force follows it, what waits for it may go on.
@@ -368,6 +398,10 @@ impl Control {
             tally(&self.state.registry, &[Tally::Answer(Counted { scope: Scope::Listeners, accepted: None })]);
             others.resolve(self.directory.endpoints());
             candidate = self.loader.build(&others);
+            // All that was new may have been refused.
+            if self.engine.snapshot().is_some_and(|current| current.generation >= candidate.snapshot.generation) {
+                return Ok("nothing changed".to_owned());
+            }
         };
         let report = self.engine.commit(staged).to_string();
         self.loader.keep(candidate);
@@ -381,15 +415,7 @@ impl Control {
         file.iter().flat_map(|file| &file.warnings).for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
         let report = match candidate.snapshot.generation > committed {
-            true => match self.enforce(*candidate) {
-                Ok(report) => report,
-                Err(problems) => {
-                    if let Some(file) = file {
-                        self.loader.take_back(*file);
-                    }
-                    return Err(problems);
-                }
-            },
+            true => self.enforce(*candidate)?,
             false => "nothing changed".to_owned(),
         };
         self.loader.caught_up();

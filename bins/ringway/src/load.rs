@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringway_control_client::{
     Brought, Builder, Built, Cache, ContextCertificates, Counted, DnsPlans, Dump, Files, Kind, Moment, Outcome,
@@ -21,6 +21,9 @@ use crate::args::Source;
 /// The largest configuration file, as the reader allows it: 50,000 endpoints take some 15 MB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// How long to wait when the system had no thread to give.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Loads the same configuration again and again. Keeps the builder, so that what did not change keeps its identity.
 pub(crate) struct Loader {
     source: Source,
@@ -28,6 +31,8 @@ pub(crate) struct Loader {
     contexts: TlsContexts,
     last: Last,
     dynamic: Dynamic,
+    /// What the cache had when it was last in force as a whole.
+    in_force: Arc<Roots>,
 }
 
 /// What became of the configuration that was read last, rereading because of changed certificates aside.
@@ -50,6 +55,8 @@ struct Dynamic {
     until: Option<Instant>,
     /// What was settled is not in force yet.
     is_ahead: bool,
+    /// Files that have moved and could not be taken up.
+    missed: BTreeSet<PathBuf>,
 }
 
 /// A configuration without a known fault.
@@ -78,8 +85,6 @@ pub(crate) struct FromFile {
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
     pub(crate) warnings: Vec<String>,
-    /// What it took the place of: what is in force again where it comes to nothing.
-    before: Arc<Roots>,
 }
 
 /// What became of resources that came.
@@ -127,7 +132,7 @@ impl Loader {
     /// A loader that has loaded nothing yet.
     pub(crate) fn new(source: Source) -> Loader {
         let (builder, contexts, dynamic) = (Builder::new(), TlsContexts::new(), Dynamic::default());
-        Loader { source, builder, contexts, last: Last::Accepted, dynamic }
+        Loader { source, builder, contexts, last: Last::Accepted, dynamic, in_force: Arc::default() }
     }
 
     /// The same, which has files of resources watched.
@@ -186,7 +191,7 @@ impl Loader {
             Some(text) => text.into(),
             None => self.source.yaml.as_deref().unwrap_or_default().into(),
         };
-        let loaded = self.read(&text, true);
+        let loaded = self.read(&text, true, false);
         self.last = if loaded.is_err() { Last::Refused(text) } else { Last::Accepted };
         loaded
     }
@@ -195,8 +200,15 @@ impl Loader {
     /// is nothing to do or to say.
     pub(crate) fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Option<Loaded> {
         let Loader { builder, contexts, dynamic, .. } = self;
+        if dynamic.cache.wanted().is_empty() {
+            // Nothing more has to come than the file has, which the cache does not hold then.
+            (dynamic.waits, dynamic.until) = (Vec::new(), None);
+            return None;
+        }
+        dynamic.missed.extend(moved.iter().cloned());
         let bring = || -> Option<Loaded> {
-            let (outcome, news) = dynamic.bring(contexts, Some(moved));
+            let moved = std::mem::take(&mut dynamic.missed);
+            let (outcome, news) = dynamic.bring(contexts, Some(&moved));
             let certificates = dynamic.cache.certificates().into();
             let (content, dns) = match outcome {
                 Outcome::Same if news.is_empty() => return None,
@@ -215,6 +227,7 @@ impl Loader {
             Some(Loaded { content, dns, certificates, file: None, news })
         };
         on_a_thread(bring).unwrap_or_else(|error| {
+            self.dynamic.until = Some(Instant::now() + AGAIN_AFTER);
             let refusals = vec![format!("no thread to read resources: {error}")];
             let news = News { refusals, ..News::default() };
             let (content, dns, certificates) = (Content::Same, DnsPlans::new(), Arc::from([]));
@@ -229,12 +242,15 @@ impl Loader {
         let cache = &mut self.dynamic.cache;
         // Each of them, whatever becomes of the others.
         let refused = problems.iter().filter(|(name, rule)| cache.refuse_listener(name, rule.clone(), at)).count();
+        // A version that came back may want what was given up since, and has not seen what came since.
+        self.dynamic.until = Some(at.instant);
         (refused == problems.len()).then(|| self.dynamic.cache.resources())
     }
 
-    /// A file came to nothing: what it took the place of is what resources belong to again.
-    pub(crate) fn take_back(&mut self, file: FromFile) {
-        self.dynamic.cache.set_roots(file.before, Moment::now());
+    /// A file came to nothing: what is in force is what resources belong to again, and is read again next.
+    pub(crate) fn take_back(&mut self) {
+        self.dynamic.cache.set_roots(self.in_force.clone(), Moment::now());
+        self.dynamic.files.forget();
     }
 
     /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was
@@ -242,7 +258,7 @@ impl Loader {
     pub(crate) fn reread_refused(&mut self) -> Option<Result<Loaded, Vec<String>>> {
         let Last::Refused(text) = &self.last else { return None };
         let text = Arc::clone(text);
-        let loaded = self.read(&text, false);
+        let loaded = self.read(&text, false, false);
         if loaded.is_ok() {
             self.last = Last::Accepted;
         }
@@ -254,7 +270,7 @@ impl Loader {
     /// # Errors
     /// Every problem as a line: a file is not as it must be.
     pub(crate) fn reread(&mut self, accepted: &Dump) -> Result<Loaded, Vec<String>> {
-        self.read(accepted.text(), false)
+        self.read(accepted.text(), false, true)
     }
 
     /// What was read could not be put in force.
@@ -269,17 +285,19 @@ impl Loader {
         matches!(self.last, Last::Accepted)
     }
 
-    /// Reads a bootstrap and what it leads to; `again`: also those files that were read before.
-    fn read(&mut self, text: &str, again: bool) -> Result<Loaded, Vec<String>> {
+    /// Reads a bootstrap and what it leads to; `again`: also those files that were read before; `accepted`: it was
+    /// accepted once, so that files of resources may have gone since.
+    fn read(&mut self, text: &str, again: bool, accepted: bool) -> Result<Loaded, Vec<String>> {
         let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let name = self.name();
-        let options = ReadOptions { allow_unknown_static_fields: self.source.allow_unknown_static_fields };
+        let allow_unknown_static_fields = self.source.allow_unknown_static_fields;
+        let options = ReadOptions { allow_unknown_static_fields, sources_may_be_gone: accepted };
         let Loader { builder, contexts, dynamic, .. } = self;
         let read = || -> Result<Loaded, Vec<Problem>> {
             let mut bootstrap = read_bootstrap_with(ConfigSource { name: &name, text }, &options, contexts)?;
             let at = Moment::now();
             let is_dynamic = bootstrap.roots.is_some();
-            let before = dynamic.cache.set_roots(bootstrap.roots.take().unwrap_or_default(), at);
+            dynamic.cache.set_roots(bootstrap.roots.take().unwrap_or_default(), at);
             let refused = dynamic.cache.translate_again(true, contexts, at);
             let known = BTreeSet::new();
             let (_, mut news) = dynamic.bring(contexts, if again { None } else { Some(&known) });
@@ -295,7 +313,6 @@ impl Loader {
                 warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
                 stats: Arc::new(bootstrap.stats),
                 dump: bootstrap.dump,
-                before,
             };
             Ok(Loaded { content, dns, certificates: certificates.into(), file: Some(Box::new(file)), news })
         };
@@ -321,9 +338,16 @@ impl Loader {
         self.builder = candidate.builder;
     }
 
-    /// Files of certificates that are not watched, each told once.
+    /// Files of certificates and of resources that are not watched, each told once.
     pub(crate) fn untold(&self) -> Vec<String> {
-        self.contexts.untold()
+        let mut untold = self.contexts.untold();
+        untold.extend(self.dynamic.files.untold());
+        untold
+    }
+
+    /// Tries again to watch files of resources: those that can be watched now, and may have changed before.
+    pub(crate) fn rewatch_sources(&self) -> BTreeSet<PathBuf> {
+        self.dynamic.files.rewatch()
     }
 
     /// Tries again to watch those: whether one of them is watched now, and may have changed before.
@@ -334,6 +358,7 @@ impl Loader {
     /// All that was settled is in force.
     pub(crate) fn caught_up(&mut self) {
         self.dynamic.is_ahead = false;
+        self.in_force = self.dynamic.cache.caught_up();
     }
 
     /// What was read last is in force: files that only others named are not watched any more.

@@ -208,6 +208,94 @@ fn one_bad_resource_is_refused_alone_and_shown() {
     });
 }
 
+/// What is refused may be all that was new: nothing is committed then, however often it is tried.
+#[test]
+fn a_listener_that_is_refused_and_nothing_else() {
+    on_each_driver(|io| {
+        let one = Origin::start("one");
+        let sources = Sources::new();
+        sources.one_cluster(one.address);
+        let mut proxy = start(io, &sources);
+        let taken =
+            sources.listener("taken", "r").replace("port_value: 0", &format!("port_value: {}", one.address.port()));
+        sources.put("lds.yaml", "2", &[sources.listener("main", "r"), taken.clone()]);
+        proxy.line("listener refused: listener 'taken': cannot bind");
+        proxy.signal("HUP");
+        proxy.line("listener refused: listener 'taken': cannot bind");
+        assert_eq!(proxy.get("/name").text(), "one");
+        let pipe = format!("{{pipe: {{path: {}}}}}", sources.dir.0.join("socket").display());
+        let at =
+            |name| sources.listener(name, "r").replace("{socket_address: {address: 127.0.0.1, port_value: 0}}", &pipe);
+        sources.put("lds.yaml", "3", &[sources.listener("main", "r"), at("z")]);
+        proxy.line("listener z: ");
+        // The one that has it keeps it, though its next version is wrong and another one comes first.
+        let wrong = at("z").replace("name: hcm", "name: hcm, nothing: 1");
+        sources.put("lds.yaml", "4", &[sources.listener("main", "r"), wrong, at("b")]);
+        proxy.line("listener \"z\" refused");
+        proxy.line("listener refused: listener 'b': cannot bind");
+        assert!(!proxy.admin("GET", "/listeners").text().contains("b::"));
+    });
+}
+
+/// A bootstrap that the host refuses leaves the one before it in force, and what that one follows is followed.
+#[test]
+fn a_refused_bootstrap_leaves_what_the_one_before_follows() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let (sources, others) = (Sources::new(), Sources::new());
+    sources.one_cluster(one.address);
+    others.one_cluster(two.address);
+    let untyped = |resource: String| {
+        let end = resource.find(", ").expect("a type comes first");
+        format!("{{{}", &resource[end + 2..])
+    };
+    let busy =
+        untyped(others.listener("busy", "r")).replace("port_value: 0", &format!("port_value: {}", one.address.port()));
+    let busy = others.bootstrap(&format!("static_resources: {{listeners: [{busy}]}}"));
+    let mut proxy = start("poll", &sources);
+    proxy.replace(&busy);
+    proxy.line("configuration refused");
+    // A file of the refused one means nothing, one of that in force takes effect.
+    others.put("eds.yaml", "2", &[assignment("c", two.address)]);
+    sources.put("eds.yaml", "2", &[assignment("c", two.address)]);
+    common::wait_for("the other origin", || (proxy.get("/name").text() == "two").then_some(()));
+    // One that says all by itself is not emptied.
+    let (listener, cluster) = (untyped(sources.listener("main", "r")), untyped(static_cluster("c", one.address)));
+    let rds = sources.source("rds.yaml", "");
+    let inline = listener.replace(
+        &format!("rds: {{route_config_name: r, config_source: {rds}}}"),
+        "route_config: {virtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: c}}]}]}",
+    );
+    assert_ne!(inline, listener);
+    proxy.replace(&format!(
+        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: 0}}}}}}\nstatic_resources: {{listeners: [{inline}], \
+         clusters: [{cluster}]}}\n"
+    ));
+    common::wait_for("the first origin", || (proxy.get("/name").text() == "one").then_some(()));
+    proxy.replace(&busy);
+    proxy.line("configuration refused");
+    others.put("lds.yaml", "2", &[others.listener("main", "r")]);
+    proxy.signal("HUP");
+    proxy.line("configuration refused");
+    assert_eq!(proxy.get("/name").text(), "one");
+}
+
+#[test]
+fn a_beginning_that_comes_to_nothing_after_a_wait_is_an_error() {
+    let one = Origin::start("one");
+    let sources = Sources::new();
+    sources.one_cluster(one.address);
+    sources.put("eds.yaml", "1", &[]);
+    let end = sources.listener("busy", "r");
+    let end = &end[end.find(", ").expect("a type comes first") + 2..];
+    let busy = format!("{{{end}").replace("port_value: 0", &format!("port_value: {}", one.address.port()));
+    let statics = format!("static_resources: {{listeners: [{busy}]}}");
+    let mut proxy = Proxy::start_somewhere("poll", &sources.bootstrap(&statics));
+    proxy.line("cluster \"c\" waits for assignment \"c\" of ");
+    sources.put("eds.yaml", "2", &[assignment("c", one.address)]);
+    proxy.line("cannot bind");
+    assert_eq!(proxy.end().code(), Some(1));
+}
+
 /// As the kubelet does it: name -> ..data/name, ..data -> ..1; then ..data is replaced by a link to ..2.
 #[test]
 fn a_swap_of_the_kubernetes_link_commits_all_at_once() {

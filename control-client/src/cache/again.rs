@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::apply::dynamic_names;
-use super::entry::{Body, Entry, Rejected, Version};
+use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Received, Refused, Update};
 use super::{Cache, Kind, Moment};
 use crate::problem::Report;
@@ -18,48 +18,49 @@ impl Cache {
         let mut refused = Vec::new();
         contexts.resume();
         for name in dynamic_names(&self.clusters) {
-            let entry = &self.clusters[&name];
-            let Some(newest) = entry.newest().cloned() else { continue };
-            let Some(body) = newest.body.clone() else { continue };
-            if !all && newest.draft.certificates.is_empty() {
-                continue;
-            }
-            let (kind, mut report) = (Kind::Cluster, Report::new(&format!("cluster {name:?}")));
-            let draft = translate::cluster(&body.message(kind.type_name()), &mut report, &self.roots.around, contexts);
-            match (draft, report.finish()) {
-                (Some(draft), Ok(_)) => {
-                    let version = Version { draft: Arc::new(draft), ..again(&newest, body) };
-                    self.clusters.get_mut(&name).expect("it is there").warming = Some(Arc::new(version));
-                    self.touch_cluster(&name);
+            for (place, version, body) in held(&self.clusters[&name]) {
+                if !all && version.draft.certificates.is_empty() {
+                    continue;
                 }
-                (_, outcome) => {
-                    refused.push((kind, Refused { name, problems: outcome.err().unwrap_or_default() }));
+                let (kind, mut report) = (Kind::Cluster, Report::again(&format!("cluster {name:?}")));
+                let message = body.message(kind.type_name());
+                let draft = translate::cluster(&message, &mut report, &self.roots.around, contexts);
+                match (draft, report.finish()) {
+                    (Some(draft), Ok(_)) => {
+                        let version = Version { draft: Arc::new(draft), ..again(&version, body) };
+                        put(self.clusters.get_mut(&name).expect("it is there"), place, version);
+                        self.touch_cluster(&name);
+                    }
+                    (_, outcome) => {
+                        let (name, problems) = (name.clone(), outcome.err().unwrap_or_default());
+                        refused.push((kind, Refused { name, problems }));
+                    }
                 }
             }
         }
         for name in dynamic_names(&self.listeners) {
-            let entry = &self.listeners[&name];
-            let Some(newest) = entry.newest().cloned() else { continue };
-            let Some(body) = newest.body.clone() else { continue };
-            if !all && newest.draft.certificates.is_empty() {
-                continue;
-            }
-            let (kind, mut report) = (Kind::Listener, Report::new(&format!("listener {name:?}")));
-            let (message, around) = (body.message(kind.type_name()), &self.roots.around);
-            // What it names was known when it came.
-            let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
-            match (draft, report.finish()) {
-                (Some(draft), Ok(_)) => {
-                    let version = Version { draft: Arc::new(draft), ..again(&newest, body) };
-                    self.listeners.get_mut(&name).expect("it is there").warming = Some(Arc::new(version));
-                    self.touch_listener(&name);
+            for (place, version, body) in held(&self.listeners[&name]) {
+                if !all && version.draft.certificates.is_empty() {
+                    continue;
                 }
-                (_, outcome) => {
-                    refused.push((kind, Refused { name, problems: outcome.err().unwrap_or_default() }));
+                let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));
+                let (message, around) = (body.message(kind.type_name()), &self.roots.around);
+                // What it names was known when it came.
+                let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
+                match (draft, report.finish()) {
+                    (Some(draft), Ok(_)) => {
+                        let version = Version { draft: Arc::new(draft), ..again(&version, body) };
+                        put(self.listeners.get_mut(&name).expect("it is there"), place, version);
+                        self.touch_listener(&name);
+                    }
+                    (_, outcome) => {
+                        let (name, problems) = (name.clone(), outcome.err().unwrap_or_default());
+                        refused.push((kind, Refused { name, problems }));
+                    }
                 }
             }
         }
-        for kind in [Kind::Cluster, Kind::Listener] {
+        for kind in [Kind::Cluster, Kind::Listener, Kind::Routes] {
             self.retry(kind, contexts, at);
         }
         contexts.end();
@@ -76,7 +77,8 @@ impl Cache {
         let (before, source) = match kind {
             Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
             Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
-            Kind::Assignment | Kind::Routes => return 0,
+            Kind::Routes => return self.retry_routes(contexts, at),
+            Kind::Assignment => return 0,
         };
         let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
             return 0;
@@ -97,6 +99,48 @@ impl Cache {
             }
         }
         verdict.accepted
+    }
+
+    /// Routes are wanted of many sources, and who is refused again is shown as before by what refuses it.
+    fn retry_routes(&mut self, contexts: &mut TlsContexts, at: Moment) -> usize {
+        let kind = Kind::Routes;
+        let is_retried = |rejected: &Rejected| rejected.is_retried;
+        let rejected =
+            |(key, want): (&WantKey, &Want<_>)| Some((key.clone(), want.rejected.clone().filter(is_retried)?));
+        let before: Vec<_> = self.routes.iter().filter_map(rejected).collect();
+        let mut accepted = 0;
+        for ((source, name), rejected) in before {
+            let Some(body) = rejected.body else { continue };
+            let message = Some(body.message(kind.type_name()));
+            let report = Report::new(&format!("{kind} {name:?}"));
+            let changed = vec![Received { name, version: rejected.version, message, report }];
+            let change = Change::Delta { changed, removed: Vec::new() };
+            accepted += self.apply(Update { source, kind, version: String::new(), change }, contexts, at).accepted;
+        }
+        accepted
+    }
+}
+
+/// Which version of a resource.
+#[derive(Clone, Copy)]
+enum Place {
+    /// In force; another one waits to take its place.
+    Active,
+    /// The newest.
+    Newest,
+}
+
+/// The versions of a resource that came, each with what it was made of.
+fn held<D, B>(entry: &Entry<D, B>) -> Vec<(Place, Arc<Version<D>>, Body)> {
+    let older = entry.active.iter().filter(|_| entry.warming.is_some()).map(|version| (Place::Active, version));
+    let newest = entry.newest().into_iter().map(|version| (Place::Newest, version));
+    older.chain(newest).filter_map(|(place, version)| Some((place, version.clone(), version.body.clone()?))).collect()
+}
+
+fn put<D, B>(entry: &mut Entry<D, B>, place: Place, version: Version<D>) {
+    match place {
+        Place::Active => entry.active = Some(Arc::new(version)),
+        Place::Newest => entry.warming = Some(Arc::new(version)),
     }
 }
 

@@ -8,6 +8,7 @@ use ringway_model::Listener;
 use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment};
+use crate::document::TEXT_BYTES_MAX;
 use crate::tls::TlsContexts;
 use crate::translate::{self, ClusterDraft, ListenerDraft, RoutesDraft};
 
@@ -158,7 +159,8 @@ impl Cache {
                 Ok(taken) => taken,
                 Err(refusal) => {
                     is_rejected = true;
-                    reject(&mut self.clusters, &refusal, &version, at);
+                    let max = self.resources_max();
+                    reject(&mut self.clusters, &refusal, &version, at, max);
                     verdict.refused.push(refusal.0);
                     continue;
                 }
@@ -224,7 +226,8 @@ impl Cache {
                 Ok(taken) => taken,
                 Err(refusal) => {
                     is_rejected = true;
-                    reject(&mut self.listeners, &refusal, &version, at);
+                    let max = self.resources_max();
+                    reject(&mut self.listeners, &refusal, &version, at, max);
                     verdict.refused.push(refusal.0);
                     continue;
                 }
@@ -278,6 +281,12 @@ impl Cache {
         let mut seen = HashSet::new();
         let (received, gone) = named(change);
         for received in received {
+            if received.name.is_empty() {
+                verdict
+                    .refused
+                    .extend(take(received, &mut seen, None, Kind::Assignment).err().map(|(refused, _)| refused));
+                continue;
+            }
             let key: WantKey = (source.clone(), received.name.clone());
             let Some(want) = self.assignments.get_mut(&key) else {
                 verdict.unwanted += 1;
@@ -301,8 +310,10 @@ impl Cache {
                         let message = received.message.take().expect("what was taken has been read");
                         let mut made = BTreeMap::new();
                         for user in &users {
-                            let Some(newest) = self.clusters.get(user).and_then(Entry::newest) else { continue };
-                            let draft = newest.draft.clone();
+                            // The newest version that wants it: one that warms may want another.
+                            let Some(draft) = self.clusters.get(user).and_then(|entry| of_key(entry, &key)) else {
+                                continue;
+                            };
                             let Some(used) = draft.assignment.as_deref() else { continue };
                             let report = &mut received.report;
                             if let Some(cluster) = translate::assignment(&message, report, used, &draft.cluster) {
@@ -356,6 +367,10 @@ impl Cache {
         let mut seen = HashSet::new();
         let (received, gone) = named(change);
         for received in received {
+            if received.name.is_empty() {
+                verdict.refused.extend(take(received, &mut seen, None, Kind::Routes).err().map(|(refused, _)| refused));
+                continue;
+            }
             let key: WantKey = (source.clone(), received.name.clone());
             let Some(want) = self.routes.get_mut(&key) else {
                 verdict.unwanted += 1;
@@ -395,7 +410,7 @@ impl Cache {
                                     at: at.time,
                                     problems: kept,
                                     body,
-                                    is_retried: false,
+                                    is_retried: true,
                                 });
                                 verdict.refused.push(Refused { name, problems });
                             }
@@ -459,6 +474,15 @@ impl Cache {
         self.dirty_listeners.remove(name);
         self.is_reshaped |= entry.built.is_some();
     }
+}
+
+/// The newest version of a cluster that wants this assignment.
+fn of_key<B>(entry: &Entry<ClusterDraft, B>, key: &WantKey) -> Option<Arc<ClusterDraft>> {
+    let uses = |draft: &ClusterDraft| {
+        draft.assignment.as_ref().is_some_and(|used| used.source.source == key.0 && used.name == key.1)
+    };
+    let mut versions = entry.warming.iter().chain(&entry.active);
+    Some(versions.find(|version| uses(&version.draft))?.draft.clone())
 }
 
 /// Lets `user` want what it wants now; what nobody wants any more is dropped.
@@ -532,11 +556,27 @@ fn take(
             format!("a second {kind} {:?} in one response", received.name),
         );
     }
+    if let Some(message) = &received.message
+        && !received.name.is_empty()
+        && message.text(kind.name_field()) != received.name
+    {
+        // It would be held under the one name, and be in force under the other.
+        let rule = format!(
+            "{:?} is not the name that the resource was given, {:?}",
+            message.text(kind.name_field()),
+            received.name
+        );
+        received.report.problem_in(kind.name_field(), place, rule);
+    }
     if let Some(rule) = refusal {
         received.report.problem_in(kind.name_field(), place, rule);
     }
     let name = received.name.clone();
     let body = received.message.as_ref().map(Body::of);
+    if let Some(size) = body.as_ref().map(Body::len).filter(|size| *size > TEXT_BYTES_MAX) {
+        let rule = format!("the resource has {size} bytes as JSON, more than {TEXT_BYTES_MAX}");
+        received.report.problem_in(kind.name_field(), place, rule);
+    }
     match body {
         Some(body) if received.report.problems.is_empty() => {
             Ok(Taken { name, version: std::mem::take(&mut received.version), body, received })
@@ -545,15 +585,17 @@ fn take(
     }
 }
 
-/// Shows the refusal beside what is in force. The bootstrap's own show none: nothing of them was refused.
+/// Shows the refusal beside what is in force, where there is room. The bootstrap's own show none: nothing of them was
+/// refused.
 fn reject<D, B>(
     entries: &mut BTreeMap<String, Entry<D, B>>,
     refusal: &(Refused, Option<Body>),
     version: &str,
     at: Moment,
+    max: usize,
 ) {
     let name = &refusal.0.name;
-    if name.is_empty() {
+    if name.is_empty() || !entries.contains_key(name) && entries.len() >= max {
         return;
     }
     let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(false));

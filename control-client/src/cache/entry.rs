@@ -44,6 +44,11 @@ impl Body {
         Body { text: json::write_whole(message).into() }
     }
 
+    /// In bytes.
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     /// The message again. Its places are those of the text, which nobody sees.
     pub(super) fn message(&self, kind: &'static str) -> Message {
         let mut report = Report::new("");
@@ -84,7 +89,7 @@ pub(super) struct Entry<D, B> {
     /// What takes its place when nothing is missing any more.
     pub(super) warming: Option<Arc<Version<D>>>,
     pub(super) rejected: Option<Rejected>,
-    /// What was active before the last settling: it comes back where that cannot be committed.
+    /// What was active at the last commit, where something else is now: it comes back where that cannot be committed.
     pub(super) before: Option<Before<D, B>>,
     /// What its versions want.
     pub(super) wants: BTreeSet<WantKey>,

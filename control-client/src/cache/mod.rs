@@ -91,6 +91,8 @@ pub struct Cache {
     /// What [`Cache::settle`] looks at: names of clusters and of listeners.
     dirty_clusters: BTreeSet<String>,
     dirty_listeners: BTreeSet<String>,
+    /// The listeners of which a version is kept that would come back.
+    unproven: Vec<String>,
     /// Something was added or removed, or more than endpoints changed, since the last settling.
     is_reshaped: bool,
     /// The last part that was given a serial.
@@ -105,9 +107,8 @@ impl Cache {
         Self::default()
     }
 
-    /// Takes up what a bootstrap says, in place of the one before, which it gives back. What was received of sources
-    /// that both have stays.
-    pub fn set_roots(&mut self, roots: Arc<Roots>, at: Moment) -> Arc<Roots> {
+    /// Takes up what a bootstrap says, in place of the one before. What was received of sources that both have stays.
+    pub fn set_roots(&mut self, roots: Arc<Roots>, at: Moment) {
         let before = std::mem::replace(&mut self.roots, roots);
         let roots = self.roots.clone();
         for (kind, old, new) in [(Kind::Cluster, &before.cds, &roots.cds), (Kind::Listener, &before.lds, &roots.lds)] {
@@ -122,7 +123,6 @@ impl Cache {
         }
         self.set_static(at);
         self.is_reshaped = true;
-        before
     }
 
     /// What to ask for, now.

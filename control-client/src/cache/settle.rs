@@ -7,10 +7,10 @@ use ringway_model::Cluster;
 
 use super::entry::{Body, Rejected, Version, Want, WantKey};
 use super::update::Scope;
-use super::{Cache, Kind, Moment, deadline};
+use super::{Cache, Kind, Moment, Roots, deadline};
 use crate::bootstrap::{ClusterPart, ListenerPart, Resources};
 use crate::problem::{Problem, Report};
-use crate::translate::{self, ClusterDraft, SourceUse};
+use crate::translate::{self, ClusterDraft, ListenerDraft, SourceUse};
 
 /// What settling came to.
 #[derive(Debug)]
@@ -113,15 +113,22 @@ impl Cache {
         let body = refused.as_ref().and_then(|version| version.body.clone());
         let version = refused.map_or_else(String::new, |version| version.version.clone());
         entry.rejected = Some(Rejected { version, at: at.time, problems: vec![problem], body, is_retried: false });
+        // What came for it since is taken up at the next settling.
         self.touch_listener(name);
-        self.dirty_listeners.remove(name);
         self.is_reshaped = true;
         true
     }
 
+    /// All that was settled is in force: no version before it comes back. Gives the roots that are in force with it.
+    pub fn caught_up(&mut self) -> Arc<Roots> {
+        for name in std::mem::take(&mut self.unproven) {
+            self.listeners.entry(name).and_modify(|entry| entry.before = None);
+        }
+        self.roots.clone()
+    }
+
     fn settle_cluster(&mut self, name: &str, settling: &mut Settling) {
         let Some(entry) = self.clusters.get_mut(name) else { return };
-        entry.before = None;
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
         let cluster = match draft.assignment.as_deref() {
@@ -132,18 +139,17 @@ impl Cache {
                 let scope = || Scope::Assignment(draft.cluster.stat_name.clone());
                 if settling.is_missing(want, &used.source, (Kind::Cluster, name), (Kind::Assignment, &key.1), scope) {
                     self.dirty_clusters.insert(name.to_owned());
+                    self.resettle_cluster(name, settling);
                     return;
                 }
                 match with_assignment(want, name, draft) {
                     Ok(cluster) => cluster,
                     Err(problems) => {
-                        // Only the two together are wrong: the version before goes on with its own endpoints.
+                        // Only the two together are wrong: it warms until one of them is another.
                         let (version, body) = (candidate.version.clone(), candidate.body.clone());
                         let at = candidate.updated;
                         entry.rejected = Some(Rejected { version, at, problems, body, is_retried: false });
-                        entry.warming = None;
-                        self.touch_cluster(name);
-                        self.dirty_clusters.remove(name);
+                        self.resettle_cluster(name, settling);
                         return;
                     }
                 }
@@ -151,6 +157,8 @@ impl Cache {
         };
         let part = ClusterPart { serial: self.next_serial(), cluster: Arc::new(cluster) };
         let entry = self.clusters.get_mut(name).expect("it is there");
+        // It may have been wrong together with what came before.
+        entry.rejected.take_if(|rejected| rejected.body == candidate.body && rejected.version == candidate.version);
         let has_names = |version: &Option<Arc<Version<ClusterDraft>>>| {
             version.as_ref().is_some_and(|version| version.draft.names.is_some())
         };
@@ -166,9 +174,32 @@ impl Cache {
         self.dirty_clusters.remove(name);
     }
 
+    /// The version of a cluster that is in force, while a newer one waits: what came for it takes effect.
+    fn resettle_cluster(&mut self, name: &str, settling: &mut Settling) {
+        let entry = &self.clusters[name];
+        let (Some(active), Some(built), Some(_)) = (&entry.active, &entry.built, &entry.warming) else { return };
+        let (draft, had_names) = (active.draft.clone(), active.draft.names.is_some());
+        let made = match draft.assignment.as_deref() {
+            None => Ok(draft.cluster.clone()),
+            Some(used) => {
+                let key: WantKey = (used.source.source.clone(), used.name.clone());
+                with_assignment(self.assignments.get_mut(&key).expect("what is wanted is listed"), name, &draft)
+            }
+        };
+        let Ok(cluster) = made else { return };
+        if cluster == *built.cluster {
+            return;
+        }
+        let part = ClusterPart { serial: self.next_serial(), cluster: Arc::new(cluster) };
+        self.clusters.get_mut(name).expect("it is there").built = Some(part.clone());
+        match had_names {
+            true => self.is_reshaped = true,
+            false => settling.changed.push(part),
+        }
+    }
+
     fn settle_listener(&mut self, name: &str, settling: &mut Settling) {
         let Some(entry) = self.listeners.get_mut(name) else { return };
-        entry.before = None;
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
         let mut is_missing = false;
@@ -182,23 +213,45 @@ impl Cache {
         }
         if is_missing {
             self.dirty_listeners.insert(name.to_owned());
+            self.resettle_listener(name);
             return;
         }
+        let part = self.with_routes(draft);
+        let entry = self.listeners.get_mut(name).expect("it is there");
+        let built = entry.built.replace(Arc::new(part));
+        if let Some(warm) = entry.warming.take() {
+            let active = entry.active.replace(warm);
+            // Until a commit it is the one of the last commit that comes back.
+            entry.before.get_or_insert((active, built));
+            self.unproven.push(name.to_owned());
+        }
+        self.is_reshaped = true;
+        self.touch_listener(name);
+        self.dirty_listeners.remove(name);
+    }
+
+    /// The version of a listener that is in force, while a newer one waits: what came for it takes effect.
+    fn resettle_listener(&mut self, name: &str) {
+        let entry = &self.listeners[name];
+        let (Some(active), Some(built), Some(_)) = (&entry.active, &entry.built, &entry.warming) else { return };
+        let (active, built) = (active.clone(), built.clone());
+        let part = ListenerPart { serial: built.serial, ..self.with_routes(&active.draft) };
+        if part == *built {
+            return;
+        }
+        let part = ListenerPart { serial: self.next_serial(), ..part };
+        self.listeners.get_mut(name).expect("it is there").built = Some(Arc::new(part));
+        self.is_reshaped = true;
+    }
+
+    /// The listener of a draft with the routes that it wants, as far as they are there.
+    fn with_routes(&mut self, draft: &ListenerDraft) -> ListenerPart {
         let (listener, cluster_names) = draft.with_routes(|used| {
             let want = self.routes.get(&(used.source.source.clone(), used.name.clone()))?;
             let held = want.held.as_ref()?;
             Some((&held.draft.routes, held.draft.cluster_names.as_slice()))
         });
-        let serial = self.next_serial();
-        let entry = self.listeners.get_mut(name).expect("it is there");
-        let built = entry.built.replace(Arc::new(ListenerPart { serial, listener, cluster_names }));
-        if let Some(warm) = entry.warming.take() {
-            let active = entry.active.replace(warm);
-            entry.before = Some((active, built));
-        }
-        self.is_reshaped = true;
-        self.touch_listener(name);
-        self.dirty_listeners.remove(name);
+        ListenerPart { serial: self.next_serial(), listener, cluster_names }
     }
 }
 

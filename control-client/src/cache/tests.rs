@@ -88,7 +88,7 @@ impl World {
         text
     }
 
-    /// What is whole, as text: what is built of it, and who waits.
+    /// What is whole, as text: what is built of it and committed, and who waits.
     fn settle(&mut self) -> String {
         let settled = self.cache.settle(self.now);
         let (how, built) = match settled.outcome {
@@ -97,6 +97,7 @@ impl World {
             Outcome::All => ("all", Some(self.builder.build_resources(&self.cache.resources()))),
         };
         let how = if matches!(built, Some(Built::Same(_))) { "same" } else { how };
+        self.cache.caught_up();
         let mut text = format!("{how}: {}", self.in_force());
         for Wait { who, what, until } in settled.waits {
             let what = what.split(" of ").next().expect("a text");
@@ -288,7 +289,67 @@ fn at_most_so_many_resources_of_a_kind() {
     let all = [cluster("a", 1), cluster("b", 2), cluster("c", 3)];
     let expect = "2 accepted; c refused: resources[2].name: there are 2 clusters already, the most that are held";
     assert_eq!(world.world(Kind::Cluster, &all), expect);
+    assert_eq!(world.world(Kind::Cluster, &all), expect, "what was refused takes no place");
     assert_eq!(world.world(Kind::Cluster, &all[1..2]), "1 accepted");
+}
+
+#[test]
+fn a_resource_has_one_name() {
+    let mut world = World::new(&bootstrap("clusters: [{name: own}]"));
+    let named = |name: &str, resource: String| {
+        format!("{{'@type': t/envoy.service.discovery.v3.Resource, name: {name}, resource: {resource}}}")
+    };
+    assert_eq!(
+        world.world(Kind::Cluster, &[named("x", cluster("own", 1)), named("c", cluster("c", 1))]),
+        "1 accepted; x refused: resources[0].resource.name: \"own\" is not the name that the resource was given, \"x\""
+    );
+    assert!(world.settle().starts_with("all: own= c=1"), "{}", world.in_force());
+    // One without a name is nobody's, and is not passed over.
+    let nameless = assignment("c", 1).replace("cluster_name: c, ", "");
+    assert_eq!(
+        world.world(Kind::Assignment, &[nameless]),
+        "0 accepted;  refused: resources[0].cluster_name: value length must be at least 1 characters"
+    );
+    let nameless = routes("r", "h", "c").replace("name: r, ", "");
+    assert_eq!(world.world(Kind::Routes, &[nameless]), "0 accepted;  refused: resources[0].name: value is required");
+}
+
+#[test]
+fn what_waits_does_not_stop_what_is_in_force() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", "")]);
+    world.world(Kind::Assignment, &[assignment("a", 1)]);
+    world.world(Kind::Listener, &[listener("l", 80, &rds("r"))]);
+    world.world(Kind::Routes, &[routes("r", "one", "a")]);
+    assert_eq!(world.settle(), "all: a=1 l/one");
+    // Newer versions want what is not there: the assignment `s`, the routes `q`.
+    let moved = eds_cluster("a", "").replace("eds_cluster_config: {", "eds_cluster_config: {service_name: s, ");
+    world.world(Kind::Cluster, &[moved]);
+    world.world(Kind::Listener, &[listener("l", 80, &rds("q"))]);
+    let waits =
+        "; cluster \"a\" waits for assignment \"s\" 15 s; listener \"l\" waits for route configuration \"q\" 15 s";
+    assert_eq!(world.settle(), format!("same: a=1 l/one{waits}"));
+    assert_eq!(world.world(Kind::Assignment, &[assignment("a", 2)]), "1 accepted");
+    assert_eq!(world.settle(), format!("clusters: a=2 l/one{waits}"));
+    assert_eq!(world.world(Kind::Routes, &[routes("r", "two", "a")]), "1 accepted");
+    assert_eq!(world.settle(), format!("all: a=2 l/two{waits}"));
+    assert_eq!(world.settle(), format!("same: a=2 l/two{waits}"));
+    world.world(Kind::Assignment, &[assignment("s", 3)]);
+    world.world(Kind::Routes, &[routes("q", "three", "a")]);
+    assert_eq!(world.settle(), "all: a=3 l/three");
+}
+
+#[test]
+fn who_is_wrong_only_with_another_comes_when_that_is_mended() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Listener, &[listener("l", 80, &rds("r"))]);
+    // Routes before their cluster, which they insist on.
+    let strict = routes("r", "one", "a").replace("name: r,", "name: r, validate_clusters: true,");
+    assert!(world.world(Kind::Routes, &[strict]).contains("unknown cluster"));
+    world.world(Kind::Cluster, &[cluster("a", 1)]);
+    let at = world.at();
+    assert_eq!(world.cache.retry(Kind::Routes, &mut world.contexts, at), 1);
+    assert_eq!(world.settle(), "all: a=1 l/one");
 }
 
 #[test]
@@ -406,6 +467,18 @@ fn a_listener_that_the_host_refuses_is_refused_alone() {
     assert_eq!(ports, ["127.0.0.1:80", "127.0.0.1:91"]);
     let shown = world.cache.shown().into_iter().find(|shown| shown.name == "l").expect("it is shown");
     assert_eq!(shown.error.expect("refused").problems, ["listener \"l\":1:1: address: in use"]);
+    assert!(world.cache.refuse_listener("m", "in use as well".into(), at), "nothing was committed yet");
+    // Another settling before the commit does not forget what was in force, and neither do two versions in a row.
+    world.world(Kind::Listener, &[listener("l", 92, &inline("c")), listener("m", 81, &inline("c"))]);
+    let _ = world.cache.settle(world.now);
+    world.world(Kind::Listener, &[listener("l", 93, &inline("c")), listener("m", 81, &inline("c"))]);
+    let _ = world.cache.settle(world.now);
+    assert!(world.cache.refuse_listener("l", "in use".into(), at));
+    world.settle();
+    let listeners = &world.builder.last().expect("built").listeners;
+    assert_eq!(listeners[0].addresses[0].address.to_string(), "127.0.0.1:80");
+    // What was committed does not go back.
+    assert!(!world.cache.refuse_listener("l", "in use".into(), at));
 }
 
 /// LDS and CDS are two files, and are moved in any order.

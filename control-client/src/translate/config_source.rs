@@ -37,7 +37,7 @@ pub(super) fn config_source(context: &mut Context<'_>, message: &Message) -> Opt
                     context.problem(message, "watch_modify", "only moves are followed: not supported yet");
                 }
                 let path = PathBuf::from(message.text("path"));
-                if !path.is_dir() {
+                if !path.is_dir() && !context.report.is_again {
                     context.problem(message, "path", format!("{} is no directory", path.display()));
                 }
                 Some(path)
@@ -51,7 +51,7 @@ pub(super) fn config_source(context: &mut Context<'_>, message: &Message) -> Opt
 /// A file that is not there yet could not be told from one whose name is wrong.
 fn check_exists(context: &mut Context<'_>, message: &Message) {
     let path = message.text("path");
-    if !path.is_empty() && !Path::new(path).exists() {
+    if !path.is_empty() && !context.report.is_again && !Path::new(path).exists() {
         // Envoy's words.
         let rule = format!("paths must refer to an existing path in the system: '{path}' does not exist");
         context.problem(message, "path", rule);

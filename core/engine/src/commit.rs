@@ -16,14 +16,16 @@ mod retired;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use ringway_model::{Address, Cluster, ClusterId, ListenAddress, ListenSocket, Listener, NetworkFilter, Snapshot};
+use ringway_model::{
+    Address, Cluster, ClusterId, ListenAddress, ListenSocket, Listener, ListenerId, NetworkFilter, Snapshot,
+};
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, Instant, IoReport, LoopStats, Sender, Wake};
 
@@ -278,8 +280,16 @@ impl Engine {
     pub fn stage(&mut self, snapshot: Arc<Snapshot>) -> Result<Staged, Vec<StageProblem>> {
         let mut sockets = Vec::new();
         let mut problems = Vec::new();
+        let owners = self.owners(&snapshot);
         for listener in &snapshot.listeners {
             for (key, ListenAddress { address, socket }) in SocketKey::of(listener).zip(&listener.addresses) {
+                if owners.get(address).is_some_and(|owner| *owner != listener.id) {
+                    // Either would get some of the other's connections.
+                    self.registry.server.listener_create_failure.add(1);
+                    let (listener, address) = (listener.name.clone(), address.clone());
+                    problems.push(StageProblem::Listener { listener, address, error: ErrorKind::AddrInUse.into() });
+                    continue;
+                }
                 if self.sockets.contains_key(&key) {
                     continue;
                 }
@@ -306,6 +316,23 @@ impl Engine {
             }
         }
         if problems.is_empty() { Ok(Staged { snapshot, sockets, sinks: Arc::new(sinks) }) } else { Err(problems) }
+    }
+
+    /// Who has which address: whoever has it now, else whoever comes first. Port 0 is another port each time.
+    fn owners<'s>(&self, snapshot: &'s Snapshot) -> HashMap<&'s Address, ListenerId> {
+        let current = self.current.iter().flat_map(|current| &current.listeners).filter(|listener| listener.binds);
+        let now: HashMap<&Address, ListenerId> =
+            current.flat_map(|listener| listener.addresses.iter().map(|at| (&at.address, listener.id))).collect();
+        let mut owners = HashMap::new();
+        for listener in snapshot.listeners.iter().filter(|listener| listener.binds) {
+            for at in listener.addresses.iter().filter(|at| !at.address.is_of_any_port()) {
+                let owner = owners.entry(&at.address).or_insert(listener.id);
+                if now.get(&at.address) == Some(&listener.id) {
+                    *owner = listener.id;
+                }
+            }
+        }
+        owners
     }
 
     /// One socket for each worker, all of one SO_REUSEPORT group. A unix socket has no such groups: all workers accept from the one.
