@@ -272,6 +272,29 @@ impl HeadTable {
         self.end = 0;
     }
 
+    /// Whether it may hold as many fields as the other has.
+    #[inline]
+    pub(crate) fn has_room_for(&self, other: &Self) -> bool {
+        other.fields.len() <= self.headers_max as usize
+    }
+
+    /// Takes the other's head over. What outlives a head is its own.
+    pub(crate) fn copy_from(&mut self, other: &Self) {
+        self.fields.clear();
+        self.fields.extend_from_slice(&other.fields);
+        let Self { kind, version, method, keep_alive, expect_continue, te_trailers, .. } = *other;
+        let Self { never_indexed, is_https, length_is_of_get, status, glitches, seen, .. } = *other;
+        let Self { upgrade, method_span, target, authority, reason, path, .. } = *other;
+        let Self { framing, content_length, end, fields: _, headers_max: _, known_authority: _, .. } = *other;
+        (self.kind, self.version, self.method) = (kind, version, method);
+        (self.keep_alive, self.expect_continue, self.te_trailers) = (keep_alive, expect_continue, te_trailers);
+        (self.never_indexed, self.is_https, self.length_is_of_get) = (never_indexed, is_https, length_is_of_get);
+        (self.status, self.glitches, self.seen, self.upgrade) = (status, glitches, seen, upgrade);
+        (self.method_span, self.target, self.authority) = (method_span, target, authority);
+        (self.reason, self.path, self.framing) = (reason, path, framing);
+        (self.content_length, self.end) = (content_length, end);
+    }
+
     /// Bytes of the head that was decoded, from the first byte given to the decoder to the end of the empty line; 0 when
     /// there is none.
     #[must_use]

@@ -17,7 +17,7 @@ pub use decoder::{Decoder, ListLimits};
 pub use encoder::Encoder;
 pub(crate) use line::put as put_line;
 pub use list::FieldList;
-pub(crate) use list::Named;
+pub(crate) use list::{BlockId, Named};
 pub(crate) use name::{Name, Pseudo};
 
 /// One field.
@@ -41,6 +41,12 @@ pub trait FieldSink {
     fn line(&mut self, line: &[u8]) -> bool {
         _ = line;
         false
+    }
+
+    /// The next field, if it is the one whose line is at the front of `lines` that came next the last time: the length of its line.
+    fn next_line(&mut self, lines: &[u8]) -> Option<usize> {
+        _ = lines;
+        None
     }
 }
 

@@ -232,6 +232,89 @@ fn sections_come_back() {
     }
 }
 
+/// Guards the short way of a block that comes again: with one list for two connections each says what it says with lists of its own, whatever
+/// the tables did in between, and what they hold is the same.
+#[test]
+fn a_block_that_comes_again_says_the_same() {
+    let mut seed = 11;
+    let mut next = move |below: usize| fuzz::next(&mut seed) as usize % below;
+    let mut again = 0;
+    for round in 0..2000 {
+        let tables = [0, 60, 200, 4096];
+        let table = tables[next(tables.len())];
+        let mut shared = FieldList::new();
+        let mut readers: Vec<_> = (0..2).map(|_| (Decoder::new(table), Decoder::new(table))).collect();
+        // Literals that go in and do not, by names of the static table and their own; indices of both tables; sizes of the table.
+        let parts =
+            ["5c 01 61", "5c 01 62", "0c 01 61", "40 01 78 01 79", "10 01 78 01 79", "82", "84", "be", "bf", "20"];
+        let blocks: Vec<Vec<u8>> =
+            (0..4).map(|_| (0..next(4)).flat_map(|_| unhex(parts[next(parts.len())])).collect()).collect();
+        for _ in 0..40 {
+            let (block, (reader, own)) = (&blocks[next(blocks.len())], &mut readers[next(2)]);
+            if next(30) == 0 {
+                reader.announced(table / 2);
+                own.announced(table / 2);
+            }
+            let limits = ListLimits { fields_max: if next(9) == 0 { 1 } else { 1000 }, ..LIMITS };
+            let before = fields(&shared);
+            let read = reader.decode(block, &limits, &mut shared).map_err(|error| error.rule);
+            let mut list = FieldList::new();
+            assert_eq!(read, own.decode(block, &limits, &mut list).map_err(|error| error.rule), "{round}: {block:x?}");
+            if read.is_err() {
+                break;
+            }
+            assert_eq!(fields(&shared), fields(&list), "{round}: {block:x?}");
+            assert_eq!((shared.size(), shared.is_too_large()), (list.size(), list.is_too_large()));
+            assert!(shared.iter().map(|field| field.never_indexed).eq(list.iter().map(|field| field.never_indexed)));
+            again += usize::from(!before.is_empty() && before == fields(&shared));
+        }
+    }
+    assert!(again > 500, "{again}");
+}
+
+/// Guards the order of fields by which an encoder finds what comes next: what it says of lines in any order is what went in.
+#[test]
+fn lines_in_any_order_come_back() {
+    let mut seed = 5;
+    let mut next = move |below: usize| fuzz::next(&mut seed) as usize % below;
+    let mut in_order = 0;
+    for table in [0, 100, 400, 4096] {
+        let (mut encoder, mut decoder) = (Encoder::new(table), Decoder::new(4096));
+        let mut usual: Vec<String> = (0..9).map(|number| format!("x-field-{number}: a value\r\n")).collect();
+        for round in 0..2000 {
+            match next(20) {
+                0 => {
+                    let (one, other) = (next(9), next(9));
+                    usual.swap(one, other);
+                }
+                1 => usual[next(9)] = format!("x-field-{}: {round}\r\n", next(9)),
+                2 => encoder.shrink(),
+                _ => {}
+            }
+            let lines: String = usual.iter().filter(|_| next(8) != 0).map(String::as_str).collect();
+            let (mut rest, mut block, mut wanted) = (lines.as_bytes(), vec![], Fields::new());
+            encoder.begin(&mut block);
+            while !rest.is_empty() {
+                let len = rest.iter().position(|&byte| byte == b'\n').expect("whole lines") + 1;
+                let colon = rest.iter().position(|&byte| byte == b':').expect("a colon");
+                let (name, value) = (&rest[..colon], &rest[colon + 2..len - 2]);
+                match encoder.next_line(rest, &mut block) {
+                    Some(size) => {
+                        assert_eq!(size, len);
+                        in_order += 1;
+                    }
+                    None if encoder.line(&rest[..len], &mut block) => {}
+                    None => encoder.field(Field { name, value, never_indexed: false }, &mut block),
+                }
+                wanted.push((name.to_vec(), value.to_vec()));
+                rest = &rest[len..];
+            }
+            assert_eq!(decoded(&mut decoder, &block), Ok(wanted));
+        }
+    }
+    assert!(in_order > 10_000, "{in_order}");
+}
+
 /// The stories of http2jp/hpack-test-case: nine encoders' blocks, and the fields they stand for.
 #[test]
 #[allow(clippy::print_stderr, clippy::print_stdout, reason = "a skip has to be seen, and so has the figure")]

@@ -4,9 +4,9 @@
 //! accepted is held against what the decoder of HTTP/1 says of the same bytes.
 
 use ringway_protocols::fuzz::{self, Sections, assert_as_decoded, list};
-use ringway_protocols::hpack::{Field, FieldList};
+use ringway_protocols::hpack::{Decoder, Encoder, Field, FieldList, ListLimits};
 use ringway_protocols::http2::message::{
-    Asked, read_request, read_response, read_trailers, write_request, write_response, write_trailers,
+    Asked, Repeat, read_request, read_response, read_trailers, write_request, write_response, write_trailers,
 };
 use ringway_protocols::{Error, Fault, Framing, HeadTable, Limits, Method, Rule, Scope};
 use std::path::Path;
@@ -15,6 +15,60 @@ fn section(text: &str, spells: bool) -> FieldList {
     let mut fields = FieldList::new();
     list(text.as_bytes(), spells, &mut Vec::new(), &mut fields);
     fields
+}
+
+/// Guards the short way of a head that comes again: it is the head that is read from the fields, whatever else was asked in between.
+#[test]
+fn a_head_that_comes_again_is_the_same() {
+    let (mut decoder, mut fields, mut repeat) = (Decoder::new(4096), FieldList::new(), Repeat::default());
+    let bounds = ListLimits { size_max: 1 << 16, fields_max: 100 };
+    let mut encoder = Encoder::new(0);
+    let mut block_of = |text: &str| {
+        let mut block = Vec::new();
+        encoder.begin(&mut block);
+        for line in text.lines() {
+            let (name, value) = line.split_at(line[1..].find('=').expect("a value") + 1);
+            let (name, value) = (name.as_bytes(), value[1..].as_bytes());
+            encoder.field(Field { name, value, never_indexed: false }, &mut block);
+        }
+        block
+    };
+    let requests = [START.to_owned(), with("content-length=5"), with("cookie=a\ncookie=b"), with("x-a=1\nx-b=2")];
+    let responses = [":status=200\nserver=x", ":status=204", ":status=200\ncontent-length=5"];
+    let requests: Vec<_> = requests.iter().map(|text| block_of(text)).collect();
+    let responses: Vec<_> = responses.iter().map(|text| block_of(text)).collect();
+    let mut seed = 3;
+    let mut next = move |below: usize| fuzz::next(&mut seed) as usize % below;
+    let (mut tables, mut block) = ([HeadTable::new(100), HeadTable::new(1)], Vec::new());
+    let mut of = (0, 0);
+    for _ in 0..20_000 {
+        let table = &mut tables[usize::from(next(9) == 0)];
+        let limits = Limits { headers_max: [100, 1][usize::from(next(9) == 0)], ..Limits::default() };
+        let ends = next(4) == 0;
+        if next(3) == 0 {
+            of = (next(2), next(requests.len().min(responses.len())));
+        }
+        let (mut wanted, mut wanted_block) = (HeadTable::new(table.fields().len().max(100)), Vec::new());
+        let wire = if of.0 == 0 { &requests[of.1] } else { &responses[of.1] };
+        decoder.decode(wire, &bounds, &mut fields).expect("a block");
+        block.clear();
+        let room = HeadTable::clone(table);
+        let (read, plain) = if of.0 == 0 {
+            let read = repeat.read_request(&fields, ends, true, &limits, table, &mut block);
+            wanted.clone_from(&room);
+            (read, read_request(&fields, ends, true, &limits, &mut wanted, &mut wanted_block))
+        } else {
+            let asked = Asked { method: [Method::Get, Method::Head][next(2)], upgrade: None };
+            let read = repeat.read_response(&fields, ends, asked, &limits, table, &mut block);
+            wanted.clone_from(&room);
+            (read, read_response(&fields, ends, asked, &limits, &mut wanted, &mut wanted_block))
+        };
+        assert_eq!(read, plain);
+        assert_eq!(block, wanted_block);
+        if read.is_ok() {
+            assert_eq!(format!("{table:?}"), format!("{wanted:?}"));
+        }
+    }
 }
 
 /// Whether what follows was to follow: `END_STREAM` stood at the head, or not.

@@ -14,7 +14,6 @@ use std::task::Context;
 
 use ringway_model::{UpstreamProtocol, UpstreamVersion};
 use ringway_protocols::Rule;
-use ringway_protocols::http2::message::read_response;
 use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_runtime::{Instant, Stream, Timer};
 
@@ -235,10 +234,12 @@ impl Upstream {
         block.clear();
         let limits = &self.cluster.codec_limits;
         let mut table = scratch.take_table(limits.headers_max);
-        let read = match scratch.fields.is_too_large() {
+        let (fields, repeat) = scratch.fields.read_as(Role::Client);
+        let read = match fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
-            false => link
-                .with_asked(port, |asked| read_response(&scratch.fields, ends, asked, limits, &mut table, &mut block)),
+            false => {
+                link.with_asked(port, |asked| repeat.read_response(fields, ends, asked, limits, &mut table, &mut block))
+            }
         };
         drop(scratch);
         match read {

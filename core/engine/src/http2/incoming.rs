@@ -100,7 +100,8 @@ impl Link {
         let now = self.now();
         let State { codec, socket, ports, by_key, out, sending, fresh, pending, .. } = &mut *self.state.borrow_mut();
         codec.unsent(socket.as_ref().map_or(0, Stream::unsent) + out.len());
-        let step = codec.receive(&chunk[at..], now, &mut self.scratch.borrow_mut().fields, out);
+        let fields = &mut self.scratch.borrow_mut().fields;
+        let step = codec.receive(&chunk[at..], now, &mut fields.read_as(codec.role()).0, out);
         let happened = match step.event {
             Event::NeedMore => Happened::NeedMore,
             Event::Head { key, ends } => Happened::Head { key, ends },
@@ -165,7 +166,8 @@ impl Link {
         let read = {
             let scratch = &mut *self.scratch.borrow_mut();
             scratch.block.clear();
-            read_trailers(&scratch.fields, limits, &mut scratch.block).map(|()| self.core.chunk(&scratch.block))
+            let (fields, _) = scratch.fields.read_as(self.state.borrow().codec.role());
+            read_trailers(fields, limits, &mut scratch.block).map(|()| self.core.chunk(&scratch.block))
         };
         match read {
             Ok(lines) => self.push_trailers(id, lines),

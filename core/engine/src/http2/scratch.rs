@@ -2,12 +2,15 @@
 
 use ringway_protocols::HeadTable;
 use ringway_protocols::hpack::FieldList;
+use ringway_protocols::http2::Role;
+use ringway_protocols::http2::message::Repeat;
 
 /// See the module. It grows to the largest head within the limits.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    /// The fields of the section that was decoded last.
-    pub(super) fields: FieldList,
+    /// The fields of the section that was decoded last, of either role: requests and responses come by turns, and what comes again is not decoded
+    /// again.
+    pub(super) fields: Fields,
     /// A head in the form of HTTP/1.
     pub(super) block: Vec<u8>,
     /// Names in lower case.
@@ -17,6 +20,24 @@ pub(crate) struct Scratch {
     /// Tables of heads that wait for their exchange, in between.
     #[expect(clippy::vec_box, reason = "they come and go as boxes, which a port holds")]
     tables: Vec<Box<HeadTable>>,
+}
+
+/// A list for each role, and the head that came in it.
+#[derive(Default)]
+pub(crate) struct Fields {
+    of_requests: (FieldList, Repeat),
+    of_responses: (FieldList, Repeat),
+}
+
+impl Fields {
+    /// The list of a connection on which we have this role.
+    #[inline]
+    pub(super) fn read_as(&mut self, role: Role) -> &mut (FieldList, Repeat) {
+        match role {
+            Role::Server => &mut self.of_requests,
+            Role::Client => &mut self.of_responses,
+        }
+    }
 }
 
 /// Tables that are kept for the next heads: those of a turn in which as many responses begin. 16 bytes each for as many fields as

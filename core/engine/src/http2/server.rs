@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use ringway_model::{ChainId, HttpConnectionManager, ListenerId};
 use ringway_observe::HttpStats;
-use ringway_protocols::http2::message::read_request;
 use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_protocols::{Framing, Rule};
 use ringway_runtime::{Instant, Stream, Timer};
@@ -249,11 +248,12 @@ impl Server {
         let mut block = std::mem::take(&mut scratch.block);
         block.clear();
         let mut table = worker.table.borrow_mut();
-        let read = match scratch.fields.is_too_large() {
+        let (fields, repeat) = scratch.fields.read_as(Role::Server);
+        let read = match fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
             false => {
                 let allows_connect = chain.http.http2.allow_connect;
-                read_request(&scratch.fields, ends, allows_connect, &chain.codec_limits, &mut table, &mut block)
+                repeat.read_request(fields, ends, allows_connect, &chain.codec_limits, &mut table, &mut block)
             }
         };
         drop(scratch);

@@ -4,7 +4,9 @@
 //! The work is bounded by the block and by [`UNKEPT_BYTES_MAX`]: an entry of the table can be large and a reference to it is a byte or two, so who
 //! goes far beyond the limit is not read to the end.
 
-use super::list::{FieldList, Listed};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::list::{BlockId, FieldList, Listed};
 use super::name::Name;
 use super::table::{ENTRY_OVERHEAD, Found, Table};
 use super::{huffman, integer, line, statics};
@@ -13,6 +15,9 @@ use crate::error::{Error, Rule};
 /// What a section may have beyond [`ListLimits::size_max`] and still be read to its end, to be answered 431. Reading it costs about a
 /// millisecond; without the bound a block of 120 KiB that names one large entry again and again would cost 300.
 const UNKEPT_BYTES_MAX: usize = 1 << 20;
+
+/// The longest block that is known again: heads of a usual size. So much memory a list.
+const KNOWN_BYTES_MAX: usize = 512;
 
 /// Bounds on one field section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +36,27 @@ pub struct Decoder {
     allowed: usize,
     /// The peer has yet to say that it keeps to less than before (RFC 7541 §4.2).
     update_due: bool,
+    /// A number that no other has.
+    id: u64,
+    /// Blocks that it has read.
+    blocks: u64,
+    /// The block at hand has led to the table's entries.
+    has_looked: bool,
 }
 
 impl Decoder {
     /// A table of at most `table_bytes_max` bytes, which is what we announce; 4,096 without an announcement (RFC 9113 §6.5.2).
     #[must_use]
     pub fn new(table_bytes_max: usize) -> Self {
-        Self { table: Table::new(table_bytes_max), allowed: table_bytes_max, update_due: false }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            table: Table::new(table_bytes_max),
+            allowed: table_bytes_max,
+            update_due: false,
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            blocks: 0,
+            has_looked: false,
+        }
     }
 
     /// We have announced another size, and the peer has acknowledged it.
@@ -54,11 +73,27 @@ impl Decoder {
 
     /// Reads one whole block into `list`, which forgets what it had.
     ///
+    /// A block that says what the last one in this list said is not read again: a burst of requests that differ in nothing, or their responses, costs
+    /// one look at each block's bytes and what it does to the table.
+    ///
     /// # Errors
     /// The rule that the block breaks: the tables may differ from here on, so that it ends the connection (COMPRESSION_ERROR, RFC 9113 §4.3).
     pub fn decode(&mut self, block: &[u8], limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
+        if self.knows(block, limits, list) {
+            list.source.is_repeated = true;
+            for field in list.fields.iter().filter(|field| field.is_inserted) {
+                let name_len = usize::from(field.name_len);
+                let end = field.start as usize + name_len + field.value_len as usize + line::OVERHEAD;
+                self.table.insert_line(&list.bytes[field.start as usize..end], name_len, field.name);
+            }
+            return Ok(());
+        }
         list.clear();
+        self.has_looked = false;
+        self.blocks += 1;
+        let before = self.table.changes();
         let mut rest = self.updates(block)?;
+        let is_updated = rest.len() < block.len();
         while let Some(&first) = rest.first() {
             rest = if first & 0x80 != 0 {
                 let (index, rest) = integer::decode(rest, 7)?;
@@ -75,7 +110,28 @@ impl Decoder {
                 return Err(Rule::FieldBlockTooLarge.into());
             }
         }
+        // What leads to the table and changes it says something else the next time.
+        let is_lasting = !is_updated && (!self.has_looked || self.table.changes() == before);
+        if is_lasting && !list.is_too_large && block.len() <= KNOWN_BYTES_MAX {
+            let source = &mut list.source;
+            source.id = BlockId { decoder: self.id, number: self.blocks };
+            source.limits = Some(*limits);
+            source.table = self.has_looked.then_some(before);
+            source.block.clear();
+            source.block.extend_from_slice(block);
+        }
         Ok(())
+    }
+
+    /// Whether the list has what this block says.
+    #[inline]
+    fn knows(&self, block: &[u8], limits: &ListLimits, list: &FieldList) -> bool {
+        let source = &list.source;
+        source.id.decoder == self.id
+            && !self.update_due
+            && source.block == block
+            && source.table.is_none_or(|table| table == self.table.changes())
+            && source.limits == Some(*limits)
     }
 
     /// The changes of the table's size at the front of a block: two at most, the smallest and the last one (RFC 7541 §4.2).
@@ -98,8 +154,9 @@ impl Decoder {
     }
 
     #[inline]
-    fn indexed(&self, index: usize, limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
-        let Found { line, name_len, name } = self.entry(index)?;
+    fn indexed(&mut self, index: usize, limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
+        self.has_looked |= index > statics::LEN;
+        let Found { line, name_len, name, .. } = self.entry(index)?;
         let start = list.bytes.len();
         let value_len = line.len() - name_len - line::OVERHEAD;
         if admit(list, limits, name_len, value_len) {
@@ -111,6 +168,7 @@ impl Decoder {
                 name,
                 is_value_read: name != Name::Unread,
                 never_indexed: false,
+                is_inserted: false,
             });
         }
         Ok(())
@@ -141,6 +199,7 @@ impl Decoder {
             rest = string(rest, &mut list.bytes)?;
             list.bytes.extend_from_slice(line::BETWEEN);
         } else {
+            self.has_looked |= index as usize > statics::LEN;
             let found = self.entry(index as usize)?;
             list.bytes.extend_from_slice(&found.line[..found.name_len + line::BETWEEN.len()]);
             name = found.name;
@@ -154,8 +213,7 @@ impl Decoder {
         if is_inserted {
             let line = &list.bytes[start..];
             name = Name::of_entry(line, name_len, name);
-            let (name_text, value) = line::split(line, name_len);
-            self.table.insert(name_text, value, name);
+            self.table.insert_line(line, name_len, name);
         }
         if admit(list, limits, name_len, value_len) {
             list.fields.push(Listed {
@@ -165,6 +223,7 @@ impl Decoder {
                 name,
                 is_value_read: is_inserted && name != Name::Unread,
                 never_indexed,
+                is_inserted,
             });
         } else {
             list.bytes.truncate(start);

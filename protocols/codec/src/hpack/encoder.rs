@@ -34,6 +34,11 @@ pub struct Encoder {
     recent: Vec<u16>,
     /// Entries that were ever put in, modulo 2^16: far more than there can be.
     inserted: u16,
+    /// The number of the entry that the block at hand had last, if it had one; that of the one with which a block begins; and of the one that may
+    /// come next: heads of a connection have the same fields in the same order.
+    last: Option<u16>,
+    first: u16,
+    next: u16,
     /// What we would use, and what the peer allows.
     wanted: usize,
     allowed: usize,
@@ -55,6 +60,9 @@ impl Encoder {
             pairs: VecDeque::new(),
             recent: Vec::new(),
             inserted: 0,
+            last: None,
+            first: 0,
+            next: 0,
             wanted: table_bytes_max,
             allowed: Self::TABLE_BYTES,
             smallest: (size < Self::TABLE_BYTES).then_some(size),
@@ -98,6 +106,7 @@ impl Encoder {
 
     /// What precedes the fields of a block: the table's new size, where it has changed (RFC 7541 §4.2).
     pub fn begin(&mut self, out: &mut Vec<u8>) {
+        (self.last, self.next) = (None, self.first);
         if let Some(smallest) = self.smallest.take() {
             let size = self.table.size_max();
             if smallest < size {
@@ -116,8 +125,36 @@ impl Encoder {
         if !is_same_line(found.line, line) {
             return false;
         }
+        let follower = found.follower;
         put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+        self.passed(age, follower);
         true
+    }
+
+    /// Writes the field whose line is at the front of `lines`, where it is the one that came next the last time: nobody has looked where it ends,
+    /// either. The length of its line. None, and nothing was written: see [`Encoder::line`].
+    #[inline]
+    pub fn next_line(&mut self, lines: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        let age = usize::from(self.inserted.wrapping_sub(self.next).wrapping_sub(1));
+        let Found { line, follower, .. } = self.table.get(age)?;
+        let len = line.len();
+        if !is_same_line(line, lines.get(..len)?) {
+            return None;
+        }
+        put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+        (self.last, self.next) = (Some(self.next), follower);
+        Some(len)
+    }
+
+    /// The entry of this age was written, of which `follower` is told.
+    #[inline]
+    fn passed(&mut self, age: usize, follower: u16) {
+        let number = self.inserted.wrapping_sub(age as u16).wrapping_sub(1);
+        match self.last {
+            None => self.first = number,
+            Some(last) => self.table.follow(usize::from(self.inserted.wrapping_sub(last).wrapping_sub(1)), number),
+        }
+        (self.last, self.next) = (Some(number), follower);
     }
 
     /// Writes one field.
@@ -135,7 +172,9 @@ impl Encoder {
         if indexing == Indexing::Incremental {
             let is_this = |found: Found<'_>| line::split(found.line, found.name_len) == (name, value);
             if let Some(age) = self.find(&self.pairs, pair_hash(name, value), is_this) {
-                return put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+                let follower = self.table.get(age).map_or(0, |found| found.follower);
+                put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+                return self.passed(age, follower);
             }
         }
         let named = match known {
@@ -181,6 +220,13 @@ impl Encoder {
         self.recent[recent_place(name_hash)] = self.inserted;
         self.recent[recent_place(pair_hash)] = self.inserted;
         self.inserted = self.inserted.wrapping_add(1);
+        if self.table.len() > 0 {
+            // Of a new entry the most likely is that it comes where the one came that it stands for.
+            let after = self.table.get(usize::from(self.inserted.wrapping_sub(self.next).wrapping_sub(1)));
+            let follower = after.map_or(self.next, |found| found.follower);
+            self.passed(0, follower);
+            self.table.follow(0, follower);
+        }
     }
 
     /// The entry that was put in last under a hash with this one's top, where it is still there, and its age.

@@ -3,7 +3,7 @@
 //! One a core, reused for every section, as [`crate::HeadTable`] is for HTTP/1: it grows to the largest section within the limits.
 
 use super::name::{Name, check_value};
-use super::{Field, line};
+use super::{Field, ListLimits, line};
 use crate::error::Rule;
 
 /// Where a field lies. 16 bytes.
@@ -18,6 +18,8 @@ pub(super) struct Listed {
     /// Somebody has looked at its value, too, and it is right.
     pub(super) is_value_read: bool,
     pub(super) never_indexed: bool,
+    /// It went to the table.
+    pub(super) is_inserted: bool,
 }
 
 const _: () = assert!(size_of::<Listed>() == 16);
@@ -110,6 +112,29 @@ pub struct FieldList {
     /// RFC 9113 §6.5.2: bytes and 32 for each field, of all that came, kept or not.
     pub(super) size: usize,
     pub(super) is_too_large: bool,
+    pub(super) source: Source,
+}
+
+/// A block that was read: no other has the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlockId {
+    /// Who read it; nobody has 0.
+    pub(super) decoder: u64,
+    /// How many it had read before.
+    pub(super) number: u64,
+}
+
+/// Which block the fields of a list are of, where the same block would say the same again.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    pub(super) id: BlockId,
+    /// It came again.
+    pub(super) is_repeated: bool,
+    /// With which limits.
+    pub(super) limits: Option<ListLimits>,
+    /// The table's number, where the block's indices lead there.
+    pub(super) table: Option<u64>,
+    pub(super) block: Vec<u8>,
 }
 
 impl FieldList {
@@ -143,6 +168,12 @@ impl FieldList {
         self.is_too_large
     }
 
+    /// The block, where it came more than once.
+    #[inline]
+    pub(crate) fn repeated(&self) -> Option<BlockId> {
+        self.source.is_repeated.then_some(self.source.id)
+    }
+
     /// All fields as lines, `name: value` and CRLF, in order and without gaps. Unchecked: what stands in a value may look like another line.
     #[must_use]
     pub fn lines(&self) -> &[u8] {
@@ -167,5 +198,6 @@ impl FieldList {
         self.bytes.clear();
         self.fields.clear();
         (self.size, self.is_too_large) = (0, false);
+        (self.source.id, self.source.is_repeated) = (BlockId::default(), false);
     }
 }

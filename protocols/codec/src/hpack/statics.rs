@@ -108,7 +108,7 @@ pub(super) fn get(index: usize) -> Found<'static> {
     let (name, value) = ENTRIES[index - 1];
     let start = usize::from(TEXT.1[index - 1]);
     let line = &TEXT.0[start..start + name.len() + value.len() + line::OVERHEAD];
-    Found { line, name_len: name.len(), name: NAMES[index - 1] }
+    Found { line, name_len: name.len(), name: NAMES[index - 1], follower: 0 }
 }
 
 /// What the names are.

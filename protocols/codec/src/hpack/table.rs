@@ -22,6 +22,8 @@ struct Entry {
     value_len: u32,
     /// What its name is, where that and its value are known to be right.
     name: Name,
+    /// The number of the entry that came behind this one in the last block that had both: a guess of who writes.
+    follower: u16,
 }
 
 const _: () = assert!(size_of::<Entry>() == 16);
@@ -43,6 +45,8 @@ pub(super) struct Found<'t> {
     pub(super) line: &'t [u8],
     pub(super) name_len: usize,
     pub(super) name: Name,
+    /// See [`Table::follow`].
+    pub(super) follower: u16,
 }
 
 /// The entries, oldest first, and their bytes.
@@ -55,6 +59,8 @@ pub(super) struct Table {
     /// By RFC 7541 §4.1.
     size: usize,
     size_max: usize,
+    /// Counts what changed it.
+    changes: u64,
 }
 
 impl Table {
@@ -71,6 +77,12 @@ impl Table {
         self.size_max
     }
 
+    /// A number that is another one whenever an index may mean another entry.
+    #[inline]
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Bytes of memory that it holds.
     pub(super) fn memory(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * size_of::<Entry>()
@@ -83,21 +95,40 @@ impl Table {
         let entry = self.entries[at];
         let start = entry.start.wrapping_sub(self.origin) as usize;
         let line = &self.bytes[start..start + entry.line_len()];
-        Some(Found { line, name_len: entry.name_len as usize, name: entry.name })
+        Some(Found { line, name_len: entry.name_len as usize, name: entry.name, follower: entry.follower })
+    }
+
+    /// Says which entry comes behind the one that came `age` entries before the newest, if that is there.
+    #[inline]
+    pub(super) fn follow(&mut self, age: usize, follower: u16) {
+        if let Some(at) = self.entries.len().checked_sub(age + 1) {
+            self.entries[at].follower = follower;
+        }
     }
 
     /// Adds an entry and takes out as many of the oldest as that costs: all, where it is larger than the table (RFC 7541 §4.4). How many
     /// went, and whether it is in.
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8], known: Name) -> (usize, bool) {
-        let size = name.len() + value.len() + ENTRY_OVERHEAD;
+        self.add(name.len(), value.len(), known, |bytes| line::put(name, value, bytes))
+    }
+
+    /// The same for a field that stands as a line already.
+    pub(super) fn insert_line(&mut self, line: &[u8], name_len: usize, known: Name) -> (usize, bool) {
+        let value_len = line.len() - line::OVERHEAD - name_len;
+        self.add(name_len, value_len, known, |bytes| bytes.extend_from_slice(line))
+    }
+
+    #[inline]
+    fn add(&mut self, name_len: usize, value_len: usize, name: Name, put: impl FnOnce(&mut Vec<u8>)) -> (usize, bool) {
+        let size = name_len + value_len + ENTRY_OVERHEAD;
         let fits = size <= self.size_max;
         let evicted = self.evict(if fits { self.size_max - size } else { 0 });
+        self.changes += 1;
         if fits {
-            self.make_room(name.len() + value.len() + line::OVERHEAD);
-            let start = self.origin.wrapping_add(self.bytes.len() as u32);
-            line::put(name, value, &mut self.bytes);
-            let (name_len, value_len) = (name.len() as u32, value.len() as u32);
-            self.entries.push_back(Entry { start, name_len, value_len, name: known });
+            let start = self.make_room(name_len + value_len + line::OVERHEAD);
+            put(&mut self.bytes);
+            let (name_len, value_len) = (name_len as u32, value_len as u32);
+            self.entries.push_back(Entry { start, name_len, value_len, name, follower: 0 });
             self.size += size;
         }
         (evicted, fits)
@@ -106,6 +137,7 @@ impl Table {
     /// Another limit; how many entries it cost. An empty table gives its memory back.
     pub(super) fn resize(&mut self, size_max: usize) -> usize {
         self.size_max = size_max;
+        self.changes += 1;
         self.evict(size_max)
     }
 
@@ -125,19 +157,27 @@ impl Table {
         before - self.entries.len()
     }
 
-    /// Moves the live bytes to the front before more memory is taken: there are never more than `size_max` of them.
-    fn make_room(&mut self, more: usize) {
-        if self.bytes.len() + more <= self.bytes.capacity() {
-            return;
+    /// Room for so many bytes; where they begin, counted as in the entries.
+    #[inline]
+    fn make_room(&mut self, more: usize) -> u32 {
+        if self.bytes.len() + more > self.bytes.capacity() {
+            self.compact(more);
         }
+        self.origin.wrapping_add(self.bytes.len() as u32)
+    }
+
+    /// Moves the live bytes to the front before more memory is taken: there are never more than `size_max` of them. Where they are nearly all that
+    /// there is room for, more is taken, or they would be moved for every few entries.
+    #[cold]
+    fn compact(&mut self, more: usize) {
         let end = self.origin.wrapping_add(self.bytes.len() as u32);
         let live = self.entries.front().map_or(end, |oldest| oldest.start);
         self.bytes.drain(..live.wrapping_sub(self.origin) as usize);
         self.origin = live;
         let wanted = self.bytes.len() + more;
-        if wanted > self.bytes.capacity() {
-            let capacity = wanted.next_power_of_two().min(self.size_max).max(wanted);
-            self.bytes.reserve_exact(capacity - self.bytes.len());
+        if wanted + wanted / 4 > self.bytes.capacity() {
+            let capacity = (wanted + wanted / 4).next_power_of_two().min(self.size_max).max(wanted);
+            self.bytes.reserve_exact(capacity.saturating_sub(self.bytes.len()).max(more));
         }
     }
 }
@@ -160,7 +200,14 @@ mod tests {
                     vec![random as u8; (random >> 8) as usize % 20],
                     vec![!random as u8; (random >> 16) as usize % 90],
                 );
-                let (_, fits) = table.insert(&name, &value, Name::Unread);
+                let (_, fits) = match random & 1 << 40 {
+                    0 => table.insert(&name, &value, Name::Unread),
+                    _ => {
+                        let mut line = Vec::new();
+                        line::put(&name, &value, &mut line);
+                        table.insert_line(&line, name.len(), Name::Unread)
+                    }
+                };
                 assert_eq!(fits, name.len() + value.len() + ENTRY_OVERHEAD <= table.size_max());
                 list.push_front((name, value));
                 if !fits {

@@ -17,7 +17,9 @@
 //! what is written is read without a complaint.
 
 mod read;
+mod repeat;
 mod write;
 
 pub use read::{Asked, read_request, read_response, read_trailers};
+pub use repeat::Repeat;
 pub use write::{write_request, write_response, write_trailers};

@@ -39,6 +39,11 @@ impl FieldSink for Fields<'_> {
     fn line(&mut self, line: &[u8]) -> bool {
         self.encoder.line(line, self.block)
     }
+
+    #[inline]
+    fn next_line(&mut self, lines: &[u8]) -> Option<usize> {
+        self.encoder.next_line(lines, self.block)
+    }
 }
 
 impl Connection {

@@ -33,7 +33,7 @@ pub fn write_request(
     let authority = if is_connect { target } else { host };
     lower.clear();
     put_line(b":authority", authority, lower);
-    if !sink.line(lower) {
+    if sink.next_line(lower).is_none() && !sink.line(lower) {
         write_pseudo(b":authority", authority, sink);
     }
     if !is_connect {
@@ -95,14 +95,19 @@ const DROPPED: KnownSet = KnownSet::NONE
     .with(Known::Http2Settings);
 
 fn write_fields(
-    lines: Lines<'_>,
+    mut lines: Lines<'_>,
     dropped: KnownSet,
     never_indexed: bool,
     lower: &mut Vec<u8>,
     sink: &mut impl FieldSink,
 ) {
-    for whole in lines {
+    loop {
         // What is in the table as it stands was not dropped when it went in.
+        if !never_indexed && let Some(len) = sink.next_line(lines.0) {
+            lines.0 = &lines.0[len..];
+            continue;
+        }
+        let Some(whole) = lines.next() else { return };
         if !never_indexed && sink.line(whole) {
             continue;
         }
