@@ -68,6 +68,9 @@ pub struct Options {
     /// How long tasks of one kind may hold the loop before it is counted as a stall. 10 ms: a hundred usual turns, and what a
     /// client that waits for another task begins to notice.
     pub stall_budget: Duration,
+    /// How finely timers tick, 1 ms to a microsecond: a deadline is met at the first tick behind it. Finer ticks cost turns, and only on `ring`
+    /// does a sleep end so precisely: epoll_wait(2) counts milliseconds.
+    pub timer_tick: Duration,
     /// Entries of the submission queue; each connection's turn needs at most three.
     pub sq_entries: u32,
     /// Entries of the completion queue: all chunks, all bulk buffers and a completion for each of some thousand sockets.
@@ -95,6 +98,7 @@ impl Default for Options {
             blocks_bytes_max: 4 << 20,
             spin_us: 0,
             stall_budget: Duration::from_millis(10),
+            timer_tick: Duration::from_millis(1),
             sq_entries: 1024,
             cq_entries: 4096,
             pieces_per_send_max: 64,
@@ -109,6 +113,7 @@ impl Options {
         assert!((1..=1 << 20).contains(&self.chunk_size), "a chunk has a size");
         assert!(0 < self.chunks_initial && self.chunks_initial <= self.chunks_max && self.chunks_max <= 1 << 15);
         assert!((1..=1 << 24).contains(&self.bulk_size), "a bulk buffer has a size");
+        assert!((Duration::from_micros(1)..=Duration::from_millis(1)).contains(&self.timer_tick), "a tick a loop can serve");
         assert!((1..=1024).contains(&self.pieces_per_send_max), "IOV_MAX");
         assert!((8..=32768).contains(&self.sq_entries) && (8..=65536).contains(&self.cq_entries));
     }
@@ -280,7 +285,7 @@ where
         executor: Executor::new(),
         meter: Meter::new(options.stall_budget, now.ns()),
         spin: Spin::new(Duration::from_micros(u64::from(options.spin_us))),
-        wheel: Wheel::new(now),
+        wheel: Wheel::new(now, options.timer_tick),
         sockets: Sockets::new(),
         listeners: Listeners::default(),
         mail: Mail::default(),

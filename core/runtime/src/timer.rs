@@ -1,4 +1,5 @@
-//! Timers: a hierarchical wheel of 1 ms ticks, six levels of 64 slots (about two years), and the handle on one timer.
+//! Timers: a hierarchical wheel of 1 ms ticks, six levels of 64 slots (about two years), and the handle on one timer. A core may have finer
+//! ticks ([`crate::Options::timer_tick`]): all below counts in ticks.
 //!
 //! A deadline is only stored when it moves later or goes away: the wheel's entry stays where it is, and when it comes up it
 //! is put back at the deadline of then. So an idle timeout that each request pushes back costs two stores a request.
@@ -21,8 +22,6 @@ const SLOTS: usize = 1 << SLOT_BITS;
 /// Beyond this many ticks ahead an entry is put in early and moved on when it comes up.
 const TICKS_MAX: u64 = 1 << (SLOT_BITS * LEVELS as u32);
 const NIL: u32 = u32::MAX;
-/// A tick in the nanoseconds of the loop's clock.
-const TICK_NS: u64 = 1_000_000;
 /// No time of the loop's clock.
 const NEVER: u64 = u64::MAX;
 /// Entries that one turn looks at, so that ten thousand idle timeouts at one instant do not hold up the traffic.
@@ -61,16 +60,19 @@ struct State {
 /// The timers of one core.
 pub(crate) struct Wheel {
     start: Instant,
+    /// A tick in the nanoseconds of the loop's clock.
+    tick_ns: u64,
     /// Nothing is due before; `NEVER` when the wheel is empty. It may be too early (an entry has left), never too late.
     due_ns: Cell<u64>,
     state: Leaf<State>,
 }
 
 impl Wheel {
-    /// An empty wheel that begins at `start`.
-    pub(crate) fn new(start: Instant) -> Wheel {
+    /// An empty wheel of such ticks that begins at `start`.
+    pub(crate) fn new(start: Instant, tick: Duration) -> Wheel {
         Wheel {
             start,
+            tick_ns: tick.as_nanos() as u64,
             due_ns: Cell::new(NEVER),
             state: Leaf::new(State {
                 slots: Vec::new(),
@@ -84,17 +86,17 @@ impl Wheel {
 
     /// The first tick that begins at or after `at`.
     fn tick_ceil(&self, at: Instant) -> u64 {
-        at.ns().saturating_sub(self.start.ns()).div_ceil(TICK_NS)
+        at.ns().saturating_sub(self.start.ns()).div_ceil(self.tick_ns)
     }
 
     fn begin_of(&self, tick: u64) -> Instant {
-        self.start + Duration::from_millis(tick)
+        self.start + Duration::from_nanos(tick.saturating_mul(self.tick_ns))
     }
 
     /// Remembers when the wheel wants to be served next.
     fn wants(&self, next: Option<(usize, usize, u64)>) {
         self.due_ns
-            .set(next.map_or(NEVER, |(_, _, tick)| self.start.ns().saturating_add(tick.saturating_mul(TICK_NS))));
+            .set(next.map_or(NEVER, |(_, _, tick)| self.start.ns().saturating_add(tick.saturating_mul(self.tick_ns))));
     }
 
     /// Serves what is due at `now`, on the loop's clock. Says whether it left something for the next turn.
@@ -105,7 +107,7 @@ impl Wheel {
 
     #[cold]
     fn serve(&self, now: u64) -> bool {
-        let left = self.advance_to(now.saturating_sub(self.start.ns()) / TICK_NS);
+        let left = self.advance_to(now.saturating_sub(self.start.ns()) / self.tick_ns);
         // SAFETY: plain fields.
         self.wants(unsafe { self.state.with(|state| state.next_due()) });
         left
@@ -420,8 +422,8 @@ mod tests {
     fn check(steps: &[Step]) {
         let start = Instant::of_ns(BEGIN);
         let at = |ms: u64| start + Duration::from_millis(ms);
-        let wheel = Wheel::new(start);
-        let ns = |ms: u64| BEGIN + ms * TICK_NS;
+        let wheel = Wheel::new(start, Duration::from_millis(1));
+        let ns = |ms: u64| BEGIN + ms * 1_000_000;
         let counts = [0, 1].map(|_| Arc::new(Count(AtomicU64::new(0))));
         for _ in &counts {
             wheel.insert();
