@@ -131,7 +131,12 @@ const RULES: &[Rule] = &[
         others: None,
         words: &[],
     },
-    Rule { package: "ringway-load", ours: &["ringway-protocols", "ringway-runtime"], others: None, words: &[] },
+    Rule {
+        package: "ringway-load",
+        ours: &["ringway-protocols", "ringway-tls", "ringway-runtime"],
+        others: None,
+        words: &[],
+    },
     Rule {
         package: "ringway-fuzz",
         ours: &["ringway-model", "ringway-protocols", "ringway-tls", "ringway-control-client"],

@@ -1,0 +1,395 @@
+//! The command line: what can be said, and the plan that it makes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use ringway_runtime::{IoChoice, cpus};
+
+use crate::content::{Sizes, filling};
+use crate::expect::{self, Expect};
+use crate::plan::{Pace, Plan, Reply, Request, Trust};
+use crate::schedule::Arrivals;
+use crate::target::{Protocol, Target};
+use crate::threshold::Threshold;
+use crate::units;
+
+/// All that can be said.
+pub(crate) fn command() -> Command {
+    Command::new("ringway-load")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Load for HTTP/1, HTTP/2, gRPC and TCP, with and without TLS, in closed and in open loop")
+        .after_help("`ringway-load TARGET ...` is `ringway-load run TARGET ...`. docs/LOADTEST.md explains all of it.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(run_command("run", "Sends requests and says what came of them"))
+        .subcommand(crate::serve::command())
+}
+
+/// The names of subcommands: a command line that begins with none of them is one of `run`.
+pub(crate) const SUBCOMMANDS: [&str; 6] = ["run", "serve", "sweep", "help", "--help", "--version"];
+
+fn seconds(name: &'static str, default: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("TIME").default_value(default).value_parser(units::duration)
+}
+
+/// `run`, and what others have of it.
+pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let file = |name: &'static str| Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf));
+    let number =
+        |name: &'static str| Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32).range(1..));
+    Command::new(name)
+        .about(about)
+        .next_help_heading("What is sent")
+        .arg(
+            Arg::new("target")
+                .required(true)
+                .value_name("TARGET")
+                .value_parser(Target::parse)
+                .help("http://, https://, h2c://, grpc://, grpcs://, tcp://, tls://, or ADDRESS:PORT for HTTP/1"),
+        )
+        .arg(Arg::new("path").long("path").value_name("PATH").help("The path to ask for, instead of the target's"))
+        .arg(flag("http1").conflicts_with("http2").help("HTTP/1.1 where ALPN would choose"))
+        .arg(flag("http2").help("HTTP/2: by prior knowledge, or by ALPN where there is TLS"))
+        .arg(
+            Arg::new("method")
+                .short('X')
+                .long("method")
+                .value_name("METHOD")
+                .help("GET, or POST where there is a body"),
+        )
+        .arg(
+            Arg::new("header")
+                .short('H')
+                .long("header")
+                .value_name("NAME: VALUE")
+                .action(ArgAction::Append)
+                .value_parser(header)
+                .help("A header, instead of one of our own where the names are the same"),
+        )
+        .arg(
+            Arg::new("body-size")
+                .long("body-size")
+                .value_name("SIZES")
+                .value_parser(Sizes::parse)
+                .help("4k, uniform:1k-64k, exp:16k or weighted:1k=90,1m=10"),
+        )
+        .arg(file("body-file").conflicts_with("body-size").help("The body"))
+        .arg(number("messages").default_value("1").help("Messages of a gRPC call: several make it a stream"))
+        .arg(
+            Arg::new("tcp-reply")
+                .long("tcp-reply")
+                .value_name("echo|none|SIZE")
+                .default_value("echo")
+                .value_parser(reply)
+                .help("What comes back on a raw connection for --body-size bytes"),
+        )
+        .next_help_heading("How fast, and for how long")
+        .arg(
+            Arg::new("rate")
+                .short('r')
+                .long("rate")
+                .value_name("N")
+                .value_parser(rate)
+                .help("Open loop: requests a second, whether earlier ones were answered or not"),
+        )
+        .arg(
+            Arg::new("arrivals")
+                .long("arrivals")
+                .value_name("constant|poisson")
+                .default_value("constant")
+                .value_parser(arrivals)
+                .help("How requests of the open loop follow each other"),
+        )
+        .arg(
+            Arg::new("connections")
+                .short('c')
+                .long("connections")
+                .value_name("N")
+                .default_value("64")
+                .value_parser(value_parser!(u32).range(1..=CONNECTIONS_MAX))
+                .help("Connections, of all cores together"),
+        )
+        .arg(
+            Arg::new("streams")
+                .short('s')
+                .long("streams")
+                .value_name("N")
+                .default_value("10")
+                .value_parser(value_parser!(u32).range(1..=STREAMS_MAX))
+                .help("Requests at once on each connection of HTTP/2"),
+        )
+        .arg(flag("new-connections").help("A new connection for each request"))
+        .arg(number("requests-per-connection").conflicts_with("new-connections").help("Requests before one is closed"))
+        .arg(
+            Arg::new("duration")
+                .short('d')
+                .long("duration")
+                .value_name("TIME")
+                .default_value("10s")
+                .value_parser(units::duration)
+                .help("How long, warm-up included"),
+        )
+        .arg(
+            Arg::new("count")
+                .short('n')
+                .long("count")
+                .value_name("N")
+                .value_parser(value_parser!(u64).range(1..))
+                .help("How many requests, however long that takes (or as long as --duration says)"),
+        )
+        .arg(seconds("warm-up", "0").help("What is due in it is sent and not counted"))
+        .arg(seconds("ramp", "0").help("The rate, or the number of connections, grows so long from nothing"))
+        .arg(seconds("timeout", "5s").help("For a whole answer, from when its request was due"))
+        .arg(seconds("connect-timeout", "3s").help("For a connection, TLS included"))
+        .next_help_heading("What is expected")
+        .arg(
+            Arg::new("expect-status")
+                .long("expect-status")
+                .value_name("LIST")
+                .default_value("2xx")
+                .value_parser(Expect::statuses)
+                .help("200,404 or 2xx,304"),
+        )
+        .arg(
+            Arg::new("expect-body-bytes")
+                .long("expect-body-bytes")
+                .value_name("SIZE")
+                .value_parser(units::size)
+                .help("Bytes of each body"),
+        )
+        .arg(
+            file("expect-body")
+                .conflicts_with("expect-body-bytes")
+                .help("Each body is this file, byte for byte (by xxHash64)"),
+        )
+        .arg(
+            Arg::new("fail-if")
+                .long("fail-if")
+                .value_name("CONDITIONS")
+                .action(ArgAction::Append)
+                .value_parser(Threshold::parse_all)
+                .help("p99>5ms,errors>0 and the like: exit status 1. Without it: any error"),
+        )
+        .next_help_heading("TLS")
+        .arg(flag("insecure").short('k').help("Any certificate will do"))
+        .arg(file("ca").help("PEM of the authorities that are trusted; the system's are not"))
+        .arg(Arg::new("sni").long("sni").value_name("NAME").help("The name to ask for, instead of the target's"))
+        .next_help_heading("The generator")
+        .arg(number("threads").short('t').default_value("1").conflicts_with("cpus").help("Cores, not pinned"))
+        .arg(
+            Arg::new("cpus")
+                .long("cpus")
+                .value_name("LIST")
+                .value_parser(cpu_list)
+                .help("A core pinned to each of 0,2-3"),
+        )
+        .arg(
+            Arg::new("spin-us")
+                .long("spin-us")
+                .value_name("N")
+                .default_value("0")
+                .value_parser(value_parser!(u32))
+                .help("Look for work so long before sleeping: more exact times for CPU"),
+        )
+        .arg(
+            seconds("late-max", "10ms")
+                .help("The generator has not kept the rate where 1 % of the requests are later than this"),
+        )
+        .arg(
+            Arg::new("seed")
+                .long("seed")
+                .value_name("N")
+                .default_value("1")
+                .value_parser(value_parser!(u64))
+                .help("Of arrivals and sizes: the same ones again"),
+        )
+        .arg(
+            Arg::new("io")
+                .long("io")
+                .value_name("auto|ring|poll")
+                .default_value("auto")
+                .value_parser(value_parser!(IoChoice)),
+        )
+        .next_help_heading("Output")
+        .arg(file("json").help("The outcome as JSON; - is standard output, and nothing else goes there then"))
+        .arg(file("csv").help("A line a second"))
+        .arg(file("hdr").help("Each second's latencies, as a log of HdrHistogram"))
+        .arg(flag("quiet").short('q').help("Nothing while it runs"))
+}
+
+/// Connections of a run: twice the ports that one address has towards another are more than any run gets.
+const CONNECTIONS_MAX: i64 = 131_072;
+/// Streams of a connection: ten times what servers allow.
+const STREAMS_MAX: i64 = 10_000;
+/// Requests a second: beyond it the schedule's times are closer than its clock.
+const RATE_MAX: f64 = 1e9;
+/// A run that has a count and no duration of its own lasts as long as it takes, within a day.
+const DURATION_OF_COUNT: Duration = Duration::from_secs(86_400);
+
+pub(crate) fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("NAME: VALUE")?;
+    let (name, value) = (name.trim(), value.trim());
+    if !ringway_protocols::http1::is_field(name.as_bytes(), value.as_bytes()) {
+        return Err(format!("{text:?} is no header field"));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn reply(text: &str) -> Result<Reply, String> {
+    match text {
+        "echo" => Ok(Reply::Echo),
+        "none" => Ok(Reply::None),
+        _ => units::size(text).map(Reply::Bytes),
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err("a number above 0, up to 1e9".into()),
+    }
+}
+
+fn arrivals(text: &str) -> Result<Arrivals, String> {
+    match text {
+        "constant" => Ok(Arrivals::Constant),
+        "poisson" => Ok(Arrivals::Poisson),
+        _ => Err("one of constant, poisson".into()),
+    }
+}
+
+fn cpu_list(text: &str) -> Result<Cpus, String> {
+    cpus::parse(text).map(Cpus).map_err(|error| error.to_string())
+}
+
+/// A list of CPUs as one value of the command line.
+#[derive(Clone, Debug)]
+struct Cpus(Vec<usize>);
+
+/// Where the outcome goes, and what it is judged by.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) csv: Option<PathBuf>,
+    pub(crate) hdr: Option<PathBuf>,
+    pub(crate) quiet: bool,
+    pub(crate) thresholds: Vec<Threshold>,
+}
+
+impl Output {
+    pub(crate) fn of(matches: &mut ArgMatches) -> Output {
+        let lists = matches.remove_many::<Vec<Threshold>>("fail-if");
+        Output {
+            json: matches.remove_one("json"),
+            csv: matches.remove_one("csv"),
+            hdr: matches.remove_one("hdr"),
+            quiet: matches.get_flag("quiet"),
+            thresholds: lists.into_iter().flatten().flatten().collect(),
+        }
+    }
+}
+
+/// What a command line of `run` says.
+///
+/// # Errors
+/// A file that cannot be read, a name without an address, or options that contradict each other.
+pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
+    const DEFAULTED: &str = "required or with a default";
+    let mut target: Target = matches.remove_one("target").expect(DEFAULTED);
+    if let Some(path) = matches.remove_one::<String>("path") {
+        let path = if path.starts_with('/') { path } else { format!("/{path}") };
+        target.path = path;
+    }
+    match target.protocol {
+        Protocol::Http1 | Protocol::HttpByAlpn if matches.get_flag("http2") => target.protocol = Protocol::Http2,
+        Protocol::HttpByAlpn if matches.get_flag("http1") => target.protocol = Protocol::Http1,
+        _ => {}
+    }
+    let is_tcp = target.protocol == Protocol::Tcp;
+    let read = |path: PathBuf| std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()));
+    let (sizes, content) = match matches.remove_one("body-file").map(read).transpose()? {
+        Some(content) => (Sizes::Fixed(content.len() as u64), content),
+        None => {
+            let default = if is_tcp { 1024 } else { 0 };
+            let sizes: Sizes = matches.remove_one("body-size").unwrap_or(Sizes::Fixed(default));
+            let content = filling(sizes.max() as usize);
+            (sizes, content)
+        }
+    };
+    if target.protocol == Protocol::Grpc && sizes.fixed().is_none() {
+        return Err("messages of gRPC have one size".into());
+    }
+    if is_tcp && sizes.max() == 0 {
+        return Err("a raw connection needs bytes to send: --body-size".into());
+    }
+    let has_body = sizes.max() > 0 || target.protocol == Protocol::Grpc;
+    let method = matches.remove_one("method").unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
+    if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(format!("{method:?} is no method"));
+    }
+    let expected = matches.remove_one("expect-body").map(read).transpose()?;
+    let expect = Expect {
+        statuses: matches.remove_one("expect-status").expect(DEFAULTED),
+        body_bytes: expected.as_ref().map(|body| body.len() as u64).or(matches.remove_one("expect-body-bytes")),
+        body_hash: expected.as_deref().map(expect::hash),
+    };
+    let pace = match matches.remove_one("rate") {
+        Some(rate) => Pace::Open { rate, arrivals: matches.remove_one("arrivals").expect(DEFAULTED) },
+        None => Pace::Closed,
+    };
+    let count: Option<u64> = matches.remove_one("count");
+    let has_duration = matches.value_source("duration") == Some(clap::parser::ValueSource::CommandLine);
+    let duration: Duration = matches.remove_one("duration").expect(DEFAULTED);
+    let duration = if count.is_some() && !has_duration { DURATION_OF_COUNT } else { duration };
+    let warm_up: Duration = matches.remove_one("warm-up").expect(DEFAULTED);
+    if duration <= warm_up {
+        return Err("--duration has to be longer than --warm-up, which it includes".into());
+    }
+    let connections: u32 = matches.remove_one("connections").expect(DEFAULTED);
+    let cpus: Vec<usize> = matches.remove_one::<Cpus>("cpus").map(|cpus| cpus.0).unwrap_or_default();
+    let threads: u32 = matches.remove_one("threads").expect(DEFAULTED);
+    let threads = if cpus.is_empty() { threads as usize } else { cpus.len() };
+    if threads > connections as usize {
+        return Err(format!("{threads} cores want at least as many connections"));
+    }
+    let ca = matches.remove_one("ca").map(read).transpose()?;
+    if target.tls && ca.is_none() && !matches.get_flag("insecure") {
+        return Err("whom to trust? --ca FILE, or --insecure".into());
+    }
+    let name = matches.remove_one("sni").unwrap_or_else(|| target.host.clone());
+    let per_connection: Option<u32> = matches.remove_one("requests-per-connection");
+    let requests_per_connection =
+        if matches.get_flag("new-connections") { Some(1) } else { per_connection.map(u64::from) };
+    Ok(Plan {
+        address: target.resolve()?,
+        trust: Trust { ca, name },
+        request: Request {
+            method,
+            headers: matches.remove_many("header").map(Iterator::collect).unwrap_or_default(),
+            sizes,
+            content,
+            messages: matches.remove_one("messages").expect(DEFAULTED),
+        },
+        reply: matches.remove_one("tcp-reply").expect(DEFAULTED),
+        expect,
+        pace,
+        connections: connections as usize,
+        streams: matches.remove_one("streams").expect(DEFAULTED),
+        requests_per_connection,
+        threads,
+        cpus,
+        ramp: matches.remove_one("ramp").expect(DEFAULTED),
+        warm_up,
+        duration,
+        count,
+        timeout: matches.remove_one("timeout").expect(DEFAULTED),
+        connect_timeout: matches.remove_one("connect-timeout").expect(DEFAULTED),
+        late_max: matches.remove_one("late-max").expect(DEFAULTED),
+        spin_us: matches.remove_one("spin-us").expect(DEFAULTED),
+        io: matches.remove_one("io").expect(DEFAULTED),
+        seed: matches.remove_one("seed").expect(DEFAULTED),
+        target,
+    })
+}

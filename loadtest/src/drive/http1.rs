@@ -1,0 +1,153 @@
+//! HTTP/1.1: one request at a time on each connection.
+//!
+//! Where all requests are the same they are one piece of memory, that is sent again and again without a copy.
+
+use std::rc::Rc;
+
+use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
+use ringway_protocols::{Framing, HeadTable, Method};
+use ringway_runtime::{Chunk, Core, Stream, Timer};
+
+use super::{Begin, recv};
+use crate::expect::{Answer, Body};
+use crate::failure::Failure;
+use crate::pacing::Seat;
+use crate::worker::Worker;
+
+/// What is left of a body beyond which it comes in bulk buffers.
+const BULK_MIN: u64 = 64 << 10;
+
+pub(super) async fn drive(worker: Rc<Worker>, seat: Rc<Seat>, begin: Begin) {
+    let (core, plan) = (&worker.core, &worker.plan);
+    let timer = core.timer();
+    let mut table = HeadTable::new(worker.limits.headers_max);
+    let method = plan.request.method();
+    let Begin { wire, mut job } = begin;
+    let mut kept = wire.map(|wire| wire.stream);
+    let mut served = 0;
+    if job.is_none() {
+        worker.dispatcher.offer(&seat, 1, core.now());
+    }
+    loop {
+        let job = match job.take() {
+            Some(job) => job,
+            None => match worker.dispatcher.take(&seat).await {
+                Some(job) => job,
+                None => return,
+            },
+        };
+        let deadline = worker.deadline(job);
+        if core.now() >= deadline {
+            worker.failed(&seat, job, Failure::Unsent);
+            continue;
+        }
+        // An idle connection may be closed by the peer at any time: that is no error.
+        let stream = match kept.take().filter(Stream::is_quiet) {
+            Some(stream) => stream,
+            None => {
+                served = 0;
+                match worker.connect().await {
+                    Ok(wire) => wire.stream,
+                    Err(failure) => {
+                        worker.failed_to_connect(&seat, job, failure).await;
+                        continue;
+                    }
+                }
+            }
+        };
+        let size = worker.draw_size();
+        let sent = core.now();
+        worker.message.pieces(core, size, |piece| stream.send(piece));
+        worker.tally.sent(job, size as u64);
+        timer.set(deadline);
+        match exchange(&worker, &stream, &timer, &mut table, method).await {
+            Ok((answer, keep_alive)) => {
+                served += 1;
+                if keep_alive && plan.requests_per_connection.is_none_or(|max| served < max) {
+                    kept = Some(stream);
+                }
+                worker.answered(&seat, job, sent, &answer);
+            }
+            Err(failure) => worker.failed(&seat, job, failure),
+        }
+    }
+}
+
+/// Reads one response to its end, and whether the connection persists.
+async fn exchange(
+    worker: &Worker,
+    stream: &Stream,
+    timer: &Timer,
+    table: &mut HeadTable,
+    method: Method,
+) -> Result<(Answer, bool), Failure> {
+    let (core, limits) = (&worker.core, &worker.limits);
+    let mut held = recv(stream, timer).await?.ok_or(Failure::CutShort)?;
+    let mut scan = HeadScan::default();
+    let mut at = 0;
+    let (status, framing, keep_alive) = loop {
+        match decode_response(&held[at..], &mut scan, table, limits, method).map_err(|_| Failure::Protocol)? {
+            Decoded::Complete { head, consumed } => {
+                at += consumed;
+                if !head.is_interim() {
+                    break (head.status(), head.framing(), head.keep_alive());
+                }
+                scan = HeadScan::default();
+            }
+            Decoded::Partial => {
+                held = more(core, stream, timer, &held[at..]).await?.ok_or(Failure::CutShort)?;
+                at = 0;
+            }
+        }
+    };
+    let mut decoder = BodyDecoder::new(framing);
+    let mut body = Body::new(&worker.plan.expect);
+    let is_bulk = match framing {
+        Framing::Length(length) => length > BULK_MIN,
+        Framing::None | Framing::Chunked | Framing::UntilClose => false,
+    };
+    if is_bulk {
+        stream.set_bulk(true);
+    }
+    while !decoder.is_done() {
+        let step = decoder.decode(&held[at..], limits).map_err(|_| Failure::Protocol)?;
+        at += step.consumed;
+        match step.part {
+            BodyPart::Data(range) => {
+                let from = at - step.consumed;
+                body.push(&held[from + range.start..from + range.end]);
+            }
+            BodyPart::NeedMore => match more(core, stream, timer, &held[at..]).await? {
+                Some(chunk) => (held, at) = (chunk, 0),
+                None => {
+                    decoder.finish_on_eof().map_err(|_| Failure::CutShort)?;
+                    break;
+                }
+            },
+            BodyPart::Trailers(_) | BodyPart::End => {}
+        }
+    }
+    if is_bulk {
+        stream.set_bulk(false);
+    }
+    // Bytes that nobody asked for: the next answer would be taken from them.
+    if at < held.len() && framing != Framing::UntilClose {
+        return Err(Failure::Protocol);
+    }
+    let keep_alive = keep_alive && framing != Framing::UntilClose;
+    Ok((Answer { status, grpc_status: None, body }, keep_alive))
+}
+
+/// What comes next, behind what is not done with.
+async fn more(core: &Core, stream: &Stream, timer: &Timer, held: &[u8]) -> Result<Option<Chunk>, Failure> {
+    if held.is_empty() {
+        return recv(stream, timer).await;
+    }
+    let mut kept = core.chunk(held);
+    let Some(chunk) = recv(stream, timer).await? else { return Ok(None) };
+    let mut block = core.block(kept.len() + chunk.len());
+    block.extend_from_slice(&kept);
+    block.extend_from_slice(&chunk);
+    kept = block.freeze();
+    Ok(Some(kept))
+}

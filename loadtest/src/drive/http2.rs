@@ -1,0 +1,459 @@
+//! HTTP/2, and gRPC on it: as many requests at once on each connection as the plan and the peer allow.
+//!
+//! One task a connection reads, takes what is due, sends, and looks at deadlines; all that a turn of it writes leaves in one send.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use ringway_protocols::http2::message::write_request;
+use ringway_protocols::http2::{Code, Connection, Event, Key, Limits, Rate, Role};
+use ringway_runtime::{Chunk, Instant, Stream, Timer};
+
+use super::{Begin, lost};
+use crate::expect::{Answer, Body};
+use crate::failure::Failure;
+use crate::pacing::{Job, Seat};
+use crate::target::Protocol;
+use crate::worker::{Scratch, Worker};
+
+/// Receives of one poll, before other connections have their turn.
+const RECEIVES_MAX: usize = 16;
+/// A piece of a body of this size is worth being sent without a copy.
+const PIECE_MIN: usize = 4 << 10;
+/// Bytes that may wait to be taken by the kernel, beyond which bodies wait.
+const UNSENT_MAX: usize = 256 << 10;
+
+pub(super) async fn drive(worker: Rc<Worker>, seat: Rc<Seat>, begin: Begin) {
+    let Begin { wire, mut job } = begin;
+    let mut stream = wire.map(|wire| wire.stream);
+    let taken = u32::from(job.is_some());
+    worker.dispatcher.offer(&seat, worker.plan.streams - taken, worker.core.now());
+    loop {
+        let stream = match stream.take() {
+            Some(stream) => stream,
+            None => {
+                let next = match job.take() {
+                    Some(job) => Some(job),
+                    None => worker.dispatcher.take(&seat).await,
+                };
+                let Some(next) = next else { return };
+                match worker.connect().await {
+                    Ok(wire) => {
+                        job = Some(next);
+                        wire.stream
+                    }
+                    Err(failure) => {
+                        worker.failed_to_connect(&seat, next, failure).await;
+                        continue;
+                    }
+                }
+            }
+        };
+        let mut connection = Http2::new(Rc::clone(&worker), Rc::clone(&seat), stream);
+        connection.begin(job.take());
+        let end = poll_fn(|context| connection.poll(context)).await;
+        job = connection.finish(end);
+        if end == End::Over {
+            return;
+        }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// There is nothing more to send.
+    Over,
+    /// It has had its requests, or the peer takes no more.
+    Served,
+    /// It is gone.
+    Lost(Failure),
+}
+
+/// A request under way.
+struct Exchange {
+    key: Key,
+    job: Job,
+    sent: Instant,
+    status: u16,
+    grpc_status: Option<u32>,
+    body: Body,
+    /// What of its body was sent, and its size.
+    sent_bytes: usize,
+    size: usize,
+}
+
+struct Http2 {
+    worker: Rc<Worker>,
+    seat: Rc<Seat>,
+    stream: Stream,
+    codec: Connection,
+    timer: Timer,
+    /// A frame that has not come whole.
+    held: Vec<u8>,
+    out: Vec<u8>,
+    /// By [`Key::index`].
+    exchanges: Vec<Option<Exchange>>,
+    active: u32,
+    /// When each must be answered, in the order in which they were sent.
+    deadlines: VecDeque<(Instant, Key)>,
+    /// Those whose body has not gone whole.
+    sending: VecDeque<Key>,
+    /// Taken, for want of capacity not sent.
+    waiting: Option<Job>,
+    /// Requests that this connection may still have.
+    left: u64,
+    is_over: bool,
+    began: Instant,
+}
+
+impl Http2 {
+    fn new(worker: Rc<Worker>, seat: Rc<Seat>, stream: Stream) -> Http2 {
+        let now = worker.core.now();
+        Http2 {
+            codec: Connection::new(Role::Client, &limits(worker.plan.streams), 0),
+            timer: worker.core.timer(),
+            held: Vec::new(),
+            out: Vec::new(),
+            exchanges: Vec::new(),
+            active: 0,
+            deadlines: VecDeque::new(),
+            sending: VecDeque::new(),
+            waiting: None,
+            left: worker.plan.requests_per_connection.unwrap_or(u64::MAX),
+            is_over: false,
+            began: now,
+            worker,
+            seat,
+            stream,
+        }
+    }
+
+    fn begin(&mut self, job: Option<Job>) {
+        self.codec.begin(&mut self.out);
+        self.waiting = job;
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        self.seat.runs();
+        let mut end = self.receive(context);
+        if end.is_none() {
+            self.take(context);
+        }
+        self.pump(context);
+        self.expire(context);
+        if !self.out.is_empty() {
+            self.stream.send(self.worker.core.chunk(&self.out));
+            self.out.clear();
+        }
+        if end.is_none() && self.active == 0 {
+            if self.is_over {
+                end = Some(End::Over);
+            } else if self.left == 0 || self.codec.is_leaving() {
+                end = Some(End::Served);
+            }
+        }
+        end.map_or(Poll::Pending, Poll::Ready)
+    }
+
+    // --- Reading -------------------------------------------------------------------------------------------------------------
+
+    fn receive(&mut self, context: &mut Context<'_>) -> Option<End> {
+        for _ in 0..RECEIVES_MAX {
+            match self.stream.poll_recv(context) {
+                Poll::Pending => return None,
+                Poll::Ready(Ok(Some(chunk))) => {
+                    if let Err(failure) = self.feed(chunk) {
+                        return Some(End::Lost(failure));
+                    }
+                }
+                Poll::Ready(Ok(None)) => return Some(End::Lost(Failure::CutShort)),
+                Poll::Ready(Err(error)) => return Some(End::Lost(lost(&error))),
+            }
+        }
+        context.waker().wake_by_ref();
+        None
+    }
+
+    fn feed(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        if self.held.is_empty() {
+            let done = self.read(&chunk)?;
+            self.held.extend_from_slice(&chunk[done..]);
+        } else {
+            let mut held = std::mem::take(&mut self.held);
+            held.extend_from_slice(&chunk);
+            let done = self.read(&held)?;
+            held.drain(..done);
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    /// Reads what is whole of `bytes`; how many those are.
+    fn read(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
+        let worker = Rc::clone(&self.worker);
+        let scratch = &mut *worker.scratch.borrow_mut();
+        let now = worker.core.now().ms_since(self.began);
+        self.codec.unsent(self.stream.unsent() + self.out.len());
+        let mut at = 0;
+        loop {
+            let step = self.codec.receive(&bytes[at..], now, &mut scratch.fields, &mut self.out);
+            match step.event {
+                Event::NeedMore => return Ok(at + step.consumed),
+                Event::Head { key, ends } => self.head(key, ends, scratch),
+                Event::Trailers { key } => self.trailers(key, scratch),
+                Event::Data { key, range, ends } => {
+                    let piece = &bytes[at + range.start..at + range.end];
+                    self.codec.consumed(key, piece.len(), &mut self.out);
+                    if let Some(exchange) = self.exchange(key) {
+                        exchange.body.push(piece);
+                        if ends {
+                            self.complete(key);
+                        }
+                    }
+                }
+                Event::Reset { key, rule, .. } => {
+                    let failure = if rule.is_some() { Failure::Protocol } else { Failure::StreamReset };
+                    self.fail(key, failure);
+                }
+                Event::Failed(_) => return Err(Failure::Protocol),
+                Event::Window { .. } | Event::Settings | Event::GoAway { .. } | Event::Pong(_) => {}
+            }
+            at += step.consumed;
+        }
+    }
+
+    fn exchange(&mut self, key: Key) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(key.index())?.as_mut().filter(|exchange| exchange.key == key)
+    }
+
+    fn head(&mut self, key: Key, ends: bool, scratch: &Scratch) {
+        let mut status = 0;
+        let mut length = None;
+        for field in scratch.fields.iter() {
+            match field.name {
+                b":status" => status = number(field.value).unwrap_or(0) as u16,
+                b"content-length" => length = number(field.value),
+                _ => {}
+            }
+        }
+        if (100..200).contains(&status) {
+            return; // an interim one: the final head follows
+        }
+        let is_head_only = self.worker.plan.request.method() == ringway_protocols::Method::Head;
+        if let Some(length) = length
+            && !is_head_only
+            && !ends
+        {
+            self.codec.expect_length(key, u64::from(length));
+        }
+        let Some(exchange) = self.exchange(key) else { return };
+        exchange.status = status;
+        if !(100..1000).contains(&status) {
+            self.codec.reset(key, Code::PROTOCOL_ERROR, &mut self.out);
+            self.fail(key, Failure::Protocol);
+        } else if ends {
+            // Of gRPC: a head and trailers in one ("Trailers-Only").
+            exchange.grpc_status = grpc_status(scratch);
+            self.complete(key);
+        }
+    }
+
+    fn trailers(&mut self, key: Key, scratch: &Scratch) {
+        if let Some(exchange) = self.exchange(key) {
+            exchange.grpc_status = grpc_status(scratch);
+            self.complete(key);
+        }
+    }
+
+    /// An answer is whole.
+    fn complete(&mut self, key: Key) {
+        let Some(exchange) = self.exchanges[key.index()].take() else { return };
+        self.active -= 1;
+        let is_grpc = self.worker.plan.target.protocol == Protocol::Grpc;
+        let Exchange { job, sent, status, grpc_status, body, .. } = exchange;
+        if is_grpc && grpc_status.is_none() && status == 200 {
+            self.worker.failed(&self.seat, job, Failure::Protocol); // RFC 9113 ended it, and gRPC did not
+            return;
+        }
+        // What is left of the request nobody wants any more.
+        self.codec.reset(key, Code::NO_ERROR, &mut self.out);
+        let grpc_status = if is_grpc { grpc_status } else { None };
+        self.worker.answered(&self.seat, job, sent, &Answer { status, grpc_status, body });
+    }
+
+    fn fail(&mut self, key: Key, failure: Failure) {
+        if self.exchange(key).is_some()
+            && let Some(exchange) = self.exchanges[key.index()].take()
+        {
+            self.active -= 1;
+            self.worker.failed(&self.seat, exchange.job, failure);
+        }
+    }
+
+    // --- Sending -------------------------------------------------------------------------------------------------------------
+
+    /// Sends what is due, as far as there is room.
+    fn take(&mut self, context: &mut Context<'_>) {
+        while self.left > 0 && !self.codec.is_leaving() && self.codec.capacity() > 0 {
+            let job = match self.waiting.take() {
+                Some(job) => job,
+                None => match self.worker.dispatcher.poll_take(&self.seat, context) {
+                    Poll::Ready(Some(job)) => job,
+                    Poll::Ready(None) => {
+                        self.is_over = true;
+                        return;
+                    }
+                    Poll::Pending => return,
+                },
+            };
+            self.left -= 1;
+            self.send(job);
+        }
+    }
+
+    fn send(&mut self, job: Job) {
+        let worker = Rc::clone(&self.worker);
+        let now = worker.core.now();
+        let deadline = worker.deadline(job);
+        if now >= deadline {
+            worker.failed(&self.seat, job, Failure::Unsent);
+            return;
+        }
+        let scratch = &mut *worker.scratch.borrow_mut();
+        let Scratch { lower, coded, .. } = scratch;
+        let size = worker.draw_size();
+        let scheme: &[u8] = if worker.plan.target.tls { b"https" } else { b"http" };
+        let drawn;
+        let head: &[u8] = match worker.message.fixed_head() {
+            Some(head) => head,
+            None => {
+                drawn = worker.message.head(size);
+                &drawn
+            }
+        };
+        let key = self.codec.send_request(size == 0, coded, &mut self.out, |fields| {
+            write_request(head, scheme, false, false, lower, fields);
+        });
+        let key = key.expect("there was capacity");
+        worker.tally.sent(job, size as u64);
+        if self.exchanges.len() <= key.index() {
+            self.exchanges.resize_with(key.index() + 1, || None);
+        }
+        self.exchanges[key.index()] = Some(Exchange {
+            key,
+            job,
+            sent: now,
+            status: 0,
+            grpc_status: None,
+            body: Body::new(&worker.plan.expect),
+            sent_bytes: 0,
+            size,
+        });
+        self.active += 1;
+        self.deadlines.push_back((deadline, key));
+        if size > 0 {
+            self.sending.push_back(key);
+        }
+    }
+
+    /// Sends of bodies what the windows and the kernel take.
+    fn pump(&mut self, context: &mut Context<'_>) {
+        let mut blocked = 0;
+        while let Some(key) = self.sending.pop_front() {
+            if self.stream.unsent() + self.out.len() > UNSENT_MAX {
+                self.sending.push_front(key);
+                let _wakes = self.stream.poll_unsent_below(context, UNSENT_MAX / 2);
+                return;
+            }
+            let Some(exchange) = self.exchanges.get_mut(key.index()).and_then(Option::as_mut) else { continue };
+            if exchange.key != key {
+                continue;
+            }
+            let wanted = exchange.size - exchange.sent_bytes;
+            let granted = self.codec.send_data(key, wanted, true, &mut self.out);
+            let range = exchange.sent_bytes..exchange.sent_bytes + granted;
+            exchange.sent_bytes = range.end;
+            let is_whole = exchange.sent_bytes == exchange.size;
+            if granted >= PIECE_MIN {
+                self.stream.send(self.worker.core.chunk(&self.out));
+                self.out.clear();
+                self.stream.send(self.worker.message.body.slice(range));
+            } else {
+                self.out.extend_from_slice(&self.worker.message.body[range]);
+            }
+            if is_whole {
+                continue;
+            }
+            self.sending.push_back(key);
+            blocked = if granted == 0 { blocked + 1 } else { 0 };
+            if blocked >= self.sending.len() {
+                return; // a window opens first
+            }
+        }
+    }
+
+    /// Gives up what has taken too long.
+    fn expire(&mut self, context: &mut Context<'_>) {
+        while let Some((deadline, key)) = self.deadlines.front().copied() {
+            if self.exchange(key).is_some() {
+                self.timer.set(deadline);
+                if self.timer.poll_expired(context).is_pending() {
+                    return;
+                }
+                self.codec.reset(key, Code::CANCEL, &mut self.out);
+                self.fail(key, Failure::Timeout);
+            }
+            self.deadlines.pop_front();
+        }
+        self.timer.clear();
+    }
+
+    // --- The end -------------------------------------------------------------------------------------------------------------
+
+    /// All that is under way fails, where something is. A request that was taken and not sent comes back.
+    fn finish(mut self, end: End) -> Option<Job> {
+        if let End::Lost(failure) = end {
+            for at in 0..self.exchanges.len() {
+                if let Some(exchange) = self.exchanges[at].take() {
+                    self.worker.failed(&self.seat, exchange.job, failure);
+                }
+            }
+        } else {
+            self.codec.go_away(Code::NO_ERROR, &mut self.out);
+            self.stream.send(self.worker.core.chunk(&self.out));
+        }
+        self.waiting
+    }
+}
+
+/// The value of `grpc-status`.
+fn grpc_status(scratch: &Scratch) -> Option<u32> {
+    scratch.fields.iter().find(|field| field.name == b"grpc-status").and_then(|field| number(field.value))
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Who measures a server does not defend against it: its bounds on oddities are out of the way, and windows are wide from the start, so that
+/// the client is not what bounds a transfer.
+fn limits(streams: u32) -> Limits {
+    const ANY: Rate = Rate { burst: u32::MAX, per_second: u32::MAX };
+    const STREAM_WINDOW: u32 = 1 << 20;
+    const CONNECTION_WINDOW: u32 = 16 << 20;
+    Limits {
+        max_concurrent_streams: streams,
+        stream_window: STREAM_WINDOW,
+        connection_window: CONNECTION_WINDOW,
+        settings: ANY,
+        pings: ANY,
+        resets: ANY,
+        glitches: ANY,
+        max_outbound_frames: u32::MAX,
+        max_outbound_control_frames: u32::MAX,
+        ..Limits::default()
+    }
+}

@@ -1,0 +1,135 @@
+//! What an answer is expected to be, and whether it was.
+
+use std::hash::Hasher;
+
+use twox_hash::XxHash64;
+
+use crate::failure::Failure;
+
+/// What is expected of each answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expect {
+    /// Statuses, as ranges; those of 2xx by default.
+    pub(crate) statuses: Vec<(u16, u16)>,
+    /// Bytes of the body.
+    pub(crate) body_bytes: Option<u64>,
+    /// The body's xxHash64 with seed 0.
+    pub(crate) body_hash: Option<u64>,
+}
+
+impl Default for Expect {
+    fn default() -> Expect {
+        Expect { statuses: vec![(200, 299)], body_bytes: None, body_hash: None }
+    }
+}
+
+impl Expect {
+    /// Reads `200,404` or `2xx,304`.
+    ///
+    /// # Errors
+    /// The part that is no status.
+    pub(crate) fn statuses(text: &str) -> Result<Vec<(u16, u16)>, String> {
+        text.split(',')
+            .map(|part| match part.trim().as_bytes() {
+                [class @ b'1'..=b'5', b'x', b'x'] => {
+                    let first = u16::from(class - b'0') * 100;
+                    Ok((first, first + 99))
+                }
+                _ => match part.trim().parse() {
+                    Ok(status @ 100..=999) => Ok((status, status)),
+                    _ => Err(format!("{part:?} is neither a status nor 1xx to 5xx")),
+                },
+            })
+            .collect()
+    }
+
+    /// What is wrong with an answer, if anything is.
+    pub(crate) fn judge(&self, answer: &Answer) -> Option<Failure> {
+        if answer.status != 0 && !self.statuses.iter().any(|(first, last)| (*first..=*last).contains(&answer.status)) {
+            return Some(Failure::Status);
+        }
+        if answer.grpc_status.is_some_and(|status| status != 0) {
+            return Some(Failure::GrpcStatus);
+        }
+        let is_other_size = self.body_bytes.is_some_and(|bytes| bytes != answer.body.bytes);
+        let is_other = self.body_hash.is_some_and(|hash| hash != answer.body.hash());
+        (is_other_size || is_other).then_some(Failure::Body)
+    }
+}
+
+/// The hash by which bodies are compared.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = XxHash64::with_seed(0);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// 0 where the protocol has none.
+    pub(crate) status: u16,
+    pub(crate) grpc_status: Option<u32>,
+    pub(crate) body: Body,
+}
+
+/// A body that comes in pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    pub(crate) bytes: u64,
+    hasher: Option<Box<XxHash64>>,
+}
+
+impl Body {
+    /// One that is hashed only where somebody expects a hash: that costs more than the rest of reading it.
+    pub(crate) fn new(expect: &Expect) -> Body {
+        Body { bytes: 0, hasher: expect.body_hash.map(|_| Box::new(XxHash64::with_seed(0))) }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.write(piece);
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        self.hasher.as_ref().map_or(0, |hasher| hasher.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(expect: &Expect, status: u16, pieces: &[&[u8]]) -> Answer {
+        let mut body = Body::new(expect);
+        pieces.iter().for_each(|piece| body.push(piece));
+        Answer { status, grpc_status: None, body }
+    }
+
+    #[test]
+    fn statuses_are_read() {
+        assert_eq!(Expect::statuses("2xx, 304"), Ok(vec![(200, 299), (304, 304)]));
+        for wrong in ["", "20", "6xx", "2xy", "1000"] {
+            assert!(Expect::statuses(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_answer() {
+        let expect = Expect { body_bytes: Some(4), body_hash: Some(hash(b"abcd")), ..Expect::default() };
+        for (status, pieces, wrong) in [
+            (200, &[b"ab".as_slice(), b"cd"][..], None),
+            (0, &[b"abcd".as_slice()][..], None),
+            (503, &[b"abcd".as_slice()][..], Some(Failure::Status)),
+            (200, &[b"abc".as_slice()][..], Some(Failure::Body)),
+            (200, &[b"abce".as_slice()][..], Some(Failure::Body)),
+        ] {
+            assert_eq!(expect.judge(&answer(&expect, status, pieces)), wrong, "{status} {pieces:?}");
+        }
+        let refused = Answer { grpc_status: Some(8), ..answer(&Expect::default(), 200, &[]) };
+        assert_eq!(Expect::default().judge(&refused), Some(Failure::GrpcStatus));
+    }
+}

@@ -1,0 +1,37 @@
+//! The series for spreadsheets: a line a second (RFC 4180).
+
+use std::fmt::Write;
+
+use crate::run::Point;
+
+/// Writes it.
+pub(crate) fn write(series: &[Point]) -> String {
+    let mut out = String::from("second,answered,failed,bytes_received,p50_us,p99_us,p99.9_us,max_us\r\n");
+    for point in series {
+        let Point { number, answered, failed, bytes_received, .. } = point;
+        let [p50, p99, p999, max] = [point.p50, point.p99, point.p999, point.max].map(|ns| ns as f64 / 1e3);
+        let _ = write!(out, "{number},{answered},{failed},{bytes_received},{p50},{p99},{p999},{max}\r\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_a_second() {
+        let point = Point {
+            number: 3,
+            answered: 7,
+            failed: 1,
+            bytes_received: 70,
+            p50: 1500,
+            p99: 2000,
+            p999: 3000,
+            max: 3001,
+        };
+        let written = write(&[point]);
+        assert_eq!(written.lines().nth(1), Some("3,7,1,70,1.5,2,3,3.001"));
+    }
+}

@@ -1,0 +1,116 @@
+//! The outcome for programs: one JSON document. docs/LOADTEST.md has its members.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use super::{QUANTILES, Verdict};
+use crate::plan::{Pace, Plan};
+use crate::run::{Outcome, Point};
+use crate::schedule::Arrivals;
+use crate::threshold::Judged;
+
+/// The document's version: another one where a member changes its meaning or goes away.
+const VERSION: u32 = 1;
+
+/// Writes it.
+pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> Value {
+    let total = &outcome.total;
+    let began = outcome.began.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let failures: Map<String, Value> =
+        total.failures.some().map(|(failure, count)| (failure.name().to_owned(), count.into())).collect();
+    let statuses: Map<String, Value> =
+        total.statuses.iter().map(|(status, count)| (status.to_string(), (*count).into())).collect();
+    let thresholds: Vec<Value> = judged
+        .iter()
+        .map(|judged| json!({"condition": judged.text, "measured": judged.measured, "failed": judged.failed}))
+        .collect();
+    json!({
+        "version": VERSION,
+        "ringway_load": env!("CARGO_PKG_VERSION"),
+        "began_unix_s": began.as_secs_f64(),
+        "plan": plan(&outcome.plan),
+        "io": outcome.io,
+        "measured_s": outcome.measured.as_secs_f64(),
+        "sent": total.sent,
+        "answered": total.answered,
+        "failed": total.failures.total(),
+        "rate": outcome.rate(),
+        "failures": failures,
+        "statuses": statuses,
+        "bytes_received": total.bytes_received,
+        "bytes_sent": total.bytes_sent,
+        "connections": total.connections,
+        "latency_us": times(&total.latency),
+        "service_us": times(if total.service.is_empty() { &total.latency } else { &total.service }),
+        "connect_us": times(&total.connect),
+        "generator": {
+            "late_us": times(&total.late),
+            "missed": outcome.missed,
+            "cpu_s": outcome.cpu.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
+            "busiest": outcome.busiest(),
+            "fault": outcome.own_fault(),
+        },
+        "series": outcome.series.iter().map(point).collect::<Vec<_>>(),
+        "thresholds": thresholds,
+        "verdict": verdict.name(),
+        "exit_status": verdict.status(),
+    })
+}
+
+fn plan(plan: &Plan) -> Value {
+    let (rate, arrivals) = match plan.pace {
+        Pace::Closed => (None, None),
+        Pace::Open { rate, arrivals: Arrivals::Constant } => (Some(rate), Some("constant")),
+        Pace::Open { rate, arrivals: Arrivals::Poisson } => (Some(rate), Some("poisson")),
+    };
+    json!({
+        "protocol": plan.target.protocol.name(),
+        "tls": plan.target.tls,
+        "address": plan.address.to_string(),
+        "path": plan.target.path,
+        "method": plan.request.method,
+        "loop": if rate.is_some() { "open" } else { "closed" },
+        "rate": rate,
+        "arrivals": arrivals,
+        "connections": plan.connections,
+        "streams": plan.streams,
+        "threads": plan.threads,
+        "cpus": plan.cpus,
+        "duration_s": plan.duration.as_secs_f64(),
+        "count": plan.count,
+        "warm_up_s": plan.warm_up.as_secs_f64(),
+        "ramp_s": plan.ramp.as_secs_f64(),
+        "timeout_s": plan.timeout.as_secs_f64(),
+        "seed": plan.seed,
+    })
+}
+
+/// In microseconds.
+pub(crate) fn times(histogram: &Histogram<u64>) -> Value {
+    let us = |ns: u64| ns as f64 / 1e3;
+    let mut all = Map::new();
+    all.insert("count".into(), histogram.len().into());
+    all.insert("min".into(), us(if histogram.is_empty() { 0 } else { histogram.min() }).into());
+    all.insert("mean".into(), (histogram.mean() / 1e3).into());
+    all.insert("stdev".into(), (histogram.stdev() / 1e3).into());
+    for (name, quantile) in QUANTILES {
+        all.insert(name.into(), us(histogram.value_at_quantile(quantile)).into());
+    }
+    all.insert("max".into(), us(histogram.max()).into());
+    Value::Object(all)
+}
+
+fn point(point: &Point) -> Value {
+    json!({
+        "second": point.number,
+        "answered": point.answered,
+        "failed": point.failed,
+        "bytes_received": point.bytes_received,
+        "p50_us": point.p50 as f64 / 1e3,
+        "p99_us": point.p99 as f64 / 1e3,
+        "p99.9_us": point.p999 as f64 / 1e3,
+        "max_us": point.max as f64 / 1e3,
+    })
+}

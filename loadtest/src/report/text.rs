@@ -1,0 +1,92 @@
+//! The outcome for people.
+
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
+
+use super::{QUANTILES, Verdict};
+use crate::plan::Pace;
+use crate::run::Outcome;
+use crate::threshold::Judged;
+
+/// Above this part of a CPU the generator is what bounds a closed loop.
+const BUSY: f64 = 0.95;
+/// Lateness above this part of a latency is worth a word beside it.
+const LATE_PART: f64 = 0.2;
+
+/// Writes it.
+pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> String {
+    let mut out = String::new();
+    let total = &outcome.total;
+    let failed = total.failures.total();
+    let mut line = |text: String| _ = writeln!(out, "{text}");
+    line(format!("ringway-load: {}", outcome.plan.summary()));
+    line(outcome.io.clone());
+    line(format!(
+        "{} answered ({:.0}/s), {} sent, {failed} failed, {:.1} MB received, {:.1} MB sent in {:.2} s",
+        total.answered,
+        outcome.rate(),
+        total.sent,
+        total.bytes_received as f64 / 1e6,
+        total.bytes_sent as f64 / 1e6,
+        outcome.measured.as_secs_f64(),
+    ));
+    if failed > 0 {
+        let kinds: Vec<String> =
+            total.failures.some().map(|(failure, count)| format!("{} {count}", failure.name())).collect();
+        line(format!("failures: {}", kinds.join(", ")));
+    }
+    if total.statuses.keys().any(|status| *status != 200) {
+        let statuses: Vec<String> =
+            total.statuses.iter().map(|(status, count)| format!("{status} x {count}")).collect();
+        line(format!("statuses: {}", statuses.join(", ")));
+    }
+    line(format!("latency us {}", quantiles(&total.latency)));
+    let is_open_loop = matches!(outcome.plan.pace, Pace::Open { .. });
+    if is_open_loop {
+        line(format!("service us {}", quantiles(&total.service)));
+        line(format!("late us {}", quantiles(&total.late)));
+    } else {
+        line(
+            "closed loop: these latencies are of a target under as much load as it takes, and hide its stalls"
+                .to_owned(),
+        );
+    }
+    if !total.connect.is_empty() {
+        line(format!("connect us {} ({} connections)", quantiles(&total.connect), total.connections));
+    }
+    let cpu: Vec<String> = outcome
+        .cpu
+        .iter()
+        .map(|cpu| format!("{:.0} %", 100.0 * cpu.as_secs_f64() / outcome.ran.as_secs_f64().max(1e-9)))
+        .collect();
+    line(format!("generator's CPUs: {}", cpu.join(", ")));
+    if !is_open_loop && outcome.busiest() > BUSY {
+        line("the generator was busy all the time: this may be its own ceiling, not the target's".to_owned());
+    }
+    let part = |quantile| {
+        total.late.value_at_quantile(quantile) as f64 / total.latency.value_at_quantile(quantile).max(1) as f64
+    };
+    if is_open_loop && (part(0.5) > LATE_PART || part(0.99) > LATE_PART) {
+        line("a good part of these latencies is the generator's own lateness (see late)".to_owned());
+    }
+    for judged in judged {
+        line(format!("threshold {judged}"));
+    }
+    match verdict {
+        Verdict::Good | Verdict::Failed => {}
+        Verdict::Generator(fault) => line(format!("THE GENERATOR DID NOT KEEP THE RATE: {fault}")),
+        Verdict::Interrupted => line("interrupted: this is what was measured so far".to_owned()),
+    }
+    out
+}
+
+/// In microseconds.
+fn quantiles(histogram: &Histogram<u64>) -> String {
+    let mut out = String::new();
+    for (name, quantile) in QUANTILES {
+        let _ = write!(out, "{name} {} ", histogram.value_at_quantile(quantile).div_ceil(1000));
+    }
+    let _ = write!(out, "max {} mean {:.0}", histogram.max().div_ceil(1000), histogram.mean() / 1e3);
+    out
+}
