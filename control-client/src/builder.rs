@@ -165,6 +165,11 @@ impl Builder {
             });
             note(&mut serials.listeners, id, part.serial);
         }
+        let named = resources.listeners.iter().flat_map(|part| &part.cluster_names);
+        let named = named.map(|name| (ClusterId(self.clusters.id(name)), name));
+        let missing = named.filter(|(id, _)| snapshot.clusters.get(*id).is_none());
+        let missing = missing.map(|(id, name)| (id, name.clone())).collect();
+        snapshot.clusters.set_missing(missing);
         self.serials = Arc::new(serials);
         if let Some(last) = &self.last
             && same(last, &snapshot)

@@ -11,6 +11,7 @@ mod edf;
 #[cfg(test)]
 mod hash_tests;
 mod maglev;
+mod parts;
 mod ring;
 mod shares;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use crate::{Endpoint, HealthStatus, LbPolicy, LeastRequest, LoadBalancing, Locality, Selection};
 use edf::Edf;
+pub use parts::LoadPart;
 use shares::{Level, Source, shares};
 use table::Table;
 pub use table_size::TableSize;

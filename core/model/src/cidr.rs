@@ -2,6 +2,7 @@
 //!
 //! Invariant: the bits behind the prefix are zero, so that equal ranges are equal values.
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// A range of addresses of one family.
@@ -41,6 +42,13 @@ impl Cidr {
     /// Whether an address is in the range. One of the other family never is.
     pub fn contains(self, address: IpAddr) -> bool {
         Self::new(address, self.prefix.into()).address == self.address
+    }
+}
+
+/// `10.0.0.0/8`.
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 

@@ -3,6 +3,8 @@
 //! It never matches anything by itself: which of several chains takes a connection is for all of them together to say
 //! ([`crate::ChainIndex`]).
 
+use std::fmt;
+
 use crate::cidr::Cidr;
 
 /// What a chain asks of a connection. What says nothing takes everything. The fields stand in the order in which they are looked at.
@@ -32,6 +34,36 @@ impl FilterChainMatch {
     /// Whether it asks for what a client says first: its server name, its protocols, or whether it is TLS.
     pub fn asks_first_bytes(&self) -> bool {
         !(self.server_names.is_empty() && self.transport_protocol.is_empty() && self.application_protocols.is_empty())
+    }
+}
+
+/// What it asks for, in the words of Envoy's fields; nothing where it takes everything.
+impl fmt::Display for FilterChainMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn list<T: fmt::Display>(entries: &[T]) -> String {
+            entries.iter().map(T::to_string).collect::<Vec<_>>().join(" or ")
+        }
+        let names: Vec<String> = self.server_names.iter().map(ServerNames::to_string).collect();
+        let source_type = match self.source_type {
+            SourceType::Any => "",
+            SourceType::SameIpOrLoopback => "SAME_IP_OR_LOOPBACK",
+            SourceType::External => "EXTERNAL",
+        };
+        let said = [
+            ("destination_port", self.destination_port.map(|port| port.to_string()).unwrap_or_default()),
+            ("prefix_ranges", list(&self.prefix_ranges)),
+            ("server_names", list(&names)),
+            ("transport_protocol", self.transport_protocol.clone()),
+            ("application_protocols", list(&self.application_protocols)),
+            ("direct_source_prefix_ranges", list(&self.direct_source_prefix_ranges)),
+            ("source_type", source_type.to_owned()),
+            ("source_prefix_ranges", list(&self.source_prefix_ranges)),
+            ("source_ports", list(&self.source_ports)),
+        ];
+        let mut comma = "";
+        said.iter()
+            .filter(|(_, text)| !text.is_empty())
+            .try_for_each(|(field, text)| write!(f, "{}{field} {text}", std::mem::replace(&mut comma, ", ")))
     }
 }
 
@@ -66,9 +98,32 @@ impl ServerNames {
     }
 }
 
+/// As Envoy writes it.
+impl fmt::Display for ServerNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.0.starts_with('.') { "*" } else { "" }, self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_match_is_told_as_its_file_says_it() {
+        assert_eq!(FilterChainMatch::default().to_string(), "");
+        let matches = FilterChainMatch {
+            destination_port: Some(443),
+            prefix_ranges: vec![Cidr::new("10.1.2.3".parse().expect("an address"), 8)],
+            server_names: ["*.a.test", "b.test"].iter().filter_map(|name| ServerNames::parse(name)).collect(),
+            transport_protocol: "tls".into(),
+            source_type: SourceType::External,
+            ..FilterChainMatch::default()
+        };
+        let expect = "destination_port 443, prefix_ranges 10.0.0.0/8, server_names *.a.test or b.test, transport_protocol tls, \
+                      source_type EXTERNAL";
+        assert_eq!(matches.to_string(), expect);
+    }
 
     #[test]
     fn server_names_are_whole_or_begin_with_a_star() {

@@ -45,7 +45,7 @@ mod upstream_http;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use address::{Address, Pipe};
-pub use balancer::{Balancer, Membership, Pick, TableSize, Wheels};
+pub use balancer::{Balancer, LoadPart, Membership, Pick, TableSize, Wheels};
 pub use chain_index::{ChainFacts, ChainIndex, ChainProblem};
 pub use cidr::Cidr;
 pub use client_cert::{ClientCertDetails, ClientCertRules, ForwardClientCert};

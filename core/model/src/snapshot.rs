@@ -43,6 +43,8 @@ pub struct ClusterTable {
     clusters: Vec<Option<Arc<Cluster>>>,
     /// Shared with the snapshots before, as long as no name comes.
     by_name: Arc<BTreeMap<String, ClusterId>>,
+    /// Names that routes mention, and that no cluster has: for who is told of them.
+    missing: Arc<BTreeMap<ClusterId, String>>,
 }
 
 impl ClusterTable {
@@ -67,6 +69,17 @@ impl ClusterTable {
             Arc::make_mut(&mut self.by_name).insert(cluster.name.clone(), cluster.id);
         }
         self.clusters[at] = Some(cluster);
+    }
+
+    /// The name that this number stands for, whether there is a cluster of that name or not.
+    pub fn name_of(&self, id: ClusterId) -> Option<&str> {
+        let missing = || self.missing.get(&id).map(String::as_str);
+        self.get(id).map(|cluster| cluster.name.as_str()).or_else(missing)
+    }
+
+    /// Sets the names that are mentioned and that no cluster has.
+    pub fn set_missing(&mut self, missing: BTreeMap<ClusterId, String>) {
+        self.missing = Arc::new(missing);
     }
 
     /// All clusters, in the order of their numbers.

@@ -35,6 +35,31 @@ impl Domain {
             _ => None,
         }
     }
+
+    /// How exactly it says what this host is; `None`: it is another. Of a virtual host's domains that with the most is the one that led to it.
+    pub(super) fn exactness(&self, host: &[u8]) -> Option<(u8, usize)> {
+        let host = host.to_ascii_lowercase();
+        // The `*` stands for at least one character.
+        let is_longer = |text: &str| host.len() > text.len();
+        match self {
+            Domain::Exact(text) => (host == text.as_bytes()).then_some((3, text.len())),
+            Domain::Suffix(text) => (is_longer(text) && host.ends_with(text.as_bytes())).then_some((2, text.len())),
+            Domain::Prefix(text) => (is_longer(text) && host.starts_with(text.as_bytes())).then_some((1, text.len())),
+            Domain::Any => Some((0, 0)),
+        }
+    }
+}
+
+/// As Envoy writes it.
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Domain::Exact(text) => f.write_str(text),
+            Domain::Suffix(text) => write!(f, "*{text}"),
+            Domain::Prefix(text) => write!(f, "{text}*"),
+            Domain::Any => f.write_str("*"),
+        }
+    }
 }
 
 /// The domains of a route configuration, by kind.

@@ -20,6 +20,7 @@ mod request;
 mod retry;
 mod rewrite;
 mod text;
+mod told;
 
 pub use action::{Action, DirectResponse, ForwardAction, Target, WeightedCluster};
 pub use domain::Domain;
@@ -127,6 +128,11 @@ pub struct Position {
 }
 
 impl<'c> Found<'c> {
+    /// Where it stands among its virtual host's, for people: `route 3 of 12`; the first is 1.
+    pub fn place(&self) -> String {
+        format!("route {} of {}", self.position.route + 1, self.host.routes.len())
+    }
+
     /// The header mutations for a request that takes this route, and of weighted clusters `weighted`, in the order in which
     /// they are applied.
     pub fn mutations(&self, weighted: Option<&'c WeightedCluster>) -> impl Iterator<Item = &'c HeaderMutations> {
@@ -204,12 +210,24 @@ impl RouteConfiguration {
         self.virtual_hosts.iter_mut().flat_map(|host| &mut host.routes).map(|route| &mut route.action)
     }
 
+    /// The virtual host for an authority, and which of its domains led to it.
+    pub fn virtual_host(&self, authority: &[u8]) -> Option<(&VirtualHost, &Domain)> {
+        let authority = self.host_of(authority);
+        let host = &self.virtual_hosts[self.index.find(authority)?];
+        let exactness = |domain: &&Domain| domain.exactness(authority);
+        let domains = host.domains.iter().filter(|domain| exactness(domain).is_some());
+        Some((host, domains.max_by_key(exactness).expect("one of them has led to it")))
+    }
+
+    /// What virtual hosts are looked up by.
+    fn host_of<'a>(&self, authority: &'a [u8]) -> &'a [u8] {
+        if self.ignore_port { domain::without_port(authority) } else { authority }
+    }
+
     /// The route for a request: the virtual host for its authority, then the first route that matches. `chance` is the
     /// request's random number.
     pub fn route(&self, request: &impl RequestView, chance: u64, caches: &mut Caches) -> LookUp<'_> {
-        let authority = request.authority();
-        let authority = if self.ignore_port { domain::without_port(authority) } else { authority };
-        let Some(at) = self.index.find(authority) else { return LookUp::Nothing };
+        let Some(at) = self.index.find(self.host_of(request.authority())) else { return LookUp::Nothing };
         let host = &self.virtual_hosts[at];
         let wants_tls = match host.require_tls {
             RequireTls::None => false,
