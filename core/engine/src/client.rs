@@ -65,10 +65,16 @@ pub(crate) fn forwarded<'r>(request: &Request<'r>) -> impl Iterator<Item = &'r [
 /// The client of a request on this connection.
 #[inline]
 pub(crate) fn of(connection: &Downstream, rules: &HeaderRules, request: &Request<'_>) -> Client {
+    of_peer(|| connection.addresses().1.map(|peer| peer.ip()), rules, request)
+}
+
+/// The client of a request that this peer has sent.
+#[inline]
+pub(crate) fn of_peer(peer: impl FnOnce() -> Option<IpAddr>, rules: &HeaderRules, request: &Request<'_>) -> Client {
     if !rules.use_remote_address && !request.has(Known::XForwardedFor) {
         return Client::UNKNOWN;
     }
-    Client::of(rules, forwarded(request), || connection.addresses().1.map(|peer| peer.ip()))
+    Client::of(rules, forwarded(request), peer)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_
 use ringway_protocols::{Error, Framing, HeadTable, Known, Method, Rule, Version, grpc};
 use ringway_runtime::Chunk;
 
+use crate::client;
 use crate::connection::Downstream;
 use crate::hop::RequestHop;
 use crate::local_reply;
@@ -99,7 +100,7 @@ fn decide_head(
         prepare::fields(&http.requests, &mut table, bytes, &chain.stats)?;
     }
     if !http.routes.internal_only.is_empty() {
-        prepare::internal_only(connection, http, &mut table, bytes);
+        prepare::internal_only(http, &mut table, bytes, |request| client::of(connection, rules, request));
     }
     let request = table.request(bytes);
     connection.version.set(request.version());
@@ -127,7 +128,8 @@ fn decide_head(
         (request, Ok(false))
     } else {
         buffers = worker.prepared_head.borrow_mut();
-        prepare::target(connection, &http.requests, request, &mut buffers, &chain.stats)
+        let local_port = || connection.addresses().0.map(|local| local.port());
+        prepare::target(local_port, &http.requests, request, &mut buffers, &chain.stats)
     };
     let lines = &mut *worker.lines.borrow_mut();
     let mut hop = RequestHop::new(connection, rules, &request, lines);

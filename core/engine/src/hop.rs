@@ -80,6 +80,34 @@ pub(crate) struct RequestHop<'r> {
     counts: bool,
 }
 
+/// Whether we are the first of ours that a client meets: a trusted hop before us would know better than we do.
+#[inline]
+fn is_first(rules: &HeaderRules) -> bool {
+    rules.use_remote_address && rules.trusted_hops == 0
+}
+
+/// Whether it is for us to say by which scheme the client came.
+#[inline]
+pub(crate) fn says_scheme(rules: &HeaderRules, request: &Request<'_>) -> bool {
+    !request.has(Known::XForwardedProto) || is_first(rules) || rules.scheme.is_some()
+}
+
+/// What we say then; `None`: that of a plain connection.
+#[inline]
+pub(crate) fn own_scheme(rules: &HeaderRules, is_tls: bool) -> Option<Scheme> {
+    rules.scheme.or(is_tls.then_some(Scheme::Https))
+}
+
+/// Whether what a proxy before us said of the client's certificate stays. `shows`: the peer has shown one itself.
+#[inline]
+pub(crate) fn keeps_client_cert(rules: ClientCertRules, shows: impl FnOnce() -> bool) -> bool {
+    match rules.forward {
+        ForwardClientCert::AlwaysForwardOnly => true,
+        ForwardClientCert::ForwardOnly => shows(),
+        _ => false,
+    }
+}
+
 impl<'r> RequestHop<'r> {
     #[inline(always)] // into both of the two places that make one
     pub(crate) fn new(
@@ -124,18 +152,16 @@ impl<'r> RequestHop<'r> {
             edit.forwarded_for = Some(forwarded_for(worker, request, peer));
         }
         edit.client_cert(connection, rules.client_cert, request);
-        // A trusted hop before us knows better than we do.
-        let is_first = rules.use_remote_address && rules.trusted_hops == 0;
-        if !request.has(Known::XForwardedProto) || is_first || rules.scheme.is_some() {
+        if says_scheme(rules, request) {
             edit.drop = edit.drop.with(Known::XForwardedProto);
-            edit.scheme = rules.scheme.or(connection.tls().map(|_| Scheme::Https));
+            edit.scheme = own_scheme(rules, connection.tls().is_some());
             edit.lines.put(match edit.scheme {
                 Some(Scheme::Https) => b"x-forwarded-proto: https\r\n",
                 Some(Scheme::Http) | None => b"x-forwarded-proto: http\r\n",
             });
         }
         if rules.append_forwarded_port
-            && (!request.has(Known::XForwardedPort) || is_first)
+            && (!request.has(Known::XForwardedPort) || is_first(rules))
             && let Some(local) = connection.addresses().0
         {
             edit.drop = edit.drop.with(Known::XForwardedPort);
@@ -251,14 +277,11 @@ impl<'r> RequestHop<'r> {
     /// What becomes of x-forwarded-client-cert.
     #[inline]
     fn client_cert(&mut self, connection: &Downstream, rules: ClientCertRules, request: &Request<'_>) {
-        use ForwardClientCert::{AlwaysForwardOnly, AppendForward, ForwardOnly, SanitizeSet};
-        let shows = || connection.shows_certificate();
-        self.keeps_client_cert = match rules.forward {
-            AlwaysForwardOnly => true,
-            ForwardOnly => shows(),
-            AppendForward | SanitizeSet if shows() => return self.tell_client_cert(connection, rules, request),
-            _ => false,
-        };
+        use ForwardClientCert::{AppendForward, SanitizeSet};
+        if matches!(rules.forward, AppendForward | SanitizeSet) && connection.shows_certificate() {
+            return self.tell_client_cert(connection, rules, request);
+        }
+        self.keeps_client_cert = keeps_client_cert(rules, || connection.shows_certificate());
         if !self.keeps_client_cert {
             self.drop = self.drop.with(Known::XForwardedClientCert);
         }

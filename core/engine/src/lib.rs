@@ -11,6 +11,7 @@
 //! | `decision` | what is to be done with a request, from its head, without waiting |
 //! | `age` | how long a client's connection may live |
 //! | `prepare` | what is made of a request's head before anything looks at it |
+//! | [`explain`] | which way a request would take
 //! | `exchange` | one request and its response |
 //! | `retry` | what one exchange knows of its tries |
 //! | `retry_limit` | how many retries the process may have under way towards a cluster |
@@ -67,6 +68,7 @@ mod decision;
 mod downstream;
 mod establish;
 mod exchange;
+mod explain;
 mod fields;
 mod gathered;
 mod grpc_reply;
@@ -116,6 +118,7 @@ mod view;
 mod worker;
 
 pub use commit::{CommitReport, Engine, Options, StageProblem, Staged, StartError, WorkerRow};
+pub use explain::{ClusterStep, End, EndpointStep, Explanation, Peer, Question, Step, explain};
 pub use lighter::Balance;
 pub use limits::Limits;
 pub use log::Logs;

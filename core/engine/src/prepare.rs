@@ -7,8 +7,7 @@ use ringway_observe::HttpStats;
 use ringway_protocols::http1::is_path;
 use ringway_protocols::{HeadTable, Known, Method, Request, Rule, Version};
 
-use crate::client;
-use crate::connection::Downstream;
+use crate::client::Client;
 use crate::reply::{Local, PATH_REFUSED};
 
 /// Buffers of a worker, kept from one head to the next.
@@ -40,14 +39,14 @@ pub(crate) fn fields(rules: &RequestRules, table: &mut HeadTable, bytes: &[u8], 
     Ok(())
 }
 
-/// Hides the fields that only a client of ours may send, where it is none.
+/// Hides the fields that only a client of ours may send, where it is none. `client` says who it is.
 pub(crate) fn internal_only(
-    connection: &Downstream,
     http: &HttpConnectionManager,
     table: &mut HeadTable,
     bytes: &[u8],
+    client: impl FnOnce(&Request<'_>) -> Client,
 ) {
-    if client::of(connection, &http.headers, &table.request(bytes)).is_internal {
+    if client(&table.request(bytes)).is_internal {
         return;
     }
     let names = &http.routes.internal_only;
@@ -55,9 +54,9 @@ pub(crate) fn internal_only(
 }
 
 /// The request with the path and the host that the rules make of its own, and whether its client is to be sent there, or the answer to
-/// a path that they refuse.
+/// a path that they refuse. `local_port`: where its connection arrived.
 pub(crate) fn target<'a>(
-    connection: &Downstream,
+    local_port: impl FnOnce() -> Option<u16>,
     rules: &RequestRules,
     request: Request<'a>,
     buffers: &'a mut PreparedHead,
@@ -83,7 +82,6 @@ pub(crate) fn target<'a>(
     if request.method() == Method::Connect {
         return (request, Ok(false));
     }
-    let local_port = || connection.addresses().0.map(|local| local.port());
     let authority = rules.host.apply(request.authority(), local_port, host);
     let request = if authority == request.authority() { request } else { request.with_authority(authority) };
     (request, Ok(outcome == PathOutcome::Redirected))

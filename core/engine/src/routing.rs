@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use ringway_model::format::{Fact, HeaderSource, Operator, PathSource};
 use ringway_model::{
-    Action, Caches, ForwardAction, Found, HashValues, Hashed, HeaderMutation, HostRewrite, LookUp, Position, Priority,
-    RequestView, RetryRules, Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location, query_parameter,
-    without_query,
+    Action, Caches, ForwardAction, Found, HashValues, Hashed, HeaderMutation, HeaderRules, HostRewrite, LookUp,
+    Position, Priority, RequestView, RetryRules, Scheme, Target, Upgrade, WeightedCluster, is_from_https, own_location,
+    query_parameter, without_query,
 };
 use ringway_observe::GrpcStats;
 use ringway_observe::format::Value;
@@ -52,14 +52,26 @@ pub(crate) struct Routed<'a> {
 
 impl<'a> Routed<'a> {
     /// A request as a client sent it.
+    #[inline]
     fn received(request: &Request<'a>, chain: &CoreChain, hop: &RequestHop<'_>) -> Self {
-        let rules = &chain.http.headers;
+        Self::by(request, &chain.http.headers, hop.keeps_client_cert, (hop.scheme, hop.is_internal))
+    }
+
+    /// The same by what is known of its client: whether another proxy's word on its certificate stays, what we say of the scheme, and whether it is
+    /// one of ours.
+    #[inline]
+    pub(crate) fn by(
+        request: &Request<'a>,
+        rules: &HeaderRules,
+        keeps_client_cert: bool,
+        (scheme, is_internal): (Option<Scheme>, bool),
+    ) -> Self {
         let is_trusted = (!rules.use_remote_address || rules.trusted_hops > 0) && rules.scheme.is_none();
         let mut hidden = if is_trusted { KnownSet::NONE } else { KnownSet::NONE.with(Known::XForwardedProto) };
-        if !hop.keeps_client_cert {
+        if !keeps_client_cert {
             hidden = hidden.with(Known::XForwardedClientCert);
         }
-        Self { request: *request, hidden, scheme: hop.scheme, is_internal: hop.is_internal }
+        Self { request: *request, hidden, scheme, is_internal }
     }
 
     /// A request as we send it on.

@@ -241,6 +241,15 @@ pub(crate) struct CoreChain {
 }
 
 impl CoreChain {
+    /// The bounds on one request, as a connection manager sets them.
+    pub(crate) fn codec_limits(http: &HttpConnectionManager) -> ringway_protocols::Limits {
+        ringway_protocols::Limits {
+            head_bytes_max: http.request_head_bytes_max,
+            headers_max: http.request_fields_max,
+            ..ringway_protocols::Limits::default()
+        }
+    }
+
     /// Whether what happens in an exchange is to be remembered: for an access log, or for what is made of answers of our own.
     #[inline]
     pub(crate) fn keeps_records(&self) -> bool {
@@ -362,11 +371,7 @@ impl View {
     ) -> Rc<CoreChain> {
         let key = (listener.id, config.stat_prefix.clone());
         let stats = Arc::clone(seeds.get(&key).expect("statistics come with the preparation"));
-        let codec_limits = ringway_protocols::Limits {
-            head_bytes_max: config.request_head_bytes_max,
-            headers_max: config.request_fields_max,
-            ..ringway_protocols::Limits::default()
-        };
+        let codec_limits = CoreChain::codec_limits(config);
         let old = self.chain(listener.id, chain.id);
         let is_same = |old: &&Rc<CoreChain>| {
             Arc::ptr_eq(&old.config, chain)
