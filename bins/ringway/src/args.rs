@@ -15,6 +15,7 @@ use ringway_runtime::{FeatureSet, IoChoice};
 
 use crate::access_log::Flush;
 use crate::doctor::Doctor;
+use crate::explain::{self, Explain};
 use crate::iptables;
 use crate::log::Level;
 
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// `doctor`: what this host allows.
     Doctor(Doctor),
+    /// `explain`: which way a request would take through a running proxy.
+    Explain(Explain),
     /// `iptables`: the rules of a transparent sidecar.
     Iptables(Box<iptables::Run>),
 }
@@ -149,6 +152,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         Some(("doctor", matches)) => {
             Ok(Command::Doctor(Doctor { json: matches.get_flag("json"), engine: tuning(matches) }))
         }
+        Some(("explain", matches)) => Ok(Command::Explain(explain::read(matches))),
         Some(("iptables", matches)) => Ok(Command::Iptables(Box::new(iptables::read(matches).map_err(refuse)?))),
         Some((name, _)) => unreachable!("clap knows no subcommand {name}"),
     }
@@ -283,6 +287,7 @@ fn command() -> clap::Command {
                 .arg(switch("json", "Print JSON"))
                 .args(tuning_arguments()),
         )
+        .subcommand(explain::command())
         .subcommand(iptables::command())
 }
 

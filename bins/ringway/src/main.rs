@@ -13,6 +13,7 @@ mod command;
 mod control;
 mod demo;
 mod doctor;
+mod explain;
 mod iptables;
 mod load;
 mod log;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Ok(args::Command::Check(source)) => check::check(source),
         Ok(args::Command::Demo(options)) => demo::demo(options),
         Ok(args::Command::Doctor(options)) => doctor::doctor(&options),
+        Ok(args::Command::Explain(asked)) => explain::explain(&asked),
         Ok(args::Command::Iptables(run)) => iptables::iptables(&run),
         Err(error) if error.use_stderr() => {
             let _ = write!(io::stderr(), "{}", error.render());

@@ -14,6 +14,7 @@ mod checklist;
 mod deploy;
 mod dns;
 mod doctor;
+mod explain;
 mod extensions;
 mod eyeballs;
 mod filter_chains;

@@ -6,6 +6,7 @@
 mod certs;
 mod config;
 mod config_dump;
+mod explain;
 mod figures;
 mod http;
 mod logging;
@@ -93,6 +94,28 @@ const ENDPOINTS: &[Endpoint] = &[
         help: "close the listeners gracefully; the process stays",
         parameters: &[("graceful", "what is always done: connections end at their next response")],
         answer: process::drain_listeners,
+    },
+    Endpoint {
+        path: "/explain",
+        post: false,
+        help: "which way a request would take, and who is held back (ringway explain)",
+        parameters: &[
+            ("url", "of the request: http://host/path or https://"),
+            ("method", "GET where it is not given"),
+            ("header", "a field, NAME: VALUE; as often as there are fields"),
+            ("listener", "the listener's name; else by destination, or by the URL"),
+            ("destination", "IP:PORT that the client connects to"),
+            ("original_destination", "IP:PORT that it wanted to go to before it was redirected"),
+            ("source", "IP or IP:PORT of the client"),
+            ("direct_source", "that of the connection's peer, where it is another"),
+            ("sni", "the server name of its ClientHello"),
+            ("alpn", "the protocols of its ClientHello, with commas between"),
+            ("peer_uri", "a URI in its certificate; as often as there are any"),
+            ("peer_dns", "a DNS name in its certificate; likewise"),
+            ("peer_subject", "the subject of its certificate"),
+            ("format", "text or json"),
+        ],
+        answer: explain::explain,
     },
     Endpoint {
         path: "/healthcheck/fail",
