@@ -30,7 +30,7 @@ mod subscription;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use interest::Interest;
-pub(crate) use response::{Body, Malformed, Resource, ResourceError};
+pub(crate) use response::ResourceError;
 pub(crate) use stream::{Received, Refusal, Stream, Update, Variant};
 pub(crate) use subscription::ResourceType;
 

@@ -11,7 +11,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Scope, Subscription, Update, Verdict};
+use crate::brought::{Brought, Failure};
+use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Subscription, Update};
 use crate::document::{self, Content, Node, TEXT_BYTES_MAX};
 use crate::message::{Message, Value};
 use crate::problem::{Problem, Report};
@@ -38,28 +39,8 @@ pub struct Files {
     watch: Option<SourceFiles>,
     /// What each file was read for.
     read: BTreeMap<(Kind, Arc<ConfigSource>), Names>,
-}
-
-/// One file that was read.
-#[derive(Debug)]
-pub struct Brought {
-    /// Where it is.
-    pub source: Arc<ConfigSource>,
-    /// Which resources it holds.
-    pub kind: Kind,
-    /// What became of it.
-    pub outcome: Result<Verdict, Failure>,
-    /// Whose statistics count the attempt.
-    pub scopes: Vec<Scope>,
-}
-
-/// A file of which nothing could be used.
-#[derive(Debug)]
-pub struct Failure {
-    /// All that is wrong.
-    pub problems: Vec<Problem>,
-    /// Whose statistics count it.
-    pub scopes: Vec<Scope>,
+    /// What was wanted when the cache was last settled, as [`Cache::wants_serial`] has it.
+    settled: Option<u64>,
 }
 
 impl Files {
@@ -83,6 +64,9 @@ impl Files {
         at: Moment,
     ) -> Vec<Brought> {
         let mut brought = Vec::new();
+        if self.settled == Some(cache.wants_serial()) && moved.is_some_and(BTreeSet::is_empty) {
+            return brought;
+        }
         let mut is_first = true;
         contexts.resume();
         for _ in 0..ROUNDS_MAX {
@@ -128,6 +112,9 @@ impl Files {
 
     /// Forgets the files that nobody wants any more, after the cache has settled.
     pub fn settle(&mut self, cache: &Cache) {
+        if self.settled.replace(cache.wants_serial()) == Some(cache.wants_serial()) {
+            return;
+        }
         let wanted = cache.wanted();
         let names: BTreeMap<_, _> =
             wanted.into_iter().map(|wanted| ((wanted.kind, wanted.source), wanted.names)).collect();
@@ -158,7 +145,7 @@ impl Files {
     }
 
     fn is_due(&self, wanted: &Subscription, moved: Option<&BTreeSet<PathBuf>>, is_first: bool) -> bool {
-        let ConfigSource::Path { path, .. } = &*wanted.source;
+        let ConfigSource::Path { path, .. } = &*wanted.source else { return false };
         let known = self.read.get(&(wanted.kind, wanted.source.clone()));
         let is_read = match (known, &wanted.names) {
             (None, _) => false,
@@ -176,6 +163,7 @@ impl Files {
             let places = || -> Vec<Option<PathBuf>> {
                 let path = |source: &&Arc<ConfigSource>| match &***source {
                     ConfigSource::Path { path, .. } => path.canonicalize().ok(),
+                    ConfigSource::Ads | ConfigSource::Api(_) => None,
                 };
                 sources.iter().map(path).collect()
             };
@@ -189,7 +177,7 @@ impl Files {
     }
 
     fn text(&self, source: &ConfigSource) -> Result<String, String> {
-        let ConfigSource::Path { path, .. } = source;
+        let ConfigSource::Path { path, .. } = source else { unreachable!("only files are due") };
         if let Some(watch) = &self.watch {
             watch.watch(source);
         }

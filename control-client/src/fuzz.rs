@@ -3,8 +3,10 @@
 //! Each panics on what must never be. What must hold: no bytes panic a reader; and what was read without a problem is
 //! written and read again as the same.
 
+use crate::document;
+use crate::message::Value;
 use crate::problem::Report;
-use crate::reader::Unknown;
+use crate::reader::{self, Unknown};
 use crate::schema::MessageType;
 use crate::wire;
 
@@ -19,6 +21,21 @@ const KINDS: [&str; 8] = [
     "envoy.config.core.v3.Node",
     "envoy.service.discovery.v3.DeltaDiscoveryResponse",
 ];
+
+/// A resource in protobuf's wire form, of a text that names its type as in a file: for the management servers of tests.
+///
+/// # Panics
+/// If it cannot be read.
+pub fn encoded(text: &str) -> Vec<u8> {
+    let mut report = Report::new("resource");
+    let document = document::parse(text, &mut report);
+    let any = document.and_then(|document| reader::read_any(&document, Unknown::Kept, &mut report));
+    let problems = report.finish().err().unwrap_or_default();
+    match any.and_then(|any| any.value).map(|value| *value) {
+        Some(Value::Message(message)) if problems.is_empty() => wire::write(&message),
+        _ => panic!("{text}: {problems:?}"),
+    }
+}
 
 /// A message of the type that the first byte chooses. Gives the shape of the answer.
 ///

@@ -6,9 +6,12 @@
 //! Invariant: nothing is read that nobody asks for. Who does not call [`Call::next`] holds the server at the window.
 
 mod call;
+mod keepalive;
 mod messages;
 
-pub(crate) use call::{Call, Ended, Event, Method};
+#[cfg(test)]
+pub(crate) use call::Ended;
+pub(crate) use call::{Call, Event, Method};
 
 #[cfg(test)]
 mod tests;

@@ -5,25 +5,24 @@
 //! [`FileWatch`] and [`SecretWatch`] say when to read again. Nothing here touches a worker, and nothing here waits but [`FileWatch::wait`], [`SecretWatch::wait`] and the
 //! directory's own thread.
 
+mod api_source;
 mod bootstrap;
+mod brought;
 mod builder;
 mod cache;
+mod chance;
 mod compatibility;
 mod directories;
-#[expect(dead_code, unused_imports, reason = "the protocol first: a transport and the cache are joined by it")]
 mod discovery;
 mod dns;
 mod document;
 mod files;
 pub mod fuzz;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the call first: what connects it to a cluster comes next")
-)]
 mod grpc;
 mod json;
 mod message;
 mod problem;
+mod race;
 mod reader;
 mod rules;
 mod scalar;
@@ -34,8 +33,11 @@ mod tls;
 mod translate;
 mod watch;
 mod wire;
+mod xds;
 
+pub use api_source::ApiSource;
 pub use bootstrap::{Bootstrap, Dump, Node, ReadOptions, Resources, Source, read_bootstrap, read_bootstrap_with};
+pub use brought::{Brought, Failure};
 pub use builder::{Builder, Built};
 pub use cache::{
     Cache, ClusterParts, ConfigSource, Counted, Kind, Moment, Names, Outcome, Refused, Roots, Scope, Settled,
@@ -43,10 +45,11 @@ pub use cache::{
 };
 pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
-pub use files::{Brought, Failure, Files};
+pub use files::Files;
 pub use problem::Problem;
 pub use schema::has_path;
 pub use secret_watch::{SecretFiles, SecretWatch};
 pub use source_watch::{SourceFiles, SourceWatch};
 pub use tls::{CertificateFacts, ContextCertificates, TlsContexts};
 pub use watch::FileWatch;
+pub use xds::{ControlPlane, Line, Streams};

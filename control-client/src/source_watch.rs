@@ -88,7 +88,9 @@ impl SourceFiles {
     /// Watches this file, too. Called before it is read, so that no replacement is missed. What cannot be watched is
     /// told by [`SourceFiles::untold`].
     pub(crate) fn watch(&self, source: &ConfigSource) {
-        self.watch_file(&file(source));
+        if let Some(file) = file(source) {
+            self.watch_file(&file);
+        }
     }
 
     fn watch_file(&self, file: &WatchedFile) {
@@ -106,7 +108,7 @@ impl SourceFiles {
 
     /// Watches no file but these any more.
     pub(crate) fn retain<'s>(&self, sources: impl Iterator<Item = &'s ConfigSource>) {
-        let files: BTreeSet<WatchedFile> = sources.map(file).collect();
+        let files: BTreeSet<WatchedFile> = sources.filter_map(file).collect();
         let mut known = self.lock();
         known.unwatched.retain(|file, _| files.contains(file));
         known.directories.retain(&self.watches, files.into_iter());
@@ -138,9 +140,14 @@ impl SourceFiles {
     }
 }
 
-fn file(source: &ConfigSource) -> WatchedFile {
-    let ConfigSource::Path { path, watched_directory } = source;
-    WatchedFile { path: path.clone(), directory: watched_directory.clone() }
+/// The file of a source; `None`: it has none.
+fn file(source: &ConfigSource) -> Option<WatchedFile> {
+    match source {
+        ConfigSource::Path { path, watched_directory } => {
+            Some(WatchedFile { path: path.clone(), directory: watched_directory.clone() })
+        }
+        ConfigSource::Ads | ConfigSource::Api(_) => None,
+    }
 }
 
 fn concerned(known: &Mutex<Known>, inotify: &Inotify, events: Events<'_>) -> BTreeSet<PathBuf> {

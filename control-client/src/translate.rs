@@ -5,6 +5,7 @@
 //! `filename` names.
 
 mod access_log;
+mod api_source;
 mod chain;
 mod cluster;
 mod config_source;
@@ -43,15 +44,18 @@ use ringway_model::{
     Action, Address, Cidr, Cluster, ClusterId, Listener, Pipe, Priority, Regexes, RouteConfiguration, StatsRules,
 };
 
+use self::api_source::Servers;
 pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
+use crate::api_source::ApiSource;
 use crate::bootstrap::Node;
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::ResolverPlan;
 use crate::message::Message;
 use crate::problem::Report;
 use crate::tls::{ContextCertificates, TlsContexts};
+use crate::xds;
 
 /// What the parts of a translation share.
 struct Context<'r> {
@@ -82,6 +86,10 @@ pub(crate) struct Around {
     node: Node,
     /// `static_resources.secrets`.
     secrets: Arc<secret::Secrets>,
+    /// Which of `static_resources.clusters` may lead to a management server.
+    servers: Arc<Servers>,
+    /// There is a `dynamic_resources.ads_config`.
+    has_ads: bool,
 }
 
 /// All that a file says.
@@ -94,6 +102,10 @@ pub(crate) struct Read {
     pub(crate) cds: Option<SourceUse>,
     /// `dynamic_resources.lds_config`.
     pub(crate) lds: Option<SourceUse>,
+    /// `dynamic_resources.ads_config`.
+    pub(crate) ads: Option<ApiSource>,
+    /// `node` as a management server is told it.
+    pub(crate) node_told: Vec<u8>,
     pub(crate) around: Around,
     pub(crate) stats: StatsRules,
 }
@@ -249,6 +261,9 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     let mut context = Context::new(report, Around::default(), tls, &knows);
     context.around.resolver = dns::default_resolver(&mut context, message);
     context.around.node = context.inside(message, "node", node).unwrap_or_default();
+    context.around.servers = Arc::new(Servers::of(message));
+    let dynamic = message.message("dynamic_resources");
+    context.around.has_ads = dynamic.is_some_and(|dynamic| dynamic.get("ads_config").is_some());
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
         context.inside(admin, "address", address)
@@ -258,11 +273,14 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     let dynamic = context.inside(message, "dynamic_resources", |context, message| {
         refuse_unsupported(message, context.report);
         let source = config_source::config_source;
-        Some((context.inside(message, "cds_config", source), context.inside(message, "lds_config", source)))
+        let ads = context.inside(message, "ads_config", api_source::api_source);
+        Some((context.inside(message, "cds_config", source), context.inside(message, "lds_config", source), ads))
     });
-    let (cds, lds) = dynamic.unwrap_or_default();
+    let (cds, lds, ads) = dynamic.unwrap_or_default();
+    let node_told = xds::node(message.message("node"));
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
-    Read { node: context.around.node.clone(), admin, clusters, listeners, cds, lds, around: context.around, stats }
+    let (node, around) = (context.around.node.clone(), context.around);
+    Read { node, admin, clusters, listeners, cds, lds, ads, node_told, around, stats }
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {

@@ -447,6 +447,7 @@ impl Cache {
         let uses = versions.filter_map(|version| version.draft.assignment.as_deref());
         let wants = uses.map(|used| (used.source.source.clone(), used.name.clone())).collect();
         let before = std::mem::replace(&mut entry.wants, wants);
+        self.wants_serial += u64::from(before != entry.wants);
         relink(&mut self.assignments, name, &before, &entry.wants);
     }
 
@@ -458,11 +459,13 @@ impl Cache {
         let uses = versions.flat_map(|version| &version.draft.routes);
         let wants = uses.map(|used| (used.source.source.clone(), used.name.clone())).collect();
         let before = std::mem::replace(&mut entry.wants, wants);
+        self.wants_serial += u64::from(before != entry.wants);
         relink(&mut self.routes, name, &before, &entry.wants);
     }
 
     fn remove_cluster(&mut self, name: &str) {
         let Some(entry) = self.clusters.remove(name) else { return };
+        self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.assignments, name, &entry.wants, &BTreeSet::new());
         self.dirty_clusters.remove(name);
         self.is_reshaped |= entry.built.is_some();
@@ -470,6 +473,7 @@ impl Cache {
 
     fn remove_listener(&mut self, name: &str) {
         let Some(entry) = self.listeners.remove(name) else { return };
+        self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.routes, name, &entry.wants, &BTreeSet::new());
         self.dirty_listeners.remove(name);
         self.is_reshaped |= entry.built.is_some();

@@ -54,7 +54,7 @@ impl Body {
         let mut report = Report::new("");
         let document = document::parse(&self.text, &mut report);
         let kind = MessageType::by_name(kind).expect("the schema has the kinds of resources");
-        let message = document.and_then(|document| reader::read(&document, kind, Unknown::Warned, &mut report));
+        let message = document.and_then(|document| reader::read(&document, kind, Unknown::Kept, &mut report));
         // An empty message is written as {}, which is read as one.
         message.unwrap_or_else(|| Message::empty(kind, crate::problem::Place::START))
     }

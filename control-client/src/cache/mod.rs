@@ -97,6 +97,8 @@ pub struct Cache {
     is_reshaped: bool,
     /// The last part that was given a serial.
     serial: u64,
+    /// How often [`Cache::wanted`] may have come to give something else.
+    wants_serial: u64,
     /// [`RESOURCES_MAX`], but in tests.
     resources_max: Option<usize>,
 }
@@ -123,6 +125,17 @@ impl Cache {
         }
         self.set_static(at);
         self.is_reshaped = true;
+        self.wants_serial += 1;
+    }
+
+    /// What the resources belong to.
+    pub(crate) fn roots(&self) -> &Arc<Roots> {
+        &self.roots
+    }
+
+    /// As long as this is the same, [`Cache::wanted`] is.
+    pub(crate) fn wants_serial(&self) -> u64 {
+        self.wants_serial
     }
 
     /// What to ask for, now.

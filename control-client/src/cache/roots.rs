@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::api_source::ApiSource;
 use crate::translate::{Around, ClusterDraft, ListenerDraft, Read, SourceUse};
 
 /// See the module.
@@ -16,6 +17,10 @@ pub struct Roots {
     pub(crate) cds: Option<SourceUse>,
     /// `dynamic_resources.lds_config`.
     pub(crate) lds: Option<SourceUse>,
+    /// `dynamic_resources.ads_config`.
+    pub(crate) ads: Option<Arc<ApiSource>>,
+    /// `node` as a management server is told it.
+    pub(crate) node: Arc<[u8]>,
     /// What decides what resources mean, whenever they come.
     pub(crate) around: Around,
 }
@@ -31,7 +36,7 @@ impl Roots {
     /// # Errors
     /// Nothing more has to come: the resources of the file are all there is.
     pub(crate) fn of(read: Read) -> Result<Roots, (Vec<ClusterDraft>, Vec<ListenerDraft>)> {
-        let Read { mut clusters, listeners, cds, lds, around, .. } = read;
+        let Read { mut clusters, listeners, cds, lds, ads, node_told, around, .. } = read;
         let wants = clusters.iter().any(|draft| draft.assignment.is_some())
             || listeners.iter().any(|draft| !draft.routes.is_empty())
             || cds.is_some()
@@ -44,6 +49,7 @@ impl Roots {
             draft.cluster.high_breakers.get_or_insert_default();
         }
         let clusters = clusters.into_iter().map(Arc::new).collect();
-        Ok(Roots { clusters, listeners: listeners.into_iter().map(Arc::new).collect(), cds, lds, around })
+        let listeners = listeners.into_iter().map(Arc::new).collect();
+        Ok(Roots { clusters, listeners, cds, lds, ads: ads.map(Arc::new), node: node_told.into(), around })
     }
 }

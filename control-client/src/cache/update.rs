@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::api_source::ApiSource;
 use crate::message::Message;
 use crate::problem::{Problem, Report};
 
@@ -79,6 +80,10 @@ pub enum ConfigSource {
         /// itself.
         watched_directory: Option<PathBuf>,
     },
+    /// `ads`: the one stream of `dynamic_resources.ads_config`, whatever that says.
+    Ads,
+    /// `api_config_source`: a stream for each kind.
+    Api(Arc<ApiSource>),
 }
 
 /// As people write it.
@@ -86,6 +91,8 @@ impl fmt::Display for ConfigSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigSource::Path { path, .. } => write!(formatter, "{}", path.display()),
+            ConfigSource::Ads => formatter.write_str("ADS"),
+            ConfigSource::Api(api) => write!(formatter, "{api}"),
         }
     }
 }

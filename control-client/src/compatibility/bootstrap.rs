@@ -1,6 +1,8 @@
 //! The file itself: the node, the admin server, statistics.
 
-use super::{Covered, NO_CONTROL_PLANE};
+use super::{Covered, NODE_IS_OURS, NOT_REST};
+
+const ONLY_BACKOFF: &str = "streams are tried again for ever, and only retry_back_off is looked at; in Envoy, too";
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -8,7 +10,7 @@ pub(super) static TABLE: &[Covered] = &[
         done: "node static_resources dynamic_resources admin stats_config use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
         only: &[],
         ignored: &[
-            ("node_context_params", NO_CONTROL_PLANE),
+            ("node_context_params", "only for names of the form xdstp://, which are opaque here"),
             ("stats_flush_interval", "there is no sink to flush to: stats_sinks is refused"),
         ],
         refused: "cluster_manager hds_config flags_path stats_sinks deferred_stat_options \
@@ -21,17 +23,59 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
-        done: "lds_config cds_config",
-        refused: "lds_resources_locator cds_resources_locator ads_config",
+        done: "lds_config cds_config ads_config",
+        refused: "lds_resources_locator cds_resources_locator",
         ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.core.v3.ConfigSource",
-        done: "path path_config_source initial_fetch_timeout",
+        done: "path path_config_source api_config_source ads initial_fetch_timeout",
         only: &[("resource_api_version", "AUTO V3")],
-        refused: "authorities api_config_source ads self",
+        refused: "authorities self",
         ..Covered::NOTHING
     },
+    Covered { message: "envoy.config.core.v3.AggregatedConfigSource", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.config.core.v3.ApiConfigSource",
+        done: "api_type transport_api_version grpc_services rate_limit_settings set_node_on_first_message_only \
+               cluster_names",
+        only: &[],
+        ignored: &[("refresh_delay", NOT_REST), ("request_timeout", NOT_REST)],
+        refused: "config_validators",
+    },
+    Covered { message: "envoy.config.core.v3.RateLimitSettings", done: "max_tokens fill_rate", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.config.core.v3.GrpcService",
+        done: "envoy_grpc initial_metadata",
+        ignored: &[
+            ("timeout", "a stream has no end in time; in Envoy, too"),
+            (
+                "retry_policy",
+                "of streams of resources envoy_grpc.retry_policy says how they are tried again; in Envoy, too",
+            ),
+        ],
+        refused: "google_grpc",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.GrpcService.EnvoyGrpc",
+        done: "cluster_name authority retry_policy max_receive_message_length",
+        ignored: &[("skip_envoy_headers", "none of them is sent")],
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.core.v3.RetryPolicy",
+        done: "retry_back_off",
+        ignored: &[
+            ("num_retries", ONLY_BACKOFF),
+            ("retry_on", ONLY_BACKOFF),
+            ("retry_priority", ONLY_BACKOFF),
+            ("retry_host_predicate", ONLY_BACKOFF),
+            ("host_selection_retry_max_attempts", ONLY_BACKOFF),
+        ],
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.config.core.v3.BackoffStrategy", done: "base_interval max_interval", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.core.v3.PathConfigSource",
         done: "path watched_directory",
@@ -40,17 +84,19 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.Node",
-        done: "id cluster locality",
+        done: "id cluster locality metadata",
         only: &[],
         ignored: &[
-            ("metadata", NO_CONTROL_PLANE),
-            ("dynamic_parameters", NO_CONTROL_PLANE),
-            ("user_agent_name", NO_CONTROL_PLANE),
-            ("user_agent_version", NO_CONTROL_PLANE),
-            ("user_agent_build_version", NO_CONTROL_PLANE),
-            ("extensions", NO_CONTROL_PLANE),
-            ("client_features", NO_CONTROL_PLANE),
-            ("listening_addresses", NO_CONTROL_PLANE),
+            (
+                "dynamic_parameters",
+                "only for names of the form xdstp://, which are opaque here; told to a management server",
+            ),
+            ("user_agent_name", NODE_IS_OURS),
+            ("user_agent_version", NODE_IS_OURS),
+            ("user_agent_build_version", NODE_IS_OURS),
+            ("extensions", NODE_IS_OURS),
+            ("client_features", NODE_IS_OURS),
+            ("listening_addresses", NODE_IS_OURS),
         ],
         refused: "",
     },

@@ -1,6 +1,7 @@
 //! One source's stream: the types that it carries, over any number of connections.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::interest::Interest;
@@ -12,7 +13,7 @@ use super::{delta, state_of_the_world};
 const ERROR_BYTES_MAX: usize = 8 << 10;
 
 /// Which of the protocol's two forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Variant {
     StateOfTheWorld,
     Delta,
@@ -23,7 +24,9 @@ pub(crate) enum Variant {
 pub(crate) struct Stream {
     variant: Variant,
     /// An encoded `envoy.config.core.v3.Node`.
-    node: Vec<u8>,
+    node: Arc<[u8]>,
+    /// Whether only the first request of a connection has it. Delta's others never do.
+    is_node_said_once: bool,
     /// In the order in which requests are sent.
     subscriptions: Vec<Subscription>,
     state: State,
@@ -59,8 +62,8 @@ struct Judged {
 pub(crate) enum Received<'b> {
     /// For the cache. [`Stream::answer`] follows.
     Update(Update<'b>),
-    /// All of it is refused, and the NACK is written.
-    Refused(String),
+    /// All of it is refused, for this reason, and the NACK is written.
+    Refused(ResourceType, String),
     /// Of a type that was never asked for, on a stream of several: an answer would ask for it.
     Unasked,
 }
@@ -70,6 +73,8 @@ pub(crate) enum Received<'b> {
 pub(crate) struct Update<'b> {
     pub(crate) kind: ResourceType,
     pub(crate) version: &'b str,
+    /// Nothing besides `changed` is there any more, and nothing of it was left to be guessed.
+    pub(crate) is_world: bool,
     /// Each name once, of the right type, and wanted.
     pub(crate) changed: Vec<(Resource<'b>, Body<'b>)>,
     /// The names of what is gone; some may never have been there.
@@ -91,13 +96,31 @@ pub(crate) struct Refusal {
 
 impl Stream {
     /// A stream of these types; of one alone where each type has its own.
-    pub(crate) fn new(variant: Variant, node: Vec<u8>, kinds: &[ResourceType]) -> Self {
+    pub(crate) fn new(variant: Variant, node: impl Into<Arc<[u8]>>, kinds: &[ResourceType]) -> Self {
         assert!(!kinds.is_empty(), "a stream carries something");
         Self {
             variant,
-            node,
+            node: node.into(),
+            is_node_said_once: true,
             subscriptions: kinds.iter().map(|kind| Subscription::new(*kind)).collect(),
             state: State::Closed,
+        }
+    }
+
+    /// Says the node in each request of state of the world, as Envoy does unless `set_node_on_first_message_only`.
+    pub(crate) fn say_node_each_time(&mut self) {
+        self.is_node_said_once = false;
+    }
+
+    /// Holds these, which came before this stream was there, and of no version that a server knows: of what a server
+    /// of delta does not send anew it has to say that it is gone.
+    pub(crate) fn inherit(&mut self, kind: ResourceType, names: impl IntoIterator<Item = String>, now: Instant) {
+        let found = self.subscriptions.iter_mut().find(|subscription| subscription.kind == kind);
+        let subscription = found.expect("the stream carries this type");
+        for name in names {
+            if subscription.wanted.wants(&name) && subscription.held.len() < HELD_MAX {
+                subscription.hold(name, String::new(), None, now);
+            }
         }
     }
 
@@ -120,10 +143,16 @@ impl Stream {
         self.subscriptions.iter_mut().for_each(|subscription| subscription.phase = Phase::Silent);
     }
 
+    /// Whether [`Stream::request`] would give one.
+    pub(crate) fn has_request(&self) -> bool {
+        !self.is_closed() && self.subscriptions.iter().any(Subscription::has_request)
+    }
+
     /// The next request, when there is room for it. `None`: there is nothing to say.
     pub(crate) fn request(&mut self) -> Option<Vec<u8>> {
         let State::Open { has_node, .. } = &mut self.state else { return None };
-        let node = (!*has_node).then_some(self.node.as_slice());
+        let is_said = *has_node && (self.is_node_said_once || self.variant == Variant::Delta);
+        let node = (!is_said).then_some(&*self.node);
         let request = self.subscriptions.iter_mut().find_map(|subscription| match self.variant {
             Variant::StateOfTheWorld => state_of_the_world::request(subscription, node),
             Variant::Delta => delta::request(subscription, node),
@@ -183,7 +212,7 @@ impl Stream {
     fn refuse<'b>(&mut self, at: usize, response: &Response<'_>, reason: String) -> Received<'b> {
         self.owe(at, Answer { nonce: response.nonce.to_owned(), error: Some(bounded(reason.clone())) });
         self.check_invariants();
-        Received::Refused(reason)
+        Received::Refused(self.subscriptions[at].kind, reason)
     }
 
     /// What the response changes, and what is to be remembered of it.
@@ -228,6 +257,7 @@ impl Stream {
             let spared = |name: &str| names.contains(name) || failed.iter().any(|error| error.name == name);
             removed.extend(subscription.held.keys().filter(|name| !spared(name)).cloned());
         }
+        let is_all = is_world && beats == 0 && failed.is_empty() && refused.is_empty();
         let accepted = |(resource, _): &(Resource<'_>, Body<'_>)| {
             (resource.name.to_owned(), resource.version.to_owned(), resource.ttl)
         };
@@ -244,15 +274,15 @@ impl Stream {
             *judged = Some(noted);
         }
         let (version, control_plane) = (response.version, response.control_plane);
-        Update { kind, version, changed, removed, failed, unwanted, control_plane }
+        Update { kind, version, is_world: is_all, changed, removed, failed, unwanted, control_plane }
     }
 
     /// Answers the last update: an ACK, or a NACK where the cache or we refuse some of it. What is not refused is held
-    /// from now on; of what is refused, the version before.
+    /// from now on; of what is refused, the version before. Gives whether it is a NACK.
     ///
     /// # Panics
     /// Where there is none to answer.
-    pub(crate) fn answer(&mut self, refused: Vec<Refusal>) {
+    pub(crate) fn answer(&mut self, refused: Vec<Refusal>) -> bool {
         let State::Open { judged, .. } = &mut self.state else { panic!("an answer without a connection") };
         let Judged { at, now, nonce, version, changed, removed, refused: mut all } =
             judged.take().expect("there is something to answer");
@@ -273,8 +303,10 @@ impl Stream {
         if error.is_none() {
             subscription.version = version;
         }
+        let is_nack = error.is_some();
         self.owe(at, Answer { nonce, error });
         self.check_invariants();
+        is_nack
     }
 
     fn owe(&mut self, at: usize, answer: Answer) {

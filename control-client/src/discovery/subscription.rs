@@ -137,6 +137,11 @@ impl Subscription {
         }
     }
 
+    /// Whether there is something to say.
+    pub(super) fn has_request(&self) -> bool {
+        matches!(self.phase, Phase::Asked { owed: Some(_), .. }) || self.next().is_some()
+    }
+
     /// Notes what the server has been told; gives what it was told before.
     pub(super) fn told(&mut self, interest: Arc<Interest>, names: bool) -> Arc<Interest> {
         if interest == self.wanted {

@@ -136,7 +136,7 @@ impl Peer {
                 self.stream.answer(bad.iter().map(refusal).collect());
                 line
             }
-            Ok(Received::Refused(reason)) => format!("refused: {reason}"),
+            Ok(Received::Refused(_, reason)) => format!("refused: {reason}"),
             Ok(Received::Unasked) => "unasked".to_owned(),
             Err(malformed) => format!("malformed: {malformed}"),
         };

@@ -9,7 +9,6 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +22,7 @@ use tokio::time::sleep;
 
 use super::lookup::{Asker, Outcome};
 use super::plan::{DnsPlan, ResolverPlan, below};
+use crate::chance::Chance;
 
 /// Look-ups under way at once: a socket and a few KiB each. A file with more names asks for the rest when these are answered.
 const LOOKUPS_MAX: usize = 256;
@@ -200,19 +200,3 @@ impl DnsPlan {
 
 /// Envoy refuses rates up to a millisecond; a back-off may still draw zero.
 const WAIT_MIN: Duration = Duration::from_millis(1);
-
-/// xorshift64* (Vigna 2016): good enough to spread look-ups.
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Chance {
-        Chance(RandomState::new().hash_one(0) | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 1
-    }
-}

@@ -13,5 +13,8 @@ mod follow;
 mod lookup;
 pub(crate) mod plan;
 
+pub(crate) use lookup::{Asker, Outcome};
+pub(crate) use plan::ResolverPlan;
+
 pub use directory::{Changes, Directory, DnsPlans, Updates};
 pub use plan::DnsPlan;

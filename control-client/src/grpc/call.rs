@@ -1,8 +1,10 @@
 //! The call: what is to be sent, what comes, and its end.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -10,10 +12,15 @@ use h2::client::{self, ResponseFuture};
 use h2::{RecvStream, SendStream};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Request, StatusCode};
+use ringway_model::Keepalive;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::messages::{MESSAGE_BYTES_MAX, Messages, Unread, framed};
+use super::keepalive;
+#[cfg(doc)]
+use super::messages::MESSAGE_BYTES_MAX;
+use super::messages::{Messages, Unread, framed};
+use crate::race::{First, race};
 
 /// What a server may send before it hears that it was read: a push of most sizes at once, and all that waits while one
 /// is judged.
@@ -32,6 +39,10 @@ pub(crate) struct Method<'m> {
     pub(crate) authority: &'m str,
     /// `initial_metadata`.
     pub(crate) metadata: &'m [(String, String)],
+    /// `max_receive_message_length`; `None`: [`MESSAGE_BYTES_MAX`], which is never exceeded.
+    pub(crate) message_bytes_max: Option<u32>,
+    /// `connection_keepalive` of the cluster.
+    pub(crate) keepalive: Option<Keepalive>,
 }
 
 /// One call, on a connection of its own. It ends when it is dropped.
@@ -43,6 +54,8 @@ pub(crate) struct Call {
     messages: Messages,
     /// Moves the connection's frames; ends with the connection.
     driver: JoinHandle<()>,
+    /// No answer came to a PING.
+    is_silent: Rc<Cell<bool>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +83,8 @@ pub(crate) enum Ended {
     /// It ended within a message, or without a status.
     Cut,
     Unread(Unread),
+    /// No answer to a PING in time.
+    Silent,
     /// HTTP/2 or the socket, in its own words.
     Connection(String),
     /// A field of `initial_metadata` that HTTP does not allow.
@@ -86,9 +101,10 @@ impl fmt::Display for Ended {
             Ended::Unread(Unread::Compressed) => {
                 f.write_str("the server's message is compressed, which was not agreed")
             }
-            Ended::Unread(Unread::Large(size)) => {
-                write!(f, "the server's message has {size} bytes, more than {MESSAGE_BYTES_MAX}")
+            Ended::Unread(Unread::Large { size, max }) => {
+                write!(f, "the server's message has {size} bytes, more than {max}")
             }
+            Ended::Silent => f.write_str("the server did not answer a PING"),
             Ended::Connection(error) => write!(f, "the connection to the server: {error}"),
             Ended::Metadata(name) => write!(f, "initial_metadata: {name:?} is no field of a request, or not its value"),
         }
@@ -114,14 +130,24 @@ impl Call {
             .initial_connection_window_size(WINDOW_BYTES)
             .max_header_list_size(HEAD_BYTES_MAX)
             .enable_push(false);
-        let (sender, connection) = builder.handshake::<_, Bytes>(io).await?;
+        let (sender, mut connection) = builder.handshake::<_, Bytes>(io).await?;
+        let is_silent = Rc::new(Cell::new(false));
+        let pings = method.keepalive.zip(connection.ping_pong());
+        let silence = Rc::clone(&is_silent);
         let driver = spawn_local(async move {
-            // Its error is that of the stream, too, which says so.
-            let _ = connection.await;
+            let Some((keepalive, pings)) = pings else {
+                // Its error is that of the stream, too, which says so.
+                let _ = connection.await;
+                return;
+            };
+            match race(connection, keepalive::until_silent(pings, keepalive)).await {
+                First::One(_) => {}
+                First::Other(()) => silence.set(true),
+            }
         });
         let (response, requests) = sender.ready().await?.send_request(request, false)?;
-        let (reply, messages) = (Reply::Waiting(response), Messages::default());
-        Ok(Call { requests, outgoing: Bytes::new(), reply, messages, driver })
+        let messages = Messages::new(method.message_bytes_max.map_or(usize::MAX, |max| max as usize));
+        Ok(Call { requests, outgoing: Bytes::new(), reply: Reply::Waiting(response), messages, driver, is_silent })
     }
 
     /// Whether a message may be sent.
@@ -143,7 +169,25 @@ impl Call {
     /// # Errors
     /// The call is over, by the server's word or without.
     pub(crate) async fn next(&mut self) -> Result<Event, Ended> {
-        poll_fn(|context| self.poll_next(context)).await
+        let event = poll_fn(|context| self.poll_next(context)).await;
+        event.map_err(|ended| self.told(ended))
+    }
+
+    /// The same, but nothing is read: it waits for room alone, for ever where there is room.
+    ///
+    /// # Errors
+    /// As [`Call::next`], as far as it shows in sending.
+    pub(crate) async fn room(&mut self) -> Result<Event, Ended> {
+        let sent = poll_fn(|context| if self.has_room() { Poll::Pending } else { self.poll_send(context) }).await;
+        sent.map(|()| Event::Room).map_err(|ended| self.told(ended))
+    }
+
+    /// What ended the call, where the connection alone cannot know.
+    fn told(&self, ended: Ended) -> Ended {
+        match ended {
+            Ended::Connection(_) | Ended::Cut if self.is_silent.get() => Ended::Silent,
+            other => other,
+        }
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Ended>> {

@@ -13,17 +13,23 @@ const HEAD: usize = 5;
 pub(crate) enum Unread {
     /// We said that we know no compression.
     Compressed,
-    /// Of this many bytes.
-    Large(usize),
+    /// Of more bytes than we take.
+    Large { size: usize, max: usize },
 }
 
 /// What came and is no whole message yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Messages {
     buffer: BytesMut,
+    size_max: usize,
 }
 
 impl Messages {
+    /// None yet; one of more than `size_max` bytes is refused.
+    pub(super) fn new(size_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), size_max: size_max.min(MESSAGE_BYTES_MAX) }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.put_slice(bytes);
     }
@@ -35,8 +41,8 @@ impl Messages {
             return Err(Unread::Compressed);
         }
         let size = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
-        if size > MESSAGE_BYTES_MAX {
-            return Err(Unread::Large(size));
+        if size > self.size_max {
+            return Err(Unread::Large { size, max: self.size_max });
         }
         if self.buffer.len() < HEAD + size {
             return Ok(None);
@@ -72,7 +78,7 @@ mod tests {
     #[track_caller]
     fn check(bytes: &[u8], expect: &str) {
         for step in [bytes.len().max(1), 1, 2] {
-            let (mut messages, mut out) = (Messages::default(), Vec::new());
+            let (mut messages, mut out) = (Messages::new(usize::MAX), Vec::new());
             'all: for piece in bytes.chunks(step) {
                 messages.push(piece);
                 loop {
@@ -104,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_compressed_or_too_large_is_refused_at_its_head() {
         check(b"\x01\0\0\0\x01", "Compressed …");
-        check(b"\0\x04\0\0\x01", "Large(67108865) …");
+        check(b"\0\x04\0\0\x01", "Large { size: 67108865, max: 67108864 } …");
         check(b"\0\x04\0\0\0", "…");
     }
 }

@@ -15,7 +15,8 @@ use super::*;
 use crate::discovery::{Interest, Received, ResourceType, Stream, Variant};
 use crate::wire::Writer;
 
-const METHOD: Method<'_> = Method { path: "/a.B/C", authority: "xds", metadata: &[] };
+const METHOD: Method<'_> =
+    Method { path: "/a.B/C", authority: "xds", metadata: &[], message_bytes_max: None, keepalive: None };
 
 /// The server's side of one call.
 type Server = (Request<RecvStream>, SendResponse<Bytes>);

@@ -50,6 +50,13 @@ pub(super) fn is_tls(owner: &Message) -> bool {
     }
 }
 
+/// Whether a PROXY header comes first.
+pub(super) fn is_announced(owner: &Message) -> bool {
+    let socket = owner.message(SOCKET).and_then(|socket| socket.any("typed_config"));
+    let config = socket.and_then(|any| any.value.as_deref());
+    matches!(config, Some(Value::Message(config)) if config.kind.name() == PROXY_PROTOCOL)
+}
+
 /// Whether all that a cluster may use do.
 pub(super) fn is_all_tls(cluster: &Message) -> bool {
     is_tls(cluster) && cluster.messages(MATCHES).all(is_tls)

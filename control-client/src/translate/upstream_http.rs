@@ -49,6 +49,23 @@ pub(super) fn of_cluster(context: &mut Context<'_>, message: &Message) -> Protoc
     protocol
 }
 
+/// Whether a cluster is spoken to in HTTP/2, whatever else it says.
+pub(super) fn is_http2(cluster: &Message) -> bool {
+    let Some(Value::Map(entries)) = cluster.get(FIELD).map(|set| &set.value) else {
+        return cluster.get("http2_protocol_options").is_some();
+    };
+    entries.iter().any(|(_, item)| {
+        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
+        match any.value.as_deref() {
+            Some(Value::Message(options)) if options.kind.name() == OPTIONS => {
+                let chosen = options.message("explicit_http_config");
+                chosen.is_some_and(|chosen| chosen.get("http2_protocol_options").is_some())
+            }
+            _ => false,
+        }
+    })
+}
+
 /// `typed_extension_protocol_options`: the options of HTTP, by whatever name.
 fn typed(context: &mut Context<'_>, message: &Message) -> Option<Protocol> {
     let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return None };

@@ -3,7 +3,7 @@
 //! Fields are written in the order in which they are given, a field without presence only where it is not its default,
 //! as other writers do.
 
-use crate::message::{Any, Json, Message, Value};
+use crate::message::{Any, Json, Message, Set, Value};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
 /// The whole message.
@@ -71,23 +71,26 @@ impl Writer {
 
     /// The fields of a tree.
     pub(crate) fn fields(&mut self, message: &Message) {
-        for set in &message.fields {
-            match &set.value {
-                Value::List(items) => items.iter().for_each(|item| self.value(set.field, &item.value)),
-                Value::Map(entries) => {
-                    let entry = set.field.message();
-                    let [key_field, value_field] =
-                        ["key", "value"].map(|name| entry.field(name).expect("an entry of a map has both"));
-                    for (key, item) in entries {
-                        self.message(set.field.number, |out| {
-                            out.key(key_field, key);
-                            out.value(value_field, &item.value);
-                        });
-                    }
+        message.fields.iter().for_each(|set| self.field(set));
+    }
+
+    /// One field of a tree.
+    pub(crate) fn field(&mut self, set: &Set) {
+        match &set.value {
+            Value::List(items) => items.iter().for_each(|item| self.value(set.field, &item.value)),
+            Value::Map(entries) => {
+                let entry = set.field.message();
+                let [key_field, value_field] =
+                    ["key", "value"].map(|name| entry.field(name).expect("an entry of a map has both"));
+                for (key, item) in entries {
+                    self.message(set.field.number, |out| {
+                        out.key(key_field, key);
+                        out.value(value_field, &item.value);
+                    });
                 }
-                value if set.field.label == Label::Implicit && value.is_default() => {}
-                value => self.value(set.field, value),
             }
+            value if set.field.label == Label::Implicit && value.is_default() => {}
+            value => self.value(set.field, value),
         }
     }
 

@@ -1,0 +1,28 @@
+//! What a source brought the cache, and what became of it.
+
+use std::sync::Arc;
+
+use crate::cache::{ConfigSource, Kind, Scope, Verdict};
+use crate::problem::Problem;
+
+/// A file that was read, or a response that came.
+#[derive(Debug)]
+pub struct Brought {
+    /// Of whom.
+    pub source: Arc<ConfigSource>,
+    /// Which resources it has.
+    pub kind: Kind,
+    /// What became of it.
+    pub outcome: Result<Verdict, Failure>,
+    /// Whose statistics count the attempt.
+    pub scopes: Vec<Scope>,
+}
+
+/// What nothing could be used of.
+#[derive(Debug)]
+pub struct Failure {
+    /// All that is wrong.
+    pub problems: Vec<Problem>,
+    /// Whose statistics count it.
+    pub scopes: Vec<Scope>,
+}

@@ -1,0 +1,26 @@
+//! Resources from management servers: the thread that speaks to them, and the control thread's end of it.
+//!
+//! ```text
+//!   control thread                          thread "xds": a task for each stream
+//!     Streams::settle ── what is wanted ──> Stream (discovery) ──> Call (grpc) ──> Dialled ──> server
+//!     Streams::bring <── letterbox ──────── a response as trees, and how the server is
+//!       Cache::apply ─── the verdict ─────> ACK or NACK, at once; then the next response is read
+//! ```
+//! Bytes become trees on the thread, which costs the most; they are judged on the control thread, which alone has the cache. An answer
+//! never waits for warming or for a commit. A response is read when the one before is answered, so that a stream
+//! costs one message, its trees, and the window of its connection, whatever its server does.
+//!
+//! Invariant: what has come stays, whatever becomes of the server.
+
+mod dial;
+mod letterbox;
+mod node;
+mod parse;
+mod secured;
+mod service;
+mod streams;
+mod task;
+mod tokens;
+
+pub(crate) use node::node;
+pub use streams::{ControlPlane, Line, Streams};
