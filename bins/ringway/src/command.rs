@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Rotate,
     /// These files of resources may have been replaced, all at once.
     Sources(BTreeSet<PathBuf>),
+    /// Something came of management servers.
+    Responses,
     /// SIGTERM: leave gracefully.
     Terminate,
     /// `/drain_listeners`: as [`Command::Terminate`], but the process stays.

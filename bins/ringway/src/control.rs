@@ -22,7 +22,8 @@ use ringway_runtime::Instant;
 use crate::access_log::LogThread;
 use crate::admin::{days_until_first, loop_json, worker_json};
 use crate::command::{Command, DynamicView};
-use crate::load::{Candidate, Content, Loaded, Loader, News, Tally};
+use crate::dynamic::{News, Tally};
+use crate::load::{Candidate, Content, Loaded, Loader};
 use crate::log::Log;
 use crate::state::{Rejection, State};
 use crate::tally::tally;
@@ -172,6 +173,11 @@ impl Control {
                 Phase::Serving => self.bring_or_say(&moved),
                 Phase::Leaving(_) | Phase::Ended => {}
             },
+            Command::Responses => match phase {
+                Phase::Serving => self.bring_or_say(&BTreeSet::new()),
+                // What was asked for is not read any more, and nobody waits for the answer.
+                Phase::Leaving(_) | Phase::Ended => {}
+            },
             Command::Dynamic(reply) => {
                 let (resources, waits) = (self.loader.shown(), self.loader.waits().to_vec());
                 // Who asked may have lost patience.
@@ -261,7 +267,7 @@ impl Control {
         }
     }
 
-    /// Takes up files of resources that have moved, and what has waited long enough.
+    /// Takes up files of resources that have moved, what has come of management servers, and what has waited long enough.
     ///
     /// # Errors
     /// What came cannot be put in force: what is in force stays.
@@ -279,7 +285,20 @@ impl Control {
     /// Says and counts what became of resources.
     fn tell(&self, news: &News) {
         news.refusals.iter().for_each(|line| self.log.error(line));
+        for line in &news.lines {
+            match line.is_warning {
+                true => self.log.warning(&line.text),
+                false => self.log.info(&line.text),
+            }
+        }
         news.waits.iter().for_each(|wait| self.log.info(format_args!("{} waits for {}", wait.who, wait.what)));
+        if let Some(control_plane) = &news.control_plane {
+            let server = &self.state.registry.server;
+            server.control_plane_connected_state.set(control_plane.is_connected.into());
+            server.control_plane_pending_requests.set(control_plane.pending_requests);
+            let enforced = &server.control_plane_rate_limit_enforced;
+            enforced.add(control_plane.rate_limit_enforced.saturating_sub(enforced.value()));
+        }
         tally(&self.state.registry, &news.tallies);
     }
 
@@ -304,8 +323,16 @@ impl Control {
                 let report = self.enforce(*candidate)?;
                 self.loader.caught_up();
                 let (snapshot, certificates) = (self.engine.snapshot(), loaded.certificates);
-                self.state.change_view(|view| (view.snapshot, view.certificates) = (snapshot, certificates));
-                self.loader.settle();
+                let is_other = certificates.is_some();
+                self.state.change_view(|view| {
+                    view.snapshot = snapshot;
+                    if let Some(certificates) = certificates {
+                        view.certificates = certificates;
+                    }
+                });
+                if is_other {
+                    self.loader.settle();
+                }
                 self.log.debug(format_args!("endpoints: {report}"));
                 return Ok(());
             }
@@ -425,7 +452,9 @@ impl Control {
         self.state.change_view(|view| {
             view.snapshot = snapshot;
             view.listeners = listeners.clone();
-            view.certificates = certificates;
+            if let Some(certificates) = certificates {
+                view.certificates = certificates;
+            }
             let Some(file) = file else { return };
             view.bootstrap = Some(file.dump);
             view.node = file.node;

@@ -9,14 +9,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway_control_client::{
-    Brought, Builder, Built, Cache, ContextCertificates, Counted, DnsPlans, Dump, Files, Kind, Moment, Outcome,
-    Problem, ReadOptions, Refused, Resources, Roots, Scope, SecretFiles, Settled, ShownResource,
-    Source as ConfigSource, SourceFiles, TlsContexts, Wait, read_bootstrap_with,
+    Builder, Built, ContextCertificates, DnsPlans, Dump, Files, Moment, Outcome, Problem, ReadOptions, Resources,
+    Roots, SecretFiles, ShownResource, Source as ConfigSource, SourceFiles, Streams, TlsContexts, Wait,
+    read_bootstrap_with,
 };
 use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
 
 use crate::STACK_SIZE;
 use crate::args::Source;
+use crate::dynamic::{Dynamic, News, refusal_lines};
 
 /// The largest configuration file, as the reader allows it: 50,000 endpoints take some 15 MB.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -45,28 +46,14 @@ enum Last {
     Refused(Arc<str>),
 }
 
-/// What comes besides the bootstrap.
-#[derive(Default)]
-struct Dynamic {
-    cache: Cache,
-    files: Files,
-    /// Who was held back at the last settling, and until when at the latest.
-    waits: Vec<Wait>,
-    until: Option<Instant>,
-    /// What was settled is not in force yet.
-    is_ahead: bool,
-    /// Files that have moved and could not be taken up.
-    missed: BTreeSet<PathBuf>,
-}
-
 /// A configuration without a known fault.
 pub(crate) struct Loaded {
     /// What is to be put in force.
     pub(crate) content: Content,
     /// The clusters whose endpoints are found by names.
     pub(crate) dns: DnsPlans,
-    /// What the certificates of its TLS contexts say.
-    pub(crate) certificates: Arc<[ContextCertificates]>,
+    /// What the certificates of its TLS contexts say; `None`: what those in force do.
+    pub(crate) certificates: Option<Arc<[ContextCertificates]>>,
     /// What the file says besides resources; `None`: the file is the one in force.
     pub(crate) file: Option<Box<FromFile>>,
     /// What is to be said of resources that came besides the file.
@@ -85,29 +72,6 @@ pub(crate) struct FromFile {
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
     pub(crate) warnings: Vec<String>,
-}
-
-/// What became of resources that came.
-#[derive(Default)]
-pub(crate) struct News {
-    /// What was refused, as lines.
-    pub(crate) refusals: Vec<String>,
-    /// Who is held back since now.
-    pub(crate) waits: Vec<Wait>,
-    /// What statistics count.
-    pub(crate) tallies: Vec<Tally>,
-}
-
-/// One thing to be counted.
-pub(crate) enum Tally {
-    /// Something was asked for.
-    Attempt(Scope),
-    /// A version was accepted, or rejected.
-    Answer(Counted),
-    /// Nothing came that could be read.
-    Failure(Scope),
-    /// Nothing came in time.
-    TimedOut(Scope),
 }
 
 /// How far a configuration has come.
@@ -139,6 +103,13 @@ impl Loader {
     pub(crate) fn following(mut self, files: SourceFiles) -> Loader {
         self.dynamic.files = Files::watched_by(files);
         self
+    }
+
+    /// Asks management servers from now on. `ring` is called when there is something for [`Loader::bring`].
+    pub(crate) fn ask(&mut self, ring: impl Fn() + Send + Sync + 'static) {
+        let mut streams = Streams::new(ring);
+        streams.settle(&self.dynamic.cache);
+        self.dynamic.streams = Some(streams);
     }
 
     /// Who is held back, and for what.
@@ -196,20 +167,26 @@ impl Loader {
         loaded
     }
 
-    /// Takes up files of resources that have `moved`, and what may go on now without what it waited for. `None`: there
-    /// is nothing to do or to say.
+    /// Takes up files of resources that have `moved`, what came of management servers, and what may go on now without
+    /// what it waited for. `None`: there is nothing to do or to say.
     pub(crate) fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Option<Loaded> {
         let Loader { builder, contexts, dynamic, .. } = self;
-        if dynamic.cache.wanted().is_empty() {
+        if !dynamic.cache.wants_more() {
             // Nothing more has to come than the file has, which the cache does not hold then.
             (dynamic.waits, dynamic.until) = (Vec::new(), None);
             return None;
         }
+        let is_light = moved.is_empty() && dynamic.streams.as_ref().is_none_or(Streams::is_light);
         dynamic.missed.extend(moved.iter().cloned());
-        let bring = || -> Option<Loaded> {
+        let mut bring = || -> Option<Loaded> {
             let moved = std::mem::take(&mut dynamic.missed);
             let (outcome, news) = dynamic.bring(contexts, Some(&moved));
-            let certificates = dynamic.cache.certificates().into();
+            let certificates = match outcome {
+                Outcome::All => Some(dynamic.cache.certificates().into()),
+                // There may be many, and most changes are of endpoints.
+                Outcome::Clusters(_) => dynamic.cache.take_new_certificates().map(Arc::from),
+                Outcome::Same => None,
+            };
             let (content, dns) = match outcome {
                 Outcome::Same if news.is_empty() => return None,
                 Outcome::Same => (Content::Same, DnsPlans::new()),
@@ -226,11 +203,14 @@ impl Loader {
             };
             Some(Loaded { content, dns, certificates, file: None, news })
         };
+        if is_light {
+            return bring();
+        }
         on_a_thread(bring).unwrap_or_else(|error| {
             self.dynamic.until = Some(Instant::now() + AGAIN_AFTER);
             let refusals = vec![format!("no thread to read resources: {error}")];
             let news = News { refusals, ..News::default() };
-            let (content, dns, certificates) = (Content::Same, DnsPlans::new(), Arc::from([]));
+            let (content, dns, certificates) = (Content::Same, DnsPlans::new(), None);
             Some(Loaded { content, dns, certificates, file: None, news })
         })
     }
@@ -251,6 +231,9 @@ impl Loader {
     pub(crate) fn take_back(&mut self) {
         self.dynamic.cache.set_roots(self.in_force.clone(), Moment::now());
         self.dynamic.files.forget();
+        if let Some(streams) = &mut self.dynamic.streams {
+            streams.settle(&self.dynamic.cache);
+        }
     }
 
     /// Reads the text again that was refused last, because files that it names have changed. `None`: the last one was
@@ -314,7 +297,7 @@ impl Loader {
                 stats: Arc::new(bootstrap.stats),
                 dump: bootstrap.dump,
             };
-            Ok(Loaded { content, dns, certificates: certificates.into(), file: Some(Box::new(file)), news })
+            Ok(Loaded { content, dns, certificates: Some(certificates.into()), file: Some(Box::new(file)), news })
         };
         on_a_thread(read).map_err(|error| vec![format!("{name}: no thread to read it: {error}")])?.map_err(texts)
     }
@@ -367,55 +350,6 @@ impl Loader {
             self.contexts.in_force();
         }
     }
-}
-
-impl Dynamic {
-    /// Reads files, and settles what they brought. What was settled before and is not in force yet comes along.
-    fn bring(&mut self, contexts: &mut TlsContexts, moved: Option<&BTreeSet<PathBuf>>) -> (Outcome, News) {
-        let at = Moment::now();
-        let brought = self.files.bring(&mut self.cache, contexts, moved, at);
-        let mut news = News::of(brought);
-        let Settled { outcome, waits, until, timed_out } = self.cache.settle(at.instant);
-        self.files.settle(&self.cache);
-        news.tallies.extend(timed_out.into_iter().map(Tally::TimedOut));
-        news.waits = waits.iter().filter(|wait| !self.waits.contains(wait)).cloned().collect();
-        (self.waits, self.until) = (waits, until);
-        let outcome = if self.is_ahead { Outcome::All } else { outcome };
-        self.is_ahead = !matches!(outcome, Outcome::Same);
-        (outcome, news)
-    }
-}
-
-impl News {
-    fn of(brought: Vec<Brought>) -> News {
-        let mut news = News::default();
-        for Brought { source, kind, outcome, scopes } in brought {
-            news.tallies.extend(scopes.into_iter().map(Tally::Attempt));
-            match outcome {
-                Ok(verdict) => {
-                    let lines = verdict.refused.iter().flat_map(|refused| refusal_lines(kind, refused));
-                    news.refusals.extend(lines);
-                    news.tallies.extend(verdict.counted.into_iter().map(Tally::Answer));
-                }
-                Err(failure) => {
-                    news.refusals.push(format!("{source}: no {kind} could be read of it:"));
-                    news.refusals.extend(failure.problems.iter().map(ToString::to_string));
-                    news.tallies.extend(failure.scopes.into_iter().map(Tally::Failure));
-                }
-            }
-        }
-        news
-    }
-
-    fn is_empty(&self) -> bool {
-        self.refusals.is_empty() && self.tallies.is_empty() && self.waits.is_empty()
-    }
-}
-
-fn refusal_lines(kind: Kind, refused: &Refused) -> Vec<String> {
-    let count = refused.problems.len();
-    let head = format!("{kind} {:?} refused, the version before it stays; {count} problems:", refused.name);
-    std::iter::once(head).chain(refused.problems.iter().map(ToString::to_string)).collect()
 }
 
 /// Runs on a thread of its own, which ends with it: the allocator gives a thread's memory back when the thread is gone,

@@ -13,6 +13,7 @@ mod command;
 mod control;
 mod demo;
 mod doctor;
+mod dynamic;
 mod explain;
 mod iptables;
 mod load;

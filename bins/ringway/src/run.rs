@@ -112,7 +112,7 @@ impl Process {
     pub(crate) fn start(
         tuning: &Tuning,
         log: Log,
-        loader: Loader,
+        mut loader: Loader,
         command_line: serde_json::Value,
     ) -> Result<Process, Vec<String>> {
         let started = Instant::now();
@@ -160,6 +160,8 @@ impl Process {
         let ring = commands.clone();
         // Waits for room among the commands; fails only when control has ended, and the process with it.
         let directory = Directory::new(move || _ = ring.send(Command::Names));
+        let ring = commands.clone();
+        loader.ask(move || _ = ring.send(Command::Responses));
         let drain_time = tuning.drain_time;
         let control = Control {
             log,

@@ -6,7 +6,7 @@ use ringway_control_client::{Counted, Scope};
 use ringway_model::hash::xx_hash;
 use ringway_observe::{Registry, SubscriptionStats};
 
-use crate::load::Tally;
+use crate::dynamic::Tally;
 
 /// Counts all of it. For the control thread alone, which is the one writer of these numbers.
 pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {

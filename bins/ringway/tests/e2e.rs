@@ -6,6 +6,7 @@ mod common;
 mod access_log;
 mod addresses;
 mod admin;
+mod ads;
 mod balance;
 mod breakers;
 mod certificates;

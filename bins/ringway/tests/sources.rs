@@ -12,6 +12,7 @@ use crate::common;
 use crate::common::on_each_driver;
 use crate::common::origin::Origin;
 use crate::common::process::{Proxy, TempDir, run};
+use crate::common::resources::{assignment, eds_cluster, listener, routes, static_cluster};
 
 /// Files of resources in one directory.
 struct Sources {
@@ -53,11 +54,7 @@ impl Sources {
     }
 
     fn eds_cluster(&self, name: &str) -> String {
-        let source = self.source("eds.yaml", "");
-        format!(
-            "{{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: {name}, type: EDS, eds_cluster_config: \
-             {{eds_config: {source}}}}}"
-        )
+        eds_cluster(name, &self.source("eds.yaml", ""), "")
     }
 
     fn listener(&self, name: &str, routes: &str) -> String {
@@ -65,13 +62,7 @@ impl Sources {
     }
 
     fn listener_of(&self, name: &str, routes: &str, source: &str) -> String {
-        format!(
-            "{{\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, name: {name}, address: {{socket_address: {{address: \
-             127.0.0.1, port_value: 0}}}}, filter_chains: [{{filters: [{{name: hcm, typed_config: {{\"@type\": \
-             type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: {name}, \
-             rds: {{route_config_name: {routes}, config_source: {source}}}, http_filters: [{{name: r, typed_config: {{\"@type\": \
-             type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]}}}}]}}]}}"
-        )
+        listener(name, routes, source)
     }
 }
 
@@ -81,35 +72,6 @@ fn response(version: &str, resources: &[String]) -> String {
         let _ = writeln!(text, "- {resource}");
     }
     text
-}
-
-fn assignment(name: &str, endpoint: SocketAddr) -> String {
-    format!(
-        "{{\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, cluster_name: {name}, endpoints: [{{lb_endpoints: \
-         [{{endpoint: {{address: {{socket_address: {{address: {}, port_value: {}}}}}}}}}]}}]}}",
-        endpoint.ip(),
-        endpoint.port()
-    )
-}
-
-fn static_cluster(name: &str, endpoint: SocketAddr) -> String {
-    let assignment = assignment(name, endpoint)
-        .replace("\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment, ", "");
-    format!(
-        "{{\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: {name}, load_assignment: {assignment}}}"
-    )
-}
-
-fn routes(name: &str, to: &[(&str, &str)]) -> String {
-    let to: Vec<String> = to
-        .iter()
-        .map(|(prefix, cluster)| format!("{{match: {{prefix: {prefix}}}, route: {{cluster: {cluster}}}}}"))
-        .collect();
-    format!(
-        "{{\"@type\": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: {name}, virtual_hosts: [{{name: all, domains: \
-         [\"*\"], routes: [{}]}}]}}",
-        to.join(", ")
-    )
 }
 
 fn start(io: &str, sources: &Sources) -> Proxy {
@@ -496,8 +458,7 @@ fn check_reads_the_files_of_a_bootstrap() {
     fs::remove_file(sources.dir.0.join("cds.yaml")).expect("the file");
     let (good, said) = check(&file);
     assert!(!good && said.contains("dynamic_resources.cds_config.path_config_source.path: paths must refer"), "{said}");
-    let grpc =
-        sources.bootstrap("").replace("cds_config: {path_config_source", "cds_config: {ads: {}, path_config_source");
-    let (good, said) = check(&sources.dir.rename_over("bootstrap.yaml", &grpc));
-    assert!(!good && said.contains("dynamic_resources.cds_config.ads: not supported yet"), "{said}");
+    let ads = sources.dir.rename_over("bootstrap.yaml", "dynamic_resources: {cds_config: {ads: {}}}");
+    let (good, said) = check(&ads);
+    assert!(!good && said.contains("cds_config.ads: ADS must be configured to support an ADS config source"), "{said}");
 }

@@ -91,6 +91,8 @@ pub struct Cache {
     /// What [`Cache::settle`] looks at: names of clusters and of listeners.
     dirty_clusters: BTreeSet<String>,
     dirty_listeners: BTreeSet<String>,
+    /// A cluster with certificates has another version than when that was last asked.
+    has_new_certificates: bool,
     /// The listeners of which a version is kept that would come back.
     unproven: Vec<String>,
     /// Something was added or removed, or more than endpoints changed, since the last settling.
@@ -186,6 +188,17 @@ impl Cache {
             Kind::Assignment => wanted(&self.assignments, source),
             Kind::Routes => wanted(&self.routes, source),
         }
+    }
+
+    /// Whether anything is to be asked for.
+    pub fn wants_more(&self) -> bool {
+        let is_listed = self.roots.cds.is_some() || self.roots.lds.is_some();
+        is_listed || !self.assignments.is_empty() || !self.routes.is_empty()
+    }
+
+    /// [`Cache::certificates`], where clusters have brought others since the last call.
+    pub fn take_new_certificates(&mut self) -> Option<Vec<ContextCertificates>> {
+        std::mem::take(&mut self.has_new_certificates).then(|| self.certificates())
     }
 
     /// What the certificates of all contexts say: clusters, then listeners.

@@ -164,6 +164,8 @@ impl Cache {
         };
         let had_names = has_names(&entry.active);
         if entry.warming.is_some() {
+            let versions = entry.active.iter().chain(&entry.warming);
+            self.has_new_certificates |= versions.into_iter().any(|version| !version.draft.certificates.is_empty());
             entry.active = entry.warming.take();
         }
         match entry.built.replace(part.clone()) {

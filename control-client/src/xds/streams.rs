@@ -194,8 +194,9 @@ impl Streams {
             }
         }
         if has_clusters {
-            // A listener may have named what comes only now.
+            // Who was refused may have named what comes only now.
             cache.retry(Kind::Listener, contexts, at);
+            cache.retry(Kind::Routes, contexts, at);
         }
         contexts.end();
         (brought, lost)

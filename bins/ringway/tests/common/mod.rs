@@ -13,7 +13,9 @@ pub(crate) mod http2;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod resources;
 pub(crate) mod tls;
+pub(crate) mod xds;
 
 use std::io::Write;
 use std::panic::Location;

@@ -210,6 +210,11 @@ impl Proxy {
         assert!(self.seen.iter().any(|line| line.contains(text)), "{text:?} is not in\n{}", self.seen.join("\n"));
     }
 
+    /// How many lines of the log so far contain `text`.
+    pub(crate) fn lines_with(&self, text: &str) -> usize {
+        self.seen.iter().filter(|line| line.contains(text)).count()
+    }
+
     /// Lines of a log that is written to this file, in the order of their text, once there are as many as are wanted.
     #[track_caller]
     pub(crate) fn log_lines(path: &Path, wanted: usize) -> Vec<String> {
