@@ -293,11 +293,13 @@ impl Control {
         }
         news.waits.iter().for_each(|wait| self.log.info(format_args!("{} waits for {}", wait.who, wait.what)));
         if let Some(control_plane) = &news.control_plane {
-            let server = &self.state.registry.server;
-            server.control_plane_connected_state.set(control_plane.is_connected.into());
-            server.control_plane_pending_requests.set(control_plane.pending_requests);
-            let enforced = &server.control_plane_rate_limit_enforced;
+            let stats = self.state.registry.control_plane();
+            stats.connected_state.set(control_plane.is_connected.into());
+            stats.pending_requests.set(control_plane.pending_requests);
+            let enforced = &stats.rate_limit_enforced;
             enforced.add(control_plane.rate_limit_enforced.saturating_sub(enforced.value()));
+            let identifier = control_plane.identifier.clone();
+            self.state.change_view(|view| view.control_plane = identifier);
         }
         tally(&self.state.registry, &news.tallies);
     }

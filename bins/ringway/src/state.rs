@@ -49,6 +49,8 @@ pub(crate) struct View {
     pub(crate) node: (String, String),
     /// What is shown of the statistics.
     pub(crate) stats: Arc<StatsRules>,
+    /// What the management server calls itself; empty where none did.
+    pub(crate) control_plane: String,
     /// When it was committed.
     pub(crate) updated: SystemTime,
     /// The last configuration that was refused, until a later one is accepted.
@@ -81,6 +83,7 @@ impl State {
             certificates: Arc::from([]),
             node: Default::default(),
             stats: Arc::default(),
+            control_plane: String::new(),
             updated: SystemTime::UNIX_EPOCH,
             rejection: None,
         };

@@ -79,6 +79,8 @@ fn a_start_from_ads_in_either_form_and_changes_of_each_type() {
             let mut client = proxy.client();
             assert_eq!(client.get("/name").text(), "one", "{form}");
             assert_eq!(proxy.stat("control_plane.connected_state"), 1);
+            let texts = proxy.admin("GET", "/stats?type=TextReadouts").text();
+            assert_eq!(texts, "control_plane.identifier: \"scripted\"\n");
             // Who asks is said, and each response is acknowledged.
             server.asked("#1 CDS []", "node");
             for service in ["CDS", "EDS", "LDS", "RDS"] {
@@ -210,29 +212,52 @@ fn a_stream_that_ends_is_begun_again_with_all_that_is_held() {
     }
 }
 
-#[test]
-fn without_a_server_what_stands_in_the_file_serves_after_a_while() {
-    let one = Origin::start("one");
+/// A bootstrap with a listener and a cluster of its own, which waits a short while for ADS.
+fn with_statics(server: SocketAddr, own: SocketAddr) -> String {
     let soon = "{ads: {}, resource_api_version: V3, initial_fetch_timeout: 0.5s}";
     let untyped = |resource: String| {
         let end = resource.find(", ").expect("a type comes first");
         format!("{{{}", &resource[end + 2..])
     };
     let rds = format!("rds: {{route_config_name: r, config_source: {ADS}}}");
-    let own = untyped(listener("main", "r", ADS)).replace(
+    let listener = untyped(listener("main", "r", ADS)).replace(
         &rds,
         "route_config: {virtual_hosts: [{name: all, domains: [\"*\"], routes: [{match: {prefix: /}, route: {cluster: own}}]}]}",
     );
-    let clusters =
-        format!("{}, {}", xds_cluster(&socket(refusing("127.0.0.1")), ""), untyped(static_cluster("own", one.address)));
+    let clusters = format!("{}, {}", xds_cluster(&socket(server), ""), untyped(static_cluster("own", own)));
     let dynamic = format!("ads_config: {}, cds_config: {soon}, lds_config: {soon}", api("GRPC", ""));
-    let mut proxy = start("poll", &bootstrap(&dynamic, &clusters, &format!(", listeners: [{own}]")));
+    bootstrap(&dynamic, &clusters, &format!(", listeners: [{listener}]"))
+}
+
+#[test]
+fn without_a_server_what_stands_in_the_file_serves_after_a_while() {
+    let one = Origin::start("one");
+    let mut proxy = start("poll", &with_statics(refusing("127.0.0.1"), one.address));
     assert_eq!(proxy.get("/name").text(), "one");
     assert_eq!(proxy.stat("control_plane.connected_state"), 0);
     assert_eq!(proxy.stat("cluster_manager.cds.init_fetch_timeout"), 1);
     assert!(proxy.stat("cluster_manager.cds.update_failure") >= 1);
     proxy.said("ADS: 127.0.0.1:");
     assert!(proxy.runs());
+}
+
+#[test]
+fn a_server_that_says_nothing_is_waited_for_as_long_and_may_speak_later() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let server = Server::start();
+    server.feel(Mood::Silent);
+    let mut proxy = start("poll", &with_statics(server.address, one.address));
+    assert_eq!(proxy.get("/name").text(), "one");
+    assert_eq!(proxy.stat("cluster_manager.cds.init_fetch_timeout"), 1);
+    assert_eq!(proxy.stat("cluster_manager.cds.update_failure"), 0);
+    server.set("CDS", &[("c", static_cluster("c", two.address))]);
+    server.set("LDS", &[("late", listener("late", "r", ADS))]);
+    server.set("RDS", &[("r", routes("r", &[("/", "c")]))]);
+    server.feel(Mood::Serving);
+    let line = proxy.line("listener late: ");
+    let address: SocketAddr = line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("an address");
+    assert_eq!(common::client::Client::connect(address).get("/name").text(), "two");
+    assert_eq!(proxy.get("/name").text(), "one");
 }
 
 #[test]

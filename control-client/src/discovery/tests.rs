@@ -815,3 +815,60 @@ fn what_is_held_has_a_limit() {
     peer.gets(delta(CDS, "n1", &["7:2", "new:1"], &[]), &[], r#"CDS ["7"]"#);
     peer.asks(&[r#"CDS [] nonce n1 NACK 3:"new": more than 262144 resources"#]);
 }
+
+#[test]
+fn what_came_before_the_stream_did_is_told_without_versions() {
+    let mut peer = deltas(&[CDS, EDS]);
+    peer.want(CDS, Interest::all());
+    peer.want(EDS, Interest::these(["a"]));
+    let now = peer.now;
+    peer.stream.inherit(CDS, ["a", "b"].map(str::to_owned), now);
+    // What is not wanted is not held.
+    peer.stream.inherit(EDS, ["a", "z"].map(str::to_owned), now);
+    peer.asks(&["CDS [] held[a b] node N", "EDS [a] held[a]"]);
+    peer.gets(delta(CDS, "n1", &["a:1"], &["b"]), &[], r#"CDS ["a"] removed ["b"]"#);
+    peer.asks(&["CDS [] nonce n1"]);
+    peer.reconnects();
+    peer.asks(&["CDS [] held[a:1] node N", "EDS [a] held[a]"]);
+}
+
+#[test]
+fn the_node_is_said_each_time_where_that_is_asked_for() {
+    let mut peer = sotw(&[CDS, EDS]);
+    peer.stream.say_node_each_time();
+    peer.want(CDS, Interest::all());
+    peer.want(EDS, Interest::these(["a"]));
+    peer.asks(&["CDS [] node N", "EDS [a] node N"]);
+    peer.gets(world(CDS, "v1", "n1", &["a"]), &[], r#"CDS ["a"]"#);
+    peer.asks(&["CDS [] version v1 nonce n1 node N"]);
+    // Delta has it in the first request of a connection alone, as in Envoy.
+    let mut peer = deltas(&[CDS, EDS]);
+    peer.stream.say_node_each_time();
+    peer.want(CDS, Interest::all());
+    peer.want(EDS, Interest::these(["a"]));
+    peer.asks(&["CDS [] node N", "EDS [a]"]);
+}
+
+#[test]
+fn only_a_response_that_leaves_nothing_open_is_the_whole_world() {
+    let is_world = |kind: ResourceType, write: Box<dyn FnOnce(&mut Writer)>| {
+        let mut peer = sotw(&[kind]);
+        peer.want(kind, if kind.is_whole { Interest::all() } else { Interest::these(["a"]) });
+        peer.asks(&[&format!("{} [{}] node N", short(&kind.url()), if kind.is_whole { "" } else { "a" })]);
+        let mut out = Writer::default();
+        write(&mut out);
+        match peer.stream.receive(&out.bytes, peer.now) {
+            Ok(Received::Update(update)) => update.is_world,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_world(CDS, Box::new(world(CDS, "v1", "n1", &["a"]))));
+    assert!(is_world(CDS, Box::new(world(CDS, "v1", "n1", &[]))));
+    assert!(!is_world(EDS, Box::new(world(EDS, "v1", "n1", &["a"]))));
+    // One that is of another type may be of a name that is held.
+    let mixed = |out: &mut Writer| {
+        world(CDS, "v1", "n1", &["a"])(out);
+        any(out, 2, LDS, "b");
+    };
+    assert!(!is_world(CDS, Box::new(mixed)));
+}

@@ -145,8 +145,9 @@ impl Streams {
                     running.identifier = control_plane;
                     complaints.into_iter().for_each(|complaint| say(true, format!("{name}: {complaint}")));
                     let kind = update.kind;
-                    let scopes = cache.scopes(source, kind);
                     let mut verdict = cache.apply(update, contexts, at);
+                    // Those of what came: a source may have thousands that a response says nothing about.
+                    let scopes = verdict.counted.iter().map(|counted| counted.scope.clone()).collect();
                     verdict.unwanted += unwanted;
                     // Who waits for it may have gone.
                     let _ = answer.send(refusals(&verdict));
@@ -392,5 +393,44 @@ async fn obey(mut inbox: mpsc::UnboundedReceiver<Order>, letterbox: Letterbox) {
             }
             Order::Stop(id) => tasks.remove(&id).into_iter().for_each(|task| task.abort()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_of_a_servers_state_is_said_once() {
+        let mut state = State::New;
+        assert!(state.lost("refused"));
+        assert!(!state.lost("refused"));
+        assert!(state.lost("reset"));
+        // Two endpoints in turn are no news.
+        assert!(!state.lost("refused"));
+        // A connection that does not last is none.
+        state.connected("a".to_owned());
+        assert!(!state.lost("reset"));
+        state.connected("a".to_owned());
+        assert_eq!(state.proven().as_deref(), Some("a"));
+        assert_eq!(state.proven(), None);
+        assert!(state.lost("reset"));
+        let said = (0..100).filter(|at| state.lost(&at.to_string())).count();
+        assert_eq!(said, REASONS_MAX - 1);
+    }
+
+    #[test]
+    fn what_the_server_is_told_has_each_problem_and_its_path() {
+        let problem = |path: &str, rule: &str| crate::problem::Problem {
+            file: "ADS".into(),
+            line: 0,
+            column: 0,
+            path: path.into(),
+            rule: rule.into(),
+        };
+        let problems = vec![problem("a.b", "wrong"), problem("", "no message")];
+        let refused = vec![crate::cache::Refused { name: "c".into(), problems }];
+        let told = refusals(&Verdict { refused, ..Verdict::default() });
+        assert_eq!(told, [Refusal { name: "c".into(), reason: "a.b: wrong; no message".into() }]);
     }
 }

@@ -21,9 +21,9 @@ pub(crate) use self::show::classes;
 use self::show::{Rows, visit_histograms};
 pub use self::show::{Visit, VisitHistogram};
 use crate::{
-    AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, Distribution, HttpInspectorStats,
-    HttpStats, Kind, ListenerStats, MembershipStats, ProxyProtocolStats, RateLimitStats, RbacStats, Row, Server, Shown,
-    SubscriptionStats, TcpStats, TlsInspectorStats,
+    AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, ControlPlaneStats, Distribution,
+    HttpInspectorStats, HttpStats, Kind, ListenerStats, MembershipStats, ProxyProtocolStats, RateLimitStats, RbacStats,
+    Row, Server, Shown, SubscriptionStats, TcpStats, TlsInspectorStats,
 };
 
 /// All numbers of the process.
@@ -36,6 +36,8 @@ pub struct Registry {
     clusters: Names<ClusterStats>,
     memberships: Names<MembershipStats>,
     assignments: Names<AssignmentStats>,
+    /// Under its one name, once somebody is asked.
+    control_planes: Names<ControlPlaneStats>,
     /// Of CDS and LDS, by their whole names.
     subscriptions: Names<SubscriptionStats>,
     /// Of RDS, by what stands behind `http.`.
@@ -77,6 +79,7 @@ impl Registry {
             clusters: Names::default(),
             memberships: Names::default(),
             assignments: Names::default(),
+            control_planes: Names::default(),
             subscriptions: Names::default(),
             route_subscriptions: Names::default(),
             breakers: Names::default(),
@@ -112,6 +115,11 @@ impl Registry {
     /// What the control thread says of a cluster's assignments; made at the first ask.
     pub fn assignment(&self, stat_name: &str) -> Arc<AssignmentStats> {
         self.assignments.find(stat_name, 1).pop().expect("one block")
+    }
+
+    /// What the control thread says of management servers; made at the first ask.
+    pub fn control_plane(&self) -> Arc<ControlPlaneStats> {
+        self.control_planes.find("control_plane", 1).pop().expect("one block")
     }
 
     /// What the control thread says of clusters by CDS; made at the first ask.
@@ -224,6 +232,7 @@ impl Registry {
         self.clusters.reset();
         self.memberships.reset();
         self.assignments.reset();
+        self.control_planes.reset();
         self.subscriptions.reset();
         self.route_subscriptions.reset();
         self.listeners.reset();
@@ -252,15 +261,10 @@ impl Registry {
             rows.push((Cow::from(name), kind, value.saturating_sub(base.get(name).copied().unwrap_or(0))));
         });
         drop(base);
-        let subscriptions = self.subscriptions.entries();
-        if !subscriptions.is_empty() {
-            for entry in &subscriptions {
-                let table = SubscriptionStats::table().iter().enumerate();
-                let row = |(at, row): (usize, &Row<SubscriptionStats>)| {
-                    (Cow::from(format!("{}.{}", entry.name, row.name)), row.kind, entry.value(at))
-                };
-                rows.extend(table.map(row));
-            }
+        let known = rows.len();
+        add_whole(&self.subscriptions.entries(), &mut rows);
+        add_whole(&self.control_planes.entries(), &mut rows);
+        if rows.len() > known {
             rows.sort_by(|one, other| one.0.cmp(&other.0));
         }
         rows
@@ -511,6 +515,16 @@ pub(crate) fn route_scope(name: &str) -> (&str, &str) {
 /// The address as Envoy puts it into a statistic's name: `:` would be taken for a separator by statsd.
 fn listener_scope(address: &str) -> String {
     address.replace(':', "_")
+}
+
+/// The numbers of blocks that stand under whole names.
+fn add_whole<B: Block>(entries: &[Entry<B>], rows: &mut Vec<(Cow<'static, str>, Kind, u64)>) {
+    for entry in entries {
+        let row = |(at, row): (usize, &Row<B>)| {
+            (Cow::from(format!("{}.{}", entry.name, row.name)), row.kind, entry.value(at))
+        };
+        rows.extend(B::table().iter().enumerate().map(row));
+    }
 }
 
 #[cfg(test)]

@@ -85,12 +85,6 @@ server! {
     reload_failed: Counter = "config.reload_failed",
     /// Reloads committed, the first load included. Ringway's own.
     reload_success: Counter = "config.reload_success",
-    /// 1 where each stream of resources has a connection to its management server.
-    control_plane_connected_state: Gauge = "control_plane.connected_state",
-    /// Requests to management servers that wait because of `rate_limit_settings`.
-    control_plane_pending_requests: Gauge = "control_plane.pending_requests",
-    /// How often one had to wait.
-    control_plane_rate_limit_enforced: Counter = "control_plane.rate_limit_enforced",
     /// Times that what was buffered was written because it was time.
     access_log_flushed: Counter = "filesystem.flushed_by_timer",
     /// Times that a file could not be reopened.

@@ -41,3 +41,17 @@ block! {
     histograms {}
     beside {}
 }
+
+block! {
+    /// `control_plane.`: of all management servers together.
+    ControlPlaneStats {
+        /// 1 where each stream of resources has a connection.
+        connected_state: Gauge,
+        /// Requests that wait because of `rate_limit_settings`.
+        pending_requests: Gauge,
+        /// How often one had to wait.
+        rate_limit_enforced: Counter,
+    }
+    histograms {}
+    beside {}
+}

@@ -113,7 +113,10 @@ impl Options {
         assert!((1..=1 << 20).contains(&self.chunk_size), "a chunk has a size");
         assert!(0 < self.chunks_initial && self.chunks_initial <= self.chunks_max && self.chunks_max <= 1 << 15);
         assert!((1..=1 << 24).contains(&self.bulk_size), "a bulk buffer has a size");
-        assert!((Duration::from_micros(1)..=Duration::from_millis(1)).contains(&self.timer_tick), "a tick a loop can serve");
+        assert!(
+            (Duration::from_micros(1)..=Duration::from_millis(1)).contains(&self.timer_tick),
+            "a tick a loop can serve"
+        );
         assert!((1..=1024).contains(&self.pieces_per_send_max), "IOV_MAX");
         assert!((8..=32768).contains(&self.sq_entries) && (8..=65536).contains(&self.cq_entries));
     }

@@ -26,7 +26,7 @@ enum Type {
     All,
     Numbers(Kind),
     Histograms,
-    /// Texts, of which there are none.
+    /// Texts, of which there is one.
     Texts,
 }
 
@@ -92,6 +92,10 @@ impl Filter {
         [Type::All, Type::Numbers(kind)].contains(&self.kind) && self.keeps(name, value)
     }
 
+    fn keeps_text(&self, name: &str) -> bool {
+        matches!(self.kind, Type::All | Type::Texts) && self.keeps_statistic(name)
+    }
+
     /// Whether a histogram with so many values passes.
     fn keeps_histogram(&self, name: &str, count: u64) -> bool {
         matches!(self.kind, Type::All | Type::Histograms)
@@ -152,8 +156,21 @@ fn numbers(state: &State, filter: &Filter, show: &mut dyn FnMut(&str, u64) -> fm
     Ok(())
 }
 
+/// The texts that pass: what the management server calls itself.
+fn texts(state: &State, filter: &Filter) -> Option<(&'static str, String)> {
+    const IDENTIFIER: &str = "control_plane.identifier";
+    let identifier = state.view().control_plane.clone();
+    (!identifier.is_empty() && filter.keeps_text(IDENTIFIER)).then_some((IDENTIFIER, identifier))
+}
+
 fn text(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -> fmt::Result {
     state.measure();
+    // First, as in Envoy, which escapes what would be a line of its own as JSON does.
+    if let Some((name, value)) = texts(state, filter) {
+        write!(out, "{name}: ")?;
+        json_text(&value, out)?;
+        writeln!(out)?;
+    }
     numbers(state, filter, &mut |name, value| writeln!(out, "{name}: {value}"))?;
     state.registry.visit_histograms(
         &mut |name, distribution| match filter.keeps_histogram(name, distribution.total()) {
@@ -168,6 +185,12 @@ fn json(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -
     state.measure();
     let mut is_first = true;
     out.write_str("{\"stats\":[")?;
+    if let Some((name, value)) = texts(state, filter) {
+        is_first = false;
+        write!(out, "{{\"name\":\"{name}\",\"value\":")?;
+        json_text(&value, out)?;
+        out.write_str("}")?;
+    }
     numbers(state, filter, &mut |name, value| {
         out.write_str(if std::mem::take(&mut is_first) { "{\"name\":" } else { ",{\"name\":" })?;
         json_text(name, out)?;

@@ -114,8 +114,7 @@ mod tests {
 
     #[test]
     fn what_the_load_says_is_read() {
-        let said =
-            "io ring\n1000 answered (500/s), 1003 sent, 3 failed, 1.0 MB received\nlatency us p50 90 p99 180 p99.9 400 max 900";
+        let said = "io ring\n1000 answered (500/s), 1003 sent, 3 failed, 1.0 MB received\nlatency us p50 90 p99 180 p99.9 400 max 900";
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
         assert_eq!(read(&lines), Some(Said { latency: [90.0, 180.0, 400.0, 900.0], failed: 3.0 }));
         assert_eq!(read(&lines[..2]), None);
