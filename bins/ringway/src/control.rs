@@ -43,6 +43,9 @@ pub(crate) enum Began {
     Ended,
 }
 
+/// Who waits since now is said of so many: thousands of clusters may come at once.
+const WAITS_SAID_MAX: usize = 16;
+
 enum Phase {
     Serving,
     /// Until this instant at the latest.
@@ -291,7 +294,12 @@ impl Control {
                 false => self.log.info(&line.text),
             }
         }
-        news.waits.iter().for_each(|wait| self.log.info(format_args!("{} waits for {}", wait.who, wait.what)));
+        let waits = news.waits.iter().take(WAITS_SAID_MAX);
+        waits.for_each(|wait| self.log.info(format_args!("{} waits for {}", wait.who, wait.what)));
+        if news.waits.len() > WAITS_SAID_MAX {
+            let count = news.waits.len() - WAITS_SAID_MAX;
+            self.log.info(format_args!("and {count} more wait: /init_dump has them"));
+        }
         if let Some(control_plane) = &news.control_plane {
             let stats = self.state.registry.control_plane();
             stats.connected_state.set(control_plane.is_connected.into());

@@ -1,6 +1,6 @@
 //! What comes besides the bootstrap: the cache, and who feeds it. Decides nothing about when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -82,7 +82,8 @@ impl Dynamic {
             self.control_plane = now;
         }
         news.tallies.extend(timed_out.into_iter().map(Tally::TimedOut));
-        news.waits = waits.iter().filter(|wait| !self.waits.contains(wait)).cloned().collect();
+        let before: HashSet<&Wait> = self.waits.iter().collect();
+        news.waits = waits.iter().filter(|wait| !before.contains(wait)).cloned().collect();
         (self.waits, self.until) = (waits, until);
         let outcome = if self.is_ahead { Outcome::All } else { outcome };
         self.is_ahead = !matches!(outcome, Outcome::Same);

@@ -422,6 +422,40 @@ fn another_ads_config_begins_another_stream_and_what_came_stays() {
 }
 
 #[test]
+fn the_next_endpoint_and_the_next_service_are_tried_in_turn() {
+    let one = Origin::start("one");
+    let server = Server::start();
+    one_cluster(&server, one.address);
+    let dead = [refusing("127.0.0.1"), refusing("127.0.0.1")].map(socket);
+    // Of the first service one endpoint of two is there; the second one has none that is.
+    let of_two = xds_cluster(&dead[0], "")
+        .replace("lb_endpoints: [", &format!("lb_endpoints: [{{endpoint: {{address: {}}}}}, ", dead[1]));
+    let all_dead = of_two.replace("name: xds,", "name: gone,");
+    let last = xds_cluster(&socket(server.address), "").replace("name: xds,", "name: there,");
+    let both = api("DELTA_GRPC", "").replace(
+        "grpc_services: [",
+        "grpc_services: [{envoy_grpc: {cluster_name: gone}}, {envoy_grpc: {cluster_name: there, authority: last}}, ",
+    );
+    let dynamic = format!("ads_config: {both}, cds_config: {ADS}, lds_config: {ADS}");
+    let proxy = start("poll", &bootstrap(&dynamic, &format!("{of_two}, {all_dead}, {last}"), ""));
+    assert_eq!(proxy.get("/name").text(), "one");
+    assert!(server.log()[0].ends_with("DeltaAggregatedResources last "), "{:?}", server.log());
+    // When that one is gone, its turn comes again after the others'.
+    server.kill();
+    server.asked("#2 CDS", "held[c:");
+    // An endpoint that is there is found among others.
+    let server = Server::start();
+    one_cluster(&server, one.address);
+    let mixed = xds_cluster(&dead[0], "")
+        .replace("lb_endpoints: [", &format!("lb_endpoints: [{{endpoint: {{address: {}}}}}, ", socket(server.address)));
+    let dynamic = format!("ads_config: {}, cds_config: {ADS}, lds_config: {ADS}", api("GRPC", ""));
+    let proxy = start("poll", &bootstrap(&dynamic, &mixed, ""));
+    assert_eq!(proxy.get("/name").text(), "one");
+    server.kill();
+    server.asked("#2 CDS", "version");
+}
+
+#[test]
 fn requests_keep_to_the_rate_that_the_file_allows() {
     let one = Origin::start("one");
     let server = Server::start();

@@ -41,7 +41,7 @@ pub enum Outcome {
 pub struct ClusterParts(pub(crate) Vec<ClusterPart>);
 
 /// Somebody who waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wait {
     /// Who: `cluster "c"`.
     pub who: String,
