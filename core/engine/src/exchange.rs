@@ -39,7 +39,7 @@ use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::grpc_stats::{Direction, Meter};
 use crate::handshake::Handshake;
-use crate::http2::{HeadForm, Http2Stream, Reset};
+use crate::http2::{HeadForm, Http2Stream, Kept, Reset};
 use crate::pool::{EndpointPool, Upstream};
 use crate::record::Record;
 use crate::relay::{Relay, RelayError};
@@ -51,13 +51,19 @@ use crate::tunnel::{ESTABLISHED, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
-/// Carries out to the last byte of the response what was decided just now ([`Worker::decided`]).
-pub(crate) async fn run(connection: &Downstream) -> After {
+/// Carries out to the last byte of the response what was decided: just now ([`Worker::decided`]), or what was kept since.
+pub(crate) async fn run(connection: &Downstream, mut kept: Option<Kept<Decision>>) -> After {
     let Some(Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then }) =
-        connection.worker.decided.borrow_mut().take()
+        (match &mut kept {
+            None => connection.worker.decided.borrow_mut().take(),
+            Some(kept) => kept.place().take(),
+        })
     else {
         unreachable!("an exchange begins with what was decided")
     };
+    if let Some(kept) = kept {
+        connection.worker.http2_decisions.borrow_mut().give_back(kept);
+    }
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| {

@@ -43,10 +43,16 @@ pub trait FieldSink {
         false
     }
 
-    /// The next field, if it is the one whose line is at the front of `lines` that came next the last time: the length of its line.
-    fn next_line(&mut self, lines: &[u8]) -> Option<usize> {
+    /// The next fields, as far as they are those whose lines came next the last time: the length of their lines, which are at the front of `lines`.
+    fn next_lines(&mut self, lines: &[u8]) -> usize {
         _ = lines;
-        None
+        0
+    }
+
+    /// A pseudo-field, whose name the static table first has at this index.
+    fn pseudo(&mut self, index: usize, field: Field<'_>) {
+        _ = index;
+        self.field(field);
     }
 }
 

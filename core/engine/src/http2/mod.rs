@@ -41,7 +41,7 @@ pub(crate) mod server;
 mod stream;
 
 pub(crate) use links::{ConnectFailure, Links};
-pub(crate) use places::Places;
+pub(crate) use places::{Kept, Places};
 pub(crate) use port::Reset;
 pub(crate) use scratch::Scratch;
 pub(crate) use sending::HeadForm;

@@ -18,20 +18,30 @@ impl<T> Default for Places<T> {
 }
 
 impl<T> Places<T> {
-    /// Puts a value where who has this finds it.
-    pub(super) fn keep(&mut self, value: T) -> Kept<T> {
+    /// Puts a value, which is there, where who has this finds it: from place to place, for it is large.
+    #[inline]
+    pub(super) fn keep(&mut self, value: &mut Option<T>) -> Kept<T> {
         let mut place = self.empty.pop().unwrap_or_default();
-        *place = Some(value);
+        debug_assert!(place.is_none() && value.is_some(), "a value for an empty place");
+        *place = value.take();
         Kept(place)
     }
 
-    /// The value; its place is the next one's.
-    pub(super) fn give_back(&mut self, kept: Kept<T>) -> T {
-        let Kept(mut place) = kept;
-        let value = place.take().expect("a value is taken once");
+    /// What was kept is taken: its place is the next one's.
+    #[inline]
+    pub(crate) fn give_back(&mut self, kept: Kept<T>) {
+        let Kept(place) = kept;
+        assert!(place.is_none(), "a value is taken once");
         if self.empty.len() < KEPT_MAX {
             self.empty.push(place);
         }
-        value
+    }
+}
+
+impl<T> Kept<T> {
+    /// Where the value is.
+    #[inline]
+    pub(crate) fn place(&mut self) -> &mut Option<T> {
+        &mut self.0
     }
 }

@@ -294,8 +294,7 @@ impl Server {
         connection.tell_addresses(&self.addresses);
         match decided {
             Ok(()) => {
-                let decision = worker.decided.borrow_mut().take().expect("decided just now");
-                let kept = worker.http2_decisions.borrow_mut().keep(decision);
+                let kept = worker.http2_decisions.borrow_mut().keep(&mut worker.decided.borrow_mut());
                 let task = run(connection, kept, Rc::clone(&self.line));
                 debug_assert!(size_of_val(&task) <= TASK_BYTES_MAX, "{} bytes", size_of_val(&task));
                 worker.core.spawn("stream", task);
@@ -320,16 +319,18 @@ const TASK_BYTES_MAX: usize = 976;
 
 /// One request's task.
 #[expect(clippy::manual_async_fn, reason = "an async fn keeps its arguments twice, as its own and as locals")]
-fn run(connection: Downstream, kept: Kept<Decision>, line: Rc<Line>) -> impl Future<Output = ()> {
+fn run(connection: Downstream, mut kept: Kept<Decision>, line: Rc<Line>) -> impl Future<Output = ()> {
     async move {
         let _line = &line;
-        let decision = connection.worker.http2_decisions.borrow_mut().give_back(kept);
         if connection.stream.http2().is_some_and(|stream| stream.reset().is_some()) {
             // Given up before it began: it costs no upstream anything (CVE-2023-44487).
-            return exchange::given_up(&connection, decision);
+            exchange::given_up(&connection, kept.place().take().expect("decided when its head came"));
+            return connection.worker.http2_decisions.borrow_mut().give_back(kept);
         }
-        *connection.worker.decided.borrow_mut() = Some(decision);
-        let _: After = exchange::run(&connection).await;
+        let _: After = exchange::run(&connection, Some(kept)).await;
+        if !connection.is_cut.get() && connection.stream.http2().is_some_and(Http2Stream::is_sent) {
+            return; // as most are
+        }
         finish(&connection).await;
     }
 }

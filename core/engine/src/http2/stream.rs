@@ -217,6 +217,11 @@ impl Http2Stream {
         Poll::Pending
     }
 
+    /// Whether the last byte of the message that was begun has left.
+    pub(super) fn is_sent(&self) -> bool {
+        matches!(self.link.state.borrow().ports[self.port].sent, Sent::Ended)
+    }
+
     /// Ready when the last byte of the message that was begun has left, or nobody takes it.
     pub(super) fn poll_sent(&self, context: &mut Context<'_>) -> Poll<()> {
         let port = &mut self.link.state.borrow_mut().ports[self.port];

@@ -131,19 +131,21 @@ impl Encoder {
         true
     }
 
-    /// Writes the field whose line is at the front of `lines`, where it is the one that came next the last time: nobody has looked where it ends,
-    /// either. The length of its line. None, and nothing was written: see [`Encoder::line`].
+    /// Writes the fields whose lines are at the front of `lines`, as far as each is the one that came next the last time: nobody has looked where
+    /// they end, either. The length of these lines; what is behind them see [`Encoder::line`] about.
     #[inline]
-    pub fn next_line(&mut self, lines: &[u8], out: &mut Vec<u8>) -> Option<usize> {
-        let age = usize::from(self.inserted.wrapping_sub(self.next).wrapping_sub(1));
-        let Found { line, follower, .. } = self.table.get(age)?;
-        let len = line.len();
-        if !is_same_line(line, lines.get(..len)?) {
-            return None;
+    pub fn next_lines(&mut self, lines: &[u8], out: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        loop {
+            let age = usize::from(self.inserted.wrapping_sub(self.next).wrapping_sub(1));
+            let Some(Found { line, follower, .. }) = self.table.get(age) else { return at };
+            let end = at + line.len();
+            if !lines.get(at..end).is_some_and(|next| is_same_line(line, next)) {
+                return at;
+            }
+            put_integer(statics::LEN + 1 + age, 7, 0x80, out);
+            (self.last, self.next, at) = (Some(self.next), follower, end);
         }
-        put_integer(statics::LEN + 1 + age, 7, 0x80, out);
-        (self.last, self.next) = (Some(self.next), follower);
-        Some(len)
     }
 
     /// The entry of this age was written, of which `follower` is told.
@@ -159,8 +161,22 @@ impl Encoder {
 
     /// Writes one field.
     pub fn field(&mut self, field: Field<'_>, out: &mut Vec<u8>) {
+        let known = statics::find_name(field.name);
+        self.named(known, field, out);
+    }
+
+    /// The same where its name is the static table's at this index, the first of that name.
+    #[inline]
+    pub(crate) fn pseudo(&mut self, known: usize, field: Field<'_>, out: &mut Vec<u8>) {
+        debug_assert_eq!(known, statics::find_name(field.name), "the index of its name");
+        match statics::find_value(known, field.value) {
+            Some(index) => out.push(0x80 | index as u8),
+            None => self.named(known, field, out),
+        }
+    }
+
+    fn named(&mut self, known: usize, field: Field<'_>, out: &mut Vec<u8>) {
         let Field { name, value, never_indexed } = field;
-        let known = statics::find_name(name);
         if known != 0
             && !never_indexed
             && let Some(index) = statics::find_value(known, value)

@@ -41,8 +41,13 @@ impl FieldSink for Fields<'_> {
     }
 
     #[inline]
-    fn next_line(&mut self, lines: &[u8]) -> Option<usize> {
-        self.encoder.next_line(lines, self.block)
+    fn next_lines(&mut self, lines: &[u8]) -> usize {
+        self.encoder.next_lines(lines, self.block)
+    }
+
+    #[inline]
+    fn pseudo(&mut self, index: usize, field: Field<'_>) {
+        self.encoder.pseudo(index, field, self.block);
     }
 }
 

@@ -25,22 +25,22 @@ pub fn write_request(
     let host = lines.take_host();
     let protocol = if tunnel { protocol(lines.clone()) } else { None };
     let is_connect = method == b"CONNECT";
-    write_pseudo(b":method", if protocol.is_some() { b"CONNECT" } else { method }, sink);
+    write_pseudo(METHOD, if protocol.is_some() { b"CONNECT" } else { method }, sink);
     if !is_connect {
-        write_pseudo(b":scheme", scheme, sink);
+        write_pseudo(SCHEME, scheme, sink);
     }
     // It seldom changes: an encoder finds its line.
     let authority = if is_connect { target } else { host };
     lower.clear();
     put_line(b":authority", authority, lower);
-    if sink.next_line(lower).is_none() && !sink.line(lower) {
-        write_pseudo(b":authority", authority, sink);
+    if sink.next_lines(lower) == 0 && !sink.line(lower) {
+        write_pseudo(AUTHORITY, authority, sink);
     }
     if !is_connect {
-        write_pseudo(b":path", target, sink);
+        write_pseudo(PATH, target, sink);
     }
     if let Some(protocol) = protocol.filter(|_| !is_connect) {
-        write_pseudo(b":protocol", protocol, sink);
+        sink.field(Field { name: b":protocol", value: protocol, never_indexed: false });
     }
     // A tunnel has no content (RFC 9113 §8.5).
     let is_tunnel = protocol.is_some() || is_connect;
@@ -52,13 +52,13 @@ pub fn write_request(
 /// Gives the fields of a response's head, interim ones, too. `tunnel`: it grants one, by 101 to an Upgrade or by 2xx to CONNECT. The rest is as
 /// for [`write_request`].
 pub fn write_response(head: &[u8], tunnel: bool, never_indexed: bool, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
-    /// Where the digits stand behind `HTTP/1.1 `.
-    const STATUS: std::ops::Range<usize> = 9..12;
-    let status = match head.get(STATUS).unwrap_or(b"502") {
+    /// Where they stand behind `HTTP/1.1 `.
+    const DIGITS: std::ops::Range<usize> = 9..12;
+    let status = match head.get(DIGITS).unwrap_or(b"502") {
         b"101" if tunnel => b"200",
         status => status,
     };
-    write_pseudo(b":status", status, sink);
+    write_pseudo(STATUS, status, sink);
     let dropped = if tunnel { DROPPED.with(Known::ContentLength) } else { DROPPED };
     write_fields(Lines::of_head(head), dropped, never_indexed, lower, sink);
 }
@@ -80,9 +80,16 @@ pub fn write_trailers<'n>(
     }
 }
 
+/// Names of pseudo-fields, and where the static table first has each (RFC 7541 appendix A).
+const AUTHORITY: (&[u8], usize) = (b":authority", 1);
+const METHOD: (&[u8], usize) = (b":method", 2);
+const PATH: (&[u8], usize) = (b":path", 4);
+const SCHEME: (&[u8], usize) = (b":scheme", 6);
+const STATUS: (&[u8], usize) = (b":status", 8);
+
 #[inline]
-fn write_pseudo(name: &[u8], value: &[u8], sink: &mut impl FieldSink) {
-    sink.field(Field { name, value, never_indexed: false });
+fn write_pseudo((name, index): (&[u8], usize), value: &[u8], sink: &mut impl FieldSink) {
+    sink.pseudo(index, Field { name, value, never_indexed: false });
 }
 
 /// What HTTP/2 has no fields for (RFC 9113 §8.2.2).
@@ -103,9 +110,8 @@ fn write_fields(
 ) {
     loop {
         // What is in the table as it stands was not dropped when it went in.
-        if !never_indexed && let Some(len) = sink.next_line(lines.0) {
-            lines.0 = &lines.0[len..];
-            continue;
+        if !never_indexed {
+            lines.0 = &lines.0[sink.next_lines(lines.0)..];
         }
         let Some(whole) = lines.next() else { return };
         if !never_indexed && sink.line(whole) {
