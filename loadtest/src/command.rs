@@ -24,10 +24,12 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(run_command("run", "Sends requests and says what came of them"))
         .subcommand(crate::serve::command())
+        .subcommand(crate::sweep::command())
+        .subcommand(crate::page::command())
 }
 
 /// The names of subcommands: a command line that begins with none of them is one of `run`.
-pub(crate) const SUBCOMMANDS: [&str; 6] = ["run", "serve", "sweep", "help", "--help", "--version"];
+pub(crate) const SUBCOMMANDS: [&str; 7] = ["run", "serve", "sweep", "report", "help", "--help", "--version"];
 
 fn seconds(name: &'static str, default: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("TIME").default_value(default).value_parser(units::duration)

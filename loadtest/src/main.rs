@@ -1,6 +1,6 @@
 //! `ringway-load`: load for proxies and servers, on Ringway's own runtime.
 //!
-//! `run` sends requests in closed loop or in open loop and says what became of each, `serve` is an origin for tests; docs/LOADTEST.md is for its users.
+//! `run` sends requests in closed loop or in open loop and says what became of each, `serve` is an origin for tests, `sweep` looks for the knee, `report` draws what they found; docs/LOADTEST.md is for its users.
 //!
 //! What is to be done stands in a [`plan::Plan`]; each core (`worker`) sends its part, by drivers (`drive`) that take what is due from a
 //! dispatcher (`pacing`), and measures second by second (`tally`); `run` puts that together, and `report` says it.
@@ -15,11 +15,14 @@ mod expect;
 mod failure;
 mod message;
 mod pacing;
+mod page;
 mod plan;
+mod plot;
 mod report;
 mod run;
 mod schedule;
 mod serve;
+mod sweep;
 mod tally;
 mod target;
 mod threshold;
@@ -52,6 +55,10 @@ fn main() -> ExitCode {
         Some((name, mut matches)) if name == "serve" => {
             interruption().and_then(|flag| serve::serve(&mut matches, &flag, say)).map(|()| 0)
         }
+        Some((name, mut matches)) if name == "sweep" => {
+            interruption().and_then(|flag| sweep::sweep(&mut matches, &flag, say))
+        }
+        Some((name, mut matches)) if name == "report" => page::report(&mut matches).map(|()| 0),
         _ => unreachable!("clap knows no other"),
     };
     match done {

@@ -53,6 +53,11 @@ impl Seat {
         self.wake();
     }
 
+    /// A request that was taken is to be taken again, before the others.
+    pub(crate) fn put_back(&self, job: Job) {
+        self.jobs.borrow_mut().push_front(job);
+    }
+
     /// Its connection runs, and will ask: it need not be woken.
     pub(crate) fn runs(&self) {
         *self.waker.borrow_mut() = None;

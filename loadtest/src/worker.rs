@@ -196,8 +196,7 @@ impl Worker {
         let drained = until + self.plan.timeout;
         let mut second = 1;
         let mut is_over = false;
-        let mut ended = start;
-        loop {
+        let ended = loop {
             let now = core.now();
             if now >= start + Duration::from_secs(u64::from(second)) {
                 let measured = Box::new(self.tally.take());
@@ -217,18 +216,20 @@ impl Worker {
                 if outstanding > 0 && !shared.is_stopped() {
                     self.tally.unanswered(outstanding);
                 }
-                break;
-            }
-            if outstanding > 0 || !is_over {
-                ended = now;
+                // Of what is counted off, the last request's end is the run's.
+                break if self.dispatcher.is_exhausted() {
+                    self.last.get()
+                } else {
+                    self.last.get().max(until.min(now))
+                };
             }
             let boundary = start + Duration::from_secs(u64::from(second));
             let next = if is_over || self.dispatcher.is_exhausted() { now + LOOK } else { boundary.min(until) };
             self.wait_until(&timer, next.max(now + Duration::from_micros(100))).await;
-        }
+        };
         tell(Report::Second { number: second - 1, second: Box::new(self.tally.take()) });
         let cpu = stats.cpu_time().unwrap_or_default();
-        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ended: ended.max(self.last.get()) });
+        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ended });
     }
 
     /// Waits until then, or until somebody wakes this core.
@@ -248,7 +249,7 @@ impl Worker {
         self.wait_until(timer, self.core.now() + time).await;
     }
 
-    /// Makes requests due until `until`. How many there was no time for.
+    /// Makes requests due until `until`. How many there was no time for: who is late catches up, for as long as being late is pardoned.
     async fn pace(&self, mut schedule: Schedule, start: Instant, until: Instant, shared: &Shared) -> u64 {
         let timer = self.core.timer();
         while !shared.is_stopped() && !self.dispatcher.is_exhausted() {
@@ -270,8 +271,7 @@ impl Worker {
                 schedule.advance();
                 made += 1;
             };
-            if now >= until {
-                // Its time is over, and there were still some to come: this core was too slow.
+            if now >= until + self.plan.late_max {
                 return schedule.left(until - start);
             }
             if next > now {

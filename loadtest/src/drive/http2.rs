@@ -214,6 +214,8 @@ impl Http2 {
                         }
                     }
                 }
+                // What a server that leaves did not process is sent again, on the next connection (RFC 9113 §6.8).
+                Event::Reset { key, unprocessed: true, .. } if self.codec.is_leaving() => self.put_back(key),
                 Event::Reset { key, rule, .. } => {
                     let failure = if rule.is_some() { Failure::Protocol } else { Failure::StreamReset };
                     self.fail(key, failure);
@@ -272,16 +274,25 @@ impl Http2 {
     fn complete(&mut self, key: Key) {
         let Some(exchange) = self.exchanges[key.index()].take() else { return };
         self.active -= 1;
-        let is_grpc = self.worker.plan.target.protocol == Protocol::Grpc;
         let Exchange { job, sent, status, grpc_status, body, .. } = exchange;
-        if is_grpc && grpc_status.is_none() && status == 200 {
-            self.worker.failed(&self.seat, job, Failure::Protocol); // RFC 9113 ended it, and gRPC did not
-            return;
-        }
         // What is left of the request nobody wants any more.
         self.codec.reset(key, Code::NO_ERROR, &mut self.out);
+        let is_grpc = self.worker.plan.target.protocol == Protocol::Grpc;
+        if is_grpc && grpc_status.is_none() && status == 200 {
+            self.worker.failed(&self.seat, job, Failure::Protocol); // HTTP/2 has ended it, and gRPC has not
+            return;
+        }
         let grpc_status = if is_grpc { grpc_status } else { None };
         self.worker.answered(&self.seat, job, sent, &Answer { status, grpc_status, body });
+    }
+
+    fn put_back(&mut self, key: Key) {
+        if self.exchange(key).is_some()
+            && let Some(exchange) = self.exchanges[key.index()].take()
+        {
+            self.active -= 1;
+            self.seat.put_back(exchange.job);
+        }
     }
 
     fn fail(&mut self, key: Key, failure: Failure) {
@@ -420,6 +431,10 @@ impl Http2 {
                 if let Some(exchange) = self.exchanges[at].take() {
                     self.worker.failed(&self.seat, exchange.job, failure);
                 }
+            }
+            // Else a server that hangs up on everybody would be asked the same for ever.
+            if let Some(job) = self.waiting.take() {
+                self.worker.failed(&self.seat, job, failure);
             }
         } else {
             self.codec.go_away(Code::NO_ERROR, &mut self.out);

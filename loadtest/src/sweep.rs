@@ -1,0 +1,271 @@
+//! `ringway-load sweep`: one run after another, at growing rates or with growing concurrency, up to the knee and past it.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::{Arg, ArgMatches, Command};
+use serde_json::{Value, json};
+
+use crate::plan::{Pace, Plan};
+use crate::report::Verdict;
+use crate::report::json::times;
+use crate::run::{self, Outcome};
+use crate::schedule::Arrivals;
+use crate::view::View;
+use crate::{command, report};
+
+/// Parts of the capacity at which latencies are measured where no rates are given: below the knee, around it and past it.
+const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25];
+/// Concurrency doubles up to this where none is given.
+const CONCURRENCY_MAX: usize = 1024;
+/// A target that answers less than this part of what it is sent is past its knee.
+const KEPT_PART: f64 = 0.98;
+/// So is one whose p99 is so many times that of the first step.
+const SLOWER: f64 = 5.0;
+/// Twice the concurrency that brings less than this many times the rate is past the knee.
+const GAIN: f64 = 1.05;
+/// Steps past the knee, so that it can be seen on both sides.
+const STEPS_PAST: usize = 2;
+
+/// What can be said: all that `run` takes, and what grows.
+pub(crate) fn command() -> Command {
+    command::run_command("sweep", "Runs at growing rates, or with growing concurrency, up to the knee and past it")
+        .mut_arg("rate", |arg| arg.hide(true).conflicts_with("target"))
+        .mut_arg("csv", |arg| arg.hide(true).conflicts_with("target"))
+        .mut_arg("hdr", |arg| arg.hide(true).conflicts_with("target"))
+        .mut_arg("fail-if", |arg| arg.hide(true).conflicts_with("target"))
+        .next_help_heading("What grows")
+        .arg(
+            Arg::new("rates")
+                .long("rates")
+                .value_name("LIST")
+                .value_parser(list::<f64>)
+                .help("Open loop at these rates; else at parts of the capacity that a closed loop finds first"),
+        )
+        .arg(
+            Arg::new("concurrencies")
+                .long("concurrencies")
+                .value_name("LIST|auto")
+                .conflicts_with("rates")
+                .value_parser(concurrencies)
+                .help("Closed loop with so many connections; auto: 1, 2, 4 and so on"),
+        )
+}
+
+/// A list that grows, as one value of the command line.
+#[derive(Clone, Debug, PartialEq)]
+struct List<T>(Vec<T>);
+
+fn list<T: std::str::FromStr + PartialOrd + Default>(text: &str) -> Result<List<T>, String> {
+    let parse = |part: &str| part.trim().parse::<T>().map_err(|_| format!("{part:?} is no number"));
+    let list = text.split(',').map(parse).collect::<Result<Vec<T>, _>>()?;
+    let grows = list.windows(2).all(|two| two[0] < two[1]) && list[0] > T::default();
+    if grows { Ok(List(list)) } else { Err("numbers above 0 that grow".into()) }
+}
+
+fn concurrencies(text: &str) -> Result<List<usize>, String> {
+    if text == "auto" {
+        let doubling = std::iter::successors(Some(1), |last| Some(last * 2));
+        return Ok(List(doubling.take_while(|count| *count <= CONCURRENCY_MAX).collect()));
+    }
+    list(text)
+}
+
+/// What grows.
+#[derive(Clone, Debug, PartialEq)]
+enum Axis {
+    Rates(Vec<f64>),
+    Concurrencies(Vec<usize>),
+}
+
+/// One run of a sweep.
+struct Step {
+    /// The rate or the concurrency.
+    at: f64,
+    outcome: Outcome,
+    /// Why it is past the knee, if it is.
+    past: Option<String>,
+}
+
+/// Sweeps, and says what it found; the exit status.
+///
+/// # Errors
+/// What cannot be set up, in words.
+pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: impl Fn(&str)) -> Result<u8, String> {
+    let json_path: Option<PathBuf> = matches.remove_one("json");
+    let is_quiet = matches.get_flag("quiet");
+    let concurrencies: Option<List<usize>> = matches.remove_one("concurrencies");
+    let rates: Option<List<f64>> = matches.remove_one("rates");
+    let arrivals = matches.get_one::<Arrivals>("arrivals").copied().expect("with a default");
+    let plan = command::plan(matches)?;
+    let is_stdout = json_path.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let say = |text: &str| {
+        if !is_stdout {
+            say(text);
+        }
+    };
+    let mut capacity = None;
+    let axis = match (concurrencies, rates) {
+        (Some(List(concurrencies)), _) => Axis::Concurrencies(concurrencies),
+        (None, Some(List(rates))) => Axis::Rates(rates),
+        (None, None) => {
+            let outcome = one(&plan, interrupted, is_quiet)?;
+            if outcome.total.answered == 0 {
+                say(&report::text::write(&outcome, &Verdict::Failed, &[]));
+                return Ok(Verdict::Failed.status());
+            }
+            say(&format!("capacity in closed loop: {:.0}/s\n", outcome.rate()));
+            capacity = Some(outcome.rate());
+            Axis::Rates(PARTS.map(|part| (part * outcome.rate()).max(1.0).round()).to_vec())
+        }
+    };
+    say(&format!("{}\n{}", plan.summary(), header()));
+    let points: Vec<(f64, Plan)> = match &axis {
+        Axis::Rates(rates) => rates
+            .iter()
+            .map(|rate| (*rate, Plan { pace: Pace::Open { rate: *rate, arrivals }, ..plan.clone() }))
+            .collect(),
+        Axis::Concurrencies(all) => all
+            .iter()
+            .map(|count| {
+                let plan = Plan { pace: Pace::Closed, connections: *count, ..plan.clone() };
+                (*count as f64, Plan { threads: plan.threads.min(*count), ..plan })
+            })
+            .collect(),
+    };
+    let mut steps: Vec<Step> = Vec::new();
+    for (at, plan) in points {
+        let outcome = one(&plan, interrupted, is_quiet)?;
+        let past = past(&axis, at, &steps, &outcome);
+        let is_stopped = outcome.interrupted;
+        steps.push(Step { at, outcome, past });
+        say(&row(&steps[steps.len() - 1]));
+        if is_stopped || steps.iter().rev().take_while(|step| step.past.is_some()).count() > STEPS_PAST {
+            break;
+        }
+    }
+    let knee = knee(&steps);
+    let said = match knee {
+        Some(step) => format!("knee: {} ({:.0}/s answered)\n", step.at, step.outcome.rate()),
+        None => "knee: below the first step\n".to_owned(),
+    };
+    say(&said);
+    if let Some(path) = json_path {
+        let document = format!("{:#}\n", document(&axis, capacity, &steps, knee));
+        if is_stdout {
+            // Nothing else went there.
+            crate::say(&document);
+        } else {
+            crate::write(&path, &document)?;
+        }
+    }
+    let is_interrupted = steps.iter().any(|step| step.outcome.interrupted);
+    Ok(match knee {
+        _ if is_interrupted => Verdict::Interrupted.status(),
+        Some(_) => Verdict::Good.status(),
+        None => Verdict::Failed.status(),
+    })
+}
+
+fn one(plan: &Plan, interrupted: &AtomicBool, is_quiet: bool) -> Result<Outcome, String> {
+    let mut view = View::new(plan, is_quiet);
+    run::run(Arc::new(plan.clone()), interrupted, &mut view, None)
+}
+
+/// Why a step is past the knee, if it is.
+fn past(axis: &Axis, at: f64, before: &[Step], outcome: &Outcome) -> Option<String> {
+    let failed = outcome.total.failures.total();
+    if let Some(fault) = outcome.own_fault() {
+        return Some(format!("the generator did not keep the rate: {fault}"));
+    }
+    if failed > 0 {
+        return Some(format!("{failed} failed"));
+    }
+    match axis {
+        Axis::Rates(_) => {
+            // What was due and is answered after the end is answered late: over a whole second it shows.
+            let answered = outcome.rate() / at;
+            if answered < KEPT_PART {
+                return Some(format!("{:.1} % of the rate is answered", 100.0 * answered));
+            }
+            let p99 = |outcome: &Outcome| outcome.total.latency.value_at_quantile(0.99) as f64;
+            let slower = p99(outcome) / p99(&before.first()?.outcome).max(1.0);
+            (slower > SLOWER).then(|| format!("p99 is {slower:.1} times that of the first step"))
+        }
+        Axis::Concurrencies(_) => {
+            let best = before.iter().map(|step| step.outcome.rate()).fold(0.0, f64::max);
+            (outcome.rate() < best * GAIN).then(|| "no faster than with less".to_owned())
+        }
+    }
+}
+
+/// The last step before the first that is past it.
+fn knee(steps: &[Step]) -> Option<&Step> {
+    steps.iter().take_while(|step| step.past.is_none()).last()
+}
+
+fn header() -> String {
+    format!(
+        "{:>10} {:>10} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9}\n",
+        "step", "answered/s", "p50 us", "p99 us", "p99.9 us", "max us", "failed", "late p99"
+    )
+}
+
+fn row(step: &Step) -> String {
+    let total = &step.outcome.total;
+    let us = |quantile| total.latency.value_at_quantile(quantile).div_ceil(1000);
+    let mut row = format!(
+        "{:>10} {:>10.0} {:>9} {:>9} {:>9} {:>9} {:>8} {:>9}",
+        step.at,
+        step.outcome.rate(),
+        us(0.5),
+        us(0.99),
+        us(0.999),
+        total.latency.max().div_ceil(1000),
+        total.failures.total(),
+        total.late.value_at_quantile(0.99).div_ceil(1000),
+    );
+    if let Some(past) = &step.past {
+        let _ = write!(row, "  {past}");
+    }
+    row.push('\n');
+    row
+}
+
+fn document(axis: &Axis, capacity: Option<f64>, steps: &[Step], knee: Option<&Step>) -> Value {
+    let step = |step: &Step| {
+        json!({
+            "at": step.at,
+            "answered": step.outcome.total.answered,
+            "failed": step.outcome.total.failures.total(),
+            "rate": step.outcome.rate(),
+            "latency_us": times(&step.outcome.total.latency),
+            "late_us": times(&step.outcome.total.late),
+            "generator_busiest": step.outcome.busiest(),
+            "past": step.past,
+        })
+    };
+    json!({
+        "version": 1,
+        "axis": match axis { Axis::Rates(_) => "rate", Axis::Concurrencies(_) => "concurrency" },
+        "capacity": capacity,
+        "knee": knee.map(|knee| knee.at),
+        "steps": steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows() {
+        assert_eq!(list::<f64>("10,20.5"), Ok(List(vec![10.0, 20.5])));
+        assert_eq!(concurrencies("auto").map(|List(all)| (all.len(), all[10])), Ok((11, 1024)));
+        for wrong in ["", "0,1", "2,1", "1,x"] {
+            assert!(concurrencies(wrong).is_err(), "{wrong}");
+        }
+    }
+}

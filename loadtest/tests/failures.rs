@@ -1,0 +1,165 @@
+//! What goes wrong is counted by its kind, and never passed over.
+
+mod support;
+
+use std::net::TcpListener;
+
+use support::{Loaded, Origin, Running, command, load};
+
+#[track_caller]
+fn check(loaded: &Loaded, kind: &str, status: i32) {
+    assert!(loaded.failures(kind) > 0 && loaded.status == status, "{} {:#}", loaded.status, loaded.json);
+}
+
+/// An address where nobody listens: nothing else of these tests is of 127.0.0.77.
+fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.77:0").expect("a loopback address");
+    listener.local_addr().expect("it is bound").to_string()
+}
+
+#[test]
+fn a_refused_connection() {
+    let nobody = nobody();
+    for scheme in ["http", "h2c", "tcp", "grpc"] {
+        let url = format!("{scheme}://{nobody}");
+        let loaded = load(&[&url, "-c", "2", "-n", "4"]);
+        check(&loaded, "connect_refused", 1);
+        assert_eq!((loaded.failures("connect_refused"), loaded.number("answered")), (4, 0));
+        let loaded = load(&[&url, "-c", "2", "-n", "4", "--rate", "100"]);
+        assert_eq!(loaded.failures("connect_refused"), 4, "{:#}", loaded.json);
+    }
+    let loaded = load(&[&format!("https://{nobody}"), "--insecure", "-c", "1", "-n", "1"]);
+    check(&loaded, "connect_refused", 1);
+}
+
+#[test]
+fn a_killed_origin() {
+    for scheme in ["http", "h2c", "tcp"] {
+        let mut origin = Origin::start(if scheme == "tcp" { &["--tcp"] } else { &[] });
+        let url = origin.as_scheme(scheme);
+        let mut running = Running::start(&[&url, "-c", "2"]);
+        running.wait_for(|line| !line.contains(" 0/s"));
+        origin.kill();
+        running.wait_for(|line| line.contains("connect_refused"));
+        let loaded = running.interrupt();
+        check(&loaded, "connect_refused", 130);
+        assert!(loaded.number("answered") > 0, "{:#}", loaded.json);
+    }
+}
+
+#[test]
+fn an_interrupt_says_what_was_measured_so_far() {
+    let origin = Origin::start(&[]);
+    for options in [&["-c", "2"][..], &["-c", "2", "--rate", "200"]] {
+        let mut running = Running::start(&[&[origin.url.as_str()], options].concat());
+        running.wait_for(|line| !line.contains(" 0/s"));
+        let loaded = running.interrupt();
+        assert_eq!((loaded.status, loaded.json["verdict"].as_str()), (130, Some("interrupted")));
+        assert!(loaded.number("answered") > 0 && loaded.number("failed") == 0, "{:#}", loaded.json);
+    }
+}
+
+#[test]
+fn answers_that_end_too_early() {
+    for (scheme, kind) in [("http", "cut_short"), ("h2c", "cut_short")] {
+        let origin = Origin::start(&["--cut-rate", "0.5"]);
+        let loaded = load(&[&origin.as_scheme(scheme), "-c", "1", "-s", "1", "-n", "40"]);
+        check(&loaded, kind, 1);
+        assert_eq!(loaded.number("answered") + loaded.failures(kind), 40, "{:#}", loaded.json);
+    }
+}
+
+#[test]
+fn resets() {
+    for (scheme, kind) in [("http", "reset"), ("h2c", "stream_reset"), ("grpc", "stream_reset")] {
+        let origin = Origin::start(&["--reset-rate", "0.5"]);
+        let loaded = load(&[&origin.as_scheme(scheme), "-c", "2", "-n", "40"]);
+        check(&loaded, kind, 1);
+        assert_eq!(loaded.number("answered") + loaded.failures(kind), 40, "{:#}", loaded.json);
+    }
+}
+
+#[test]
+fn statuses() {
+    let origin = Origin::start(&["--error-rate", "0.5", "--error-status", "502"]);
+    for (scheme, kind) in [("http", "status"), ("h2c", "status"), ("grpc", "grpc_status")] {
+        let loaded = load(&[&origin.as_scheme(scheme), "-c", "2", "-n", "40"]);
+        check(&loaded, kind, 1);
+        assert_eq!(loaded.number("answered") + loaded.failures(kind), 40, "{:#}", loaded.json);
+    }
+    let loaded = load(&[&origin.url, "-c", "2", "-n", "40", "--expect-status", "2xx,502"]);
+    assert_eq!((loaded.status, loaded.number("answered")), (0, 40), "{:#}", loaded.json);
+    assert_eq!(loaded.json["statuses"]["200"].as_u64().unwrap() + loaded.json["statuses"]["502"].as_u64().unwrap(), 40);
+}
+
+#[test]
+fn bodies_that_are_not_as_expected() {
+    let origin = Origin::start(&["--echo"]);
+    let folder = std::env::temp_dir();
+    let [sent, other] =
+        ["sent", "other"].map(|name| folder.join(format!("ringway-load-{name}-{}", std::process::id())));
+    std::fs::write(&sent, "what is sent").expect("a temporary file");
+    std::fs::write(&other, "what is Sent").expect("a temporary file");
+    let [sent_path, other_path] = [&sent, &other].map(|path| path.to_str().expect("a path of text"));
+    for scheme in ["http", "h2c"] {
+        let run = |expected| {
+            load(&[
+                &origin.as_scheme(scheme),
+                "-n",
+                "3",
+                "-c",
+                "1",
+                "--body-file",
+                sent_path,
+                "--expect-body",
+                expected,
+            ])
+        };
+        assert_eq!(run(sent_path).status, 0);
+        let loaded = run(other_path);
+        check(&loaded, "body", 1);
+        assert_eq!(loaded.failures("body"), 3);
+    }
+    [sent, other].iter().for_each(|file| std::fs::remove_file(file).expect("it was written"));
+}
+
+#[test]
+fn what_is_never_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
+    let address = listener.local_addr().expect("it is bound").to_string();
+    for scheme in ["http", "h2c", "tcp"] {
+        let loaded = load(&[&format!("{scheme}://{address}"), "-n", "2", "-c", "1", "-s", "2", "--timeout", "50ms"]);
+        check(&loaded, "timeout", 1);
+        assert_eq!(loaded.number("failed"), 2, "{:#}", loaded.json);
+    }
+    let loaded = load(&[&format!("https://{address}"), "-k", "-n", "1", "-c", "1", "--connect-timeout", "50ms"]);
+    check(&loaded, "connect_timeout", 1);
+}
+
+#[test]
+fn what_speaks_something_else() {
+    let origin = Origin::start(&["--tcp"]);
+    check(&load(&[&origin.as_scheme("http"), "-n", "1", "-c", "1"]), "protocol", 1);
+    let origin = Origin::start(&[]);
+    check(&load(&[&origin.as_scheme("https"), "-k", "-n", "1", "-c", "1"]), "tls", 1);
+}
+
+#[test]
+fn a_command_line_that_cannot_be_carried_out() {
+    for arguments in [
+        &["run"][..],
+        &["run", "ftp://host"],
+        &["run", "https://127.0.0.1:1"], // whom to trust?
+        &["run", "127.0.0.1:1", "--fail-if", "beauty<1"],
+        &["run", "127.0.0.1:1", "-d", "1s", "--warm-up", "1s"],
+        &["run", "127.0.0.1:1", "-c", "1", "-t", "2"],
+        &["run", "127.0.0.1:1", "--ca", "/does/not/exist"],
+        &["serve", "--stall", "2s/1s"],
+        &["sweep", "127.0.0.1:1", "--rates", "2,1"],
+        &["127.0.0.1:1", "--no-such-option"],
+    ] {
+        let output = command(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
+    }
+}

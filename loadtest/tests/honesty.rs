@@ -1,0 +1,230 @@
+//! What a figure claims is so: stalls are seen, the generator owns up to its own faults, the output is what is documented.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use support::{Origin, command, load};
+
+/// Guards against coordinated omission: a tenth of all requests fall into the stall, and each is charged with what it waited.
+#[test]
+fn a_stall_is_seen_by_the_open_loop() {
+    let origin = Origin::start(&["--stall", "100ms/1s"]);
+    for scheme in ["http", "h2c"] {
+        let url = origin.as_scheme(scheme);
+        let loaded = load(&[&url, "-c", "2", "-s", "2", "--rate", "400", "-d", "2100ms"]);
+        let latency = &loaded.json["latency_us"];
+        assert!(latency["p99.9"].as_f64() >= Some(50_000.0) && loaded.status == 0, "{:#}", loaded.json);
+        // One in twenty waited for half of the stall, or longer.
+        assert!(latency["p99"].as_f64() >= Some(50_000.0), "{latency:#}");
+    }
+}
+
+#[test]
+fn a_known_delay_is_measured() {
+    let origin = Origin::start(&["--delay", "20ms"]);
+    for options in [&["-c", "3", "-n", "30"][..], &["-c", "40", "--rate", "100", "-n", "30"]] {
+        for scheme in ["http", "h2c"] {
+            let loaded = load(&[&[origin.as_scheme(scheme).as_str()], options].concat());
+            assert!(loaded.json["latency_us"]["min"].as_f64() >= Some(20_000.0), "{:#}", loaded.json);
+            assert_eq!(loaded.json["latency_us"]["count"], 30);
+        }
+    }
+}
+
+#[test]
+fn a_rate_that_no_generator_keeps_is_its_own_fault() {
+    let origin = Origin::start(&[]);
+    let options = ["--rate", "1e9", "-c", "2", "-d", "300ms", "--timeout", "100ms", "--late-max", "10ms"];
+    let loaded = load(&[&[origin.url.as_str()], &options[..]].concat());
+    assert_eq!((loaded.status, loaded.json["verdict"].as_str()), (3, Some("generator")), "{:#}", loaded.json);
+    assert!(loaded.json["generator"]["missed"].as_u64() > Some(0), "{:#}", loaded.json);
+    assert!(loaded.json["generator"]["fault"].is_string());
+}
+
+/// The other side of it: requests were due in time, and found no connection.
+#[test]
+fn a_slow_target_is_not_the_generators_fault() {
+    let origin = Origin::start(&["--delay", "100ms"]);
+    let options = ["--rate", "200", "-c", "1", "-d", "500ms", "--timeout", "200ms"];
+    let loaded = load(&[&[origin.url.as_str()], &options[..]].concat());
+    assert_eq!((loaded.status, loaded.json["verdict"].as_str()), (1, Some("failed")), "{:#}", loaded.json);
+    assert!(loaded.failures("unsent") > 0 && loaded.json["generator"]["fault"].is_null(), "{:#}", loaded.json);
+}
+
+#[test]
+fn thresholds_decide_the_exit_status() {
+    let good = Origin::start(&[]);
+    let bad = Origin::start(&["--error-rate", "1"]);
+    for (origin, conditions, status) in [
+        (&good, &[][..], 0),
+        (&good, &["--fail-if", "p99>1h,errors>0"], 0),
+        (&good, &["--fail-if", "answered>=10"], 1),
+        (&good, &["--fail-if", "errors>0", "--fail-if", "p50>0us"], 1),
+        (&bad, &[], 1),
+        (&bad, &["--fail-if", "error_rate>=100%"], 1),
+        (&bad, &["--fail-if", "timeout>0"], 0),
+        (&bad, &["--fail-if", "status>9"], 1),
+        (&bad, &["--fail-if", "status>10"], 0),
+    ] {
+        let loaded = load(&[&[origin.url.as_str(), "-c", "1", "-n", "10"], conditions].concat());
+        assert_eq!(loaded.status, status, "{conditions:?} {:#}", loaded.json);
+        assert_eq!(loaded.json["exit_status"], status);
+    }
+}
+
+#[test]
+fn warm_up_is_sent_and_not_counted() {
+    let origin = Origin::start(&[]);
+    let options = ["--rate", "100", "-d", "1s", "--warm-up", "500ms", "-c", "2"];
+    let loaded = load(&[&[origin.url.as_str()], &options[..]].concat());
+    let (answered, sent) = (loaded.number("answered"), loaded.number("sent"));
+    assert!((45..=51).contains(&answered) && sent == answered, "{:#}", loaded.json);
+}
+
+/// A seed is all that decides on sizes.
+#[test]
+fn a_run_is_repeated_by_its_seed() {
+    let origin = Origin::start(&["--echo"]);
+    let run = |seed: &str| {
+        let options = ["-c", "1", "-n", "50", "--body-size", "exp:1k", "--seed", seed];
+        load(&[&[origin.url.as_str()], &options[..]].concat()).number("bytes_received")
+    };
+    assert_eq!(run("5"), run("5"));
+    assert_ne!(run("5"), run("6"));
+}
+
+/// The members of a JSON document, those within others with a dot in between; of maps and of lists of numbers the name alone.
+fn members(value: &Value, before: &str, all: &mut BTreeSet<String>) {
+    let Some(object) = value.as_object() else { return };
+    for (name, value) in object {
+        let path = format!("{before}{name}");
+        match value {
+            Value::Object(_) if ["failures", "statuses"].contains(&name.as_str()) => {}
+            Value::Object(_) => members(value, &format!("{path}."), all),
+            Value::Array(list) if list.first().is_some_and(Value::is_object) => {
+                members(&list[0], &format!("{path}[]."), all);
+                continue;
+            }
+            _ => {}
+        }
+        if !value.is_object() || ["failures", "statuses"].contains(&name.as_str()) {
+            all.insert(path);
+        }
+    }
+}
+
+/// docs/LOADTEST.md names every member, and no other.
+#[test]
+fn json_is_what_is_documented() {
+    let origin = Origin::start(&[]);
+    let loaded = load(&[&origin.url, "-c", "1", "-n", "10", "--fail-if", "errors>0"]);
+    let mut said = BTreeSet::new();
+    members(&loaded.json, "", &mut said);
+    let times =
+        ["count", "min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999", "max"];
+    let manual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/LOADTEST.md");
+    let manual = std::fs::read_to_string(manual).expect("the manual");
+    let mut documented = BTreeSet::new();
+    for line in manual.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let Some((name, meaning)) = line.split_once("` |") else { continue };
+        if meaning.contains("(times)") {
+            documented.extend(times.map(|time| format!("{name}.{time}")));
+        } else if name.chars().all(|c| c.is_ascii_lowercase() || "_.[]9".contains(c) || c.is_ascii_digit()) {
+            documented.insert(name.to_owned());
+        }
+    }
+    let differing: Vec<_> = said.symmetric_difference(&documented).collect();
+    assert!(differing.is_empty(), "{differing:?}");
+}
+
+#[test]
+fn files_are_written() {
+    let origin = Origin::start(&[]);
+    let folder = std::env::temp_dir();
+    let [csv, hdr] = ["csv", "hdr"].map(|name| folder.join(format!("ringway-load-{}.{name}", std::process::id())));
+    let [csv_path, hdr_path] = [&csv, &hdr].map(|path| path.to_str().expect("a path of text"));
+    let loaded = load(&[&origin.url, "-c", "1", "-n", "10", "--csv", csv_path, "--hdr", hdr_path]);
+    let [table, log] = [&csv, &hdr].map(|path| std::fs::read_to_string(path).expect("it was written"));
+    [csv, hdr].iter().for_each(|file| std::fs::remove_file(file).expect("it was written"));
+    assert_eq!(loaded.status, 0);
+    let answered: u64 = table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!((answered, table.lines().next().map(|line| line.split(',').count())), (10, Some(8)));
+    // An interval: its start, its length, its greatest value, and the histogram (HdrHistogram's V2, deflated: HISTFAAA).
+    assert!(log.lines().any(|line| line.split(',').count() == 4 && line.contains("HISTFAAA")), "{log}");
+    assert!(log.contains("#[StartTime: "), "{log}");
+}
+
+#[test]
+fn a_sweep_finds_a_knee() {
+    let origin = Origin::start(&["--delay", "5ms"]);
+    let output = command(&[
+        "sweep",
+        &origin.url,
+        "-q",
+        "--json",
+        "-",
+        "-d",
+        "500ms",
+        "--concurrencies",
+        "1,2,4",
+        "--timeout",
+        "60s",
+    ]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["axis"], "concurrency");
+    let steps = json["steps"].as_array().expect("steps");
+    assert!(steps.len() == 3 && steps.iter().all(|step| step["answered"].as_u64() > Some(0)), "{json:#}");
+    // Each answer takes 5 ms at least: a step cannot be faster than its connections allow.
+    for step in steps {
+        assert!(step["rate"].as_f64() <= step["at"].as_f64().map(|at| at * 200.0), "{step:#}");
+    }
+    let output = command(&[
+        "sweep",
+        &origin.url,
+        "-q",
+        "--json",
+        "-",
+        "-d",
+        "500ms",
+        "--rates",
+        "20,40",
+        "--late-max",
+        "60s",
+        "--timeout",
+        "60s",
+    ]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((json["axis"].as_str(), json["steps"][0]["failed"].as_u64()), (Some("rate"), Some(0)), "{json:#}");
+}
+
+#[test]
+fn a_page_is_made_of_what_was_measured() {
+    let origin = Origin::start(&[]);
+    let folder = std::env::temp_dir().join(format!("ringway-load-page-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a temporary folder");
+    let [run, sweep, page] = ["run.json", "sweep.json", "page.html"]
+        .map(|name| folder.join(name).to_str().expect("a path of text").to_owned());
+    let made = [
+        command(&["run", &origin.url, "-q", "-n", "20", "-c", "2", "--json", &run]),
+        command(&["sweep", &origin.url, "-q", "-d", "200ms", "--concurrencies", "1,2", "--json", &sweep]),
+        command(&["report", &format!("a run={run}"), &sweep, "--out", &page, "--title", "Ours"]),
+        command(&["report", &page]),
+    ];
+    let html = std::fs::read_to_string(&page).expect("it was written");
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+    assert_eq!(made.map(|output| output.status.code()), [Some(0), Some(0), Some(0), Some(2)]);
+    assert!(html.contains("<h1>Ours</h1>") && html.contains("a run") && html.matches("<svg").count() == 2, "{html}");
+    assert!(!html.contains("NaN") && !html.contains("src="), "{html}");
+}
+
+#[test]
+fn the_old_command_line_is_that_of_run() {
+    let origin = Origin::start(&[]);
+    let output = command(&[origin.address(), "-c", "2", "-d", "1", "--path", "/", "--rate", "50", "--late-max", "60s"]);
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains(" answered (") && said.contains(" 0 failed") && said.contains("\nlatency us p50 "), "{said}");
+}
