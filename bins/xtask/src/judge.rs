@@ -10,6 +10,7 @@ mod disk;
 mod emfile;
 mod families;
 mod flapping;
+mod flips;
 mod flood;
 mod grpc;
 mod h1run;
@@ -31,6 +32,7 @@ mod suite;
 mod syscalls;
 mod tls;
 mod websocket;
+mod xds;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -175,6 +177,15 @@ const JUDGES: &[Judge] = &[
         full: 1_000,
         drivers: true,
         run: |bench, _| reload::run(bench),
+    },
+    Judge {
+        name: "flips",
+        shows: "whole configurations flipped 100 times a second, under load: no answer mixes two, fails, or is older than reported; Envoy beside",
+        unit: "requests for each way and proxy",
+        sample: 100_000,
+        full: 2_000_000,
+        drivers: false,
+        run: flips::run,
     },
     Judge {
         name: "rotate",
@@ -346,6 +357,15 @@ const JUDGES: &[Judge] = &[
         full: 10_000,
         drivers: true,
         run: |bench, _| tls::run(bench),
+    },
+    Judge {
+        name: "xds",
+        shows: "what is said to a scripted management server, right and wrong, and what comes of it: as Envoy, but for a reviewed list",
+        unit: "ways: ADS by the state of the world and by delta, then a stream for each type",
+        sample: 2,
+        full: 4,
+        drivers: true,
+        run: |bench, _| xds::run(bench),
     },
     Judge {
         name: "h2spec",

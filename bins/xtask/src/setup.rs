@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<(), String> {
     GRPC.install()?;
     WEBSOCKET.install()?;
     TLS.install()?;
+    XDS.install()?;
     install_tools()?;
     install_node()
 }
@@ -129,6 +130,14 @@ const TLS: Python = Python {
     folder: "python-tlslite-0.8.2-sslyze-6.3.1",
     packages: &["tlslite-ng==0.8.2", "sslyze==6.3.1", "nassl==5.4.0", "cryptography==46.0.7"],
 };
+
+/// What scripted management servers run: gRPC and the messages of Envoy. Not beside Envoy's own package: both bring a module `envoy`.
+const XDS: Python = Python { folder: "python-xds-1.85.0", packages: &["grpcio==1.85.1", "xds-protos==1.85.0"] };
+
+/// The Python with Envoy's messages, if it is installed.
+pub(crate) fn xds_python() -> Option<PathBuf> {
+    XDS.path()
+}
 
 /// The Python with tlslite-ng and sslyze, if it is installed.
 pub(crate) fn tls_python() -> Option<PathBuf> {

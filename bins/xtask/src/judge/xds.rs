@@ -1,0 +1,192 @@
+//! What the xDS client says to a management server, and what comes of it, case by case: as Envoy does, but for a reviewed list.
+//!
+//! The server is a script over grpcio and the published protos ([`SCRIPTS`]), and was calibrated by running Envoy before it: `xds/envoy.jsonl` holds
+//! what Envoy said and did in each case. `--io envoy` runs Envoy again and says where the record is wrong. Compared are of each type the
+//! requests in their order, one line each (subscriptions, acknowledgements, refusals, what is held after a reconnect), and facts of traffic.
+//! The order of requests of different types is not compared, nor are requests of the state of the world that say again what the last one said.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Bench, verdict};
+use crate::lab::proxy::Kind;
+use crate::step::Verdict;
+use crate::{command, setup, workspace};
+
+/// Some of the cases of one way take 20 s on Envoy; all of a way take 3 minutes, twice that on a busy machine.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
+/// The first so many are run, as the judge's count says.
+const WAYS: [&str; 4] = ["sotw-ads", "delta-ads", "sotw", "delta"];
+const SCRIPTS: [(&str, &str); 3] = [
+    ("bed.py", include_str!("xds/bed.py")),
+    ("cases.py", include_str!("xds/cases.py")),
+    ("control_plane.py", include_str!("xds/control_plane.py")),
+];
+const ENVOY: &str = include_str!("xds/envoy.jsonl");
+
+/// A difference that is meant.
+struct Reviewed {
+    case: &'static str,
+    /// The beginning of the way's name.
+    way: &'static str,
+    /// A type, or `fact` and its name.
+    part: &'static str,
+    /// What Ringway's is there; empty: whatever.
+    ours: &'static str,
+    why: &'static str,
+}
+
+const REVIEWED: &[Reviewed] = &[];
+
+/// What a case came to: of each type its requests, and each fact.
+type Parts = BTreeMap<String, String>;
+/// The parts of each case in each way.
+type Cases = BTreeMap<(String, String), Parts>;
+
+pub(super) fn run(bench: &Bench) -> Verdict {
+    match setup::xds_python() {
+        Some(python) => verdict(judge(bench, &python)),
+        None => Verdict::Missing("Python with grpcio and xds-protos: `cargo xtask setup` installs it".to_owned()),
+    }
+}
+
+fn judge(bench: &Bench, python: &Path) -> Result<String, String> {
+    for (name, text) in SCRIPTS {
+        std::fs::write(bench.folder.join(name), text).map_err(|e| format!("cannot write {name}: {e}"))?;
+    }
+    let ways = &WAYS[..(bench.count as usize).clamp(1, WAYS.len())];
+    let mut script = Command::new(python);
+    script.current_dir(&bench.folder).env("PYTHONDONTWRITEBYTECODE", "1").arg("cases.py").arg(&bench.folder);
+    script.arg(ways.join(",")).args(["all", "--"]);
+    match bench.kind {
+        Kind::Ring | Kind::Poll => script.arg(workspace::ringway()).args(["run", "--io", bench.kind.name()]),
+        Kind::Envoy => script.arg(setup::envoy_path()).args(["--disable-hot-restart", "--use-dynamic-base-id"]),
+    };
+    let outcome = command::run(script, LIMIT, command::Echo::Nothing)?;
+    if !outcome.success {
+        return Err(format!("the cases ended early: {}", outcome.lines.join("\n")));
+    }
+    let said = bench.folder.join("said.jsonl");
+    std::fs::write(&said, outcome.lines.join("\n") + "\n").map_err(|e| format!("cannot write: {e}"))?;
+    let envoy = read(ENVOY.lines())?;
+    let seen = read(outcome.lines.iter().map(String::as_str))?;
+    let reviewed: &[Reviewed] = if bench.kind == Kind::Envoy { &[] } else { REVIEWED };
+    let compared = compare(&envoy, &seen, ways, reviewed);
+    compared.lines.iter().for_each(|line| println!("{line}"));
+    let line = format!("{} cases, {} reviewed differences", seen.len(), compared.reviewed);
+    match compared.wrong {
+        0 => Ok(line),
+        wrong => Err(format!("{line}, {wrong} others; what was said is in {}", said.display())),
+    }
+}
+
+/// The cases of a record, each a JSON object on a line.
+fn read<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Cases, String> {
+    let case = |line: &str| {
+        let json: Value = serde_json::from_str(line).map_err(|e| format!("no record of a case: {e}: {line}"))?;
+        let word = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+        let mut parts = Parts::new();
+        for (kind, requests) in json["trace"].as_object().into_iter().flatten() {
+            let requests: Vec<&str> = requests.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            parts.insert(kind.clone(), requests.join(" · "));
+        }
+        for (name, fact) in json["facts"].as_object().into_iter().flatten() {
+            let text = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
+            parts.insert(format!("fact {name}"), text);
+        }
+        if let Some(why) = json["broken"].as_str() {
+            parts.insert("broken".to_owned(), why.lines().last().unwrap_or_default().to_owned());
+        }
+        if json["alive"] == false {
+            parts.insert("process".to_owned(), "gone".to_owned());
+        }
+        Ok(((word("case"), word("way")), parts))
+    };
+    lines.filter(|line| line.starts_with('{')).map(case).collect()
+}
+
+#[derive(Debug, Default)]
+struct Compared {
+    lines: Vec<String>,
+    reviewed: usize,
+    wrong: usize,
+}
+
+fn compare(envoy: &Cases, seen: &Cases, ways: &[&str], reviewed: &[Reviewed]) -> Compared {
+    let mut compared = Compared::default();
+    let mut used = vec![false; reviewed.len()];
+    let none = Parts::new();
+    let mut keys: Vec<_> = envoy.keys().chain(seen.keys()).filter(|(_, way)| ways.contains(&way.as_str())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    for key @ (case, way) in keys {
+        let (theirs, ours) = (envoy.get(key).unwrap_or(&none), seen.get(key).unwrap_or(&none));
+        let mut parts: Vec<_> = theirs.keys().chain(ours.keys()).collect();
+        parts.sort_unstable();
+        parts.dedup();
+        for part in parts {
+            let [theirs, ours] = [theirs, ours].map(|of| of.get(part).map_or("nothing", String::as_str));
+            if theirs == ours {
+                continue;
+            }
+            let fits = |row: &Reviewed| {
+                row.case == case
+                    && way.starts_with(row.way)
+                    && row.part == part
+                    && (row.ours.is_empty() || row.ours == ours)
+            };
+            let row = reviewed.iter().position(fits);
+            let why = match row {
+                Some(at) => {
+                    used[at] = true;
+                    compared.reviewed += 1;
+                    format!("reviewed: {}", reviewed[at].why)
+                }
+                None => {
+                    compared.wrong += 1;
+                    "DIFFERENT".to_owned()
+                }
+            };
+            compared.lines.push(format!("{case} {way}: {part}: envoy {theirs:?}, here {ours:?}: {why}"));
+        }
+    }
+    for (row, _) in
+        reviewed.iter().zip(used).filter(|(row, used)| !used && ways.iter().any(|way| way.starts_with(row.way)))
+    {
+        compared.wrong += 1;
+        compared.lines.push(format!("{} {}: {}: reviewed, but no case needs it", row.case, row.way, row.part));
+    }
+    compared
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"case": "start", "way": "sotw-ads", "facts": {"serves": "200 one"}, "trace": {"cds": ["first v- []", "ack v1 []"]}}"#;
+
+    #[test]
+    fn a_difference_is_told_unless_it_is_reviewed() {
+        let envoy = read([LINE].into_iter()).unwrap();
+        let ours = read([LINE.replace("ack v1", "ack v2").as_str()].into_iter()).unwrap();
+        assert_eq!(compare(&envoy, &envoy, &WAYS, &[]).wrong, 0);
+        let told = compare(&envoy, &ours, &WAYS, &[]);
+        assert_eq!((told.wrong, told.lines.len()), (1, 1), "{told:?}");
+        let row = |ours| Reviewed { case: "start", way: "sotw", part: "cds", ours, why: "meant" };
+        assert_eq!(compare(&envoy, &ours, &WAYS, &[row("first v- [] · ack v2 []")]).wrong, 0);
+        assert_eq!(compare(&envoy, &ours, &WAYS, &[row("another")]).wrong, 2); // the difference, and the row that nothing needs
+        assert_eq!(compare(&envoy, &Cases::new(), &WAYS, &[]).wrong, 2); // a case that did not come has no parts
+        assert_eq!(compare(&envoy, &ours, &WAYS[1..], &[]).wrong, 0); // of another way
+    }
+
+    #[test]
+    fn the_record_of_envoy_is_read() {
+        let envoy = read(ENVOY.lines()).unwrap();
+        assert!(WAYS.iter().all(|way| envoy.contains_key(&("start".to_owned(), (*way).to_owned()))));
+        assert!(envoy.values().all(|parts| !parts.contains_key("broken")));
+    }
+}
