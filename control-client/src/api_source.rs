@@ -11,19 +11,33 @@ use crate::discovery::Variant;
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApiSource {
-    /// `api_type`: GRPC or DELTA_GRPC.
-    pub(crate) variant: Variant,
-    /// `grpc_services`, at least one. When one fails, the next is asked.
-    pub(crate) services: Vec<GrpcService>,
+    /// `api_type`.
+    pub(crate) form: Form,
+    /// `grpc_services`, at least one: when one fails, the next is asked. Of REST the one of `cluster_names`.
+    pub(crate) services: Vec<Service>,
     /// `set_node_on_first_message_only`.
     pub(crate) is_node_said_once: bool,
     /// `rate_limit_settings`; `None`: requests are sent as they come up.
     pub(crate) rate_limit: Option<RateLimit>,
 }
 
+/// How it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Form {
+    /// GRPC or DELTA_GRPC: by a stream.
+    Stream(Variant),
+    /// REST: again and again.
+    Rest {
+        /// `refresh_delay`.
+        interval: Duration,
+        /// `request_timeout`.
+        timeout: Duration,
+    },
+}
+
 /// `GrpcService` with its `EnvoyGrpc`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct GrpcService {
+pub(crate) struct Service {
     /// `cluster_name`: a cluster of the bootstrap.
     pub(crate) cluster: String,
     /// `authority`, or the cluster's name.
@@ -49,9 +63,10 @@ pub(crate) struct RateLimit {
 /// As people write it.
 impl fmt::Display for ApiSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let form = match self.variant {
-            Variant::StateOfTheWorld => "GRPC",
-            Variant::Delta => "DELTA_GRPC",
+        let form = match self.form {
+            Form::Stream(Variant::StateOfTheWorld) => "GRPC",
+            Form::Stream(Variant::Delta) => "DELTA_GRPC",
+            Form::Rest { .. } => "REST",
         };
         let clusters: Vec<&str> = self.services.iter().map(|service| service.cluster.as_str()).collect();
         write!(formatter, "{form} by cluster {}", clusters.join(", "))

@@ -106,7 +106,6 @@ fn written(set: &Set) -> String {
 }
 
 const NODE_IS_OURS: &str = "a management server is told what Ringway is; kept in /config_dump";
-const NOT_REST: &str = "only read for REST, which is refused; in Envoy, too";
 const NO_FILTER: &str = "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router and grpc_stats is refused";
 const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
 const NO_ZONES: &str =

@@ -84,7 +84,7 @@ impl Files {
                 let text = &texts[source];
                 let name = source.to_string();
                 let read = match text {
-                    Ok(text) => read_response(&name, text, source, *kind),
+                    Ok(text) => read_response(&name, text, source, *kind, Unknown::Refused),
                     Err(why) => {
                         let problem =
                             Problem { file: name, line: 1, column: 1, path: String::new(), rule: why.clone() };
@@ -214,6 +214,7 @@ pub(crate) fn read_response(
     text: &str,
     source: &Arc<ConfigSource>,
     kind: Kind,
+    unknown: Unknown,
 ) -> Result<Update, Vec<Problem>> {
     let mut report = Report::new(name);
     let Some(document) = document::parse(text, &mut report) else {
@@ -244,7 +245,8 @@ pub(crate) fn read_response(
             Some("resources") => {
                 let mut nodes = Vec::new();
                 flatten(node, &mut nodes);
-                received = nodes.iter().enumerate().map(|(at, node)| read_resource(name, at, node, kind)).collect();
+                received =
+                    nodes.iter().enumerate().map(|(at, node)| read_resource(name, at, node, kind, unknown)).collect();
             }
             // A nonce, a control plane's name: nobody is answered.
             Some(_) => {}
@@ -264,12 +266,12 @@ fn flatten<'n>(node: &'n Node, nodes: &mut Vec<&'n Node>) {
     }
 }
 
-fn read_resource(file: &str, at: usize, node: &Node, kind: Kind) -> Received {
+fn read_resource(file: &str, at: usize, node: &Node, kind: Kind, unknown: Unknown) -> Received {
     let mut report = Report::new(file);
     report.enter_field("resources");
     report.enter_item(at);
     let (mut name, mut version) = (String::new(), String::new());
-    let any = reader::read_any(node, Unknown::Refused, &mut report);
+    let any = reader::read_any(node, unknown, &mut report);
     let mut message = any.and_then(|any| match any.value.map(|value| *value) {
         Some(Value::Message(message)) => Some(message),
         _ => None,

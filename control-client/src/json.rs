@@ -23,6 +23,13 @@ pub(crate) fn write_whole(message: &Message) -> String {
     out.out
 }
 
+/// One text, quoted.
+pub(crate) fn text(text: &str) -> String {
+    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false };
+    out.text(text);
+    out.out
+}
+
 struct Writer {
     out: String,
     depth: usize,

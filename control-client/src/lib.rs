@@ -24,6 +24,7 @@ mod message;
 mod problem;
 mod race;
 mod reader;
+mod rest;
 mod rules;
 mod scalar;
 mod schema;

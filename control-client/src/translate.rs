@@ -273,7 +273,7 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     let dynamic = context.inside(message, "dynamic_resources", |context, message| {
         refuse_unsupported(message, context.report);
         let source = config_source::config_source;
-        let ads = context.inside(message, "ads_config", api_source::api_source);
+        let ads = context.inside(message, "ads_config", api_source::ads);
         Some((context.inside(message, "cds_config", source), context.inside(message, "lds_config", source), ads))
     });
     let (cds, lds, ads) = dynamic.unwrap_or_default();

@@ -16,6 +16,7 @@ mod dial;
 mod letterbox;
 mod node;
 mod parse;
+mod poller;
 mod secured;
 mod service;
 mod streams;

@@ -37,6 +37,7 @@ mod manager;
 mod network_filters;
 mod proxying;
 mod reload;
+mod rest;
 mod retries;
 mod routes;
 mod seccomp;

@@ -525,9 +525,11 @@ fn addresses(listener: &Listener) -> impl Iterator<Item = String> {
     addresses.map(|at| at.address.to_string())
 }
 
-/// What a response of listeners or clusters brings, and the names that go unless it brings them.
+/// What a response of listeners or clusters brings, and the names that go unless it brings them. A resource that nobody
+/// can tell the name of may be any of them: then none goes.
 fn whole(change: Change, held: Vec<String>) -> (Vec<Received>, Vec<String>) {
     match change {
+        Change::World(received) if received.iter().any(|received| received.name.is_empty()) => (received, Vec::new()),
         Change::World(received) => (received, held),
         Change::Delta { changed, removed } => (changed, removed),
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::*;
 use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
 use crate::files::read_response;
+use crate::reader::Unknown;
 use crate::tls::TlsContexts;
 use crate::{Builder, Built};
 
@@ -57,7 +58,7 @@ impl World {
     fn update(&mut self, kind: Kind, version: &str, resources: &[String]) -> Update {
         let list: String = resources.iter().map(|resource| format!("- {resource}\n")).collect();
         let text = format!("version_info: {version:?}\nresources:\n{list}");
-        read_response("r", &text, &source(), kind).expect("a response")
+        read_response("r", &text, &source(), kind, Unknown::Refused).expect("a response")
     }
 
     /// The state of the world, and the verdict as text.
@@ -304,7 +305,10 @@ fn a_resource_has_one_name() {
         "1 accepted; x refused: resources[0].resource.name: \"own\" is not the name that the resource was given, \"x\""
     );
     assert!(world.settle().starts_with("all: own= c=1"), "{}", world.in_force());
-    // One without a name is nobody's, and is not passed over.
+    // One without a name may be any of those that are held: none goes.
+    assert!(world.world(Kind::Cluster, &["{name: 1}".to_owned()]).starts_with("0 accepted;  refused: "));
+    assert!(world.settle().starts_with("same: own= c=1"), "{}", world.in_force());
+    // Of the other kinds it is nobody's, and is not passed over.
     let nameless = assignment("c", 1).replace("cluster_name: c, ", "");
     assert_eq!(
         world.world(Kind::Assignment, &[nameless]),

@@ -1,6 +1,6 @@
 //! The file itself: the node, the admin server, statistics.
 
-use super::{Covered, NODE_IS_OURS, NOT_REST};
+use super::{Covered, NODE_IS_OURS};
 
 const ONLY_BACKOFF: &str = "streams are tried again for ever, and only retry_back_off is looked at; in Envoy, too";
 
@@ -38,10 +38,9 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.core.v3.ApiConfigSource",
         done: "api_type transport_api_version grpc_services rate_limit_settings set_node_on_first_message_only \
-               cluster_names",
-        only: &[],
-        ignored: &[("refresh_delay", NOT_REST), ("request_timeout", NOT_REST)],
+               cluster_names refresh_delay request_timeout",
         refused: "config_validators",
+        ..Covered::NOTHING
     },
     Covered { message: "envoy.config.core.v3.RateLimitSettings", done: "max_tokens fill_rate", ..Covered::NOTHING },
     Covered {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::read_response;
 use crate::cache::{Change, ConfigSource, Kind};
+use crate::reader::Unknown;
 
 /// `version; name version problems, ...` of a response of clusters, or its problems.
 fn read(text: &str) -> String {
     let source = Arc::new(ConfigSource::Path { path: PathBuf::from("f"), watched_directory: None });
-    match read_response("f", text, &source, Kind::Cluster) {
+    match read_response("f", text, &source, Kind::Cluster, Unknown::Refused) {
         Err(problems) => problems.iter().map(ToString::to_string).collect::<Vec<_>>().join(" | "),
         Ok(update) => {
             let Change::World(received) = update.change else { panic!("a file holds all there is") };

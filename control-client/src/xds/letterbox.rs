@@ -23,6 +23,8 @@ pub(super) enum Event {
     Response(Box<Response>),
     /// One that was refused as a whole, and why.
     Refused(Kind, String),
+    /// The server says that it has none of these, and has not said so the last time.
+    Nothing(Kind),
     /// These are gone: nobody renewed them in time.
     Expired(Kind, Vec<String>),
     /// A connection is there, to this address.

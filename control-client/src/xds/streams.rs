@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use super::letterbox::{Event, Letter, Letterbox, Response, StreamId};
+use super::poller::Poller;
 use super::service;
 use super::task::{Plan, Task, Wants};
-use crate::api_source::ApiSource;
+use crate::api_source::{ApiSource, Form};
 use crate::brought::Brought;
 use crate::cache::{Cache, Change, ConfigSource, Counted, Kind, Moment, Roots, Scope, Subscription, Update, Verdict};
 use crate::discovery::Refusal;
@@ -163,6 +164,10 @@ impl Streams {
                     let counted = scopes.iter().map(|scope| Counted { scope: scope.clone(), accepted: None });
                     let verdict = Verdict { counted: counted.collect(), ..Verdict::default() };
                     brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes });
+                }
+                Event::Nothing(kind) => {
+                    say(false, format!("{name}: the server has none"));
+                    lost.extend(cache.failed(source, kind));
                 }
                 Event::Expired(kind, removed) => {
                     say(
@@ -388,8 +393,14 @@ async fn obey(mut inbox: mpsc::UnboundedReceiver<Order>, letterbox: Letterbox) {
     while let Some(order) = inbox.recv().await {
         match order {
             Order::Start(plan) => {
-                let id = plan.id;
-                tasks.insert(id, spawn_local(Task::new(*plan, letterbox.clone()).run()));
+                let (id, letterbox) = (plan.id, letterbox.clone());
+                let task = match plan.api.form {
+                    Form::Stream(variant) => spawn_local(Task::new(*plan, variant, letterbox).run()),
+                    Form::Rest { interval, timeout } => {
+                        spawn_local(Poller::new(*plan, interval, timeout, letterbox).run())
+                    }
+                };
+                tasks.insert(id, task);
             }
             Order::Stop(id) => tasks.remove(&id).into_iter().for_each(|task| task.abort()),
         }

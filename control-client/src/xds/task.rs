@@ -20,10 +20,10 @@ use super::dial::{Dialled, Dialler};
 use super::letterbox::{Event, Letterbox, Response, StreamId};
 use super::tokens::Tokens;
 use super::{parse, service};
-use crate::api_source::{ApiSource, GrpcService};
+use crate::api_source::{ApiSource, Service};
 use crate::cache::{ConfigSource, Kind, Names, Roots};
 use crate::chance::Chance;
-use crate::discovery::{Backoff, Received, Refusal, Stream};
+use crate::discovery::{Backoff, Received, Refusal, Stream, Variant};
 use crate::grpc::{self, Call, Method};
 use crate::race::{First, race};
 
@@ -55,6 +55,7 @@ pub(super) struct Plan {
 /// See the module.
 pub(super) struct Task {
     plan: Plan,
+    variant: Variant,
     stream: Stream,
     letterbox: Letterbox,
     /// Of each service.
@@ -68,12 +69,12 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(plan: Plan, letterbox: Letterbox) -> Self {
+    pub(super) fn new(plan: Plan, variant: Variant, letterbox: Letterbox) -> Self {
         let now = Instant::now();
         let api = &plan.api;
         let kinds = plan.kind.map_or(service::ORDER.to_vec(), |kind| vec![kind]);
         let types: Vec<_> = kinds.into_iter().map(service::resource_type).collect();
-        let mut stream = Stream::new(api.variant, plan.node.clone(), &types);
+        let mut stream = Stream::new(variant, plan.node.clone(), &types);
         if !api.is_node_said_once {
             stream.say_node_each_time();
         }
@@ -88,6 +89,7 @@ impl Task {
             dialler: Dialler::default(),
             chance: Chance::new(),
             is_limited: false,
+            variant,
             plan,
         }
     }
@@ -127,13 +129,13 @@ impl Task {
         }
     }
 
-    async fn dial(&mut self, service: &GrpcService) -> Result<(Call, String), String> {
+    async fn dial(&mut self, service: &Service) -> Result<(Call, String), String> {
         let roots = self.plan.roots.borrow().clone();
         let draft = roots.clusters.iter().find(|draft| draft.cluster.name == service.cluster);
         // It was there when the source was read; a later bootstrap has another.
         let draft = draft.ok_or_else(|| format!("there is no cluster {:?}", service.cluster))?;
         let Dialled { io, address } = self.dialler.dial(draft, &service.authority).await?;
-        let variant = self.plan.api.variant;
+        let variant = self.variant;
         let method = Method {
             path: self.plan.kind.map_or(service::aggregated(variant), |kind| service::method(kind, variant)),
             authority: &service.authority,
