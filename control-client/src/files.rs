@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::brought::{Brought, Failure};
-use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Subscription, Update};
+use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Subscription, Unread, Update};
 use crate::document::{self, Content, Node, TEXT_BYTES_MAX};
 use crate::message::{Message, Value};
 use crate::problem::{Problem, Report};
@@ -298,7 +298,7 @@ fn read_resource(file: &str, at: usize, node: &Node, kind: Kind, unknown: Unknow
     if name.is_empty() {
         name = spelled_name(node, kind).unwrap_or_default();
     }
-    Received { name, version, message, report }
+    Received { name, version, body: Unread::Tree(message), report }
 }
 
 fn unwrapped(wrapper: Message) -> Option<Message> {

@@ -41,25 +41,11 @@ pub(crate) const DEPTH_MAX: usize = 100;
 
 /// Reads a message of this type. What is wrong is in the report, and left out of the tree.
 pub(crate) fn read(bytes: &[u8], kind: &'static MessageType, unknown: Unknown, report: &mut Report) -> Option<Message> {
-    read_counted(bytes, kind, unknown, report, &mut 0)
-}
-
-/// The same for one of several messages: how many values it has is added to `values`.
-pub(crate) fn read_counted(
-    bytes: &[u8],
-    kind: &'static MessageType,
-    unknown: Unknown,
-    report: &mut Report,
-    values: &mut usize,
-) -> Option<Message> {
     if bytes.len() > BYTES_MAX {
         report.problem(Place::NONE, format!("the message is larger than {BYTES_MAX} bytes"));
         return None;
     }
-    let mut reader = Reader { report, unknown, depth: 0, values: 0 };
-    let message = reader.message(&Parts::one(bytes), kind);
-    *values += reader.values;
-    message
+    Reader { report, unknown, depth: 0, values: 0 }.message(&Parts::one(bytes), kind)
 }
 
 struct Reader<'r> {

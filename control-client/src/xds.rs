@@ -3,12 +3,13 @@
 //! ```text
 //!   control thread                          thread "xds": a task for each stream
 //!     Streams::settle ── what is wanted ──> Stream (discovery) ──> Call (grpc) ──> Dialled ──> server
-//!     Streams::bring <── letterbox ──────── a response as trees, and how the server is
+//!     Streams::bring <── letterbox ──────── a response, and how the server is
 //!       Cache::apply ─── the verdict ─────> ACK or NACK, at once; then the next response is read
 //! ```
-//! Bytes become trees on the thread, which costs the most; they are judged on the control thread, which alone has the cache. An answer
-//! never waits for warming or for a commit. A response is read when the one before is answered, so that a stream
-//! costs one message, its trees, and the window of its connection, whatever its server does.
+//! The thread reads the envelope of a response. Its resources become trees one by one where they are judged: a tree is many times its
+//! message, and its memory goes back with the thread that judges a large response. An answer never waits for warming or for
+//! a commit. A response is read when the one before is answered, so that a stream costs one message, one tree, and the
+//! window of its connection, whatever its server does.
 //!
 //! Invariant: what has come stays, whatever becomes of the server.
 

@@ -85,8 +85,10 @@ impl Dynamic {
         let before: HashSet<&Wait> = self.waits.iter().collect();
         news.waits = waits.iter().filter(|wait| !before.contains(wait)).cloned().collect();
         (self.waits, self.until) = (waits, until);
-        let outcome = if self.is_ahead { Outcome::All } else { outcome };
-        self.is_ahead = !matches!(outcome, Outcome::Same);
+        // What is on its way, or was refused, need not be made again where nothing is new.
+        let is_new = !matches!(outcome, Outcome::Same);
+        let outcome = if is_new && self.is_ahead { Outcome::All } else { outcome };
+        self.is_ahead |= is_new;
         (outcome, news)
     }
 }

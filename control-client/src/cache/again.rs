@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::apply::dynamic_names;
 use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
-use super::update::{Change, Received, Refused, Update};
+use super::update::{Change, Received, Refused, Unread, Update};
 use super::{Cache, Kind, Moment};
 use crate::problem::Report;
 use crate::tls::TlsContexts;
@@ -84,9 +84,9 @@ impl Cache {
             return 0;
         };
         let again = before.iter().filter_map(|(name, rejected)| {
-            let message = Some(rejected.body.as_ref()?.message(kind.type_name()));
+            let body = Unread::Tree(Some(rejected.body.as_ref()?.message(kind.type_name())));
             let report = Report::new(&format!("{kind} {name:?}"));
-            Some(Received { name: name.clone(), version: rejected.version.clone(), message, report })
+            Some(Received { name: name.clone(), version: rejected.version.clone(), body, report })
         });
         let change = Change::Delta { changed: again.collect(), removed: Vec::new() };
         let verdict = self.apply(Update { source, kind, version: String::new(), change }, contexts, at);
@@ -111,9 +111,9 @@ impl Cache {
         let mut accepted = 0;
         for ((source, name), rejected) in before {
             let Some(body) = rejected.body else { continue };
-            let message = Some(body.message(kind.type_name()));
+            let body = Unread::Tree(Some(body.message(kind.type_name())));
             let report = Report::new(&format!("{kind} {name:?}"));
-            let changed = vec![Received { name, version: rejected.version, message, report }];
+            let changed = vec![Received { name, version: rejected.version, body, report }];
             let change = Change::Delta { changed, removed: Vec::new() };
             accepted += self.apply(Update { source, kind, version: String::new(), change }, contexts, at).accepted;
         }

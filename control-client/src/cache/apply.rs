@@ -173,7 +173,7 @@ impl Cache {
                 verdict.accepted += 1;
                 continue;
             }
-            let message = received.message.take().expect("what was taken has been read");
+            let message = received.take_message().expect("what was taken has been read");
             let draft = translate::cluster(&message, &mut received.report, &self.roots.around, contexts);
             let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(false));
             match entry.take_in(draft, received.report, number, body, at) {
@@ -242,7 +242,7 @@ impl Cache {
                 verdict.accepted += 1;
                 continue;
             }
-            let message = received.message.take().expect("what was taken has been read");
+            let message = received.take_message().expect("what was taken has been read");
             let knows = |cluster: &str| self.knows_cluster(cluster);
             let around = &self.roots.around;
             let draft = translate::listener(&message, &mut received.report, around, contexts, &knows);
@@ -307,7 +307,7 @@ impl Cache {
                         verdict.accepted += 1;
                         (accepted, is_same) = (Some(number), true);
                     } else {
-                        let message = received.message.take().expect("what was taken has been read");
+                        let message = received.take_message().expect("what was taken has been read");
                         let mut made = BTreeMap::new();
                         for user in &users {
                             // The newest version that wants it: one that warms may want another.
@@ -390,7 +390,7 @@ impl Cache {
                         verdict.accepted += 1;
                         (accepted, is_same) = (Some(number), true);
                     } else {
-                        let message = received.message.take().expect("what was taken has been read");
+                        let message = received.take_message().expect("what was taken has been read");
                         let knows = |cluster: &str| self.knows_cluster(cluster);
                         let draft: Option<RoutesDraft> = translate::routes(&message, &mut received.report, &knows);
                         let want = self.routes.get_mut(&key).expect("it is wanted");
@@ -551,7 +551,8 @@ fn take(
     refusal: Option<String>,
     kind: Kind,
 ) -> Result<Taken, (Refused, Option<Body>)> {
-    let place = received.message.as_ref().map_or(crate::problem::Place::START, |message| message.place);
+    received.read(kind);
+    let place = received.message().map_or(crate::problem::Place::START, |message| message.place);
     if received.name.is_empty() && received.report.problems.is_empty() {
         received.report.problem_in(kind.name_field(), place, "value is required");
     } else if !received.name.is_empty() && !seen.insert(received.name.clone()) {
@@ -562,23 +563,17 @@ fn take(
             format!("a second {kind} {:?} in one response", received.name),
         );
     }
-    if let Some(message) = &received.message
-        && !received.name.is_empty()
-        && message.text(kind.name_field()) != received.name
-    {
+    let own = received.message().map(|message| message.text(kind.name_field()).to_owned());
+    if let Some(own) = own.filter(|own| !received.name.is_empty() && *own != received.name) {
         // It would be held under the one name, and be in force under the other.
-        let rule = format!(
-            "{:?} is not the name that the resource was given, {:?}",
-            message.text(kind.name_field()),
-            received.name
-        );
+        let rule = format!("{own:?} is not the name that the resource was given, {:?}", received.name);
         received.report.problem_in(kind.name_field(), place, rule);
     }
     if let Some(rule) = refusal {
         received.report.problem_in(kind.name_field(), place, rule);
     }
     let name = received.name.clone();
-    let body = received.message.as_ref().map(Body::of);
+    let body = received.message().map(Body::of);
     if let Some(size) = body.as_ref().map(Body::len).filter(|size| *size > TEXT_BYTES_MAX) {
         let rule = format!("the resource has {size} bytes as JSON, more than {TEXT_BYTES_MAX}");
         received.report.problem_in(kind.name_field(), place, rule);

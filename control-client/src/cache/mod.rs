@@ -52,7 +52,7 @@ use self::entry::{Entry, Want, WantKey};
 pub use self::roots::Roots;
 pub use self::settle::{ClusterParts, Outcome, Settled, Wait};
 pub use self::shown::{ShownError, ShownResource, ShownVersion};
-pub(crate) use self::update::{Change, Received, Update};
+pub(crate) use self::update::{Change, Received, Unread, Update};
 pub use self::update::{ConfigSource, Counted, Kind, Names, Refused, Scope, Subscription, Verdict};
 use crate::bootstrap::{ClusterPart, ListenerPart};
 use crate::tls::ContextCertificates;

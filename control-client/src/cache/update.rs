@@ -5,9 +5,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::api_source::ApiSource;
 use crate::message::Message;
 use crate::problem::{Problem, Report};
+use crate::reader::Unknown;
+use crate::schema::MessageType;
+use crate::wire;
 
 /// The kinds of resources. The order is that in which a kind may need the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -143,10 +148,45 @@ pub(crate) struct Received {
     pub(crate) name: String,
     /// `Resource.version`; empty: the response's.
     pub(crate) version: String,
-    /// A message of the response's kind; `None` where it could not be read, and the report says why.
-    pub(crate) message: Option<Message>,
+    pub(crate) body: Unread,
     /// What was wrong when it was read, and the path that leads to it.
     pub(crate) report: Report,
+}
+
+/// A resource as it came.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// In protobuf's wire form.
+    Wire(Bytes),
+    /// A message of the response's kind; `None` where it could not be read, and the report says why.
+    Tree(Option<Message>),
+}
+
+impl Received {
+    /// Makes a tree of it. What Envoy's API does not have is passed over, as in Envoy: control planes may be newer than we
+    /// are.
+    pub(crate) fn read(&mut self, kind: Kind) {
+        if let Unread::Wire(bytes) = &self.body {
+            let kind = MessageType::by_name(kind.type_name()).expect("the schema has the kinds of resources");
+            self.body = Unread::Tree(wire::read(bytes, kind, Unknown::Kept, &mut self.report));
+        }
+    }
+
+    /// The message, where it has been read and could be.
+    pub(crate) fn message(&self) -> Option<&Message> {
+        match &self.body {
+            Unread::Tree(message) => message.as_ref(),
+            Unread::Wire(_) => None,
+        }
+    }
+
+    /// The same, taken out.
+    pub(crate) fn take_message(&mut self) -> Option<Message> {
+        match &mut self.body {
+            Unread::Tree(message) => message.take(),
+            Unread::Wire(_) => None,
+        }
+    }
 }
 
 /// What the cache says of a response. ACK where nothing is refused.

@@ -1,32 +1,24 @@
-//! A response of the protocol as an update of the cache: bytes to trees.
+//! A response of the protocol as an update of the cache.
 
 use std::sync::Arc;
 
-use super::service;
-use crate::cache::{Change, ConfigSource, Received, Update};
-use crate::discovery;
-use crate::problem::{Place, Report};
-use crate::reader::Unknown;
-use crate::schema::MessageType;
-use crate::wire;
+use bytes::Bytes;
 
-/// Reads the resources of a response. What cannot be read of one is the cache's to refuse. What Envoy's API does not
-/// have is passed over, as in Envoy: control planes may be newer than we are.
-pub(super) fn update(source: &Arc<ConfigSource>, update: discovery::Update<'_>) -> Update {
+use super::service;
+use crate::cache::{Change, ConfigSource, Received, Unread, Update};
+use crate::discovery;
+use crate::problem::Report;
+
+/// The update of a response. Its resources are pieces of the message: each is read when it is judged, so that there is one tree
+/// at a time, on the thread that judges.
+pub(super) fn update(source: &Arc<ConfigSource>, message: &Bytes, update: discovery::Update<'_>) -> Update {
     let kind = service::kind(update.kind);
-    let schema = MessageType::by_name(kind.type_name()).expect("the schema has the kinds of resources");
     let file = source.to_string();
-    let mut values = 0;
-    let received = update.changed.into_iter().map(|(resource, body)| {
-        let mut report = Report::new(&file);
-        let message = match values < VALUES_MAX {
-            true => wire::read_counted(body.value, schema, Unknown::Kept, &mut report, &mut values),
-            false => {
-                report.problem(Place::NONE, format!("behind {VALUES_MAX} values of the same response"));
-                None
-            }
-        };
-        Received { name: resource.name.to_owned(), version: resource.version.to_owned(), message, report }
+    let received = update.changed.into_iter().map(|(resource, body)| Received {
+        name: resource.name.to_owned(),
+        version: resource.version.to_owned(),
+        body: Unread::Wire(message.slice_ref(body.value)),
+        report: Report::new(&file),
     });
     let changed = received.collect();
     let change = match update.is_world {
@@ -44,11 +36,6 @@ pub(super) fn complaints(update: &discovery::Update<'_>) -> Vec<String> {
     };
     update.failed.iter().take(COMPLAINTS_MAX).map(line).collect()
 }
-
-/// The most values of a response, all of its resources together; whatever comes behind them is refused. An empty item of a
-/// list is two bytes on the wire and some 120 in a tree, so that these are 1 GiB. Ten thousand clusters of thirty values
-/// and their endpoints are a tenth of it.
-const VALUES_MAX: usize = 8 << 20;
 
 /// The most lines about one response.
 const COMPLAINTS_MAX: usize = 16;
@@ -90,16 +77,18 @@ mod tests {
         out.text(4, &of.url());
         out.text(5, "n");
         removed.iter().for_each(|name| out.item(6, name));
-        let Ok(Heard::Update(heard)) = stream.receive(&out.bytes, Instant::now()) else { panic!("a response") };
-        let update = update(&Arc::new(ConfigSource::Ads), heard);
+        let message = Bytes::from(out.bytes);
+        let Ok(Heard::Update(heard)) = stream.receive(&message, Instant::now()) else { panic!("a response") };
+        let update = update(&Arc::new(ConfigSource::Ads), &message, heard);
         let (form, received, removed) = match update.change {
             Change::World(received) => ("world", received, Vec::new()),
             Change::Delta { changed, removed } => ("delta", changed, removed),
         };
         let mut text = format!("{form} {:?}", update.version);
-        for one in received {
+        for mut one in received {
+            one.read(update.kind);
             let problems: Vec<String> = one.report.problems.iter().map(ToString::to_string).collect();
-            let is_read = one.message.is_some();
+            let is_read = matches!(one.body, Unread::Tree(Some(_)));
             text += &format!("; {} {:?} {is_read} {}", one.name, one.version, problems.join(" | "));
         }
         if !removed.is_empty() {

@@ -1,10 +1,11 @@
 //! One stream: connecting, asking, answering, and doing so again for as long as somebody wants something of it.
 //!
 //! ```text
-//!            something is wanted         dialled, HTTP/2 is there
-//!   Resting ──────────────────> Dialling ───────────────────────> Open ──┐
-//!      ^                            │ it could not be                    │ it ended
-//!      └────── the backoff is over ─┴────────────── Waiting <────────────┘
+//!             dialled, HTTP/2 is there
+//!   Dialling ───────────────────────────> Open
+//!      ^  │ it could not be                 │ it ended
+//!      │  └────────────> Waiting <──────────┘
+//!      └─ the backoff is over ─┘
 //! ```
 //! While it waits, what is wanted is followed and TTLs go on.
 
@@ -238,7 +239,7 @@ impl Task {
         };
         let (complaints, unwanted) = (parse::complaints(&update), update.unwanted);
         let control_plane = update.control_plane.to_owned();
-        let update = parse::update(&self.plan.source, update);
+        let update = parse::update(&self.plan.source, message, update);
         let (answer, verdict) = oneshot::channel();
         let bytes = message.len();
         let response = Response { update, complaints, unwanted, control_plane, bytes, answer };
