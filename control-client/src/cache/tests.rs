@@ -8,8 +8,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::*;
 use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
 use crate::files::read_response;
+use crate::problem::Report;
 use crate::reader::Unknown;
 use crate::tls::TlsContexts;
+use crate::wire::Writer;
 use crate::{Builder, Built};
 
 /// A cache with roots of a bootstrap, and a clock.
@@ -535,4 +537,44 @@ fn secrets_are_kept_and_not_shown() {
     let shown = error.failed.expect("it was read").to_json();
     assert!(shown.contains("[redacted]") && !shown.contains("secret\""), "{shown}");
     assert!(!format!("{:?}", world.cache.shown()).contains("secret"));
+}
+
+/// Large responses are judged on a thread of the command's own, whose stack is a MiB.
+#[test]
+fn the_deepest_message_fits_the_stack_of_who_judges_it() {
+    fn nested(out: &mut Writer, depth: usize) {
+        match depth {
+            0 => out.text(3, "x"),
+            // A Value that is a list of one Value.
+            _ => out.message(6, |out| out.message(1, |out| nested(out, depth - 1))),
+        }
+    }
+    let judge = |depth: usize| {
+        let mut out = Writer::default();
+        out.text(1, "c");
+        // metadata: filter_metadata["a"]: {k: ...}
+        out.message(25, |out| {
+            out.message(1, |out| {
+                out.text(1, "a");
+                out.message(2, |out| {
+                    out.message(1, |out| {
+                        out.text(1, "k");
+                        out.message(2, |out| nested(out, depth));
+                    });
+                });
+            });
+        });
+        let body = Unread::Wire(out.bytes.into());
+        let report = Report::new("r");
+        let received = Received { name: "c".into(), version: "1".into(), body, report };
+        let change = Change::Delta { changed: vec![received], removed: Vec::new() };
+        let mut world = World::new(&bootstrap(""));
+        let update = Update { source: source(), kind: Kind::Cluster, version: String::new(), change };
+        (world.apply(update), world.settle())
+    };
+    let judged = std::thread::Builder::new().stack_size(1 << 20).spawn(move || [40, 60].map(judge));
+    let [(fits, settled), (deep, _)] = judged.expect("a thread").join().expect("no panic");
+    assert_eq!(fits, "1 accepted");
+    assert!(settled.contains("c="), "{settled}");
+    assert!(deep.contains("nested deeper than 100"), "{deep}");
 }

@@ -143,3 +143,23 @@ fn keepalive(outgoing: &Outgoing) -> Option<TcpKeepalive> {
         _ => keepalive,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use ringway_model::{SocketOption, SocketState};
+
+    use super::*;
+
+    #[test]
+    fn keep_alive_is_what_the_cluster_says() {
+        let option = |level, name, value| SocketOption::number(level, name, value, SocketState::Prebind);
+        let of = |options| keepalive(&Outgoing { sources: Vec::new(), options });
+        assert!(of(Vec::new()).is_none());
+        let all = of(vec![option(1, 9, 1), option(6, 6, 3), option(6, 4, 30), option(6, 5, 7)]).expect("it is on");
+        let expect = TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(7))
+            .with_retries(3);
+        assert_eq!(format!("{all:?}"), format!("{expect:?}"));
+    }
+}
