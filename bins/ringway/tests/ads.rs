@@ -12,7 +12,7 @@ use crate::common::files::certificates::Leaf;
 use crate::common::files::{Files, upstream};
 use crate::common::on_each_driver;
 use crate::common::origin::{Origin, refusing};
-use crate::common::process::{Proxy, TempDir};
+use crate::common::process::{Proxy, TempDir, run};
 use crate::common::resources::{assignment, eds_cluster, listener, routes, static_cluster};
 use crate::common::xds::{Mood, Server};
 
@@ -185,6 +185,26 @@ fn a_cluster_that_changes_takes_up_its_assignment_at_once() {
     });
     assert_eq!(proxy.stat("cluster.c.init_fetch_timeout"), 0);
     assert_eq!(server.log().iter().filter(|line| line.contains("EDS")).count(), asked, "nothing was asked anew");
+}
+
+/// State of the world says nothing of an assignment that it leaves out; delta says that it is gone.
+#[test]
+fn an_assignment_goes_only_where_that_is_said() {
+    let one = Origin::start("one");
+    for form in FORMS {
+        let server = Server::start();
+        one_cluster(&server, one.address);
+        let proxy = start("poll", &by_ads(form, &server));
+        assert_eq!(proxy.get("/name").text(), "one");
+        server.set("EDS", &[]);
+        match form {
+            "GRPC" => {
+                server.asked("#1 EDS [c] version 5 nonce", "");
+                assert_eq!(proxy.get("/name").text(), "one");
+            }
+            _ => common::wait_for("no endpoint", || (proxy.get("/name").status() == 503).then_some(())),
+        }
+    }
 }
 
 #[test]
@@ -469,6 +489,16 @@ fn requests_keep_to_the_rate_that_the_file_allows() {
     assert_eq!(proxy.get("/name").text(), "one");
     proxy.wait_stat("control_plane.pending_requests", |count| count == 0);
     assert!(proxy.stat("control_plane.rate_limit_enforced") >= 1);
+}
+
+#[test]
+fn check_asks_nobody() {
+    let server = Server::start();
+    let dir = TempDir::new();
+    let file = dir.rename_over("ads.yaml", &by_ads("GRPC", &server));
+    let output = run(&["check", "-c", &file.display().to_string()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(server.connections(), 0);
 }
 
 /// A dead connection that nobody closes is found out by its silence.
