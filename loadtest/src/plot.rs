@@ -40,7 +40,7 @@ impl Axis {
         let (least, most) = (values.clone().fold(f64::INFINITY, f64::min), values.fold(0.0, f64::max));
         let (least, most) = if least <= most { (least.max(1e-3), most.max(1e-3)) } else { (1.0, 10.0) };
         let all = (-3..12).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power)));
-        let first = all.clone().filter(|mark| *mark <= least).last().unwrap_or(least);
+        let first = all.clone().rev().find(|mark| *mark <= least).unwrap_or(least);
         let last = all.clone().find(|mark| *mark > most).unwrap_or(most * 2.0);
         let marks = all.filter(|mark| (first..=last).contains(mark)).map(|mark| (mark, short(mark))).collect();
         Axis { name, scale: Scale::Logarithmic, marks }

@@ -81,7 +81,7 @@ fn tls() {
     check(&["--tls"], "https", &["--insecure", "--http2"], 1024);
     check(&["--tls"], "https", &["--insecure"], 1024);
     check(&["--tls"], "https", &["--insecure", "--new-connections"], 1024);
-    check(&["--tls", "--size", "200k"], "https", &["--insecure", "--http1"], 200 << 10);
+    check(&["--tls", "--size", "80k"], "https", &["--insecure", "--http1"], 80 << 10);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn grpc() {
 #[test]
 fn tcp() {
     check(&["--tcp"], "tcp", &["--body-size", "100"], 100);
-    check(&["--tcp"], "tcp", &["--body-size", "2m"], 2 << 20);
+    check(&["--tcp"], "tcp", &["--body-size", "400k"], 400 << 10);
     check(&["--tcp"], "tcp", &["--tcp-reply", "none"], 0);
-    check(&["--tcp", "--tls"], "tls", &["--insecure", "--body-size", "50k"], 50 << 10);
+    check(&["--tcp", "--tls"], "tls", &["--insecure", "--body-size", "20k"], 20 << 10);
 }
 
 /// A certificate is for its names, and trusted by who was given it.

@@ -11,14 +11,14 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-load");
 const PATIENT: [&str; 6] = ["--timeout", "60s", "--connect-timeout", "60s", "--late-max", "60s"];
 
 /// `ringway-load serve`, ended when dropped.
-pub struct Origin {
+pub(crate) struct Origin {
     child: Child,
     /// Its URL, as it says it.
-    pub url: String,
+    pub(crate) url: String,
 }
 
 impl Origin {
-    pub fn start(options: &[&str]) -> Origin {
+    pub(crate) fn start(options: &[&str]) -> Origin {
         let mut command = Command::new(PROGRAM);
         command.arg("serve").args(options).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program is there");
@@ -30,17 +30,17 @@ impl Origin {
     }
 
     /// Its address and port.
-    pub fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").expect("a URL").1
     }
 
     /// The same with another scheme.
-    pub fn as_scheme(&self, scheme: &str) -> String {
+    pub(crate) fn as_scheme(&self, scheme: &str) -> String {
         format!("{scheme}://{}", self.address())
     }
 
     /// As by SIGKILL, when it has no time to say anything.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it is ours");
     }
@@ -54,17 +54,17 @@ impl Drop for Origin {
 }
 
 /// What a load came to.
-pub struct Loaded {
-    pub status: i32,
-    pub json: Value,
+pub(crate) struct Loaded {
+    pub(crate) status: i32,
+    pub(crate) json: Value,
 }
 
 impl Loaded {
-    pub fn number(&self, member: &str) -> u64 {
+    pub(crate) fn number(&self, member: &str) -> u64 {
         self.json[member].as_u64().unwrap_or_else(|| panic!("{member} in {:#}", self.json))
     }
 
-    pub fn failures(&self, kind: &str) -> u64 {
+    pub(crate) fn failures(&self, kind: &str) -> u64 {
         self.json["failures"][kind].as_u64().unwrap_or(0)
     }
 
@@ -77,12 +77,12 @@ impl Loaded {
 }
 
 /// `ringway-load` with these arguments, to its end.
-pub fn command(arguments: &[&str]) -> Output {
+pub(crate) fn command(arguments: &[&str]) -> Output {
     Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().expect("the program is there")
 }
 
 /// A run that is patient with slow hosts, told as JSON. What `arguments` say stands.
-pub fn load(arguments: &[&str]) -> Loaded {
+pub(crate) fn load(arguments: &[&str]) -> Loaded {
     let mut all = vec!["run", "--quiet", "--json", "-"];
     for pair in PATIENT.chunks(2).filter(|pair| !arguments.contains(&pair[0])) {
         all.extend_from_slice(pair);
@@ -92,13 +92,13 @@ pub fn load(arguments: &[&str]) -> Loaded {
 }
 
 /// A run that goes on until it is interrupted.
-pub struct Running {
+pub(crate) struct Running {
     child: Child,
     lines: BufReader<ChildStderr>,
 }
 
 impl Running {
-    pub fn start(arguments: &[&str]) -> Running {
+    pub(crate) fn start(arguments: &[&str]) -> Running {
         let mut command = Command::new(PROGRAM);
         command.args(["run", "--json", "-", "--duration", "1h"]).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -108,7 +108,7 @@ impl Running {
     }
 
     /// Waits for a second of which this is said.
-    pub fn wait_for(&mut self, is: impl Fn(&str) -> bool) {
+    pub(crate) fn wait_for(&mut self, is: impl Fn(&str) -> bool) {
         let mut line = String::new();
         while self.lines.read_line(&mut line).expect("lines are text") > 0 {
             if is(&line) {
@@ -120,7 +120,7 @@ impl Running {
     }
 
     /// As Ctrl-C does.
-    pub fn interrupt(self) -> Loaded {
+    pub(crate) fn interrupt(self) -> Loaded {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill(1)");
         assert!(sent.success());
         Loaded::of(&self.child.wait_with_output().expect("it ends"))
