@@ -225,12 +225,13 @@ class Bed:
         """Of each type its requests since the mark, one line each."""
         self.plane.quiet(QUIET_S, SOON_S)
         events = self.plane.events
-        lines, last, begun = {}, {}, set()
+        lines, last, begun, says_who = {}, {}, set(), set()
         for at, event in enumerate(events):
             if event["event"] != "request":
                 continue
-            # Only the first request of a stream has to say who asks.
-            event = {**event, "node": event["node"] and event["stream"] not in begun}
+            # The first request of a stream has to say who asks.
+            if event["stream"] not in begun and at >= self.mark:
+                says_who.add("with the node" if event["node"] else "without the node")
             begun.add(event["stream"])
             kind, key = event["type"], (event["stream"], event["type"])
             before = last.get(key)
@@ -243,6 +244,8 @@ class Bed:
         for kind, streams in lines.items():
             each = list(streams.values()) if self.is_ads else sorted(streams.values())
             said[kind] = [f"{line} x{count}" if count > 1 else line for of in each for line, count in runs(of)]
+        if says_who:
+            said["streams"] = sorted(says_who)
         return said
 
 
@@ -259,7 +262,7 @@ def world_line(event, before):
     """A request of the state of the world; nothing for one that says again what the last one said."""
     said = f"v{event['version'] or '-'} {names(event['names'])}"
     if event["first"]:
-        return f"first {said}" + (" node" if event["node"] else "") + (f" nonce {event['nonce']}" if event["nonce"] else "")
+        return f"first {said}" + (f" nonce {event['nonce']}" if event["nonce"] else "")
     if event["error"] is not None:
         return f"nack {said}"
     if event["stale"]:
@@ -273,7 +276,7 @@ def delta_line(event):
     change = "".join(f" {word} {names(event[key])}" for word, key in (("sub", "subscribe"), ("unsub", "unsubscribe")) if event[key])
     if event["first"]:
         held = " ".join(f"{name}:{version}" for name, version in sorted(event["initial"].items()))
-        return "first" + change + (f" init[{held}]" if held else "") + (" node" if event["node"] else "")
+        return "first" + change + (f" init[{held}]" if held else "")
     if event["error"] is not None:
         return "nack" + change
     if event["stale"]:

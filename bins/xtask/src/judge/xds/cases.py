@@ -289,6 +289,7 @@ def endpoints_that_do_not_come(bed):
     at_once = time.monotonic() - begun < 5
     bed.plane.set("eds", "2", [bed.assignment(), bed.assignment("c2", 1)])
     bed.plane.set("rds", "2", [bed.routes(to=[("/two", "c2"), ("/", "c1")])])
+    bed.plane.silent.clear()
     bed.plane.push("rds", "eds")
     return {"acked": acked, "at once": at_once, "one": bed.get(), "two": bed.serves("200 two", "/two")}
 

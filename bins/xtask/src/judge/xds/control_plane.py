@@ -164,12 +164,15 @@ class ControlPlane:
         (self.answer_delta if stream.delta else self.answer_world)(stream, kind, known, request, is_first, event["stale"])
 
     def answer_world(self, stream, kind, known, request, is_first, is_stale):
+        if is_stale:
+            # The next one says it again.
+            return
         names = set(request.resource_names)
         is_new = is_first or bool(names - known.names)
         known.names = names
         known.wildcard = kind in WILDCARD and (not names or "*" in names)
         is_current = is_first and request.version_info and request.version_info == self.versions[kind]
-        if kind in self.silent or is_stale or not is_new or is_current:
+        if kind in self.silent or not is_new or is_current:
             return
         if request.HasField("error_detail") or not self.versions[kind]:
             return
