@@ -13,6 +13,7 @@
 //!
 //! Invariant: what has come stays, whatever becomes of the server.
 
+mod bundle;
 mod dial;
 mod letterbox;
 mod node;

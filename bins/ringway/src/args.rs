@@ -85,6 +85,8 @@ pub(crate) struct Tuning {
     pub(crate) spin_us: u32,
     /// `--drain-time-s`.
     pub(crate) drain_time: Duration,
+    /// `--xds-bundle-wait-ms`: how long a response of a management server waits for the other types of its version.
+    pub(crate) bundle_wait: Duration,
     /// `--file-flush-interval-msec`, `--file-flush-min-size-kb`.
     pub(crate) log_flush: Flush,
 }
@@ -111,13 +113,17 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
     ("enable-core-dump", "", "the limits of the process decide"),
     ("enable-fine-grain-logging", "", "there is one logger; --log-level sets it"),
     ("enable-mutex-tracing", "", "no lock is on the way of a request"),
-    ("ignore-unknown-dynamic-fields", "", "no dynamic resources yet"),
+    ("ignore-unknown-dynamic-fields", "", "of management servers they are passed over in any case, in files refused"),
     ("local-address-ip-version", "VERSION", "the node's own address is not used"),
     ("log-format", "FORMAT", "lines have one format"),
     ("log-format-escaped", "", "a line never holds control characters"),
     ("log-stacktrace-single-entry", "", "no stack traces are logged"),
     ("parent-shutdown-time-s", "N", HOT_RESTART),
-    ("reject-unknown-dynamic-fields", "", "no dynamic resources yet"),
+    (
+        "reject-unknown-dynamic-fields",
+        "",
+        "not taken up yet: of management servers they are passed over, in files refused",
+    ),
     ("restart-epoch", "N", HOT_RESTART),
     ("service-cluster", "NAME", "not taken up yet: node.cluster of the file counts"),
     ("service-node", "NAME", "not taken up yet: node.id of the file counts"),
@@ -216,6 +222,7 @@ fn tuning(matches: &ArgMatches) -> Tuning {
         },
         spin_us: number(matches, "spin-us").unwrap_or(0),
         drain_time: Duration::from_secs(number::<u64>(matches, "drain-time-s").unwrap_or(DRAIN_TIME_S)),
+        bundle_wait: Duration::from_millis(number::<u64>(matches, "xds-bundle-wait-ms").unwrap_or(BUNDLE_WAIT_MS)),
         log_flush: Flush {
             interval: Duration::from_millis(number(matches, "file-flush-interval-msec").unwrap_or(FLUSH_INTERVAL_MS)),
             bytes_min: number::<u64>(matches, "file-flush-min-size-kb").unwrap_or(FLUSH_KIB_MIN) as usize * 1024,
@@ -247,6 +254,12 @@ const WORKERS_MAX: u64 = 1024;
 
 /// The longest time to drain: a day.
 const DRAIN_TIME_S_MAX: u64 = 86_400;
+
+/// `--xds-bundle-wait-ms` where it is not given: a slow server sends all types of a snapshot in less.
+const BUNDLE_WAIT_MS: u64 = 500;
+
+/// The longest of that: what has come is not in force meanwhile.
+const BUNDLE_WAIT_MS_MAX: u64 = 60_000;
 
 /// The longest spin, 10 ms: a worker that spins longer should be told so by its owner, not by a typing error.
 const SPIN_US_MAX: i64 = 10_000;
@@ -330,7 +343,7 @@ fn run_arguments() -> [Arg; 5] {
     ]
 }
 
-fn tuning_arguments() -> [Arg; 9] {
+fn tuning_arguments() -> [Arg; 10] {
     [
         option("concurrency", "N", "How many workers. Default: as many as CPUs may be used, by affinity and quota")
             .value_parser(value_parser!(u64).range(1..=WORKERS_MAX)),
@@ -363,6 +376,13 @@ fn tuning_arguments() -> [Arg; 9] {
         ),
         option("drain-time-s", "N", "How long what runs may take to finish after SIGTERM, in seconds. Default: 600")
             .value_parser(value_parser!(u64).range(0..=DRAIN_TIME_S_MAX)),
+        option(
+            "xds-bundle-wait-ms",
+            "N",
+            "How long a response of a management server that numbers whole snapshots waits for the other types of its \
+             version, in milliseconds; 0: not at all. Default: 500",
+        )
+        .value_parser(value_parser!(u64).range(0..=BUNDLE_WAIT_MS_MAX)),
     ]
 }
 

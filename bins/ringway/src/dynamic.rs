@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringway_control_client::{
     Brought, Cache, ControlPlane, Counted, Files, Kind, Line, Moment, Outcome, Refused, Scope, Settled, Streams,
@@ -23,6 +23,8 @@ pub(crate) struct Dynamic {
     pub(crate) until: Option<Instant>,
     /// What was settled is not in force yet.
     pub(crate) is_ahead: bool,
+    /// How long a response waits for the others of its version.
+    pub(crate) bundle_wait: Duration,
     /// Files that have moved and could not be taken up.
     pub(crate) missed: BTreeSet<PathBuf>,
 }
@@ -72,7 +74,8 @@ impl Dynamic {
         brought.extend(self.files.bring(&mut self.cache, contexts, moved, at));
         let mut news = News::of(brought);
         news.tallies.extend(lost.into_iter().flat_map(|scope| [Tally::Attempt(scope.clone()), Tally::Failure(scope)]));
-        let Settled { outcome, waits, until, timed_out } = self.cache.settle(at.instant);
+        let held_until = self.streams.as_mut().and_then(|streams| streams.held_until(self.bundle_wait, at.instant));
+        let settled = held_until.is_none().then(|| self.cache.settle(at.instant));
         self.files.settle(&self.cache);
         if let Some(streams) = &mut self.streams {
             streams.settle(&self.cache);
@@ -81,6 +84,11 @@ impl Dynamic {
             news.control_plane = (now != self.control_plane).then(|| now.clone());
             self.control_plane = now;
         }
+        let Some(Settled { outcome, waits, until, timed_out }) = settled else {
+            // What has come is not whole yet.
+            self.until = self.until.into_iter().chain(held_until).min();
+            return (Outcome::Same, news);
+        };
         news.tallies.extend(timed_out.into_iter().map(Tally::TimedOut));
         let before: HashSet<&Wait> = self.waits.iter().collect();
         news.waits = waits.iter().filter(|wait| !before.contains(wait)).cloned().collect();

@@ -106,7 +106,9 @@ impl Loader {
     }
 
     /// Asks management servers from now on. `ring` is called when there is something for [`Loader::bring`].
-    pub(crate) fn ask(&mut self, ring: impl Fn() + Send + Sync + 'static) {
+    /// What comes of one version is waited for for `bundle_wait` at most.
+    pub(crate) fn ask(&mut self, bundle_wait: Duration, ring: impl Fn() + Send + Sync + 'static) {
+        self.dynamic.bundle_wait = bundle_wait;
         let mut streams = Streams::new(ring);
         streams.settle(&self.dynamic.cache);
         self.dynamic.streams = Some(streams);

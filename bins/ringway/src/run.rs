@@ -161,7 +161,7 @@ impl Process {
         // Waits for room among the commands; fails only when control has ended, and the process with it.
         let directory = Directory::new(move || _ = ring.send(Command::Names));
         let ring = commands.clone();
-        loader.ask(move || _ = ring.send(Command::Responses));
+        loader.ask(tuning.bundle_wait, move || _ = ring.send(Command::Responses));
         let drain_time = tuning.drain_time;
         let control = Control {
             log,
@@ -331,6 +331,7 @@ fn command_line(options: &Run, dump: &Dump) -> serde_json::Value {
         "allow_unknown_static_fields": source.allow_unknown_static_fields,
         "admin_address_path": path(&options.admin_address_path),
         "log_level": options.log_level.text(),
+        "xds_bundle_wait_ms": u64::try_from(tuning.bundle_wait.as_millis()).unwrap_or(u64::MAX),
         "drain_time": format!("{}s", tuning.drain_time.as_secs()),
         "mode": if options.init_only { "InitOnly" } else { "Serve" },
         "disable_hot_restart": true,

@@ -9,11 +9,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
+use super::bundle::Bundle;
 use super::letterbox::{Event, Letter, Letterbox, Response, StreamId};
 use super::poller::Poller;
 use super::service;
@@ -59,6 +61,8 @@ struct Running {
     /// `control_plane.identifier` of its last response.
     identifier: String,
     is_limited: bool,
+    /// What belongs together, of a stream for all kinds.
+    bundle: Bundle,
     /// What was refused last of each kind, so that the same is said once.
     refused: BTreeMap<Kind, u64>,
 }
@@ -146,6 +150,9 @@ impl Streams {
                     running.identifier = control_plane;
                     complaints.into_iter().for_each(|complaint| say(true, format!("{name}: {complaint}")));
                     let kind = update.kind;
+                    if key.1.is_none() {
+                        running.bundle.hear(kind, &update.version, at.instant);
+                    }
                     let mut verdict = cache.apply(update, contexts, at);
                     // Those of what came: a source may have thousands that a response says nothing about.
                     let scopes = verdict.counted.iter().map(|counted| counted.scope.clone()).collect();
@@ -208,6 +215,12 @@ impl Streams {
         (brought, lost)
     }
 
+    /// Until when what has come is to wait for what belongs to it, at most `wait` from its beginning; `None`: nothing
+    /// is missing.
+    pub fn held_until(&mut self, wait: Duration, now: Instant) -> Option<Instant> {
+        self.running.values_mut().filter_map(|running| running.bundle.held_until(wait, now)).max()
+    }
+
     /// Tells the streams what is wanted, after the cache has settled: begins those that are missing and ends those of which
     /// nothing is wanted.
     pub fn settle(&mut self, cache: &Cache) {
@@ -237,8 +250,9 @@ impl Streams {
             self.order(Order::Stop(running.id));
         }
         for (key, (api, wants)) in wanted {
-            match self.running.get(&key) {
+            match self.running.get_mut(&key) {
                 Some(running) => {
+                    running.bundle.want(wants.keys().copied());
                     running.wants.send_if_modified(|before| {
                         let is_other = *before != wants;
                         *before = wants;
@@ -300,8 +314,10 @@ impl Streams {
             }
         }
         self.order(Order::Start(Box::new(plan)));
+        let mut bundle = Bundle::default();
+        bundle.want(wants.borrow().keys().copied());
         let (state, identifier, refused) = (State::New, String::new(), BTreeMap::new());
-        self.running.insert(key, Running { id, api, wants, state, identifier, is_limited: false, refused });
+        self.running.insert(key, Running { id, api, wants, state, identifier, is_limited: false, bundle, refused });
     }
 
     fn order(&self, order: Order) {
