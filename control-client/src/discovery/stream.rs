@@ -251,13 +251,17 @@ impl Stream {
         let (gone, failed): (Vec<_>, Vec<_>) = response.errors.into_iter().partition(ResourceError::is_not_found);
         let gone = gone.into_iter().map(|error| error.name).chain(response.removed);
         let mut removed: Vec<String> = gone.filter(|name| !names.contains(name)).map(str::to_owned).collect();
-        // What state of the world leaves out is deleted; but a response of heartbeats alone is no state of the world.
-        let is_world = self.variant == Variant::StateOfTheWorld && kind.is_whole && (beats == 0 || beats < count);
+        // What state of the world leaves out is deleted; but a response of heartbeats alone is no state of the world, and one
+        // with resources of another type may not be of this type at all.
+        let is_world = self.variant == Variant::StateOfTheWorld
+            && kind.is_whole
+            && (beats == 0 || beats < count)
+            && refused.is_empty();
         if is_world {
             let spared = |name: &str| names.contains(name) || failed.iter().any(|error| error.name == name);
             removed.extend(subscription.held.keys().filter(|name| !spared(name)).cloned());
         }
-        let is_all = is_world && beats == 0 && failed.is_empty() && refused.is_empty();
+        let is_all = is_world && beats == 0 && failed.is_empty();
         let accepted = |(resource, _): &(Resource<'_>, Body<'_>)| {
             (resource.name.to_owned(), resource.version.to_owned(), resource.ttl)
         };

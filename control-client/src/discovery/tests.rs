@@ -561,6 +561,26 @@ fn a_resource_of_another_type_is_refused_and_the_others_are_taken() {
 }
 
 #[test]
+fn a_response_with_a_resource_of_another_type_deletes_nothing() {
+    let mut peer = sotw(&[CDS]);
+    peer.want(CDS, Interest::all());
+    peer.asks(&["CDS [] node N"]);
+    peer.gets(world(CDS, "v1", "n1", &["a", "b"]), &[], r#"CDS ["a", "b"]"#);
+    peer.asks(&["CDS [] version v1 nonce n1"]);
+    let mixed = |out: &mut Writer| {
+        world(CDS, "v2", "n2", &["a"])(out);
+        any(out, 2, LDS, "l");
+    };
+    peer.gets(mixed, &[], r#"CDS ["a"]"#);
+    peer.asks(&[
+        "CDS [] version v1 nonce n2 NACK 3:\"l\": \"type.googleapis.com/envoy.config.listener.v3.Listener\" among \
+                 resources of type envoy.config.cluster.v3.Cluster",
+    ]);
+    // The next one that is right does.
+    peer.gets(world(CDS, "v3", "n3", &["a"]), &[], r#"CDS ["a"] removed ["b"]"#);
+}
+
+#[test]
 fn a_response_with_a_name_twice_is_refused() {
     let mut peer = sotw(&[CDS]);
     peer.want(CDS, Interest::all());
