@@ -51,7 +51,10 @@ impl ActiveBook {
     /// The rows for what differs from `before`.
     pub(crate) fn rows(&mut self, before: Option<&Snapshot>, snapshot: &Snapshot, workers: usize) -> ActiveRows {
         self.0.retain(|id, (name, _)| {
-            snapshot.clusters.get(*id).is_some_and(|cluster| cluster.name == *name && needs_rows(cluster))
+            let Some(cluster) = snapshot.clusters.get(*id) else { return false };
+            let is_same =
+                before.and_then(|before| before.clusters.get(*id)).is_some_and(|old| Arc::ptr_eq(old, cluster));
+            is_same || cluster.name == *name && needs_rows(cluster)
         });
         let mut rows = ActiveRows::new();
         for cluster in snapshot.clusters.iter().filter(|cluster| needs_rows(cluster)) {

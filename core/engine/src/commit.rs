@@ -145,9 +145,8 @@ pub struct Engine {
     drain_time: Duration,
     current: Option<Arc<Snapshot>>,
     sockets: HashMap<SocketKey, Bound>,
-    /// With the name and the name in statistics that they were made for: another name under the same number is another
-    /// cluster.
-    cluster_limits: HashMap<ClusterId, ((String, String), Arc<ClusterLimits>)>,
+    /// Of the clusters in force. Another name under the same number, or another name in statistics, is another cluster.
+    cluster_limits: HashMap<ClusterId, Arc<ClusterLimits>>,
     active: ActiveBook,
     filters: FilterBook,
     retired: Retired,
@@ -404,18 +403,24 @@ impl Engine {
         let count = self.workers.len();
         let mut tails = self.log_tails(sinks);
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
-        let names = |cluster: &Cluster| (cluster.name.clone(), cluster.stat_name.clone());
-        self.cluster_limits
-            .retain(|id, (kept, _)| snapshot.clusters.get(*id).is_some_and(|cluster| names(cluster) == *kept));
-        for cluster in snapshot.clusters.iter() {
+        // What did not change is passed over by its address: there may be ten thousand others beside the one that did.
+        for old in self.current.iter().flat_map(|current| current.clusters.iter()) {
+            let is_kept = |now: &Arc<Cluster>| {
+                Arc::ptr_eq(now, old) || (&now.name, &now.stat_name) == (&old.name, &old.stat_name)
+            };
+            if !snapshot.clusters.get(old.id).is_some_and(is_kept) {
+                self.cluster_limits.remove(&old.id);
+            }
+        }
+        for cluster in changed_clusters(self.current.as_deref(), snapshot) {
             // A priority that comes or goes is rare: then the cluster begins anew, and what is under way ends under what it began with.
-            if self.cluster_limits.get(&cluster.id).is_some_and(|(_, limits)| limits.set(cluster)) {
+            if self.cluster_limits.get(&cluster.id).is_some_and(|limits| limits.set(cluster)) {
                 continue;
             }
             let stats = self.registry.cluster(&cluster.stat_name);
             let limits =
                 Arc::new(ClusterLimits::new(cluster, &stats, self.registry.breakers(&cluster.stat_name), count));
-            self.cluster_limits.insert(cluster.id, (names(cluster), Arc::clone(&limits)));
+            self.cluster_limits.insert(cluster.id, Arc::clone(&limits));
             for (seeds, stats) in seeds.iter_mut().zip(stats) {
                 seeds.push(ClusterSeed { id: cluster.id, stats, limits: Arc::clone(&limits) });
             }
@@ -538,13 +543,11 @@ impl Engine {
         server.total_listeners_active.set(snapshot.listeners.len() as u64);
         let none = Snapshot::default();
         let old = self.current.as_deref().unwrap_or(&none);
-        for cluster in snapshot.clusters.iter() {
-            count_members(&self.registry, old.clusters.get(cluster.id), cluster);
-            match old.clusters.get(cluster.id) {
-                None => server.cluster_added.add(1),
-                Some(other) if !Arc::ptr_eq(other, cluster) => server.cluster_modified.add(1),
-                Some(_) => {}
-            }
+        for cluster in changed_clusters(Some(old), snapshot) {
+            let before = old.clusters.get(cluster.id);
+            count_members(&self.registry, before, cluster);
+            let counter = if before.is_some() { &server.cluster_modified } else { &server.cluster_added };
+            counter.add(1);
         }
         for listener in &snapshot.listeners {
             match old.listener(listener.id) {
@@ -566,9 +569,17 @@ impl Engine {
     /// Drops the statistics of names that are gone, as Envoy does. A request that is still under way counts into blocks that
     /// nobody shows any more.
     fn forget(&self, old: &Snapshot, new: &Snapshot) {
-        let clusters: HashSet<&str> = new.clusters.iter().map(|cluster| cluster.stat_name.as_str()).collect();
-        for cluster in old.clusters.iter().filter(|cluster| !clusters.contains(cluster.stat_name.as_str())) {
-            self.registry.forget_cluster(&cluster.stat_name);
+        let has_gone = |old: &&Arc<Cluster>| {
+            let now = new.clusters.get(old.id);
+            !now.is_some_and(|now| Arc::ptr_eq(now, old) || now.stat_name == old.stat_name)
+        };
+        let gone: Vec<&Arc<Cluster>> = old.clusters.iter().filter(has_gone).collect();
+        if !gone.is_empty() {
+            // Others may go by the same name.
+            let clusters: HashSet<&str> = new.clusters.iter().map(|cluster| cluster.stat_name.as_str()).collect();
+            for cluster in gone.into_iter().filter(|cluster| !clusters.contains(cluster.stat_name.as_str())) {
+                self.registry.forget_cluster(&cluster.stat_name);
+            }
         }
         let prefixes: HashSet<&str> = http_prefixes(new).collect();
         for prefix in http_prefixes(old).filter(|prefix| !prefixes.contains(prefix)) {
@@ -626,7 +637,7 @@ impl Engine {
     /// Frees what was retired and is pinned by nobody, and shows what only a look tells. To be called about once a second.
     pub fn sweep(&mut self) {
         self.retired.sweep();
-        self.cluster_limits.values().for_each(|(_, limits)| limits.show());
+        self.cluster_limits.values().for_each(|limits| limits.show());
         self.registry.server.pinned_generations.set(self.retired.snapshots.len() as u64);
         let connections: usize = self.workers().iter().map(|worker| worker.connections).sum();
         self.registry.server.total_connections.set(connections as u64);
@@ -643,6 +654,17 @@ impl Engine {
             let _ = worker.thread.join();
         }
     }
+}
+
+/// The clusters that are new, or others than before.
+fn changed_clusters<'s>(
+    before: Option<&'s Snapshot>,
+    snapshot: &'s Snapshot,
+) -> impl Iterator<Item = &'s Arc<Cluster>> + use<'s> {
+    let is_changed = move |cluster: &&'s Arc<Cluster>| {
+        !before.and_then(|before| before.clusters.get(cluster.id)).is_some_and(|old| Arc::ptr_eq(old, cluster))
+    };
+    snapshot.clusters.iter().filter(is_changed)
 }
 
 fn http_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
