@@ -10,6 +10,10 @@ use super::queue::Queue;
 /// The smallest block; the next one is twice as large.
 const BLOCK_BYTES_MIN: usize = 256;
 
+/// As much as the first block takes where nothing lies before it: with its head it is one of 16 KiB. What a stream's window lets come at first is
+/// 64 bytes more, and these are behind it in the smallest: in one block they would take half as much again.
+const FIRST_BYTES: usize = 16_320;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
@@ -77,18 +81,33 @@ impl Backlog {
         if let Some(front) = &mut self.front {
             *front = core.settled(front.clone());
         }
-        while let Some(chunk) = self.fresh.pop_front() {
+        while let Some(mut chunk) = self.fresh.pop_front() {
             let filled = self.filling.as_ref().map_or(0, BlockMut::len);
-            let size = filled + chunk.len();
-            if self.filling.as_ref().is_none_or(|filling| size > filling.capacity()) {
-                let mut larger = core.block(size.max(2 * filled).max(BLOCK_BYTES_MIN));
-                if let Some(filling) = self.filling.take() {
-                    larger.extend_from_slice(&filling);
+            if self.front.is_none() && filled + chunk.len() > FIRST_BYTES {
+                let more = FIRST_BYTES.saturating_sub(filled);
+                if more > 0 {
+                    self.fill(core, &chunk.split_to(more), FIRST_BYTES);
                 }
-                self.filling = Some(larger);
+                self.front = self.filling.take().map(BlockMut::freeze);
             }
-            self.filling.as_mut().expect("made just now").extend_from_slice(&chunk);
+            // What fits the first block grows no larger than that.
+            let most = if self.front.is_none() { FIRST_BYTES } else { usize::MAX };
+            self.fill(core, &chunk, most);
         }
+    }
+
+    /// Copies `bytes` behind what is filled, in a block of twice as much, or `most`, where there is no room for them.
+    fn fill(&mut self, core: &Core, bytes: &[u8], most: usize) {
+        let filled = self.filling.as_ref().map_or(0, BlockMut::len);
+        let size = filled + bytes.len();
+        if self.filling.as_ref().is_none_or(|filling| size > filling.capacity()) {
+            let mut larger = core.block(size.max((2 * filled).min(most)).max(BLOCK_BYTES_MIN));
+            if let Some(filling) = self.filling.take() {
+                larger.extend_from_slice(&filling);
+            }
+            self.filling = Some(larger);
+        }
+        self.filling.as_mut().expect("made just now").extend_from_slice(bytes);
     }
 
     pub(super) fn clear(&mut self) {
@@ -101,6 +120,31 @@ mod tests {
     use ringway_runtime::{IoChoice, Options, Wake, run};
 
     use super::*;
+
+    #[test]
+    fn a_first_window_takes_little_more_than_it_is() {
+        let window = ringway_protocols::http2::Limits::default().stream_window as usize;
+        let options = Options { io: IoChoice::Poll, ..Options::default() };
+        let wake = Wake::new().expect("an eventfd");
+        let work = move |core: Core, _| async move {
+            for piece in [window, 8_192, 4_087, 1_000, 100] {
+                let (mut backlog, mut left) = (Backlog::default(), window);
+                while left > 0 {
+                    let size = piece.min(left);
+                    backlog.push(core.chunk(&vec![1; size]));
+                    backlog.settle(&core);
+                    left -= size;
+                }
+                let block = backlog.filling.as_ref().expect("what the first block does not take");
+                assert_eq!(block.len(), window - FIRST_BYTES);
+                assert!(block.capacity() < 2 * BLOCK_BYTES_MIN, "{} bytes in pieces of {piece}", block.capacity());
+                let front = backlog.front.as_ref().expect("the first block").len();
+                assert_eq!((front, backlog.len()), (FIRST_BYTES, window));
+            }
+            assert!(core.block(FIRST_BYTES).capacity() < 16_384, "a block of 16 KiB");
+        };
+        run(&options, wake, work).expect("the poll driver runs everywhere");
+    }
 
     #[test]
     fn what_waits_stays_in_order_and_in_few_blocks() {

@@ -130,6 +130,8 @@ impl Link {
             Event::Window { key: Some(key) } => {
                 let id = by_key[key.index()];
                 enqueue(ports, sending, id);
+                // Its turn may be far off, while the connection's window is shut: what that turn sends can be got ready.
+                ports[id].wake_writer();
                 Happened::Nothing
             }
             // Who waits for the connection's window stands in the queue already.

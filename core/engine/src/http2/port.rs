@@ -113,6 +113,8 @@ pub(super) struct Port {
     pub(super) is_unsettled: bool,
     /// It stands in the connection's queue of those that send.
     pub(super) is_queued: bool,
+    /// It stands in the connection's queue of those that wait until less is to be sent.
+    pub(super) is_in_crowd: bool,
     /// Its content is received in bulk buffers.
     pub(super) is_bulky: bool,
 }
@@ -139,6 +141,7 @@ impl Port {
             unsent_limit: 0,
             is_unsettled: false,
             is_queued: false,
+            is_in_crowd: false,
             is_bulky: false,
         }
     }
@@ -199,7 +202,8 @@ impl Port {
         }
     }
 
-    fn wake_writer(&mut self) {
+    /// Wakes who writes, if there is room for what it wants to write.
+    pub(super) fn wake_writer(&mut self) {
         if self.outbound.len() <= self.unsent_limit
             && let Some(waker) = self.writer.take()
         {

@@ -32,7 +32,8 @@ pub(crate) struct HeadForm {
 impl Link {
     /// Sends what may go; ready when all that is possible now is with the socket.
     pub(super) fn pump(&self, context: &mut Context<'_>) {
-        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
+        let state = &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = state;
         let Some(socket) = socket else { return };
         let scratch = &mut *self.scratch.borrow_mut();
         codec.unsent(socket.unsent() + out.len());
@@ -86,6 +87,9 @@ impl Link {
             out.flush(socket);
         }
         self.meter.holds(Held { streams: codec.active(), pending: *pending, memory: codec.memory() });
+        if state.wake_crowd() {
+            context.waker().wake_by_ref();
+        }
     }
 
     /// Sends a head of ours.

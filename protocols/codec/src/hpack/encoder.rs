@@ -139,12 +139,11 @@ impl Encoder {
         loop {
             let age = usize::from(self.inserted.wrapping_sub(self.next).wrapping_sub(1));
             let Some(Found { line, follower, .. }) = self.table.get(age) else { return at };
-            let end = at + line.len();
-            if !lines.get(at..end).is_some_and(|next| is_same_line(line, next)) {
+            if !lines[at..].starts_with(line) {
                 return at;
             }
             put_integer(statics::LEN + 1 + age, 7, 0x80, out);
-            (self.last, self.next, at) = (Some(self.next), follower, end);
+            (self.last, self.next, at) = (Some(self.next), follower, at + line.len());
         }
     }
 
