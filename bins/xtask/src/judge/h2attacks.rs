@@ -87,8 +87,8 @@ fn judge(bench: &Bench, data: &Path) -> Result<String, String> {
         sums.push(format!("{side} {good}/{count}"));
     };
     // With a proxy of its own: the memory that so many requests want is not there already when floods come.
-    let burst = Stand::start(bench, Duration::ZERO)?.burst()?;
-    let mut stand = Stand::start(bench, burst)?;
+    let burst = Stand::start(bench, "h2attacks-burst", Duration::ZERO)?.burst()?;
+    let mut stand = Stand::start(bench, "h2attacks", burst)?;
     let names: Vec<String> = floods.iter().map(|flood| flood.id.clone()).collect();
     note("client", each(&names, |at| stand.client_floods(&floods[at])));
     let attacks = origin::attacks(&floods);
@@ -108,7 +108,8 @@ fn each(
 }
 
 impl Stand<'_> {
-    fn start(bench: &Bench, burst: Duration) -> Result<Stand<'_>, String> {
+    /// `name` is the process's, and its file's: more than one may stand at a time.
+    fn start<'b>(bench: &'b Bench, name: &'static str, burst: Duration) -> Result<Stand<'b>, String> {
         let good = h2_origin::start(described::answer)?;
         let old = Origin::start("127.0.0.1", described::answer_http1)?;
         let bad = origin::Bad::start()?;
@@ -120,17 +121,11 @@ impl Stand<'_> {
             .cluster_http2("good", &[good.address], &Http2::default())
             .cluster("old", &[old.address])
             .cluster_http2("bad", &[bad.address()], &Http2::default());
-        let file = bench.folder.join("h2attacks.yaml");
+        let file = bench.folder.join(format!("{name}.yaml"));
         std::fs::write(&file, config.text()).map_err(|e| format!("cannot write: {e}"))?;
         // One worker: flood and witness meet on it.
-        let launch = Launch {
-            kind: bench.kind,
-            folder: &bench.folder,
-            name: "h2attacks",
-            file: &file,
-            concurrency: 1,
-            arguments: &[],
-        };
+        let launch =
+            Launch { kind: bench.kind, folder: &bench.folder, name, file: &file, concurrency: 1, arguments: &[] };
         let proxy = Proxy::start(&launch)?;
         let front = proxy.listener("front")?;
         // What is allocated once, at a first use, is not a flood's.

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Stand;
@@ -9,6 +11,7 @@ use crate::lab::h2::frame;
 use crate::lab::h2::origin::{Request, Response, value};
 use crate::lab::h2::session::{Event, INITIAL_WINDOW_SIZE, LIMIT, Session, fields};
 use crate::lab::http::{Head, read_body};
+use crate::lab::pace::wait_for;
 
 /// Fields of the connection manager: a stream that nothing moves on is given up.
 pub(super) const FRONT: &str = "stream_idle_timeout: 2s,";
@@ -37,10 +40,17 @@ pub(super) const ALL: &[(&str, Attack)] = &[
 pub(super) fn answer(request: &Request) -> Response {
     match (request.value(":method"), request.value(":path")) {
         ("POST", _) => Response::plain(200, &request.body),
-        (_, "/big") => Response::plain(200, &pattern(BIG)),
+        (_, "/big") => {
+            static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| pattern(BIG));
+            BIG_ANSWERS.fetch_add(1, Ordering::Relaxed);
+            Response::plain(200, &CONTENT)
+        }
         _ => Response::plain(200, b"good"),
     }
 }
+
+/// Long answers that origins have begun.
+static BIG_ANSWERS: AtomicUsize = AtomicUsize::new(0);
 
 /// The same over HTTP/1: it says which of the fields that matter came.
 pub(super) fn answer_http1(mut stream: TcpStream) -> io::Result<()> {
@@ -95,16 +105,21 @@ fn data_dribble(stand: &mut Stand) -> Result<String, String> {
     })
 }
 
-/// CVE-2019-9517: all windows wide open, a hundred long answers, and the socket never read.
+/// CVE-2019-9517: all windows wide open, a hundred long answers, and the socket never read. With a proxy of its own: memory that another flood
+/// has taken would hide what this one takes.
 fn internal_data_buffering(stand: &mut Stand) -> Result<String, String> {
-    let front = stand.front;
-    stand.watched(|| {
+    let mut own = Stand::start(stand.bench, "h2attacks-buffering", stand.burst)?;
+    let front = own.front;
+    own.watched(|| {
+        let all = BIG_ANSWERS.load(Ordering::Relaxed) + STREAMS;
         let mut session = Session::client(front, &[(INITIAL_WINDOW_SIZE, WINDOW_MAX)])?;
         session.send(&frame::window_update(0, WINDOW_MAX - 65_535))?;
         for _ in 0..STREAMS {
             session.open(&get("/big"), true)?;
         }
-        // Until what lies in the proxy has no more room to grow: others' requests are what passes the time.
+        // Until the origin has begun all of them, and what lies in the proxy has no more room to grow: others' requests are what passes the time.
+        wait_for("all answers at the origin", LIMIT, || (BIG_ANSWERS.load(Ordering::Relaxed) >= all).then_some(()))
+            .map_err(io::Error::other)?;
         let until = Instant::now() + Duration::from_secs(1);
         while Instant::now() < until {
             crate::lab::pace::pause(Duration::from_millis(50));
