@@ -257,6 +257,19 @@ fn a_bad_resource_is_refused_alone_with_all_its_problems() {
 }
 
 #[test]
+fn a_response_with_a_resource_that_cannot_be_read_deletes_nothing() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("a", 1), cluster("b", 2)]);
+    assert!(world.settle().starts_with("all: a=1 b=2;"));
+    // It may have been b.
+    let verdict = world.world(Kind::Cluster, &[cluster("a", 3), routes("x", "h", "c")]);
+    assert!(verdict.starts_with("1 accepted;"), "{verdict}");
+    assert!(world.settle().starts_with("all: a=3 b=2;"));
+    world.world(Kind::Cluster, &[cluster("a", 3)]);
+    assert!(world.settle().starts_with("all: a=3;"));
+}
+
+#[test]
 fn refusals_by_name() {
     let statics =
         format!("clusters: [{}]", cluster("own", 1).replace("'@type': t/envoy.config.cluster.v3.Cluster, ", ""));
