@@ -133,6 +133,7 @@ fn places(file: &WatchedFile) -> Vec<(PathBuf, Option<OsString>)> {
     places
 }
 
-fn parent(path: &Path) -> PathBuf {
+/// The directory that a file is in, as it is named.
+pub(crate) fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
 }

@@ -3,7 +3,9 @@
 //! A file holds a `DiscoveryResponse` as YAML or JSON. It is read when somebody wants what it may have, and when it was
 //! replaced. There is nobody to acknowledge to: what is refused is said in the log and in `/config_dump`.
 //!
-//! Invariant: files that one move replaced are of one version when they are applied, or the next move is on its way.
+//! Invariant: files that one move replaced are of one version when they are applied ([`pins`]).
+
+mod pins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -11,6 +13,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use self::pins::Pins;
 use crate::brought::{Brought, Failure};
 use crate::cache::{Cache, Change, ConfigSource, Kind, Moment, Names, Received, Subscription, Unread, Update};
 use crate::document::{self, Content, Node, TEXT_BYTES_MAX};
@@ -26,8 +29,8 @@ use crate::tls::TlsContexts;
 const RESPONSE: &str = "envoy.service.discovery.v3.DiscoveryResponse";
 /// What may stand around a resource.
 const WRAPPER: &str = "envoy.service.discovery.v3.Resource";
-/// How often files are read again because a move came between: a directory that is swapped all the time is read as it
-/// is, and again after the next move.
+/// How often all is read again because a directory went away while it was read: one that is swapped and removed all the time is
+/// read as it is, and again after the next move.
 const READS_MAX: usize = 8;
 /// The longest way from a source to the last file that it leads to: listeners to routes, clusters to assignments.
 const ROUNDS_MAX: usize = 4;
@@ -41,6 +44,8 @@ pub struct Files {
     read: BTreeMap<(Kind, Arc<ConfigSource>), Names>,
     /// What was wanted when the cache was last settled, as [`Cache::wants_serial`] has it.
     settled: Option<u64>,
+    /// Where the directories led when they were last looked at.
+    pins: Pins,
 }
 
 impl Files {
@@ -63,12 +68,39 @@ impl Files {
         moved: Option<&BTreeSet<PathBuf>>,
         at: Moment,
     ) -> Vec<Brought> {
+        match moved {
+            Some(moved) => moved.iter().for_each(|path| self.pins.forget(path)),
+            None => self.pins.clear(),
+        }
         let mut brought = Vec::new();
         if self.settled == Some(cache.wants_serial()) && moved.is_some_and(BTreeSet::is_empty) {
             return brought;
         }
-        let mut is_first = true;
         contexts.resume();
+        let mut moved = moved;
+        for attempt in 1..=READS_MAX {
+            if self.bring_once(cache, contexts, moved, at, attempt < READS_MAX, &mut brought) {
+                break;
+            }
+            // What was read is of a version that is gone: all is read as it is now.
+            self.pins.clear();
+            moved = None;
+        }
+        contexts.end();
+        brought
+    }
+
+    /// One attempt of [`Files::bring`]. `false`, if that `may_fail`: a directory went away meanwhile.
+    fn bring_once(
+        &mut self,
+        cache: &mut Cache,
+        contexts: &mut TlsContexts,
+        moved: Option<&BTreeSet<PathBuf>>,
+        at: Moment,
+        may_fail: bool,
+        brought: &mut Vec<Brought>,
+    ) -> bool {
+        let mut is_first = true;
         for _ in 0..ROUNDS_MAX {
             let wanted = cache.wanted();
             let due: Vec<&Subscription> = wanted.iter().filter(|wanted| self.is_due(wanted, moved, is_first)).collect();
@@ -76,7 +108,10 @@ impl Files {
             if due.is_empty() {
                 break;
             }
-            let texts = self.texts(&due);
+            let (texts, is_stale) = self.texts(&due);
+            if is_stale && may_fail {
+                return false;
+            }
             for wanted in due {
                 let Subscription { source, kind, names } = wanted;
                 self.read.insert((*kind, source.clone()), names.clone());
@@ -106,8 +141,7 @@ impl Files {
                 brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });
             }
         }
-        contexts.end();
-        brought
+        true
     }
 
     /// Forgets the files that nobody wants any more, after the cache has settled.
@@ -132,6 +166,7 @@ impl Files {
     /// Reads every file anew at the next time.
     pub fn forget(&mut self) {
         self.read.clear();
+        self.pins.clear();
     }
 
     /// Files whose directory cannot be watched, each told once.
@@ -155,33 +190,28 @@ impl Files {
         !is_read || is_first && moved.is_none_or(|moved| moved.contains(path))
     }
 
-    /// The texts of all these files, as of one moment, if there is one.
-    fn texts(&self, due: &[&Subscription]) -> BTreeMap<Arc<ConfigSource>, Result<String, String>> {
-        let mut texts = BTreeMap::new();
-        for _ in 0..READS_MAX {
-            let sources: BTreeSet<&Arc<ConfigSource>> = due.iter().map(|wanted| &wanted.source).collect();
-            let places = || -> Vec<Option<PathBuf>> {
-                let path = |source: &&Arc<ConfigSource>| match &***source {
-                    ConfigSource::Path { path, .. } => path.canonicalize().ok(),
-                    ConfigSource::Ads | ConfigSource::Api(_) => None,
-                };
-                sources.iter().map(path).collect()
-            };
-            let before = places();
-            texts = sources.iter().map(|source| ((*source).clone(), self.text(source))).collect();
-            if places() == before {
-                break;
-            }
-        }
-        texts
-    }
-
-    fn text(&self, source: &ConfigSource) -> Result<String, String> {
-        let ConfigSource::Path { path, .. } = source else { unreachable!("only files are due") };
+    /// The texts of all these files, and whether the directory of one of them went away meanwhile.
+    fn texts(&mut self, due: &[&Subscription]) -> (BTreeMap<Arc<ConfigSource>, Result<String, String>>, bool) {
+        let path = |wanted: &&Subscription| match &*wanted.source {
+            ConfigSource::Path { path, .. } => Some((wanted.source.clone(), path.clone())),
+            ConfigSource::Ads | ConfigSource::Api(_) => None,
+        };
+        let paths: BTreeMap<Arc<ConfigSource>, PathBuf> = due.iter().filter_map(path).collect();
         if let Some(watch) = &self.watch {
-            watch.watch(source);
+            // Before it is known where they lead: who moves it afterwards is heard of.
+            paths.keys().for_each(|source| watch.watch(source));
         }
-        read(path).map_err(|error| format!("cannot be read: {error}"))
+        self.pins.look(paths.values().map(PathBuf::as_path));
+        let mut is_stale = false;
+        let texts = paths.into_iter().map(|(source, path)| {
+            let text = read(&self.pins.place(&path)).map_err(|error| {
+                is_stale |= self.pins.is_stale(&path, &error);
+                format!("cannot be read: {error}")
+            });
+            (source, text)
+        });
+        let texts = texts.collect();
+        (texts, is_stale)
     }
 }
 
