@@ -36,7 +36,7 @@ mod transport;
 mod upgrade;
 mod upstream_http;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -48,10 +48,13 @@ use self::api_source::Servers;
 pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
+pub(crate) use self::secret::SecretDraft;
 use crate::api_source::ApiSource;
 use crate::bootstrap::Node;
+use crate::cache::ConfigSource;
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::ResolverPlan;
+use crate::json;
 use crate::message::Message;
 use crate::problem::Report;
 use crate::tls::{ContextCertificates, TlsContexts};
@@ -75,7 +78,39 @@ struct Context<'r> {
     tls: &'r mut TlsContexts,
     /// What the certificates of the resource at hand say.
     certificates: Vec<ContextCertificates>,
+    /// The secrets of sources that the resource at hand names.
+    secrets: SecretUses,
 }
+
+/// The secrets of sources (`sds_config`) that a listener or a cluster names.
+#[derive(Debug, Default)]
+pub(crate) struct SecretUses {
+    /// In the order of the file; one may stand there twice.
+    pub(crate) uses: Vec<SecretUse>,
+    /// One of them had not come when the resource was translated: what was made of it is not to be committed.
+    pub(crate) lacks: bool,
+    /// Of the bootstrap's own: the resource, for translating it again with what comes. Those that came by themselves are kept with their version.
+    pub(crate) text: Option<Arc<str>>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct SecretUse {
+    /// `sds_config`.
+    pub(crate) source: SourceUse,
+    /// `name`.
+    pub(crate) name: String,
+}
+
+impl SecretUses {
+    /// What is kept of them; `None` where there are none.
+    fn kept(self) -> Option<Box<SecretUses>> {
+        (!self.uses.is_empty()).then(|| Box::new(self))
+    }
+}
+
+/// Secrets of sources that have come, by source and name.
+pub(crate) type Came = BTreeMap<(Arc<ConfigSource>, String), Arc<SecretDraft>>;
 
 /// What of a bootstrap decides what resources mean, its own and those that come later.
 #[derive(Clone, Default)]
@@ -90,6 +125,15 @@ pub(crate) struct Around {
     servers: Arc<Servers>,
     /// There is a `dynamic_resources.ads_config`.
     has_ads: bool,
+    /// What came by `sds_config`.
+    pub(crate) came: Arc<Came>,
+}
+
+impl Around {
+    /// The same with these secrets.
+    pub(crate) fn with(self, came: Arc<Came>) -> Self {
+        Self { came, ..self }
+    }
 }
 
 /// All that a file says.
@@ -130,6 +174,7 @@ impl<'r> Context<'r> {
             routes: Vec::new(),
             tls,
             certificates: Vec::new(),
+            secrets: SecretUses::default(),
         }
     }
 }
@@ -166,6 +211,11 @@ pub(crate) fn routes(message: &Message, report: &mut Report, knows: &dyn Fn(&str
     // What comes by RDS names clusters that may come later: false is its default.
     let routes = route::configuration(&mut context, message, false)?;
     Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names })
+}
+
+/// A secret of SDS, likewise.
+pub(crate) fn secret(message: &Message, report: &mut Report, tls: &mut TlsContexts) -> Option<SecretDraft> {
+    secret::secret(&mut Context::new(report, Around::default(), tls, &|_| true), message)
 }
 
 /// A cluster with the endpoints of an assignment of EDS, likewise.
@@ -305,15 +355,25 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<(Vec
             // Envoy: "cluster manager: duplicate cluster".
             context.problem(message, "name", format!("a second cluster {:?}", message.text("name")));
         }
-        cluster::cluster(context, message)
+        let mut draft = cluster::cluster(context, message)?;
+        keep_text(draft.secrets.as_deref_mut(), message);
+        Some(draft)
     });
     let mut listeners_seen = listener::Seen::default();
     let listeners = context.each(message, "listeners", |context, message| {
-        let draft = listener::listener(context, message)?;
+        let mut draft = listener::listener(context, message)?;
+        keep_text(draft.secrets.as_deref_mut(), message);
         listeners_seen.check(context, message, &draft.listener);
         Some(draft)
     });
     Some((clusters.into_iter().flatten().collect(), listeners.into_iter().flatten().collect()))
+}
+
+/// What of the bootstrap wants secrets is translated again when they come.
+fn keep_text(secrets: Option<&mut SecretUses>, message: &Message) {
+    if let Some(secrets) = secrets {
+        secrets.text = Some(json::write_whole(message).into());
+    }
 }
 
 /// Whether a route of it gives requests the priority HIGH.

@@ -365,7 +365,7 @@ impl Control {
 
     /// Puts in force what need not wait any more.
     fn advance(&mut self) -> Result<(), Vec<String>> {
-        let is_whole = self.is_serving || self.loader.waits().is_empty();
+        let is_whole = self.is_serving || self.loader.waits().iter().all(|wait| wait.is_over);
         let warm = self.warming.take_if(|_| is_whole && self.directory.is_warm() == Some(true));
         let Some(mut loaded) = warm else { return Ok(()) };
         if let Content::Named(mut resources) = loaded.content {

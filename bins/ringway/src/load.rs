@@ -231,7 +231,10 @@ impl Loader {
 
     /// A file came to nothing: what is in force is what resources belong to again, and is read again next.
     pub(crate) fn take_back(&mut self) {
-        self.dynamic.cache.set_roots(self.in_force.clone(), Moment::now());
+        let at = Moment::now();
+        self.dynamic.cache.set_roots(self.in_force.clone(), at);
+        // What was made of secrets is the cache's, and not in the roots.
+        self.dynamic.cache.translate_again(false, &mut self.contexts, at);
         self.dynamic.files.forget();
         if let Some(streams) = &mut self.dynamic.streams {
             streams.settle(&self.dynamic.cache);

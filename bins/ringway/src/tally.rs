@@ -20,6 +20,7 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
             Scope::Listeners => count(&registry.lds(), tally),
             Scope::Assignment(stat_name) => count_assignment(registry, stat_name, tally),
             Scope::Routes { stat_prefix, name } => count(&registry.rds(stat_prefix, name), tally),
+            Scope::Secret(name) => count(&registry.sds(name), tally),
         }
     }
 }

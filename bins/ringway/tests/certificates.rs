@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use rcgen::{CertificateParams, KeyPair};
 use ringway_tls::{ClientContext, ClientOptions, Opened, Parameters, Session, Target};
 
 /// A certificate and its key, as PEM.
-struct Pair {
-    chain: String,
-    key: String,
+pub(crate) struct Pair {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
-fn pair() -> Pair {
+pub(crate) fn pair() -> Pair {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["a.example".to_owned()]).expect("a name");
     Pair { chain: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
@@ -46,21 +46,24 @@ fn renew(dir: &TempDir, pair: &Pair) {
 }
 
 /// A client of TLS that asks again and again on one connection.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     session: Session,
     held: Vec<u8>,
 }
 
 impl Client {
-    fn connect(proxy: &Proxy) -> Client {
+    pub(crate) fn connect(proxy: &Proxy) -> Client {
+        Client::connect_to(proxy.address)
+    }
+
+    pub(crate) fn connect_to(address: SocketAddr) -> Client {
         let options =
             ClientOptions { parameters: Parameters::default(), max_session_keys: 0, ..ClientOptions::default() };
         let context: Arc<ClientContext> = ClientContext::new(&options).expect("a context");
         let target = Target { server_name: Some("a.example"), endpoint: b"proxy", subject_alt_names: &[], alpn: &[] };
         let session = Session::client(&context, target).expect("a session");
-        let mut client =
-            Client { stream: TcpStream::connect(proxy.address).expect("connected"), session, held: Vec::new() };
+        let mut client = Client { stream: TcpStream::connect(address).expect("connected"), session, held: Vec::new() };
         loop {
             let mut out = Vec::new();
             let progress = client.session.handshake(&mut client.held, &mut out).expect("a handshake");
@@ -81,13 +84,13 @@ impl Client {
     }
 
     /// The serial number of the server's certificate.
-    fn serial(&self) -> String {
+    pub(crate) fn serial(&self) -> String {
         let info = self.session.info().expect("a handshake was made");
         info.peer.as_ref().expect("a server has a certificate").certificate.serial.clone()
     }
 
     /// Asks; the answer is `direct`.
-    fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         let request: &[u8] = b"GET /direct HTTP/1.1\r\nHost: a\r\n\r\n";
         let mut sealed = vec![0; self.session.sealed_len(request.len())];
         self.session.seal([request], request.len(), &mut sealed).expect("sealed");

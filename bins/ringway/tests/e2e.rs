@@ -41,6 +41,7 @@ mod rest;
 mod retries;
 mod routes;
 mod seccomp;
+mod secrets;
 mod sockets;
 mod sources;
 mod tcp_proxy;

@@ -15,8 +15,8 @@ impl Cache {
     /// Translates anew what depends on files that may have changed (all contexts), or (`all`) on the bootstrap itself.
     /// What cannot be any more keeps its last good version, and is given back.
     pub fn translate_again(&mut self, all: bool, contexts: &mut TlsContexts, at: Moment) -> Vec<(Kind, Refused)> {
-        let mut refused = Vec::new();
         contexts.resume();
+        let mut refused = self.translate_static_again(contexts);
         for name in dynamic_names(&self.clusters) {
             for (place, version, body) in held(&self.clusters[&name]) {
                 if !all && version.draft.certificates.is_empty() {
@@ -24,7 +24,7 @@ impl Cache {
                 }
                 let (kind, mut report) = (Kind::Cluster, Report::again(&format!("cluster {name:?}")));
                 let message = body.message(kind.type_name());
-                let draft = translate::cluster(&message, &mut report, &self.roots.around, contexts);
+                let draft = translate::cluster(&message, &mut report, &self.around, contexts);
                 match (draft, report.finish()) {
                     (Some(draft), Ok(_)) => {
                         let version = Version { draft: Arc::new(draft), ..again(&version, body) };
@@ -44,7 +44,7 @@ impl Cache {
                     continue;
                 }
                 let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));
-                let (message, around) = (body.message(kind.type_name()), &self.roots.around);
+                let (message, around) = (body.message(kind.type_name()), &self.around);
                 // What it names was known when it came.
                 let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
                 match (draft, report.finish()) {
@@ -63,6 +63,7 @@ impl Cache {
         for kind in [Kind::Cluster, Kind::Listener, Kind::Routes] {
             self.retry(kind, contexts, at);
         }
+        self.retry_secrets(contexts, at);
         contexts.end();
         refused
     }
@@ -78,7 +79,7 @@ impl Cache {
             Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
             Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
             Kind::Routes => return self.retry_routes(contexts, at),
-            Kind::Assignment => return 0,
+            Kind::Assignment | Kind::Secret => return 0,
         };
         let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
             return 0;

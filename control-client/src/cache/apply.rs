@@ -7,17 +7,17 @@ use ringway_model::Listener;
 
 use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
-use super::{Cache, ConfigSource, Kind, Moment};
+use super::{Cache, ConfigSource, Kind, Moment, secrets};
 use crate::document::TEXT_BYTES_MAX;
 use crate::tls::TlsContexts;
 use crate::translate::{self, ClusterDraft, ListenerDraft, RoutesDraft};
 
 /// What stays of a received resource when it was looked at without its kind.
-struct Taken {
-    name: String,
-    version: String,
-    body: Body,
-    received: Received,
+pub(super) struct Taken {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) body: Body,
+    pub(super) received: Received,
 }
 
 impl Cache {
@@ -30,6 +30,7 @@ impl Cache {
             Kind::Listener => self.apply_listeners(update, contexts, at, &mut verdict),
             Kind::Assignment => self.apply_assignments(update, at, &mut verdict),
             Kind::Routes => self.apply_routes(update, at, &mut verdict),
+            Kind::Secret => self.apply_secrets(update, contexts, at, &mut verdict),
         }
         verdict
     }
@@ -43,6 +44,7 @@ impl Cache {
             match kind {
                 Kind::Assignment => answer(&mut self.assignments, key),
                 Kind::Routes => answer(&mut self.routes, key),
+                Kind::Secret => answer(&mut self.secrets, key),
                 Kind::Cluster | Kind::Listener => {}
             }
         }
@@ -54,7 +56,7 @@ impl Cache {
         match kind {
             Kind::Cluster => vec![Scope::Clusters],
             Kind::Listener => vec![Scope::Listeners],
-            Kind::Assignment | Kind::Routes => {
+            Kind::Assignment | Kind::Routes | Kind::Secret => {
                 let keys = self.keys_of(source, kind);
                 let all: BTreeSet<Scope> = keys.iter().flat_map(|key| self.scopes_of(kind, key)).collect();
                 all.into_iter().collect()
@@ -69,6 +71,7 @@ impl Cache {
         match kind {
             Kind::Assignment => of(&self.assignments, source),
             Kind::Routes => of(&self.routes, source),
+            Kind::Secret => of(&self.secrets, source),
             Kind::Cluster | Kind::Listener => Vec::new(),
         }
     }
@@ -96,6 +99,7 @@ impl Cache {
                     );
                 }
             }
+            Kind::Secret => _ = scopes.insert(Scope::Secret(key.1.clone())),
             Kind::Cluster | Kind::Listener => {}
         }
         scopes.into_iter().collect()
@@ -136,7 +140,7 @@ impl Cache {
         match kind {
             Kind::Cluster => dynamic_names(&self.clusters).iter().for_each(|name| self.remove_cluster(name)),
             Kind::Listener => dynamic_names(&self.listeners).iter().for_each(|name| self.remove_listener(name)),
-            Kind::Assignment | Kind::Routes => {}
+            Kind::Assignment | Kind::Routes | Kind::Secret => {}
         }
     }
 
@@ -174,7 +178,7 @@ impl Cache {
                 continue;
             }
             let message = received.take_message().expect("what was taken has been read");
-            let draft = translate::cluster(&message, &mut received.report, &self.roots.around, contexts);
+            let draft = translate::cluster(&message, &mut received.report, &self.around, contexts);
             let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(false));
             match entry.take_in(draft, received.report, number, body, at) {
                 Ok(_) => {
@@ -244,7 +248,7 @@ impl Cache {
             }
             let message = received.take_message().expect("what was taken has been read");
             let knows = |cluster: &str| self.knows_cluster(cluster);
-            let around = &self.roots.around;
+            let around = &self.around;
             let draft = translate::listener(&message, &mut received.report, around, contexts, &knows);
             for address in draft.iter().flat_map(|draft| addresses(&draft.listener)) {
                 if let Some(other) = taken_addresses.get(&address).filter(|other| **other != name) {
@@ -434,7 +438,7 @@ impl Cache {
         }
     }
 
-    fn count(&self, verdict: &mut Verdict, kind: Kind, key: &WantKey, accepted: Option<String>) {
+    pub(super) fn count(&self, verdict: &mut Verdict, kind: Kind, key: &WantKey, accepted: Option<String>) {
         let scopes = self.scopes_of(kind, key).into_iter();
         verdict.counted.extend(scopes.map(|scope| Counted { scope, accepted: accepted.clone() }));
     }
@@ -449,6 +453,10 @@ impl Cache {
         let before = std::mem::replace(&mut entry.wants, wants);
         self.wants_serial += u64::from(before != entry.wants);
         relink(&mut self.assignments, name, &before, &entry.wants);
+        let versions = entry.active.iter().chain(&entry.warming);
+        let secrets = secrets::wanted(versions.map(|version| version.draft.secrets.as_deref()));
+        let before = std::mem::replace(&mut entry.secrets, secrets.clone());
+        self.relink_secrets((Kind::Cluster, name), &before, &secrets);
     }
 
     /// The same of a listener.
@@ -461,12 +469,17 @@ impl Cache {
         let before = std::mem::replace(&mut entry.wants, wants);
         self.wants_serial += u64::from(before != entry.wants);
         relink(&mut self.routes, name, &before, &entry.wants);
+        let versions = entry.active.iter().chain(&entry.warming);
+        let secrets = secrets::wanted(versions.map(|version| version.draft.secrets.as_deref()));
+        let before = std::mem::replace(&mut entry.secrets, secrets.clone());
+        self.relink_secrets((Kind::Listener, name), &before, &secrets);
     }
 
     fn remove_cluster(&mut self, name: &str) {
         let Some(entry) = self.clusters.remove(name) else { return };
         self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.assignments, name, &entry.wants, &BTreeSet::new());
+        self.relink_secrets((Kind::Cluster, name), &entry.secrets, &BTreeSet::new());
         self.dirty_clusters.remove(name);
         self.is_reshaped |= entry.built.is_some();
     }
@@ -475,6 +488,7 @@ impl Cache {
         let Some(entry) = self.listeners.remove(name) else { return };
         self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.routes, name, &entry.wants, &BTreeSet::new());
+        self.relink_secrets((Kind::Listener, name), &entry.secrets, &BTreeSet::new());
         self.dirty_listeners.remove(name);
         self.is_reshaped |= entry.built.is_some();
     }
@@ -490,7 +504,12 @@ fn of_key<B>(entry: &Entry<ClusterDraft, B>, key: &WantKey) -> Option<Arc<Cluste
 }
 
 /// Lets `user` want what it wants now; what nobody wants any more is dropped.
-fn relink<D>(wants: &mut BTreeMap<WantKey, Want<D>>, user: &str, before: &BTreeSet<WantKey>, now: &BTreeSet<WantKey>) {
+pub(super) fn relink<D>(
+    wants: &mut BTreeMap<WantKey, Want<D>>,
+    user: &str,
+    before: &BTreeSet<WantKey>,
+    now: &BTreeSet<WantKey>,
+) {
     for key in now.difference(before) {
         wants.entry(key.clone()).or_default().users.insert(user.to_owned());
     }
@@ -536,7 +555,7 @@ fn whole(change: Change, held: Vec<String>) -> (Vec<Received>, Vec<String>) {
 }
 
 /// The same of route configurations and assignments, which go only where that is said.
-fn named(change: Change) -> (Vec<Received>, Vec<String>) {
+pub(super) fn named(change: Change) -> (Vec<Received>, Vec<String>) {
     match change {
         Change::World(received) => (received, Vec::new()),
         Change::Delta { changed, removed } => (changed, removed),
@@ -545,7 +564,7 @@ fn named(change: Change) -> (Vec<Received>, Vec<String>) {
 
 /// A received resource that may be translated; or the refusal, with the body where there is one. The first of a name
 /// counts.
-fn take(
+pub(super) fn take(
     mut received: Received,
     seen: &mut HashSet<String>,
     refusal: Option<String>,
@@ -605,7 +624,7 @@ fn reject<D, B>(
     }
 }
 
-fn rejected((refused, body): &(Refused, Option<Body>), version: &str, at: Moment) -> Rejected {
+pub(super) fn rejected((refused, body): &(Refused, Option<Body>), version: &str, at: Moment) -> Rejected {
     let (version, problems) = (version.to_owned(), refused.problems.clone());
     Rejected { version, at: at.time, problems, body: body.clone(), is_retried: false }
 }
@@ -624,7 +643,7 @@ fn same_again<D, B>(entry: &mut Entry<D, B>, body: &Body, version: &str) -> bool
 }
 
 /// The same of what is wanted by name.
-fn holds_again<D>(want: &mut Want<D>, body: &Body, version: &str) -> bool {
+pub(super) fn holds_again<D>(want: &mut Want<D>, body: &Body, version: &str) -> bool {
     match &mut want.held {
         Some(held) if held.body.as_ref() == Some(body) => {
             renumber(held, version);

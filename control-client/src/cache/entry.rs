@@ -49,6 +49,11 @@ impl Body {
         self.text.len()
     }
 
+    /// Of what was written of a message so.
+    pub(super) fn written(text: Arc<str>) -> Body {
+        Body { text }
+    }
+
     /// The message again. Its places are those of the text, which nobody sees.
     pub(super) fn message(&self, kind: &'static str) -> Message {
         let mut report = Report::new("");
@@ -93,6 +98,8 @@ pub(super) struct Entry<D, B> {
     pub(super) before: Option<Before<D, B>>,
     /// What its versions want.
     pub(super) wants: BTreeSet<WantKey>,
+    /// The secrets that they want.
+    pub(super) secrets: BTreeSet<WantKey>,
 }
 
 /// A version and what became of it.
@@ -108,6 +115,7 @@ impl<D, B> Entry<D, B> {
             rejected: None,
             before: None,
             wants: BTreeSet::new(),
+            secrets: BTreeSet::new(),
         }
     }
 

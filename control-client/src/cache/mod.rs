@@ -38,6 +38,7 @@ mod again;
 mod apply;
 mod entry;
 mod roots;
+mod secrets;
 mod settle;
 mod shown;
 #[cfg(test)]
@@ -56,7 +57,7 @@ pub(crate) use self::update::{Change, Received, Unread, Update};
 pub use self::update::{ConfigSource, Counted, Kind, Names, Refused, Scope, Subscription, Verdict};
 use crate::bootstrap::{ClusterPart, ListenerPart};
 use crate::tls::ContextCertificates;
-use crate::translate::{ClusterDraft, ListenerDraft, RoutesDraft};
+use crate::translate::{Around, ClusterDraft, ListenerDraft, RoutesDraft, SecretDraft};
 
 /// The most resources of one kind. Ten times the largest meshes; at some 10 KiB each (a cluster with its endpoints, its
 /// text and what was made of it) they would take 1.3 GiB, which an operator must have meant.
@@ -86,6 +87,10 @@ pub struct Cache {
     listeners: BTreeMap<String, Entry<ListenerDraft, Arc<ListenerPart>>>,
     assignments: BTreeMap<WantKey, Want<()>>,
     routes: BTreeMap<WantKey, Want<RoutesDraft>>,
+    /// Their users are named with their kind: [`secrets`].
+    secrets: BTreeMap<WantKey, Want<SecretDraft>>,
+    /// That of the roots, with the secrets that came.
+    around: Around,
     /// `lds_config` and `cds_config` whose first answer is still to come, and since when.
     unanswered: BTreeMap<Kind, Option<Instant>>,
     /// What [`Cache::settle`] looks at: names of clusters and of listeners.
@@ -115,6 +120,7 @@ impl Cache {
     pub fn set_roots(&mut self, roots: Arc<Roots>, at: Moment) {
         let before = std::mem::replace(&mut self.roots, roots);
         let roots = self.roots.clone();
+        self.around = roots.around.clone().with(self.around.came.clone());
         for (kind, old, new) in [(Kind::Cluster, &before.cds, &roots.cds), (Kind::Listener, &before.lds, &roots.lds)] {
             let source = |used: &Option<crate::translate::SourceUse>| used.as_ref().map(|used| used.source.clone());
             if source(old) != source(new) {
@@ -151,7 +157,8 @@ impl Cache {
             }));
         }
         let keys = self.assignments.keys().map(|key| (Kind::Assignment, key));
-        for (kind, (source, name)) in keys.chain(self.routes.keys().map(|key| (Kind::Routes, key))) {
+        let keys = keys.chain(self.routes.keys().map(|key| (Kind::Routes, key)));
+        for (kind, (source, name)) in keys.chain(self.secrets.keys().map(|key| (Kind::Secret, key))) {
             match wanted.last_mut() {
                 // By source and name: those of one source stand together.
                 Some(Subscription { source: last, kind: of, names: Names::These(names) })
@@ -187,13 +194,14 @@ impl Cache {
             Kind::Cluster | Kind::Listener => BTreeMap::new(),
             Kind::Assignment => wanted(&self.assignments, source),
             Kind::Routes => wanted(&self.routes, source),
+            Kind::Secret => wanted(&self.secrets, source),
         }
     }
 
     /// Whether anything is to be asked for.
     pub fn wants_more(&self) -> bool {
         let is_listed = self.roots.cds.is_some() || self.roots.lds.is_some();
-        is_listed || !self.assignments.is_empty() || !self.routes.is_empty()
+        is_listed || !self.assignments.is_empty() || !self.routes.is_empty() || !self.secrets.is_empty()
     }
 
     /// [`Cache::certificates`], where clusters have brought others since the last call.

@@ -38,7 +38,8 @@ impl Roots {
     pub(crate) fn of(read: Read) -> Result<Roots, (Vec<ClusterDraft>, Vec<ListenerDraft>)> {
         let Read { mut clusters, listeners, cds, lds, ads, node_told, around, .. } = read;
         let wants = clusters.iter().any(|draft| draft.assignment.is_some())
-            || listeners.iter().any(|draft| !draft.routes.is_empty())
+            || listeners.iter().any(|draft| !draft.routes.is_empty() || draft.secrets.is_some())
+            || clusters.iter().any(|draft| draft.secrets.is_some())
             || cds.is_some()
             || lds.is_some();
         if !wants {

@@ -49,6 +49,8 @@ pub struct Wait {
     pub what: String,
     /// `None`: for ever.
     pub until: Option<Instant>,
+    /// It has waited long enough, or what it waits for was refused: nobody else waits for it any more.
+    pub is_over: bool,
 }
 
 impl Cache {
@@ -131,6 +133,10 @@ impl Cache {
         let Some(entry) = self.clusters.get_mut(name) else { return };
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
+        if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) {
+            self.dirty_clusters.insert(name.to_owned());
+            return;
+        }
         let cluster = match draft.assignment.as_deref() {
             None => draft.cluster.clone(),
             Some(used) => {
@@ -148,6 +154,7 @@ impl Cache {
                         // Only the two together are wrong: it warms until one of them is another.
                         let (version, body) = (candidate.version.clone(), candidate.body.clone());
                         let at = candidate.updated;
+                        let entry = self.clusters.get_mut(name).expect("it is there");
                         entry.rejected = Some(Rejected { version, at, problems, body, is_retried: false });
                         self.resettle_cluster(name, settling);
                         return;
@@ -204,7 +211,7 @@ impl Cache {
         let Some(entry) = self.listeners.get_mut(name) else { return };
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
-        let mut is_missing = false;
+        let mut is_missing = self.lacks_secret((Kind::Listener, name), draft.secrets.as_deref(), settling);
         for used in &draft.routes {
             let key: WantKey = (used.source.source.clone(), used.name.clone());
             let want = self.routes.get_mut(&key).expect("what is wanted is listed");
@@ -277,16 +284,16 @@ fn with_assignment(want: &mut Want<()>, name: &str, draft: &Arc<ClusterDraft>) -
 }
 
 /// What one settling has found so far.
-struct Settling {
+pub(super) struct Settling {
     now: Instant,
-    waits: Vec<Wait>,
+    pub(super) waits: Vec<Wait>,
     timed_out: Vec<Scope>,
     changed: Vec<ClusterPart>,
 }
 
 impl Settling {
     /// Whether something that is not there is still to be waited for.
-    fn is_missing<D>(
+    pub(super) fn is_missing<D>(
         &mut self,
         want: &mut Want<D>,
         used: &SourceUse,
@@ -310,7 +317,7 @@ impl Settling {
         let until = deadline(since, used.timeout);
         let waits = until.is_none_or(|until| self.now < until);
         if waits {
-            self.waits.push(Wait { who: who.to_owned(), what: what.to_owned(), until });
+            self.waits.push(Wait { who: who.to_owned(), what: what.to_owned(), until, is_over: false });
         }
         waits
     }

@@ -60,6 +60,7 @@ impl Cache {
         wants(&self.assignments, Kind::Assignment, &mut shown);
         entries(&self.listeners, Kind::Listener, &mut shown);
         wants(&self.routes, Kind::Routes, &mut shown);
+        wants(&self.secrets, Kind::Secret, &mut shown);
         shown
     }
 }

@@ -14,6 +14,8 @@ use crate::tls::TlsContexts;
 use crate::wire::Writer;
 use crate::{Builder, Built};
 
+mod secrets;
+
 /// A cache with roots of a bootstrap, and a clock.
 struct World {
     cache: Cache,
@@ -102,7 +104,7 @@ impl World {
         let how = if matches!(built, Some(Built::Same(_))) { "same" } else { how };
         self.cache.caught_up();
         let mut text = format!("{how}: {}", self.in_force());
-        for Wait { who, what, until } in settled.waits {
+        for Wait { who, what, until, .. } in settled.waits {
             let what = what.split(" of ").next().expect("a text");
             let until = until.map(|until| until.saturating_duration_since(self.now).as_secs());
             text += &format!("; {who} waits for {what} {}", until.map_or("for ever".into(), |s| format!("{s} s")));

@@ -25,11 +25,13 @@ pub enum Kind {
     Listener,
     /// RDS: `envoy.config.route.v3.RouteConfiguration`.
     Routes,
+    /// SDS: `envoy.extensions.transport_sockets.tls.v3.Secret`.
+    Secret,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 4] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes];
+    pub const ALL: [Kind; 5] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
 
     /// The full name of the message; behind `type.googleapis.com/` it is the type URL.
     pub fn type_name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Assignment => "envoy.config.endpoint.v3.ClusterLoadAssignment",
             Kind::Listener => "envoy.config.listener.v3.Listener",
             Kind::Routes => "envoy.config.route.v3.RouteConfiguration",
+            Kind::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
         }
     }
 
@@ -50,7 +53,7 @@ impl Kind {
     pub(crate) fn name_field(self) -> &'static str {
         match self {
             Kind::Assignment => "cluster_name",
-            Kind::Cluster | Kind::Listener | Kind::Routes => "name",
+            Kind::Cluster | Kind::Listener | Kind::Routes | Kind::Secret => "name",
         }
     }
 
@@ -69,6 +72,7 @@ impl fmt::Display for Kind {
             Kind::Assignment => "assignment",
             Kind::Listener => "listener",
             Kind::Routes => "route configuration",
+            Kind::Secret => "secret",
         })
     }
 }
@@ -220,6 +224,8 @@ pub enum Scope {
         /// Of the route configuration.
         name: String,
     },
+    /// `sds.<name>`
+    Secret(String),
 }
 
 /// What is to be counted of a response for one scope.

@@ -74,8 +74,7 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig",
-        done: "name",
-        refused: "sds_config",
+        done: "name sds_config",
         ..Covered::NOTHING
     },
     Covered {

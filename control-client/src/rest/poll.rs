@@ -42,6 +42,7 @@ impl Poll {
             Kind::Assignment => "/v3/discovery:endpoints",
             Kind::Listener => "/v3/discovery:listeners",
             Kind::Routes => "/v3/discovery:routes",
+            Kind::Secret => "/v3/discovery:secrets",
         }
     }
 

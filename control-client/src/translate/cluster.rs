@@ -13,7 +13,7 @@ use super::config_source::{SourceUse, config_source};
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
 use super::transport::{self, Criteria};
-use super::{Context, original_dst, socket, upstream_http};
+use super::{Context, SecretUses, original_dst, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName, DnsPlan};
 use crate::message::Message;
@@ -36,6 +36,8 @@ pub(crate) struct ClusterDraft {
     pub(crate) names: Option<Arc<DnsPlan>>,
     /// What the certificates of its contexts say; of one without TLS there are none.
     pub(crate) certificates: Vec<ContextCertificates>,
+    /// The secrets of sources that it names.
+    pub(crate) secrets: Option<Box<SecretUses>>,
 }
 
 /// Where a cluster's assignment is, and what of the cluster decides what the assignment means.
@@ -144,7 +146,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         original_dst: original_dst::original_dst(context, message),
     };
     let certificates = std::mem::take(&mut context.certificates);
-    Some(ClusterDraft { cluster, assignment, names, certificates })
+    let secrets = std::mem::take(&mut context.secrets).kept();
+    Some(ClusterDraft { cluster, assignment, names, certificates, secrets })
 }
 
 /// `eds_cluster_config`.

@@ -10,7 +10,7 @@ use ringway_model::{
 
 use super::access_log::LogType;
 use super::config_source::SourceUse;
-use super::{Context, Names, access_log, address, chain, listener_filter, socket};
+use super::{Context, Names, SecretUses, access_log, address, chain, listener_filter, socket};
 use crate::builder::numbered;
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
@@ -62,6 +62,8 @@ pub(crate) struct ListenerDraft {
     pub(crate) routes: Vec<RoutesUse>,
     /// What the certificates of its contexts say; of one without TLS there are none.
     pub(crate) certificates: Vec<ContextCertificates>,
+    /// The secrets of sources that it names.
+    pub(crate) secrets: Option<Box<SecretUses>>,
 }
 
 /// The `rds` of one connection manager.
@@ -106,7 +108,8 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
     let listener = translated(context, message);
     let cluster_names = std::mem::take(&mut context.names).names;
     let (routes, certificates) = (std::mem::take(&mut context.routes), std::mem::take(&mut context.certificates));
-    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates })
+    let secrets = std::mem::take(&mut context.secrets).kept();
+    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates, secrets })
 }
 
 fn translated(context: &mut Context<'_>, message: &Message) -> Option<Listener> {

@@ -4,6 +4,8 @@
 //! Files are not read here: a secret that nobody uses is not looked into, as in Envoy.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 use ringway_tls::{SanMatcher, SanPattern, SanRegex, SanType, Validation};
 
@@ -25,6 +27,8 @@ pub(super) struct Secrets {
 pub(super) struct Data {
     pub(super) source: DataSource,
     pub(super) origin: Origin,
+    /// The secret of a source that it came with: what that holds may change, and it stays the same secret.
+    pub(super) secret: Option<Arc<str>>,
 }
 
 /// `envoy.config.core.v3.DataSource`.
@@ -95,6 +99,79 @@ pub(super) fn secrets(context: &mut Context<'_>, message: &Message) -> Secrets {
         }
     });
     secrets
+}
+
+/// A secret that came by itself.
+pub(crate) struct SecretDraft(Secret);
+
+enum Secret {
+    Certificate(CertificateSource),
+    Validation(Box<ValidationSource>),
+    TicketKeys(Vec<Data>),
+    /// Of a type that nobody asks for.
+    Other,
+}
+
+/// Without what it holds.
+impl fmt::Debug for SecretDraft {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SecretDraft")
+    }
+}
+
+impl SecretDraft {
+    pub(super) fn certificate(&self) -> Option<CertificateSource> {
+        match &self.0 {
+            Secret::Certificate(found) => Some(found.clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn validation(&self) -> Option<ValidationSource> {
+        match &self.0 {
+            Secret::Validation(found) => Some((**found).clone()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn ticket_keys(&self) -> Option<Vec<Data>> {
+        match &self.0 {
+            Secret::TicketKeys(found) => Some(found.clone()),
+            _ => None,
+        }
+    }
+
+    /// All that it holds: whatever that is, it is this secret.
+    fn data(&mut self) -> impl Iterator<Item = &mut Data> {
+        let (some, keys) = match &mut self.0 {
+            Secret::Certificate(found) => ([found.chain.as_mut(), found.key.as_mut()], &mut [][..]),
+            Secret::Validation(found) => ([found.trusted_ca.as_mut(), found.crl.as_mut()], &mut [][..]),
+            Secret::TicketKeys(keys) => ([None, None], &mut keys[..]),
+            Secret::Other => ([None, None], &mut [][..]),
+        };
+        some.into_iter().flatten().chain(keys)
+    }
+}
+
+/// `Secret`, as it comes by SDS; `None` where it has a problem.
+pub(super) fn secret(context: &mut Context<'_>, message: &Message) -> Option<SecretDraft> {
+    refuse_unsupported(message, context.report);
+    let name = message.text("name");
+    let field = context.report.enter_field(&format!("secret {name:?}"));
+    let secret = if message.get("tls_certificate").is_some() {
+        context.inside(message, "tls_certificate", certificate).map(Secret::Certificate)
+    } else if message.get("validation_context").is_some() {
+        context.inside(message, "validation_context", validation).map(|found| Secret::Validation(Box::new(found)))
+    } else if message.get("session_ticket_keys").is_some() {
+        context.inside(message, "session_ticket_keys", ticket_keys).map(Secret::TicketKeys)
+    } else {
+        Some(Secret::Other)
+    };
+    context.report.leave(field);
+    let mut draft = SecretDraft(secret?);
+    let name: Arc<str> = name.into();
+    draft.data().for_each(|data| data.secret = Some(name.clone()));
+    Some(draft)
 }
 
 pub(super) fn certificate(context: &mut Context<'_>, message: &Message) -> Option<CertificateSource> {
@@ -224,7 +301,7 @@ fn data_source(context: &mut Context<'_>, message: &Message, directory: Option<&
         Value::Bytes(bytes) => DataSource::Here(bytes.clone()),
         other => unreachable!("a data source holds no {other:?}"),
     };
-    Some(Data { source, origin })
+    Some(Data { source, origin, secret: None })
 }
 
 fn watched_directory(context: &mut Context<'_>, message: &Message) -> Option<String> {

@@ -8,8 +8,9 @@ use ringway_tls::{
     ServerOptions, Tickets, Validation, Version,
 };
 
-use super::Context;
-use super::secret::{self, CertificateSource, Data, DataSource, ValidationSource};
+use super::config_source::config_source;
+use super::secret::{self, CertificateSource, Data, DataSource, SecretDraft, ValidationSource};
+use super::{Context, SecretUse};
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
 use crate::problem::{Origin, Place};
@@ -32,7 +33,39 @@ struct Common {
     alpn: Vec<Vec<u8>>,
 }
 
+/// A context that waits for a secret stands for one that cannot be used: see [`Waiting`].
 pub(super) fn downstream(context: &mut Context<'_>, message: &Message) -> Option<DownstreamTls> {
+    unless_lacking(
+        context,
+        |context| made_downstream(context, message),
+        || DownstreamTls { context: Waiting::context(), requires_sni: false },
+    )
+}
+
+/// Stands in a draft for a context whose secret is still to come. It is of no type that a connection could use, and nobody commits a draft with one
+/// ([`SecretUses::lacks`](super::SecretUses)).
+struct Waiting;
+
+impl Waiting {
+    fn context() -> TlsContext {
+        TlsContext::new(Arc::new(Waiting), "")
+    }
+}
+
+/// What `make` makes; where it makes nothing for want of a secret, `waiting` in its place.
+fn unless_lacking<T>(
+    context: &mut Context<'_>,
+    make: impl FnOnce(&mut Context<'_>) -> Option<T>,
+    waiting: impl FnOnce() -> T,
+) -> Option<T> {
+    let others = std::mem::take(&mut context.secrets.lacks);
+    let made = make(context);
+    let lacks = context.secrets.lacks;
+    context.secrets.lacks |= others;
+    if lacks { made.or_else(|| Some(waiting())) } else { made }
+}
+
+fn made_downstream(context: &mut Context<'_>, message: &Message) -> Option<DownstreamTls> {
     refuse_unsupported(message, context.report);
     let common = common(context, message, Version::Tls13);
     let keys = match message.get("session_ticket_keys") {
@@ -40,7 +73,8 @@ pub(super) fn downstream(context: &mut Context<'_>, message: &Message) -> Option
         None => match message.message("session_ticket_keys_sds_secret_config") {
             Some(_) => context
                 .inside(message, "session_ticket_keys_sds_secret_config", |context, message| {
-                    static_secret(context, message, "secret", |secrets, name| secrets.ticket_keys.get(name).cloned())
+                    let of_file = |secrets: &secret::Secrets, name: &str| secrets.ticket_keys.get(name).cloned();
+                    named_secret(context, message, ("secret", "session_ticket_keys"), of_file, SecretDraft::ticket_keys)
                 })
                 .map(Some),
             None => Some(None),
@@ -97,7 +131,22 @@ pub(super) fn downstream(context: &mut Context<'_>, message: &Message) -> Option
     Some(DownstreamTls { context: TlsContext::new(built, &identity), requires_sni })
 }
 
+/// As [`downstream`].
 pub(super) fn upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) -> Option<UpstreamTls> {
+    unless_lacking(
+        context,
+        |context| made_upstream(context, message, auto),
+        || UpstreamTls {
+            context: Waiting::context(),
+            sni: Arc::from(""),
+            auto_sni: false,
+            auto_san_validation: false,
+            auto_host_sni: false,
+        },
+    )
+}
+
+fn made_upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) -> Option<UpstreamTls> {
     refuse_unsupported(message, context.report);
     let common = common(context, message, Version::Tls12)?;
     if common.certificates.len() > 1 {
@@ -181,7 +230,8 @@ fn common(context: &mut Context<'_>, message: &Message, version_max: Version) ->
         };
         let inline = context.each(message, "tls_certificates", secret::certificate);
         let named = context.each(message, "tls_certificate_sds_secret_configs", |context, message| {
-            static_secret(context, message, "secret", |secrets, name| secrets.certificates.get(name).cloned())
+            let of_file = |secrets: &secret::Secrets, name: &str| secrets.certificates.get(name).cloned();
+            named_secret(context, message, ("secret", "tls_certificate"), of_file, SecretDraft::certificate)
         });
         if !inline.is_empty() && !named.is_empty() {
             // Envoy's words, nearly.
@@ -207,8 +257,9 @@ const TLS_1_3: i32 = 4;
 fn validation_context(context: &mut Context<'_>, message: &Message) -> Option<Option<ValidationSource>> {
     const SECRET: &str = "validation_context_sds_secret_config";
     let by_name = |context: &mut Context<'_>, message: &Message| {
-        let what = "certificate validation context";
-        static_secret(context, message, what, |secrets, name| secrets.validations.get(name).cloned())
+        let what = ("certificate validation context", "validation_context");
+        let of_file = |secrets: &secret::Secrets, name: &str| secrets.validations.get(name).cloned();
+        named_secret(context, message, what, of_file, SecretDraft::validation)
     };
     if message.get("validation_context").is_some() {
         return context.inside(message, "validation_context", secret::validation).map(Some);
@@ -227,19 +278,31 @@ fn validation_context(context: &mut Context<'_>, message: &Message) -> Option<Op
     Some(None)
 }
 
-/// A secret of the file by its name, in a `SdsSecretConfig`.
-fn static_secret<T>(
+/// A secret by its name, in a `SdsSecretConfig`: of the file, or of a source. `None` without a problem: it is still to come.
+fn named_secret<T>(
     context: &mut Context<'_>,
     message: &Message,
-    what: &str,
-    find: impl FnOnce(&secret::Secrets, &str) -> Option<T>,
+    (what, field): (&str, &str),
+    of_file: impl FnOnce(&secret::Secrets, &str) -> Option<T>,
+    of_source: impl FnOnce(&SecretDraft) -> Option<T>,
 ) -> Option<T> {
     refuse_unsupported(message, context.report);
-    if message.get("sds_config").is_some() {
-        return None; // refused above
-    }
     let name = message.text("name");
-    let found = find(&context.around.secrets, name);
+    if message.get("sds_config").is_some() {
+        let source = context.inside(message, "sds_config", config_source)?;
+        let came = context.around.came.get(&(source.source.clone(), name.to_owned())).cloned();
+        context.secrets.uses.push(SecretUse { source, name: name.to_owned() });
+        let Some(came) = came else {
+            context.secrets.lacks = true;
+            return None;
+        };
+        let found = of_source(&came);
+        if found.is_none() {
+            context.problem(message, "name", format!("the secret {name:?} that came is no {field}"));
+        }
+        return found;
+    }
+    let found = of_file(&context.around.secrets, name);
     if found.is_none() && !name.is_empty() {
         // Envoy's words.
         context.problem(message, "name", format!("Unknown static {what}: {name}"));
@@ -319,14 +382,18 @@ struct Sources<'s> {
 }
 
 impl Sources<'_> {
-    /// Where certificates and trust come from: of files the paths, of other sources what they hold. A key comes with its certificate.
+    /// Where certificates and trust come from: of secrets of a source their names, of files the paths, of others what they hold. A key comes with its
+    /// certificate.
     fn identity(&self) -> String {
         let certificates = self.certificates.iter().map(|source| source.chain.as_ref());
         let trust = self.validation.iter().flat_map(|source| [source.trusted_ca.as_ref(), source.crl.as_ref()]);
-        let source = |data: Option<&Data>| match data.map(|data| &data.source) {
+        let source = |data: Option<&Data>| match data.map(|data| (&data.secret, &data.source)) {
             None => " -".to_owned(),
-            Some(DataSource::File(path, _)) => format!(" {path:?}"),
-            Some(DataSource::Here(bytes)) => format!(" {:02x?}", digest("", std::iter::once(Some(bytes.as_slice())))),
+            Some((Some(name), _)) => format!(" secret {name:?}"),
+            Some((None, DataSource::File(path, _))) => format!(" {path:?}"),
+            Some((None, DataSource::Here(bytes))) => {
+                format!(" {:02x?}", digest("", std::iter::once(Some(bytes.as_slice()))))
+            }
         };
         certificates.chain(trust).map(source).collect()
     }

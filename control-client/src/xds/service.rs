@@ -4,7 +4,7 @@ use crate::cache::{Kind, Names};
 use crate::discovery::{Interest, ResourceType, Variant};
 
 /// In the order in which Envoy asks for them: what is named comes behind what names it, and clusters first.
-pub(super) const ORDER: [Kind; 4] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes];
+pub(super) const ORDER: [Kind; 5] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
 
 /// The method of ADS.
 pub(super) fn aggregated(variant: Variant) -> &'static str {
@@ -29,6 +29,8 @@ pub(super) fn method(kind: Kind, variant: Variant) -> &'static str {
         (Kind::Listener, Variant::Delta) => "/envoy.service.listener.v3.ListenerDiscoveryService/DeltaListeners",
         (Kind::Routes, Variant::StateOfTheWorld) => "/envoy.service.route.v3.RouteDiscoveryService/StreamRoutes",
         (Kind::Routes, Variant::Delta) => "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
+        (Kind::Secret, Variant::StateOfTheWorld) => "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+        (Kind::Secret, Variant::Delta) => "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
     }
 }
 

@@ -132,6 +132,11 @@ impl Registry {
         self.subscriptions.find("listener_manager.lds", 1).pop().expect("one block")
     }
 
+    /// What it says of one secret by SDS; made at the first ask.
+    pub fn sds(&self, name: &str) -> Arc<SubscriptionStats> {
+        self.subscriptions.find(&format!("sds.{name}"), 1).pop().expect("one block")
+    }
+
     /// What it says of one route configuration by RDS of the connection managers of a `stat_prefix`; made at the first
     /// ask.
     pub fn rds(&self, stat_prefix: &str, name: &str) -> Arc<SubscriptionStats> {

@@ -17,13 +17,7 @@ use crate::state::View;
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// The lists of Envoy's dumps that are always empty.
-const EMPTY: [&str; 5] = [
-    "inline_scoped_route_configs",
-    "dynamic_scoped_route_configs",
-    "static_secrets",
-    "dynamic_active_secrets",
-    "dynamic_warming_secrets",
-];
+const EMPTY: [&str; 3] = ["inline_scoped_route_configs", "dynamic_scoped_route_configs", "static_secrets"];
 
 /// One list of the dump.
 struct List {
@@ -45,7 +39,7 @@ impl List {
     fn has(&self, path: &[&str]) -> bool {
         match path {
             ["last_updated" | "version_info"] => true,
-            ["name"] => self.field == "dynamic_listeners",
+            ["name"] => self.field == "dynamic_listeners" || self.dump == "SecretsConfigDump",
             // What they hold is as the item is.
             ["active_state" | "warming_state" | "error_state", ..] => self.field.starts_with("dynamic_"),
             [first, rest @ ..] => *first == self.resource && has_path(self.of, rest),
@@ -104,6 +98,7 @@ fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints:
     const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
     const LISTENER: &str = "envoy.config.listener.v3.Listener";
     const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
+    const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
     let mut routes = vec![];
     part("listeners").into_iter().flatten().for_each(|listener| route_configurations(listener, &mut routes));
     let clusters = part("clusters").into_iter().flatten().map(|cluster| wrapped("cluster", CLUSTER, cluster)).collect();
@@ -200,6 +195,24 @@ fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints:
     let values = came.map(state).collect();
     let (dump, field, item) = ("RoutesConfigDump", "dynamic_route_configs", "DynamicRouteConfig");
     dynamic(&mut lists, dump, field, item, "route_config", ROUTES, "name", values);
+    for (field, is_warming) in [("dynamic_active_secrets", false), ("dynamic_warming_secrets", true)] {
+        // One that has not come yet stands among those that warm, by its name.
+        let came = of_kind(Kind::Secret).filter(|shown| shown.active.is_none() == is_warming);
+        let values = came.map(|shown| {
+            let mut value = state_json("secret", SECRET, shown.active.as_ref(), shown.error.as_ref());
+            value["name"] = shown.name.as_str().into();
+            value
+        });
+        lists.push(List {
+            dump: "SecretsConfigDump",
+            field,
+            item: "DynamicSecret",
+            resource: "secret",
+            of: SECRET,
+            names: vec!["/name".into()],
+            values: values.collect(),
+        });
+    }
     lists
 }
 
@@ -321,7 +334,6 @@ fn all(lists: Vec<List>, bootstrap: Value, view: &View, mask: Option<&str>) -> R
         }
         add(dump, Value::Object(value), &|path| lists.iter().any(|list| path == [list.field]));
     }
-    add("SecretsConfigDump", nothing(), &|_| false);
     if configs.is_empty() {
         let mask = mask.unwrap_or_default();
         return Response::text(400, format!("FieldMask {mask} could not be successfully applied to any configs.\n"));
