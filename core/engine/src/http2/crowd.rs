@@ -20,9 +20,15 @@ impl State {
         self.pending >= CROWDED_BYTES
     }
 
+    /// Whether this port may bring more of what lies in memory already: it was called, or nobody waits to be.
+    pub(super) fn may_bring(&self, id: PortId) -> bool {
+        !self.is_crowded() && (self.crowd.is_empty() || self.ports[id].is_called)
+    }
+
     /// Lets the writer of this port wait until less does.
     pub(super) fn wait_in_crowd(&mut self, id: PortId, waker: &Waker) {
         let port = &mut self.ports[id];
+        port.is_called = false;
         port.writer = Some(waker.clone());
         if !std::mem::replace(&mut port.is_in_crowd, true) {
             self.crowd.push_back(id);
@@ -38,7 +44,7 @@ impl State {
         let woken = (CROWDED_BYTES - self.pending).div_ceil(TURN_BYTES).min(self.crowd.len());
         for id in self.crowd.drain(..woken) {
             let port = &mut self.ports[id];
-            port.is_in_crowd = false;
+            (port.is_in_crowd, port.is_called) = (false, true);
             if let Some(writer) = port.writer.take() {
                 writer.wake();
             }
@@ -71,7 +77,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use ringway_protocols::http2::{Connection, Limits, Role};
-    use ringway_runtime::{IoChoice, Options, Wake, run};
+    use ringway_runtime::{Core, IoChoice, Options, Wake, run};
 
     use super::super::port::Port;
     use super::*;
@@ -89,7 +95,7 @@ mod tests {
     fn those_that_waited_longest_are_woken_as_there_is_room() {
         let options = Options { io: IoChoice::Poll, ..Options::default() };
         let wake = Wake::new().expect("an eventfd");
-        let work = |core, _| async move {
+        let work = |core: Core, _| async move {
             let codec = Connection::new(Role::Server, &Limits::default(), 0);
             let mut state = State::new(&core, codec, None);
             let woken: Vec<Arc<Woken>> = (0..5).map(|_| Arc::default()).collect();
@@ -107,6 +113,13 @@ mod tests {
             state.pending -= TURN_BYTES + 1;
             assert!(state.wake_crowd(), "there was room, and others wait");
             assert_eq!(counts(), [1, 1, 0, 0, 0]);
+            assert_eq!(
+                [0, 1, 2].map(|id| state.may_bring(id)),
+                [true, true, false],
+                "none goes before those that wait"
+            );
+            state.ports[1].push_outbound(core.chunk(b"content"));
+            assert!(!state.may_bring(1), "a call is for one piece");
             // One of them brought something and waits again, behind the rest.
             state.wait_in_crowd(0, &Waker::from(Arc::clone(&woken[0])));
             state.pending = CROWDED_BYTES - 1;

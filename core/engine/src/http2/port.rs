@@ -115,6 +115,8 @@ pub(super) struct Port {
     pub(super) is_queued: bool,
     /// It stands in the connection's queue of those that wait until less is to be sent.
     pub(super) is_in_crowd: bool,
+    /// It was called out of that queue, and has brought nothing since.
+    pub(super) is_called: bool,
     /// Its content is received in bulk buffers.
     pub(super) is_bulky: bool,
 }
@@ -142,6 +144,7 @@ impl Port {
             is_unsettled: false,
             is_queued: false,
             is_in_crowd: false,
+            is_called: false,
             is_bulky: false,
         }
     }
@@ -213,6 +216,7 @@ impl Port {
 
     /// Queues content.
     pub(super) fn push_outbound(&mut self, chunk: Chunk) {
+        self.is_called = false;
         self.outbound.push(chunk);
     }
 

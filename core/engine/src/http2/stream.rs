@@ -168,7 +168,7 @@ impl Http2Stream {
     ) -> Poll<io::Result<()>> {
         let state = &mut *self.link.state.borrow_mut();
         let is_crowded = state.is_crowded();
-        if is_crowded && is_held && state.ports[self.port].open_key().is_some() {
+        if is_held && !state.may_bring(self.port) && state.ports[self.port].open_key().is_some() {
             state.wait_in_crowd(self.port, context.waker());
             return Poll::Pending;
         }
