@@ -315,7 +315,10 @@ fn read_resource(file: &str, at: usize, node: &Node, kind: Kind, unknown: Unknow
             report.problem(node.place, "value is required");
         }
     }
-    if let Some(other) = message.take_if(|message| message.kind.name() != kind.type_name()) {
+    let other = message.take_if(|message| message.kind.name() != kind.type_name());
+    // Its name is that of something else.
+    let is_other = other.is_some();
+    if let Some(other) = other {
         let rule = format!("{} is not the type that is asked for, {}", other.kind.name(), kind.type_name());
         report.problem(other.place, rule);
     }
@@ -325,7 +328,9 @@ fn read_resource(file: &str, at: usize, node: &Node, kind: Kind, unknown: Unknow
         None if report.problems.is_empty() => report.problem(node.place, "no resource"),
         None => {}
     }
-    if name.is_empty() {
+    if is_other {
+        name.clear();
+    } else if name.is_empty() {
         name = spelled_name(node, kind).unwrap_or_default();
     }
     Received { name, version, body: Unread::Tree(message), report }

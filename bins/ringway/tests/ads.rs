@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::certificates::{self, Pair, pair};
 use crate::common;
 use crate::common::files::certificates::Leaf;
 use crate::common::files::{Files, upstream};
@@ -358,6 +359,56 @@ fn a_stream_for_each_type_with_what_the_file_says_of_it() {
         (proxy.stat("cluster_manager.cds.update_success") == 2).then_some(())
     });
     assert_eq!(proxy.get("/name").text(), "one");
+}
+
+/// A certificate of a server of secrets comes, rotates under a connection, and is kept where the next one is wrong.
+#[test]
+fn a_secret_by_a_stream_of_its_own_or_by_ads() {
+    const CONTEXT: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
+    for (form, is_ads) in [("GRPC", false), ("DELTA_GRPC", false), ("GRPC", true), ("DELTA_GRPC", true)] {
+        let (server, first, second) = (Server::start(), pair(), pair());
+        let secret = |chain: &Pair, key: &Pair| {
+            let (chain, key) = (&chain.chain, &key.key);
+            format!(
+                "{{\"@type\": {CONTEXT}.Secret, name: server, tls_certificate: {{certificate_chain: {{inline_string: {chain:?}}}, \
+                 private_key: {{inline_string: {key:?}}}}}}}"
+            )
+        };
+        server.set("SDS", &[("server", secret(&first, &first))]);
+        let (source, dynamic) = match is_ads {
+            true => (ADS.to_owned(), format!("ads_config: {}", api(form, ""))),
+            false => (format!("{{api_config_source: {}, resource_api_version: V3}}", api(form, "")), String::new()),
+        };
+        let inline = listener("main", "r", "SOURCE").replace(
+            "rds: {route_config_name: r, config_source: SOURCE}",
+            "route_config: {virtual_hosts: [{name: v, domains: [\"*\"], routes: [{match: {prefix: /}, direct_response: {status: \
+             200, body: {inline_string: direct}}}]}]}",
+        );
+        let tls = format!(
+            "filter_chains: [{{transport_socket: {{name: tls, typed_config: {{\"@type\": {CONTEXT}.DownstreamTlsContext, \
+             common_tls_context: {{tls_certificate_sds_secret_configs: [{{name: server, sds_config: {source}}}]}}}}}}, "
+        );
+        let inline = inline
+            .replace("\"@type\": type.googleapis.com/envoy.config.listener.v3.Listener, ", "")
+            .replace("filter_chains: [{", &tls);
+        let text = bootstrap(&dynamic, &xds_cluster(&socket(server.address), ""), &format!(", listeners: [{inline}]"));
+        let mut proxy = start("poll", &text);
+        let mut client = certificates::Client::connect(&proxy);
+        client.ask();
+        let before = client.serial();
+        server.set("SDS", &[("server", secret(&second, &second))]);
+        proxy.line("generation 2 in force");
+        let after = certificates::Client::connect(&proxy).serial();
+        assert_ne!(before, after, "{form}");
+        client.ask();
+        server.set("SDS", &[("server", secret(&first, &second))]);
+        proxy.line("the private key does not belong to the certificate");
+        server.asked("#1 SDS [", "NACK");
+        assert_eq!(certificates::Client::connect(&proxy).serial(), after, "{form}");
+        client.ask();
+        let service = if is_ads { "AggregatedDiscoveryService" } else { "SecretDiscoveryService" };
+        assert!(server.log().iter().any(|line| line.contains(service)), "{:?}", server.log());
+    }
 }
 
 /// A server that must be who it says and wants to know who we are, behind TLS that a proxy of ours ends.

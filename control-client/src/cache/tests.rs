@@ -266,7 +266,7 @@ fn a_response_with_a_resource_that_cannot_be_read_deletes_nothing() {
     // It may have been b.
     let verdict = world.world(Kind::Cluster, &[cluster("a", 3), routes("x", "h", "c")]);
     assert!(verdict.starts_with("1 accepted;"), "{verdict}");
-    assert!(world.settle().starts_with("all: a=3 b=2;"));
+    assert!(world.settle().starts_with("clusters: a=3 b=2;"));
     world.world(Kind::Cluster, &[cluster("a", 3)]);
     assert!(world.settle().starts_with("all: a=3;"));
 }
@@ -287,7 +287,7 @@ fn refusals_by_name() {
         ),
         (
             vec![wrong_type],
-            "0 accepted; x refused: resources[0]: envoy.config.route.v3.RouteConfiguration is not the type that is asked for, \
+            "0 accepted;  refused: resources[0]: envoy.config.route.v3.RouteConfiguration is not the type that is asked for, \
              envoy.config.cluster.v3.Cluster",
         ),
         (
