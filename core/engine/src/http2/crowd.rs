@@ -22,13 +22,13 @@ impl State {
 
     /// Whether this port may bring more of what lies in memory already: it was called, or nobody waits to be.
     pub(super) fn may_bring(&self, id: PortId) -> bool {
-        !self.is_crowded() && (self.crowd.is_empty() || self.ports[id].is_called)
+        !self.is_crowded() && (self.crowd.is_empty() || self.ports[id].called_for > 0)
     }
 
     /// Lets the writer of this port wait until less does.
     pub(super) fn wait_in_crowd(&mut self, id: PortId, waker: &Waker) {
         let port = &mut self.ports[id];
-        port.is_called = false;
+        port.called_for = 0;
         port.writer = Some(waker.clone());
         if !std::mem::replace(&mut port.is_in_crowd, true) {
             self.crowd.push_back(id);
@@ -44,7 +44,7 @@ impl State {
         let woken = (CROWDED_BYTES - self.pending).div_ceil(TURN_BYTES).min(self.crowd.len());
         for id in self.crowd.drain(..woken) {
             let port = &mut self.ports[id];
-            (port.is_in_crowd, port.is_called) = (false, true);
+            (port.is_in_crowd, port.called_for) = (false, TURN_BYTES);
             if let Some(writer) = port.writer.take() {
                 writer.wake();
             }
@@ -118,8 +118,10 @@ mod tests {
                 [true, true, false],
                 "none goes before those that wait"
             );
-            state.ports[1].push_outbound(core.chunk(b"content"));
-            assert!(!state.may_bring(1), "a call is for one piece");
+            state.ports[1].push_outbound(core.chunk(&[1]));
+            assert!(state.may_bring(1), "a call is for a turn");
+            state.ports[1].push_outbound(core.chunk(&[1; TURN_BYTES - 1]));
+            assert!(!state.may_bring(1));
             // One of them brought something and waits again, behind the rest.
             state.wait_in_crowd(0, &Waker::from(Arc::clone(&woken[0])));
             state.pending = CROWDED_BYTES - 1;

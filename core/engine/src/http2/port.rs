@@ -115,8 +115,8 @@ pub(super) struct Port {
     pub(super) is_queued: bool,
     /// It stands in the connection's queue of those that wait until less is to be sent.
     pub(super) is_in_crowd: bool,
-    /// It was called out of that queue, and has brought nothing since.
-    pub(super) is_called: bool,
+    /// What it may bring since it was called out of that queue: a turn.
+    pub(super) called_for: usize,
     /// Its content is received in bulk buffers.
     pub(super) is_bulky: bool,
 }
@@ -144,7 +144,7 @@ impl Port {
             is_unsettled: false,
             is_queued: false,
             is_in_crowd: false,
-            is_called: false,
+            called_for: 0,
             is_bulky: false,
         }
     }
@@ -167,7 +167,11 @@ impl Port {
             self.table = first.table;
             return Some((first.chunk, 0));
         }
-        let chunk = self.content.pop()?;
+        // A turn at most: who is called out of a crowd brings no more, and a larger piece would have its turns before those that wait to be called.
+        let chunk = match self.content.front_mut()?.len() > TURN_BYTES {
+            true => self.content.split_front(TURN_BYTES)?,
+            false => self.content.pop()?,
+        };
         let size = chunk.len();
         Some((chunk, size))
     }
@@ -216,7 +220,7 @@ impl Port {
 
     /// Queues content.
     pub(super) fn push_outbound(&mut self, chunk: Chunk) {
-        self.is_called = false;
+        self.called_for = self.called_for.saturating_sub(chunk.len());
         self.outbound.push(chunk);
     }
 

@@ -153,14 +153,14 @@ impl Link {
 
     /// The message ends behind what was queued, with trailers or without.
     pub(super) fn end(&self, id: PortId, trailers: Option<Chunk>) {
-        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, crowd, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let port = &mut ports[id];
         if matches!(port.sent, Sent::Open) {
             port.sent = trailers.map_or(Sent::Ending, Sent::Trailers);
             let waited = port.unsent();
             // What needs no window waits for nobody's turn; and where nobody else has something to send, it is this one's: it is over before its task
             // rests.
-            let is_alone = || sending.len() == 1 && sending.front() == Some(&id);
+            let is_alone = || sending.len() == 1 && sending.front() == Some(&id) && crowd.is_empty();
             let has_room = || socket.as_ref().is_some_and(|socket| socket.unsent() + out.len() <= self.unsent_high);
             if waited == 0 || is_alone() && has_room() {
                 let turn = port.send(codec, &mut self.scratch.borrow_mut(), out);
