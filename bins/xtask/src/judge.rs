@@ -182,7 +182,7 @@ const JUDGES: &[Judge] = &[
         name: "flips",
         shows: "whole configurations flipped 100 times a second, under load: no answer mixes two, fails, or is older than reported; Envoy beside",
         unit: "requests for each way and proxy",
-        sample: 100_000,
+        sample: 30_000,
         full: 2_000_000,
         drivers: false,
         run: flips::run,
