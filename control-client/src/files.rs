@@ -40,8 +40,8 @@ const ROUNDS_MAX: usize = 4;
 pub struct Files {
     /// Who is told of each file before it is read.
     watch: Option<SourceFiles>,
-    /// What each file was read for.
-    read: BTreeMap<(Kind, Arc<ConfigSource>), Names>,
+    /// What each file was read for, and where it was then.
+    read: BTreeMap<(Kind, Arc<ConfigSource>), (Names, PathBuf)>,
     /// What was wanted when the cache was last settled, as [`Cache::wants_serial`] has it.
     settled: Option<u64>,
     /// Where the directories led when they were last looked at.
@@ -103,6 +103,7 @@ impl Files {
         let mut is_first = true;
         for _ in 0..ROUNDS_MAX {
             let wanted = cache.wanted();
+            self.look(&wanted);
             let due: Vec<&Subscription> = wanted.iter().filter(|wanted| self.is_due(wanted, moved, is_first)).collect();
             is_first = false;
             if due.is_empty() {
@@ -114,7 +115,7 @@ impl Files {
             }
             for wanted in due {
                 let Subscription { source, kind, names } = wanted;
-                self.read.insert((*kind, source.clone()), names.clone());
+                self.read.insert((*kind, source.clone()), (names.clone(), self.place(source)));
                 let scopes = cache.scopes(source, *kind);
                 let text = &texts[source];
                 let name = source.to_string();
@@ -155,8 +156,8 @@ impl Files {
         // A name that nobody wants any more is read anew for whoever wants it next.
         self.read = std::mem::take(&mut self.read)
             .into_iter()
-            .filter_map(|(key, read)| Some((names.get(&key)?.clone(), key, read)))
-            .map(|(now, key, read)| (key, common(read, now)))
+            .filter_map(|(key, (read, place))| Some((names.get(&key)?.clone(), key, read, place)))
+            .map(|(now, key, read, place)| (key, (common(read, now), place)))
             .collect();
         if let Some(watch) = &self.watch {
             watch.retain(names.keys().map(|(_, source)| &**source));
@@ -184,10 +185,33 @@ impl Files {
         let known = self.read.get(&(wanted.kind, wanted.source.clone()));
         let is_read = match (known, &wanted.names) {
             (None, _) => false,
-            (Some(Names::These(known)), Names::These(names)) => names.is_subset(known),
+            (Some((Names::These(known), _)), Names::These(names)) => names.is_subset(known),
             (Some(_), _) => true,
         };
-        !is_read || is_first && moved.is_none_or(|moved| moved.contains(path))
+        // One move is told with the files that were watched when it came. What was read since may have been swapped by it, too.
+        let is_elsewhere = || known.is_some_and(|(_, place)| *place != self.pins.place(path));
+        !is_read || is_first && moved.is_none_or(|moved| moved.contains(path)) || is_elsewhere()
+    }
+
+    /// Looks where the wanted files are, after somebody was told to hear of moves.
+    fn look(&mut self, wanted: &[Subscription]) {
+        let is_new = |wanted: &&Subscription| !self.read.contains_key(&(wanted.kind, wanted.source.clone()));
+        if let Some(watch) = &self.watch {
+            wanted.iter().filter(is_new).for_each(|wanted| watch.watch(&wanted.source));
+        }
+        let path = |wanted: &Subscription| match &*wanted.source {
+            ConfigSource::Path { path, .. } => Some(path.clone()),
+            ConfigSource::Ads | ConfigSource::Api(_) => None,
+        };
+        let paths: Vec<PathBuf> = wanted.iter().filter_map(path).collect();
+        self.pins.look(paths.iter().map(PathBuf::as_path));
+    }
+
+    fn place(&self, source: &ConfigSource) -> PathBuf {
+        match source {
+            ConfigSource::Path { path, .. } => self.pins.place(path),
+            ConfigSource::Ads | ConfigSource::Api(_) => PathBuf::new(),
+        }
     }
 
     /// The texts of all these files, and whether the directory of one of them went away meanwhile.

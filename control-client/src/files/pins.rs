@@ -4,7 +4,7 @@
 //! reading of the sources goes in rounds, since what a file holds says which files are wanted next, and the link may move between two of them. So
 //! each directory is looked at once, and read where it led then, until it is told to have moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ impl Pins {
 
     /// Looks where the directories of these files lead that were not looked at yet: all of them at one moment, if there is one.
     pub(super) fn look<'f>(&mut self, files: impl Iterator<Item = &'f Path>) {
-        let unknown: Vec<PathBuf> =
+        let unknown: BTreeSet<PathBuf> =
             files.map(parent).filter(|directory| !self.by_directory.contains_key(directory)).collect();
         let look = || -> BTreeMap<PathBuf, Pin> {
             unknown.iter().map(|directory| (directory.clone(), Pin::of(directory))).collect()

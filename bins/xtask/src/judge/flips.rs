@@ -63,8 +63,7 @@ enum Source {
 }
 
 const WAYS: &[Way] = &[
-    // Promised, and not kept yet: of a thousand swaps a few are committed in two parts.
-    Way { name: "one rename of ..data", source: Source::Files { is_swapped: true }, is_promised: false },
+    Way { name: "one rename of ..data", source: Source::Files { is_swapped: true }, is_promised: true },
     Way { name: "each file by its own", source: Source::Files { is_swapped: false }, is_promised: false },
     // To be promised when types of one version are committed together.
     Way { name: "ADS, one version", source: ads(false, Naming::Both), is_promised: true },
