@@ -93,7 +93,7 @@ pub(crate) fn serve(
                 // In memory of its own, which an idle connection does without.
                 Ok(()) => {
                     guard.speaks(Version::Http11);
-                    worker.core.pooled(exchange::run(&connection, None)).await
+                    worker.core.pooled(exchange::run(&connection)).await
                 }
                 Err(Unserved::After(after)) => after,
                 Err(Unserved::Http2) => break true,

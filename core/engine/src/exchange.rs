@@ -39,7 +39,7 @@ use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::grpc_stats::{Direction, Meter};
 use crate::handshake::Handshake;
-use crate::http2::{HeadForm, Http2Stream, Kept, Reset};
+use crate::http2::{HeadForm, Http2Stream, Reset};
 use crate::pool::{EndpointPool, Upstream};
 use crate::record::Record;
 use crate::relay::{Relay, RelayError};
@@ -51,19 +51,10 @@ use crate::tunnel::{ESTABLISHED, Tunnel};
 use crate::view::{CoreChain, CoreCluster};
 use crate::worker::Worker;
 
-/// Carries out to the last byte of the response what was decided: just now ([`Worker::decided`]), or what was kept since.
-pub(crate) async fn run(connection: &Downstream, mut kept: Option<Kept<Decision>>) -> After {
-    let Some(Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then }) =
-        (match &mut kept {
-            None => connection.worker.decided.borrow_mut().take(),
-            Some(kept) => kept.place().take(),
-        })
-    else {
-        unreachable!("an exchange begins with what was decided")
-    };
-    if let Some(kept) = kept {
-        connection.worker.http2_decisions.borrow_mut().give_back(kept);
-    }
+/// Carries out to the last byte of the response what was decided: just now ([`Worker::decided`]), or what was kept since ([`Worker::kept`]).
+pub(crate) async fn run(connection: &Downstream) -> After {
+    let Decision { method, framing, keep_alive, continues, chain, stream_idle, record, request_id, origin, then } =
+        decided(connection);
     let stats = &*chain.stats;
     stats.downstream_rq_active.add(1);
     let _active = scopeguard(|| {
@@ -145,6 +136,21 @@ pub(crate) async fn run(connection: &Downstream, mut kept: Option<Kept<Decision>
         connection.worker.log.write(connection, &chain, record);
     }
     after
+}
+
+/// What an exchange begins with. A function, so that the exchange's memory has no place for where it was kept.
+#[inline]
+fn decided(connection: &Downstream) -> Decision {
+    let worker = &*connection.worker;
+    let decided = match worker.kept.take() {
+        None => worker.decided.borrow_mut().take(),
+        Some(mut kept) => {
+            let decided = kept.place().take();
+            worker.http2_decisions.borrow_mut().give_back(kept);
+            decided
+        }
+    };
+    decided.expect("an exchange begins with what was decided")
 }
 
 /// What is to be forwarded; an answer that was decided is given here.

@@ -195,7 +195,7 @@ impl Relay {
         let mut budget = worker.limits.relay_bytes_per_poll;
         while !self.done {
             let unsent_max = self.unsent_max.map_or(worker.limits.unsent_high, |max| max as usize);
-            match to.poll_unsent_below(context, unsent_max, from.is_http2()) {
+            match to.poll_unsent_below(context, unsent_max) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Sink)),
                 Poll::Pending => return Poll::Pending,

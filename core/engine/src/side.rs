@@ -151,17 +151,12 @@ impl Side {
         }
     }
 
-    /// As [`Stream::poll_unsent_below`]. `is_held`: what is to be written next is in memory already.
+    /// As [`Stream::poll_unsent_below`].
     #[inline]
-    pub(crate) fn poll_unsent_below(
-        &self,
-        context: &mut Context<'_>,
-        limit: usize,
-        is_held: bool,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
         match self {
             Self::Http1(stream) => stream.poll_unsent_below(context, limit),
-            Self::Http2(stream) => stream.poll_unsent_below(context, limit, is_held),
+            Self::Http2(stream) => stream.poll_unsent_below(context, limit),
         }
     }
 

@@ -147,7 +147,7 @@ pub(crate) fn poll(
     }
     // The last bytes are not lost to a close: who does not take them has as long as the tunnel's idle timeout.
     for (stream, end) in [(client, End::Client), (upstream, End::Upstream)] {
-        match stream.poll_unsent_below(context, 0, false) {
+        match stream.poll_unsent_below(context, 0) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Err(end)),
             Poll::Pending => return Poll::Pending,

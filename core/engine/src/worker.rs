@@ -23,7 +23,7 @@ use crate::decision::Decision;
 use crate::fields::Fields;
 use crate::gathered;
 use crate::handoff::{Siblings, SocketGroup};
-use crate::http2::{Places, Scratch};
+use crate::http2::{Kept, Places, Scratch};
 use crate::limits::Limits;
 use crate::lines::Lines;
 use crate::local_reply::Mapping;
@@ -66,6 +66,8 @@ pub(crate) struct Worker {
     /// What was decided of a head, until its exchange begins: before anything else runs, too. It is too large to be handed from call to
     /// call, each of which would move it.
     pub(crate) decided: RefCell<Option<Decision>>,
+    /// The same of a request in HTTP/2 whose task begins now.
+    pub(crate) kept: Cell<Option<Kept<Decision>>>,
     /// Where exchanges are told of.
     pub(crate) log: Log,
     /// Where heads are changed, and what is rewritten in them: used up before anything else runs, too.
@@ -143,6 +145,7 @@ impl Worker {
             codec_limits: ringway_protocols::Limits::default(),
             table: RefCell::new(HeadTable::new(ringway_protocols::Limits::HEADERS_CAP)),
             decided: RefCell::default(),
+            kept: Cell::default(),
             log: Log::default(),
             fields: RefCell::default(),
             lines: RefCell::new(Lines::new()),

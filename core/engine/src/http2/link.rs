@@ -24,6 +24,8 @@ use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_runtime::{Core, Instant, Stream};
 use slab::Slab;
 
+use crate::relay::BULK_BYTES;
+
 use super::keepalive::Keepalive;
 use super::meter::Meter;
 use super::outgoing::Outgoing;
@@ -35,6 +37,11 @@ pub(super) const DRAIN_PING: u64 = u64::MAX;
 
 /// A port's place among those of its connection.
 pub(super) type PortId = usize;
+
+/// Content of all streams that waits to be sent, beyond which a stream gets only what its next turn sends: as much as one turn of the
+/// connection takes. A peer that opens every window and never reads would else make us hold `Limits::unsent_high` for each of its streams
+/// (CVE-2019-9517).
+const CROWDED_BYTES: usize = super::sending::PUMPED_PER_TURN_MAX;
 
 /// Streams of a peer from which on their origins are read one receive at a time: a burst of a multishot is up to 144 KiB that nobody asked for.
 const READ_AHEAD_STREAMS_MAX: u32 = 8;
@@ -99,8 +106,6 @@ pub(super) struct State {
     pub(super) reserved: u32,
     /// Bytes of content that wait in all ports.
     pub(super) pending: usize,
-    /// Ports whose writer waits until less does, in turn.
-    pub(super) crowd: VecDeque<PortId>,
     /// Ports whose content is received in bulk buffers.
     pub(super) bulky: usize,
     pub(super) end: Option<End>,
@@ -126,21 +131,26 @@ pub(super) enum Happened {
 }
 
 impl State {
-    pub(super) fn new(core: &Core, codec: Connection, socket: Option<Stream>) -> Self {
-        Self {
-            codec,
-            socket,
-            ports: Slab::new(),
-            by_key: Vec::new(),
-            out: Outgoing::new(core.clone()),
-            sending: VecDeque::new(),
-            fresh: Vec::new(),
-            unsettled: Vec::new(),
-            reserved: 0,
-            pending: 0,
-            crowd: VecDeque::new(),
-            bulky: 0,
-            end: None,
+    /// Whether as much content waits as the connection may hold: each stream has what its next turn sends, and no more.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.pending >= CROWDED_BYTES
+    }
+
+    /// Whether the content of this port may be received in bulk buffers: there is room for all that may come at once.
+    pub(super) fn take_bulk(&mut self, id: PortId) -> bool {
+        let reserved = self.bulky * BULK_BYTES;
+        let is_free = match self.ports[id].is_bulky {
+            true => !self.is_crowded(),
+            false => self.pending + reserved < CROWDED_BYTES,
+        };
+        self.set_bulky(id, is_free);
+        is_free
+    }
+
+    /// Whether it is.
+    pub(super) fn set_bulky(&mut self, id: PortId, on: bool) {
+        if std::mem::replace(&mut self.ports[id].is_bulky, on) != on {
+            self.bulky = if on { self.bulky + 1 } else { self.bulky - 1 };
         }
     }
 
@@ -165,7 +175,20 @@ impl Link {
         setup: Setup,
     ) -> Rc<Self> {
         let Setup { unsent_high, streams_max, meter, keepalive } = setup;
-        let state = State::new(core, codec, Some(socket));
+        let state = State {
+            codec,
+            socket: Some(socket),
+            ports: Slab::new(),
+            by_key: Vec::new(),
+            out: Outgoing::new(core.clone()),
+            sending: VecDeque::new(),
+            fresh: Vec::new(),
+            unsettled: Vec::new(),
+            reserved: 0,
+            pending: 0,
+            bulky: 0,
+            end: None,
+        };
         Rc::new(Self {
             core: core.clone(),
             since: core.now(),
@@ -252,7 +275,6 @@ impl Link {
             state.ports.shrink_to_fit();
             state.by_key = Vec::new();
             state.sending = VecDeque::new();
-            state.crowd = VecDeque::new();
             state.fresh = Vec::new();
             state.unsettled = Vec::new();
         }
@@ -345,17 +367,13 @@ impl Link {
 
     /// Lets go of a stream; who has not heard its end hears this code.
     pub(super) fn release(&self, id: PortId, code: Code) {
-        let State { codec, ports, out, sending, crowd, end, reserved, pending, bulky, .. } =
-            &mut *self.state.borrow_mut();
+        let State { codec, ports, out, sending, end, reserved, pending, bulky, .. } = &mut *self.state.borrow_mut();
         let port = ports.remove(id);
         *pending -= port.unsent();
         *bulky -= usize::from(port.is_bulky);
         if port.is_queued {
             // Or the next port of this number would have its turn and this one's.
             sending.retain(|other| *other != id);
-        }
-        if port.is_in_crowd {
-            crowd.retain(|other| *other != id);
         }
         let Some(key) = port.key else {
             *reserved -= 1;

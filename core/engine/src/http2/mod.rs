@@ -11,7 +11,6 @@
 //! | `places` | memory for what waits from one task to another |
 //! | `port` | what one stream holds between its connection's task and its exchange |
 //! | `link` | one connection, as its task and its streams share it |
-//! | `crowd` | what bounds the content that waits on it |
 //! | `incoming` | what comes on it |
 //! | `sending` | what goes out on it |
 //! | `quiet` | since when it has had no request |
@@ -24,7 +23,6 @@
 
 mod backlog;
 pub(crate) mod client;
-mod crowd;
 mod incoming;
 mod keepalive;
 mod limits;

@@ -113,10 +113,6 @@ pub(super) struct Port {
     pub(super) is_unsettled: bool,
     /// It stands in the connection's queue of those that send.
     pub(super) is_queued: bool,
-    /// It stands in the connection's queue of those that wait until less is to be sent.
-    pub(super) is_in_crowd: bool,
-    /// What it may bring since it was called out of that queue: a turn.
-    pub(super) called_for: usize,
     /// Its content is received in bulk buffers.
     pub(super) is_bulky: bool,
 }
@@ -143,8 +139,6 @@ impl Port {
             unsent_limit: 0,
             is_unsettled: false,
             is_queued: false,
-            is_in_crowd: false,
-            called_for: 0,
             is_bulky: false,
         }
     }
@@ -167,11 +161,7 @@ impl Port {
             self.table = first.table;
             return Some((first.chunk, 0));
         }
-        // A turn at most: who is called out of a crowd brings no more, and a larger piece would have its turns before those that wait to be called.
-        let chunk = match self.content.front_mut()?.len() > TURN_BYTES {
-            true => self.content.split_front(TURN_BYTES)?,
-            false => self.content.pop()?,
-        };
+        let chunk = self.content.pop()?;
         let size = chunk.len();
         Some((chunk, size))
     }
@@ -220,7 +210,6 @@ impl Port {
 
     /// Queues content.
     pub(super) fn push_outbound(&mut self, chunk: Chunk) {
-        self.called_for = self.called_for.saturating_sub(chunk.len());
         self.outbound.push(chunk);
     }
 

@@ -32,8 +32,7 @@ pub(crate) struct HeadForm {
 impl Link {
     /// Sends what may go; ready when all that is possible now is with the socket.
     pub(super) fn pump(&self, context: &mut Context<'_>) {
-        let state = &mut *self.state.borrow_mut();
-        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = state;
+        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let Some(socket) = socket else { return };
         let scratch = &mut *self.scratch.borrow_mut();
         codec.unsent(socket.unsent() + out.len());
@@ -87,9 +86,6 @@ impl Link {
             out.flush(socket);
         }
         self.meter.holds(Held { streams: codec.active(), pending: *pending, memory: codec.memory() });
-        if state.wake_crowd() {
-            context.waker().wake_by_ref();
-        }
     }
 
     /// Sends a head of ours.
@@ -153,14 +149,14 @@ impl Link {
 
     /// The message ends behind what was queued, with trailers or without.
     pub(super) fn end(&self, id: PortId, trailers: Option<Chunk>) {
-        let State { codec, socket, ports, out, sending, crowd, unsettled, pending, .. } = &mut *self.state.borrow_mut();
+        let State { codec, socket, ports, out, sending, unsettled, pending, .. } = &mut *self.state.borrow_mut();
         let port = &mut ports[id];
         if matches!(port.sent, Sent::Open) {
             port.sent = trailers.map_or(Sent::Ending, Sent::Trailers);
             let waited = port.unsent();
             // What needs no window waits for nobody's turn; and where nobody else has something to send, it is this one's: it is over before its task
             // rests.
-            let is_alone = || sending.len() == 1 && sending.front() == Some(&id) && crowd.is_empty();
+            let is_alone = || sending.len() == 1 && sending.front() == Some(&id);
             let has_room = || socket.as_ref().is_some_and(|socket| socket.unsent() + out.len() <= self.unsent_high);
             if waited == 0 || is_alone() && has_room() {
                 let turn = port.send(codec, &mut self.scratch.borrow_mut(), out);

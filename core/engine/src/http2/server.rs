@@ -327,7 +327,8 @@ fn run(connection: Downstream, mut kept: Kept<Decision>, line: Rc<Line>) -> impl
             exchange::given_up(&connection, kept.place().take().expect("decided when its head came"));
             return connection.worker.http2_decisions.borrow_mut().give_back(kept);
         }
-        let _: After = exchange::run(&connection, Some(kept)).await;
+        connection.worker.kept.set(Some(kept));
+        let _: After = exchange::run(&connection).await;
         if !connection.is_cut.get() && connection.stream.http2().is_some_and(Http2Stream::is_sent) {
             return; // as most are
         }

@@ -158,20 +158,10 @@ impl Http2Stream {
         self.link.state.borrow().ports[self.port].unsent()
     }
 
-    /// Ready when no more than this waits to be sent. `is_held`: what is to be written next is in memory already.
     #[inline(never)]
-    pub(crate) fn poll_unsent_below(
-        &self,
-        context: &mut Context<'_>,
-        limit: usize,
-        is_held: bool,
-    ) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_unsent_below(&self, context: &mut Context<'_>, limit: usize) -> Poll<io::Result<()>> {
         let state = &mut *self.link.state.borrow_mut();
         let is_crowded = state.is_crowded();
-        if is_held && !state.may_bring(self.port) && state.ports[self.port].open_key().is_some() {
-            state.wait_in_crowd(self.port, context.waker());
-            return Poll::Pending;
-        }
         let State { codec, ports, pending, .. } = state;
         let port = &mut ports[self.port];
         if matches!(port.sent, Sent::Refused) {
