@@ -26,6 +26,9 @@ use crate::workspace;
 
 /// What a flood may add to the proxy's memory (issue 5).
 const GROWTH_MAX: u64 = 4 << 20;
+/// The same of answers that are asked for and never read (CVE-2019-9517), which miss that: behind an origin of HTTP/2 each of 100 streams
+/// may have a window's 16 KiB on either side of us, and the pool of receive chunks grows by its 4 MiB. 5 to 9 MiB were seen.
+const BUFFERED_MAX: u64 = 12 << 20;
 /// The witness's median during a flood, over its median before: the flood and the witness share one worker, which reads
 /// what a flood sent in one turn before it comes to others.
 const SLOWDOWN_MAX: f64 = 10.0;
@@ -63,6 +66,8 @@ struct Stand<'a> {
     bad: origin::Bad,
     /// The witness's median while a client that breaks no rule asks as much as it may.
     burst: Duration,
+    /// How much more memory is borne.
+    growth_max: u64,
 }
 
 fn judge(bench: &Bench, data: &Path) -> Result<String, String> {
@@ -130,7 +135,7 @@ impl Stand<'_> {
         let front = proxy.listener("front")?;
         // What is allocated once, at a first use, is not a flood's.
         Witness::connect(front)?.count(REQUESTS_BEFORE, &proxy)?;
-        Ok(Stand { bench, proxy, front, _origins: vec![good, old], bad, burst })
+        Ok(Stand { bench, proxy, front, _origins: vec![good, old], bad, burst, growth_max: GROWTH_MAX })
     }
 
     /// The witness's median while a client that breaks no rule asks as much as it may.
@@ -199,7 +204,7 @@ impl Stand<'_> {
         let during = during.map_err(|_| "the witness panicked".to_owned())??;
         let outcomes: io::Result<Vec<Outcome>> = outcomes.into_iter().collect();
         let outcomes = outcomes.map_err(|e| format!("the flood: {e}"))?;
-        Ok((outcomes, Noticed { before, during, burst: self.burst }))
+        Ok((outcomes, Noticed { before, during, burst: self.burst, growth_max: self.growth_max }))
     }
 }
 
@@ -209,6 +214,7 @@ struct Noticed {
     before: Waits,
     during: Waits,
     burst: Duration,
+    growth_max: u64,
 }
 
 impl Noticed {
@@ -231,8 +237,8 @@ impl Noticed {
     /// Whether others had their usual service meanwhile, in a line.
     fn verdict(&self) -> Result<String, String> {
         let line = self.line();
-        if self.growth() >= GROWTH_MAX {
-            return Err(format!("{line}: {} MiB or more", GROWTH_MAX >> 20));
+        if self.growth() >= self.growth_max {
+            return Err(format!("{line}: {} MiB or more", self.growth_max >> 20));
         }
         let during = self.during.median;
         let over = |usual: Duration, times: f64| during.as_secs_f64() > times * usual.as_secs_f64();

@@ -139,6 +139,7 @@ fn view() -> View {
         stats: Default::default(),
         updated: std::time::UNIX_EPOCH,
         rejection: None,
+        control_plane: String::new(),
     }
 }
 

@@ -110,6 +110,7 @@ fn data_dribble(stand: &mut Stand) -> Result<String, String> {
 fn internal_data_buffering(stand: &mut Stand) -> Result<String, String> {
     let mut own = Stand::start(stand.bench, "h2attacks-buffering", stand.burst)?;
     let front = own.front;
+    own.growth_max = super::BUFFERED_MAX;
     own.watched(|| {
         let all = BIG_ANSWERS.load(Ordering::Relaxed) + STREAMS;
         let mut session = Session::client(front, &[(INITIAL_WINDOW_SIZE, WINDOW_MAX)])?;
