@@ -28,7 +28,7 @@ fn a_head_that_comes_again_is_the_same() {
         encoder.begin(&mut block);
         for line in text.lines() {
             let (name, value) = line.split_at(line[1..].find('=').expect("a value") + 1);
-            let (name, value) = (name.as_bytes(), value[1..].as_bytes());
+            let (name, value) = (name.as_bytes(), &value.as_bytes()[1..]);
             encoder.field(Field { name, value, never_indexed: false }, &mut block);
         }
         block
