@@ -65,7 +65,8 @@ fn answers_that_end_too_early() {
         let origin = Origin::start(&["--cut-rate", "0.5"]);
         let loaded = load(&[&origin.as_scheme(scheme), "-c", "1", "-s", "1", "-n", "40"]);
         check(&loaded, kind, 1);
-        assert_eq!(loaded.number("answered") + loaded.failures(kind), 40, "{:#}", loaded.json);
+        // Some are resets: an origin that closes before it has read all sends one, as TCP has it.
+        assert_eq!(loaded.number("answered") + loaded.number("failed"), 40, "{:#}", loaded.json);
     }
 }
 
@@ -75,7 +76,7 @@ fn resets() {
         let origin = Origin::start(&["--reset-rate", "0.5"]);
         let loaded = load(&[&origin.as_scheme(scheme), "-c", "2", "-n", "40"]);
         check(&loaded, kind, 1);
-        assert_eq!(loaded.number("answered") + loaded.failures(kind), 40, "{:#}", loaded.json);
+        assert_eq!(loaded.number("answered") + loaded.number("failed"), 40, "{:#}", loaded.json);
     }
 }
 
