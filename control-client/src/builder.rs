@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 
 use ringway_model::{
     Action, ChainId, Cluster, ClusterId, Endpoint, FilterChain, HttpConnectionManager, Listener, ListenerId,
-    NetworkFilter, RouteConfiguration, Snapshot, Target, TcpProxy,
+    NetworkFilter, Pages, RouteConfiguration, Snapshot, Target, TcpProxy,
 };
 
 use crate::bootstrap::{Bootstrap, ClusterPart, Resources};
@@ -48,10 +48,10 @@ pub struct Builder {
     serials: Arc<Serials>,
 }
 
-/// Serials by cluster and by listener.
+/// Serials by cluster and by listener; of what has none, none.
 #[derive(Clone, Debug, Default)]
 struct Serials {
-    clusters: HashMap<ClusterId, u64>,
+    clusters: Pages<u64>,
     listeners: HashMap<ListenerId, u64>,
 }
 
@@ -64,6 +64,14 @@ impl Builder {
     /// The snapshot that was built last.
     pub fn last(&self) -> Option<&Arc<Snapshot>> {
         self.last.as_ref()
+    }
+
+    /// What the last snapshot has of a part, if it was built of this very one.
+    pub(crate) fn made_of(&self, part: &ClusterPart) -> Option<&Arc<Cluster>> {
+        let last = self.last.as_ref()?;
+        let id = last.clusters.id_of(part.cluster.name.as_bytes())?;
+        let is_of_it = part.serial != 0 && self.serials.clusters.get(id.0 as usize) == Some(&part.serial);
+        is_of_it.then(|| last.clusters.get(id)).flatten()
     }
 
     /// Builds the snapshot of these resources. It cannot fail: what can be wrong was refused when they were read.
@@ -109,7 +117,7 @@ impl Builder {
         let mut snapshot = Snapshot { generation: last.generation + 1, ..(*last).clone() };
         let serials = Arc::make_mut(&mut self.serials);
         for (serial, cluster) in changed {
-            note(&mut serials.clusters, cluster.id, serial);
+            serials.clusters.set(cluster.id.0 as usize, Some(serial).filter(|serial| *serial != 0));
             snapshot.clusters.insert(cluster);
         }
         self.keep_last(snapshot)
@@ -144,12 +152,12 @@ impl Builder {
         for ClusterPart { serial, cluster } in &resources.clusters {
             let id = ClusterId(self.clusters.id(&cluster.name));
             let before = last.clusters.get(id);
-            let known = before.filter(|_| *serial != 0 && self.serials.clusters.get(&id) == Some(serial));
+            let known = before.filter(|_| *serial != 0 && self.serials.clusters.get(id.0 as usize) == Some(serial));
             snapshot.clusters.insert(match known {
                 Some(known) => known.clone(),
                 None => keep_cluster(Cluster { id, ..(**cluster).clone() }, before),
             });
-            note(&mut serials.clusters, id, *serial);
+            serials.clusters.set(id.0 as usize, Some(*serial).filter(|serial| *serial != 0));
         }
         for part in &resources.listeners {
             let id = ListenerId(self.listeners.id(&part.listener.name));
@@ -163,7 +171,9 @@ impl Builder {
                     keep_listener(&part.listener, id, &ids, before, &mut self.chains)
                 }
             });
-            note(&mut serials.listeners, id, part.serial);
+            if part.serial != 0 {
+                serials.listeners.insert(id, part.serial);
+            }
         }
         let named = resources.listeners.iter().flat_map(|part| &part.cluster_names);
         let named = named.map(|name| (ClusterId(self.clusters.id(name)), name));
@@ -180,20 +190,11 @@ impl Builder {
     }
 }
 
-/// Notes which part something was built of; 0 is none.
-fn note<K: std::hash::Hash + Eq>(serials: &mut HashMap<K, u64>, id: K, serial: u64) {
-    match serial {
-        0 => _ = serials.remove(&id),
-        serial => _ = serials.insert(id, serial),
-    }
-}
-
 /// Whether two snapshots hold the very same things, the generation aside.
 fn same(one: &Snapshot, other: &Snapshot) -> bool {
     one.listeners.len() == other.listeners.len()
         && one.listeners.iter().zip(&other.listeners).all(|(one, other)| Arc::ptr_eq(one, other))
-        && one.clusters.iter().count() == other.clusters.iter().count()
-        && one.clusters.iter().zip(other.clusters.iter()).all(|(one, other)| Arc::ptr_eq(one, other))
+        && one.clusters.changes(&other.clusters).next().is_none()
 }
 
 /// The `Arc` of before where the content is equal.
@@ -296,7 +297,8 @@ pub(crate) fn numbered(routes: &RouteConfiguration, number: impl Fn(ClusterId) -
 /// itself: a worker that skips a generation must not mistake a new cluster for the old one of the same number.
 #[derive(Debug)]
 struct Ids<T> {
-    by_name: HashMap<String, u32>,
+    /// Shared by copies, until a name comes or goes.
+    by_name: Arc<HashMap<String, u32>>,
     /// Numbers below this have been given out.
     next: u32,
     free: BTreeSet<u32>,
@@ -321,7 +323,7 @@ impl<T> Clone for Ids<T> {
 
 impl<T> Default for Ids<T> {
     fn default() -> Self {
-        Self { by_name: HashMap::new(), next: 0, free: BTreeSet::new(), retired: Vec::new() }
+        Self { by_name: Arc::default(), next: 0, free: BTreeSet::new(), retired: Vec::new() }
     }
 }
 
@@ -334,7 +336,7 @@ impl<T> Ids<T> {
             self.next += 1;
             self.next - 1
         });
-        self.by_name.insert(name.to_owned(), id);
+        Arc::make_mut(&mut self.by_name).insert(name.to_owned(), id);
         id
     }
 
@@ -343,8 +345,11 @@ impl<T> Ids<T> {
     where
         T: 'a,
     {
+        if self.by_name.keys().all(|name| names.contains(name.as_str())) {
+            return;
+        }
         let retired = &mut self.retired;
-        self.by_name.retain(|name, id| {
+        Arc::make_mut(&mut self.by_name).retain(|name, id| {
             let kept = names.contains(name.as_str());
             if !kept {
                 let thing = thing(*id).map_or_else(Weak::new, Arc::downgrade);

@@ -324,6 +324,7 @@ impl Loader {
     /// A candidate is in force: the next ones are built over it.
     pub(crate) fn keep(&mut self, candidate: Candidate) {
         self.builder = candidate.builder;
+        self.dynamic.cache.share(&self.builder);
     }
 
     /// Files of certificates and of resources that are not watched, each told once.

@@ -1,16 +1,17 @@
 //! Taking responses in: each resource is translated alone, and accepted or refused alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
+mod by_name;
+mod whole;
 
-use ringway_model::Listener;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, secrets};
 use crate::document::TEXT_BYTES_MAX;
 use crate::tls::TlsContexts;
-use crate::translate::{self, ClusterDraft, ListenerDraft, RoutesDraft};
+use crate::translate::{ClusterDraft, ListenerDraft};
 
 /// What stays of a received resource when it was looked at without its kind.
 pub(super) struct Taken {
@@ -144,300 +145,6 @@ impl Cache {
         }
     }
 
-    fn apply_clusters(&mut self, update: Update, contexts: &mut TlsContexts, at: Moment, verdict: &mut Verdict) {
-        let Update { version, change, .. } = update;
-        let (received, gone) = whole(change, dynamic_names(&self.clusters));
-        let mut seen = HashSet::new();
-        let mut is_rejected = false;
-        for received in received {
-            let refusal = match &received.name {
-                name if self.clusters.get(name).is_some_and(|entry| entry.is_static) => {
-                    Some(format!("the bootstrap has a cluster {name:?} of its own, which stays"))
-                }
-                name if !self.clusters.contains_key(name) && self.clusters.len() >= self.resources_max() => {
-                    Some(format!("there are {} clusters already, the most that are held", self.clusters.len()))
-                }
-                _ => None,
-            };
-            let taken = match take(received, &mut seen, refusal, Kind::Cluster) {
-                Ok(taken) => taken,
-                Err(refusal) => {
-                    is_rejected = true;
-                    let max = self.resources_max();
-                    reject(&mut self.clusters, &refusal, &version, at, max);
-                    verdict.refused.push(refusal.0);
-                    continue;
-                }
-            };
-            let Taken { name, version: own, body, mut received } = taken;
-            let number = if own.is_empty() { version.clone() } else { own };
-            if let Some(entry) = self.clusters.get_mut(&name)
-                && same_again(entry, &body, &number)
-            {
-                verdict.accepted += 1;
-                continue;
-            }
-            let message = received.take_message().expect("what was taken has been read");
-            let draft = translate::cluster(&message, &mut received.report, &self.around, contexts);
-            let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(false));
-            match entry.take_in(draft, received.report, number, body, at) {
-                Ok(_) => {
-                    (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
-                    self.touch_cluster(&name);
-                }
-                Err(problems) => {
-                    is_rejected = true;
-                    verdict.refused.push(Refused { name, problems });
-                }
-            }
-        }
-        for name in gone.into_iter().filter(|name| !seen.contains(name)) {
-            if self.clusters.get(&name).is_some_and(|entry| !entry.is_static) {
-                verdict.is_change = true;
-                self.remove_cluster(&name);
-            }
-        }
-        let accepted = (!is_rejected).then_some(version);
-        verdict.counted.push(Counted { scope: Scope::Clusters, accepted });
-    }
-
-    fn apply_listeners(&mut self, update: Update, contexts: &mut TlsContexts, at: Moment, verdict: &mut Verdict) {
-        let Update { version, change, .. } = update;
-        let (received, gone) = whole(change, dynamic_names(&self.listeners));
-        let mut is_rejected = false;
-        let mut seen = HashSet::new();
-        // Whoever stays keeps its addresses; whoever comes takes what is left.
-        let coming: HashSet<&str> = received.iter().map(|received| received.name.as_str()).collect();
-        let going: HashSet<&str> = gone.iter().map(String::as_str).collect();
-        let stays = |name: &String| !coming.contains(name.as_str()) && !going.contains(name.as_str());
-        let mut taken_addresses: HashMap<String, String> = HashMap::new();
-        for (name, entry) in &self.listeners {
-            if let Some(newest) = entry.newest().filter(|_| stays(name) || entry.is_static) {
-                taken_addresses.extend(addresses(&newest.draft.listener).map(|address| (address, name.clone())));
-            }
-        }
-        for received in received {
-            let refusal = match &received.name {
-                name if self.listeners.get(name).is_some_and(|entry| entry.is_static) => {
-                    Some(format!("the bootstrap has a listener {name:?} of its own, which stays"))
-                }
-                name if !self.listeners.contains_key(name) && self.listeners.len() >= self.resources_max() => {
-                    Some(format!("there are {} listeners already, the most that are held", self.listeners.len()))
-                }
-                _ => None,
-            };
-            let taken = match take(received, &mut seen, refusal, Kind::Listener) {
-                Ok(taken) => taken,
-                Err(refusal) => {
-                    is_rejected = true;
-                    let max = self.resources_max();
-                    reject(&mut self.listeners, &refusal, &version, at, max);
-                    verdict.refused.push(refusal.0);
-                    continue;
-                }
-            };
-            let Taken { name, version: own, body, mut received } = taken;
-            let number = if own.is_empty() { version.clone() } else { own };
-            if let Some(entry) = self.listeners.get_mut(&name)
-                && same_again(entry, &body, &number)
-            {
-                let listener = &entry.newest().expect("it is the same").draft.listener;
-                taken_addresses.extend(addresses(listener).map(|address| (address, name.clone())));
-                verdict.accepted += 1;
-                continue;
-            }
-            let message = received.take_message().expect("what was taken has been read");
-            let knows = |cluster: &str| self.knows_cluster(cluster);
-            let around = &self.around;
-            let draft = translate::listener(&message, &mut received.report, around, contexts, &knows);
-            for address in draft.iter().flat_map(|draft| addresses(&draft.listener)) {
-                if let Some(other) = taken_addresses.get(&address).filter(|other| **other != name) {
-                    // Envoy: "error adding listener: has duplicate address as existing listener".
-                    let rule = format!("the listener {other:?} has the address {address} already");
-                    received.report.problem_in("address", message.place_of("address"), rule);
-                }
-            }
-            let entry = self.listeners.entry(name.clone()).or_insert_with(|| Entry::new(false));
-            match entry.take_in(draft, received.report, number, body, at) {
-                Ok(draft) => {
-                    taken_addresses.extend(addresses(&draft.listener).map(|address| (address, name.clone())));
-                    (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
-                    self.touch_listener(&name);
-                }
-                Err(problems) => {
-                    is_rejected = true;
-                    verdict.refused.push(Refused { name, problems });
-                }
-            }
-        }
-        for name in gone.into_iter().filter(|name| !seen.contains(name)) {
-            if self.listeners.get(&name).is_some_and(|entry| !entry.is_static) {
-                verdict.is_change = true;
-                self.remove_listener(&name);
-            }
-        }
-        let accepted = (!is_rejected).then_some(version);
-        verdict.counted.push(Counted { scope: Scope::Listeners, accepted });
-    }
-
-    fn apply_assignments(&mut self, update: Update, at: Moment, verdict: &mut Verdict) {
-        let Update { source, version, change, .. } = update;
-        let mut seen = HashSet::new();
-        let (received, gone) = named(change);
-        for received in received {
-            if received.name.is_empty() {
-                verdict
-                    .refused
-                    .extend(take(received, &mut seen, None, Kind::Assignment).err().map(|(refused, _)| refused));
-                continue;
-            }
-            let key: WantKey = (source.clone(), received.name.clone());
-            let Some(want) = self.assignments.get_mut(&key) else {
-                verdict.unwanted += 1;
-                continue;
-            };
-            want.answered = true;
-            let users = want.users.clone();
-            let taken = take(received, &mut seen, None, Kind::Assignment);
-            let (mut accepted, mut is_same) = (None, false);
-            match taken {
-                Err(refusal) => {
-                    want.rejected = Some(rejected(&refusal, &version, at));
-                    verdict.refused.push(refusal.0);
-                }
-                Ok(Taken { name, version: own, body, mut received }) => {
-                    let number = if own.is_empty() { version.clone() } else { own };
-                    if holds_again(want, &body, &number) {
-                        verdict.accepted += 1;
-                        (accepted, is_same) = (Some(number), true);
-                    } else {
-                        let message = received.take_message().expect("what was taken has been read");
-                        let mut made = BTreeMap::new();
-                        for user in &users {
-                            // The newest version that wants it: one that warms may want another.
-                            let Some(draft) = self.clusters.get(user).and_then(|entry| of_key(entry, &key)) else {
-                                continue;
-                            };
-                            let Some(used) = draft.assignment.as_deref() else { continue };
-                            let report = &mut received.report;
-                            if let Some(cluster) = translate::assignment(&message, report, used, &draft.cluster) {
-                                made.insert(user.clone(), (draft, cluster));
-                            }
-                        }
-                        let want = self.assignments.get_mut(&key).expect("it is wanted");
-                        match received.report.finish() {
-                            Ok(_) => {
-                                let (draft, body) = (Arc::new(()), Some(body));
-                                accepted = Some(number.clone());
-                                want.held = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                                (want.made, want.rejected) = (made, None);
-                                (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
-                            }
-                            Err(problems) => {
-                                let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected {
-                                    version: number,
-                                    at: at.time,
-                                    problems: kept,
-                                    body,
-                                    is_retried: false,
-                                });
-                                verdict.refused.push(Refused { name, problems });
-                            }
-                        }
-                    }
-                }
-            }
-            if !is_same {
-                // Who waited goes on either way.
-                verdict.is_change = true;
-                self.dirty_clusters.extend(users);
-            }
-            self.count(verdict, Kind::Assignment, &key, accepted);
-        }
-        for name in gone {
-            let key = (source.clone(), name);
-            if let Some(want) = self.assignments.get_mut(&key) {
-                (want.held, want.answered) = (None, true);
-                want.made.clear();
-                self.dirty_clusters.extend(want.users.iter().cloned());
-                verdict.is_change = true;
-            }
-        }
-    }
-
-    fn apply_routes(&mut self, update: Update, at: Moment, verdict: &mut Verdict) {
-        let Update { source, version, change, .. } = update;
-        let mut seen = HashSet::new();
-        let (received, gone) = named(change);
-        for received in received {
-            if received.name.is_empty() {
-                verdict.refused.extend(take(received, &mut seen, None, Kind::Routes).err().map(|(refused, _)| refused));
-                continue;
-            }
-            let key: WantKey = (source.clone(), received.name.clone());
-            let Some(want) = self.routes.get_mut(&key) else {
-                verdict.unwanted += 1;
-                continue;
-            };
-            want.answered = true;
-            let users = want.users.clone();
-            let (mut accepted, mut is_same) = (None, false);
-            match take(received, &mut seen, None, Kind::Routes) {
-                Err(refusal) => {
-                    want.rejected = Some(rejected(&refusal, &version, at));
-                    verdict.refused.push(refusal.0);
-                }
-                Ok(Taken { name, version: own, body, mut received }) => {
-                    let number = if own.is_empty() { version.clone() } else { own };
-                    if holds_again(want, &body, &number) {
-                        verdict.accepted += 1;
-                        (accepted, is_same) = (Some(number), true);
-                    } else {
-                        let message = received.take_message().expect("what was taken has been read");
-                        let knows = |cluster: &str| self.knows_cluster(cluster);
-                        let draft: Option<RoutesDraft> = translate::routes(&message, &mut received.report, &knows);
-                        let want = self.routes.get_mut(&key).expect("it is wanted");
-                        match (draft, received.report.finish()) {
-                            (Some(draft), Ok(_)) => {
-                                let (draft, body) = (Arc::new(draft), Some(body));
-                                accepted = Some(number.clone());
-                                want.held = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                                want.rejected = None;
-                                verdict.accepted += 1;
-                            }
-                            (_, outcome) => {
-                                let problems = outcome.err().unwrap_or_default();
-                                let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected {
-                                    version: number,
-                                    at: at.time,
-                                    problems: kept,
-                                    body,
-                                    is_retried: true,
-                                });
-                                verdict.refused.push(Refused { name, problems });
-                            }
-                        }
-                    }
-                }
-            }
-            if !is_same {
-                verdict.is_change = true;
-                self.dirty_listeners.extend(users);
-            }
-            self.count(verdict, Kind::Routes, &key, accepted);
-        }
-        for name in gone {
-            let key = (source.clone(), name);
-            if let Some(want) = self.routes.get_mut(&key) {
-                (want.held, want.answered) = (None, true);
-                self.dirty_listeners.extend(want.users.iter().cloned());
-                verdict.is_change = true;
-            }
-        }
-    }
-
     pub(super) fn count(&self, verdict: &mut Verdict, kind: Kind, key: &WantKey, accepted: Option<String>) {
         let scopes = self.scopes_of(kind, key).into_iter();
         verdict.counted.extend(scopes.map(|scope| Counted { scope, accepted: accepted.clone() }));
@@ -494,15 +201,6 @@ impl Cache {
     }
 }
 
-/// The newest version of a cluster that wants this assignment.
-fn of_key<B>(entry: &Entry<ClusterDraft, B>, key: &WantKey) -> Option<Arc<ClusterDraft>> {
-    let uses = |draft: &ClusterDraft| {
-        draft.assignment.as_ref().is_some_and(|used| used.source.source == key.0 && used.name == key.1)
-    };
-    let mut versions = entry.warming.iter().chain(&entry.active);
-    Some(versions.find(|version| uses(&version.draft))?.draft.clone())
-}
-
 /// Lets `user` want what it wants now; what nobody wants any more is dropped.
 pub(super) fn relink<D>(
     wants: &mut BTreeMap<WantKey, Want<D>>,
@@ -516,7 +214,7 @@ pub(super) fn relink<D>(
     for key in before.difference(now) {
         if let Some(want) = wants.get_mut(key) {
             want.users.remove(user);
-            want.made.remove(user);
+            want.made.retain(|made| made.of != user);
             if want.users.is_empty() {
                 wants.remove(key);
             }
@@ -536,22 +234,6 @@ fn of_bootstrap<D>(draft: &Arc<D>, at: Moment) -> Arc<Version<D>> {
 
 pub(super) fn dynamic_names<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<String> {
     entries.iter().filter(|(_, entry)| !entry.is_static).map(|(name, _)| name.clone()).collect()
-}
-
-/// Addresses as the index by which two listeners would meet. Port 0 is another port each time.
-fn addresses(listener: &Listener) -> impl Iterator<Item = String> {
-    let addresses = listener.addresses.iter().filter(|at| !at.address.is_of_any_port());
-    addresses.map(|at| at.address.to_string())
-}
-
-/// What a response of listeners or clusters brings, and the names that go unless it brings them. A resource that nobody
-/// can tell the name of may be any of them: then none goes.
-fn whole(change: Change, held: Vec<String>) -> (Vec<Received>, Vec<String>) {
-    match change {
-        Change::World(received) if received.iter().any(|received| received.name.is_empty()) => (received, Vec::new()),
-        Change::World(received) => (received, held),
-        Change::Delta { changed, removed } => (changed, removed),
-    }
 }
 
 /// The same of route configurations and assignments, which go only where that is said.
@@ -605,41 +287,9 @@ pub(super) fn take(
     }
 }
 
-/// Shows the refusal beside what is in force, where there is room. The bootstrap's own show none: nothing of them was
-/// refused.
-fn reject<D, B>(
-    entries: &mut BTreeMap<String, Entry<D, B>>,
-    refusal: &(Refused, Option<Body>),
-    version: &str,
-    at: Moment,
-    max: usize,
-) {
-    let name = &refusal.0.name;
-    if name.is_empty() || !entries.contains_key(name) && entries.len() >= max {
-        return;
-    }
-    let entry = entries.entry(name.clone()).or_insert_with(|| Entry::new(false));
-    if !entry.is_static {
-        entry.rejected = Some(rejected(refusal, version, at));
-    }
-}
-
 pub(super) fn rejected((refused, body): &(Refused, Option<Body>), version: &str, at: Moment) -> Rejected {
     let (version, problems) = (version.to_owned(), refused.problems.clone());
     Rejected { version, at: at.time, problems, body: body.clone(), is_retried: false }
-}
-
-/// Whether the newest version says the very same; then only its number changes.
-fn same_again<D, B>(entry: &mut Entry<D, B>, body: &Body, version: &str) -> bool {
-    let newest = if entry.warming.is_some() { &mut entry.warming } else { &mut entry.active };
-    match newest {
-        Some(newest) if newest.body.as_ref() == Some(body) => {
-            renumber(newest, version);
-            entry.rejected = None;
-            true
-        }
-        _ => false,
-    }
 }
 
 /// The same of what is wanted by name.

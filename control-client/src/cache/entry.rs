@@ -1,6 +1,6 @@
 //! What is held of one resource: what is in force of it, what is on its way there, what was refused.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -166,13 +166,34 @@ pub(super) struct Want<D> {
     pub(super) since: Option<Instant>,
     /// The source has said something about it: nobody waits for it any more.
     pub(super) answered: bool,
-    /// Of an assignment what clusters became with it, by name, each of the draft beside it: what is checked when it
-    /// comes need not be done again when it is settled.
-    pub(super) made: BTreeMap<String, (Arc<ClusterDraft>, Cluster)>,
+    /// Of an assignment what clusters became with it: what is checked when it comes need not be done again when it is
+    /// settled.
+    pub(super) made: Vec<Made>,
+}
+
+/// What a cluster became with an assignment, until that is settled.
+#[derive(Debug)]
+pub(super) struct Made {
+    /// The name.
+    pub(super) of: String,
+    pub(super) draft: Arc<ClusterDraft>,
+    pub(super) cluster: Box<Cluster>,
+}
+
+impl<D> Want<D> {
+    /// What a cluster of this draft became with it.
+    pub(super) fn take_made(&mut self, name: &str, draft: &Arc<ClusterDraft>) -> Option<Cluster> {
+        let at = self.made.iter().position(|made| made.of == name)?;
+        let made = self.made.swap_remove(at);
+        if self.made.is_empty() {
+            self.made = Vec::new(); // there is one for each of ten thousand assignments
+        }
+        Arc::ptr_eq(&made.draft, draft).then_some(*made.cluster)
+    }
 }
 
 impl<D> Default for Want<D> {
     fn default() -> Self {
-        Want { users: BTreeSet::new(), held: None, rejected: None, since: None, answered: false, made: BTreeMap::new() }
+        Want { users: BTreeSet::new(), held: None, rejected: None, since: None, answered: false, made: Vec::new() }
     }
 }

@@ -98,6 +98,8 @@ pub struct Cache {
     dirty_listeners: BTreeSet<String>,
     /// A cluster with certificates has another version than when that was last asked.
     has_new_certificates: bool,
+    /// The clusters that became something since the last [`Cache::share`].
+    unshared: BTreeSet<String>,
     /// The listeners of which a version is kept that would come back.
     unproven: Vec<String>,
     /// Something was added or removed, or more than endpoints changed, since the last settling.

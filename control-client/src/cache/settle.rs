@@ -9,6 +9,7 @@ use super::entry::{Body, Rejected, Version, Want, WantKey};
 use super::update::Scope;
 use super::{Cache, Kind, Moment, Roots, deadline};
 use crate::bootstrap::{ClusterPart, ListenerPart, Resources};
+use crate::builder::Builder;
 use crate::problem::{Problem, Report};
 use crate::translate::{self, ClusterDraft, ListenerDraft, SourceUse};
 
@@ -129,6 +130,16 @@ impl Cache {
         self.roots.clone()
     }
 
+    /// What a builder made of what was settled is what is held of it from now on: that the same cluster is in memory once.
+    pub fn share(&mut self, builder: &Builder) {
+        for name in std::mem::take(&mut self.unshared) {
+            let Some(part) = self.clusters.get_mut(&name).and_then(|entry| entry.built.as_mut()) else { continue };
+            if let Some(cluster) = builder.made_of(part) {
+                part.cluster = cluster.clone();
+            }
+        }
+    }
+
     fn settle_cluster(&mut self, name: &str, settling: &mut Settling) {
         let Some(entry) = self.clusters.get_mut(name) else { return };
         let Some(candidate) = entry.newest().cloned() else { return };
@@ -181,6 +192,7 @@ impl Cache {
         }
         self.touch_cluster(name);
         self.dirty_clusters.remove(name);
+        self.unshared.insert(name.to_owned());
     }
 
     /// The version of a cluster that is in force, while a newer one waits: what came for it takes effect.
@@ -196,11 +208,14 @@ impl Cache {
             }
         };
         let Ok(cluster) = made else { return };
+        // What it became may have its number already.
+        let cluster = Cluster { id: built.cluster.id, ..cluster };
         if cluster == *built.cluster {
             return;
         }
         let part = ClusterPart { serial: self.next_serial(), cluster: Arc::new(cluster) };
         self.clusters.get_mut(name).expect("it is there").built = Some(part.clone());
+        self.unshared.insert(name.to_owned());
         match had_names {
             true => self.is_reshaped = true,
             false => settling.changed.push(part),
@@ -266,9 +281,7 @@ impl Cache {
 
 /// The cluster of a draft with the endpoints that are wanted, or without any, where there are none.
 fn with_assignment(want: &mut Want<()>, name: &str, draft: &Arc<ClusterDraft>) -> Result<Cluster, Vec<Problem>> {
-    if let Some((of, cluster)) = want.made.remove(name)
-        && Arc::ptr_eq(&of, draft)
-    {
+    if let Some(cluster) = want.take_made(name, draft) {
         return Ok(cluster);
     }
     let Some(held) = &want.held else { return Ok(draft.cluster.clone()) };

@@ -103,6 +103,7 @@ impl World {
         };
         let how = if matches!(built, Some(Built::Same(_))) { "same" } else { how };
         self.cache.caught_up();
+        self.cache.share(&self.builder);
         let mut text = format!("{how}: {}", self.in_force());
         for Wait { who, what, until, .. } in settled.waits {
             let what = what.split(" of ").next().expect("a text");
@@ -408,6 +409,30 @@ fn one_assignment_changes_one_cluster() {
     // Neither does all of it built anew.
     world.cache.is_reshaped = true;
     assert_eq!(world.settle(), "same: a=1 b=9 c=3 l/v");
+}
+
+/// Of ten thousand clusters each would take another kilobyte or nine.
+#[test]
+fn what_is_in_force_is_in_memory_once() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", ""), cluster("b", 3)]);
+    world.world(Kind::Listener, &[]);
+    world.world(Kind::Assignment, &[assignment("a", 1)]);
+    assert_eq!(world.settle(), "all: a=1 b=3");
+    world.world(Kind::Assignment, &[assignment("a", 2)]);
+    assert_eq!(world.settle(), "clusters: a=2 b=3");
+    let last = world.builder.last().expect("it was built").clone();
+    for cluster in last.clusters.iter() {
+        let built = world.cache.clusters[&cluster.name].built.as_ref().expect("it is whole");
+        assert!(Arc::ptr_eq(&built.cluster, cluster), "{}", cluster.name);
+    }
+    assert!(world.cache.assignments.values().all(|want| want.made.capacity() == 0));
+    // A commit that does not have its newest version gives it nothing.
+    world.world(Kind::Assignment, &[assignment("a", 4)]);
+    world.cache.settle(world.now);
+    world.cache.share(&world.builder);
+    let built = world.cache.clusters["a"].built.as_ref().expect("it is whole");
+    assert!(!last.clusters.iter().any(|cluster| Arc::ptr_eq(cluster, &built.cluster)));
 }
 
 /// Envoy 1.40 waits 15 s here by delta ADS: the assignment was not sent again.

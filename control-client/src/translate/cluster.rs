@@ -65,7 +65,8 @@ impl AssignmentUse {
         let endpoints = load_assignment(context, message, &mut balancing, &self.criteria, |context, endpoint, like| {
             at_addresses(context, endpoint, like, self.eyeballs)
         });
-        let endpoints = endpoints?;
+        let mut endpoints = endpoints?;
+        endpoints.shrink_to_fit();
         Some(Cluster { balancer: Balancer::draft(balancing, &endpoints), endpoints, ..cluster.clone() })
     }
 }

@@ -82,7 +82,9 @@ pub(super) fn upstream(context: &mut Context<'_>, message: &Message, auto: AutoS
         let found = context.inside(message, SOCKET, |context, message| socket(context, message, auto))?;
         Some(UpstreamTransport { name, ..found })
     });
-    std::iter::once(own).chain(matches).collect()
+    let mut all: Vec<UpstreamTransport> = std::iter::once(own).chain(matches).collect::<Option<_>>()?;
+    all.shrink_to_fit(); // most have one
+    Some(all)
 }
 
 fn socket(context: &mut Context<'_>, message: &Message, auto: AutoSni) -> Option<UpstreamTransport> {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use ringway_model::{Address, Cluster, ClusterId, LbPolicy, Snapshot};
+use ringway_model::{Address, Cluster, ClusterId, ClusterTable, LbPolicy, Snapshot};
 
 /// Numbers that fit on a cache line.
 const LINE: usize = 16;
@@ -50,16 +50,15 @@ pub(crate) struct ActiveBook(HashMap<ClusterId, (String, HashMap<Address, Active
 impl ActiveBook {
     /// The rows for what differs from `before`.
     pub(crate) fn rows(&mut self, before: Option<&Snapshot>, snapshot: &Snapshot, workers: usize) -> ActiveRows {
-        self.0.retain(|id, (name, _)| {
-            let Some(cluster) = snapshot.clusters.get(*id) else { return false };
-            let is_same =
-                before.and_then(|before| before.clusters.get(*id)).is_some_and(|old| Arc::ptr_eq(old, cluster));
-            is_same || cluster.name == *name && needs_rows(cluster)
-        });
+        let none = ClusterTable::default();
         let mut rows = ActiveRows::new();
-        for cluster in snapshot.clusters.iter().filter(|cluster| needs_rows(cluster)) {
-            if before.and_then(|before| before.clusters.get(cluster.id)).is_some_and(|old| Arc::ptr_eq(old, cluster)) {
+        for change in snapshot.clusters.changes(before.map_or(&none, |before| &before.clusters)) {
+            let Some(cluster) = change.now.filter(|cluster| needs_rows(cluster)) else {
+                change.before.map(|before| self.0.remove(&before.id));
                 continue;
+            };
+            if self.0.get(&cluster.id).is_some_and(|(name, _)| *name != cluster.name) {
+                self.0.remove(&cluster.id);
             }
             let (_, known) = self.0.entry(cluster.id).or_insert_with(|| (cluster.name.clone(), HashMap::new()));
             let old = std::mem::take(known);

@@ -2,8 +2,8 @@
 
 use ringway_model::Pick;
 
+use crate::core_cluster::CoreCluster;
 use crate::reply::Failure;
-use crate::view::CoreCluster;
 use crate::worker::Worker;
 
 /// The position of the next endpoint by the cluster's policy; `None` when there is none to be picked, or when that was asked already: by
@@ -14,7 +14,7 @@ pub(crate) fn pick(worker: &Worker, cluster: &CoreCluster) -> Option<usize> {
     if cluster.config.original_dst.is_some() || balancer.config().policy.is_by_hash() {
         return None;
     }
-    let active = |position: usize| cluster.endpoints[position].active();
+    let active = |position: usize| cluster.active(position);
     let wheels = &mut cluster.wheels.borrow_mut();
     counted(cluster, balancer.pick(wheels, &mut || worker.chance(), &active))
 }

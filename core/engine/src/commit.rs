@@ -24,7 +24,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use ringway_model::{
-    Address, Cluster, ClusterId, ListenAddress, ListenSocket, Listener, ListenerId, NetworkFilter, Snapshot,
+    Address, Cluster, ClusterId, ClusterTable, ListenAddress, ListenSocket, Listener, ListenerId, NetworkFilter,
+    Snapshot,
 };
 use ringway_observe::Registry;
 use ringway_runtime::{self as runtime, Generation, Instant, IoReport, LoopStats, Sender, Wake};
@@ -403,16 +404,16 @@ impl Engine {
         let count = self.workers.len();
         let mut tails = self.log_tails(sinks);
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
-        // What did not change is passed over by its address: there may be ten thousand others beside the one that did.
-        for old in self.current.iter().flat_map(|current| current.clusters.iter()) {
-            let is_kept = |now: &Arc<Cluster>| {
-                Arc::ptr_eq(now, old) || (&now.name, &now.stat_name) == (&old.name, &old.stat_name)
-            };
-            if !snapshot.clusters.get(old.id).is_some_and(is_kept) {
+        let none = ClusterTable::default();
+        let before = self.current.as_ref().map_or(&none, |current| &current.clusters);
+        for change in snapshot.clusters.changes(before) {
+            let names = |cluster: &'_ Arc<Cluster>| (cluster.name.clone(), cluster.stat_name.clone());
+            if let Some(old) = change.before
+                && change.now.map(names) != Some(names(old))
+            {
                 self.cluster_limits.remove(&old.id);
             }
-        }
-        for cluster in changed_clusters(self.current.as_deref(), snapshot) {
+            let Some(cluster) = change.now else { continue };
             // A priority that comes or goes is rare: then the cluster begins anew, and what is under way ends under what it began with.
             if self.cluster_limits.get(&cluster.id).is_some_and(|limits| limits.set(cluster)) {
                 continue;
@@ -539,14 +540,17 @@ impl Engine {
         let server = &self.registry.server;
         server.generation.set(generation);
         server.late_workers.set(late as u64);
-        server.active_clusters.set(snapshot.clusters.iter().count() as u64);
+        server.active_clusters.set(snapshot.clusters.count() as u64);
         server.total_listeners_active.set(snapshot.listeners.len() as u64);
         let none = Snapshot::default();
         let old = self.current.as_deref().unwrap_or(&none);
-        for cluster in changed_clusters(Some(old), snapshot) {
-            let before = old.clusters.get(cluster.id);
-            count_members(&self.registry, before, cluster);
-            let counter = if before.is_some() { &server.cluster_modified } else { &server.cluster_added };
+        for change in snapshot.clusters.changes(&old.clusters) {
+            change.now.inspect(|cluster| count_members(&self.registry, change.before, cluster));
+            let counter = match (change.before, change.now) {
+                (Some(_), None) => &server.cluster_removed,
+                (Some(_), Some(_)) => &server.cluster_modified,
+                (None, _) => &server.cluster_added,
+            };
             counter.add(1);
         }
         for listener in &snapshot.listeners {
@@ -560,8 +564,6 @@ impl Engine {
             }
         }
         self.forget(old, snapshot);
-        let gone = old.clusters.iter().filter(|cluster| snapshot.clusters.get(cluster.id).is_none()).count();
-        server.cluster_removed.add(gone as u64);
         let gone = old.listeners.iter().filter(|listener| snapshot.listener(listener.id).is_none()).count();
         server.listener_removed.add(gone as u64);
     }
@@ -569,11 +571,11 @@ impl Engine {
     /// Drops the statistics of names that are gone, as Envoy does. A request that is still under way counts into blocks that
     /// nobody shows any more.
     fn forget(&self, old: &Snapshot, new: &Snapshot) {
-        let has_gone = |old: &&Arc<Cluster>| {
-            let now = new.clusters.get(old.id);
-            !now.is_some_and(|now| Arc::ptr_eq(now, old) || now.stat_name == old.stat_name)
-        };
-        let gone: Vec<&Arc<Cluster>> = old.clusters.iter().filter(has_gone).collect();
+        let changes = new.clusters.changes(&old.clusters);
+        let gone = changes.filter_map(|change| {
+            change.before.filter(|before| change.now.is_none_or(|now| now.stat_name != before.stat_name))
+        });
+        let gone: Vec<&Arc<Cluster>> = gone.collect();
         if !gone.is_empty() {
             // Others may go by the same name.
             let clusters: HashSet<&str> = new.clusters.iter().map(|cluster| cluster.stat_name.as_str()).collect();
@@ -654,17 +656,6 @@ impl Engine {
             let _ = worker.thread.join();
         }
     }
-}
-
-/// The clusters that are new, or others than before.
-fn changed_clusters<'s>(
-    before: Option<&'s Snapshot>,
-    snapshot: &'s Snapshot,
-) -> impl Iterator<Item = &'s Arc<Cluster>> + use<'s> {
-    let is_changed = move |cluster: &&'s Arc<Cluster>| {
-        !before.and_then(|before| before.clusters.get(cluster.id)).is_some_and(|old| Arc::ptr_eq(old, cluster))
-    };
-    snapshot.clusters.iter().filter(is_changed)
 }
 
 fn http_prefixes(snapshot: &Snapshot) -> impl Iterator<Item = &str> {

@@ -11,10 +11,10 @@ use ringway_tls::{ClientContext, Session, Target};
 
 use crate::arrived::Arrived;
 use crate::breakers::Breakers;
+use crate::core_cluster::CoreCluster;
 use crate::outbox::Outbox;
 use crate::pool::{EndpointPool, Unconnected};
 use crate::tls::{self, Unsecured};
-use crate::view::CoreCluster;
 use crate::worker::Worker;
 
 /// A connection on which the next byte is its user's.

@@ -35,6 +35,7 @@ mod tunnel;
 
 use crate::balance;
 use crate::connection::{After, Downstream};
+use crate::core_cluster::CoreCluster;
 use crate::date::elapsed_ms;
 use crate::decision::{Decision, Then};
 use crate::grpc_stats::{Direction, Meter};
@@ -48,7 +49,7 @@ use crate::response_edit::ResponseEdit;
 use crate::retry::Retry;
 use crate::routing::Forward;
 use crate::tunnel::{ESTABLISHED, Tunnel};
-use crate::view::{CoreChain, CoreCluster};
+use crate::view::CoreChain;
 use crate::worker::Worker;
 
 /// Carries out to the last byte of the response what was decided: just now ([`Worker::decided`]), or what was kept since ([`Worker::kept`]).
@@ -379,7 +380,7 @@ impl<'x> Exchange<'x> {
         async move {
             self.request_ended();
             self.arm();
-            let pick = || balance::pick(self.worker(), self.cluster).map(|at| Rc::clone(&self.cluster.endpoints[at]));
+            let pick = || balance::pick(self.worker(), self.cluster).map(|at| Rc::clone(self.cluster.pool(at)));
             let Some(mut pool) = endpoint.or_else(pick) else {
                 self.cluster_stats.upstream_cx_none_healthy.add(1);
                 return self.answer(Failure::NoHealthyUpstream);

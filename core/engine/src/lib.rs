@@ -63,6 +63,7 @@ mod complaints;
 mod connecting;
 mod connection;
 mod connection_filter;
+mod core_cluster;
 mod date;
 mod decision;
 mod downstream;

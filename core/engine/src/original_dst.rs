@@ -18,8 +18,8 @@ use std::time::Duration;
 use ringway_model::{Address, UpstreamTransport};
 use ringway_runtime::{Core, Instant};
 
+use crate::core_cluster::CoreCluster;
 use crate::pool::EndpointPool;
-use crate::view::CoreCluster;
 use crate::worker::Worker;
 
 /// Addresses that one worker keeps for one cluster; beyond it, those that nobody uses go first, and when all are used a new one is refused

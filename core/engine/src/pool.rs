@@ -272,8 +272,6 @@ pub(crate) struct EndpointPool {
     active: Cell<u32>,
     /// Where it tells of them, and hears of the other cores'; and this core's place there.
     row: RefCell<Option<(ActiveRow, usize)>>,
-    /// Where the endpoint stands, while a cluster takes over its pools.
-    pub(crate) mark: Cell<Option<usize>>,
     retired: Cell<bool>,
     /// Its HTTP/2 connections.
     pub(crate) links: Links<ConnectionPermit>,
@@ -308,7 +306,6 @@ impl EndpointPool {
             open: Cell::new(0),
             active: Cell::new(0),
             row: RefCell::default(),
-            mark: Cell::new(None),
             retired: Cell::new(false),
             waiting: RefCell::default(),
             caretaker: RefCell::default(),

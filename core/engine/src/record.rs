@@ -17,12 +17,12 @@ use ringway_runtime::{Chunk, Instant};
 
 use crate::arrived::Arrived;
 use crate::client::Client;
+use crate::core_cluster::CoreCluster;
 use crate::reply::Local;
 use crate::routing::{Routed, protocol};
 use crate::tls;
 use crate::told_heads::ToldHeads;
 use crate::uuid::uuid_v4;
-use crate::view::CoreCluster;
 
 /// Moments of an exchange: all of [`Moment`] but `Never`.
 const MOMENTS: usize = Moment::Never as usize;

@@ -10,12 +10,13 @@ use ringway_protocols::http1::Written;
 use ringway_runtime::Chunk;
 
 use crate::connection::Downstream;
+use crate::core_cluster::CoreCluster;
 use crate::fields::{Facts, Fields};
 use crate::hash_policy;
 use crate::hop::{self, ResponseHop, RouterFields};
 use crate::routing::{of_exchange, remote_address};
 use crate::told_heads;
-use crate::view::{CoreChain, CoreCluster};
+use crate::view::CoreChain;
 
 /// Kept from a request's decision to its response, only where the configuration asks for it.
 pub(crate) struct ResponseEdit {

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crossbeam_utils::CachePadded;
 use ringway_model::{CircuitBreakers, RetryBudget};
 use ringway_observe::ClusterStats;
 
@@ -21,14 +20,14 @@ pub(crate) struct RetryLimit {
     /// `budget_percent` as the bits of an f64; 0.0 where there is no budget.
     percent: AtomicU64,
     /// Retries under way.
-    active: CachePadded<AtomicU32>,
+    active: AtomicU32,
     /// Each worker's count of requests under way.
     requests: Vec<Arc<ClusterStats>>,
 }
 
 impl RetryLimit {
     pub(crate) fn new(breakers: &CircuitBreakers, requests: Vec<Arc<ClusterStats>>) -> Self {
-        let active = CachePadded::new(AtomicU32::new(0));
+        let active = AtomicU32::new(0);
         let limit = Self { max: AtomicU32::new(0), percent: AtomicU64::new(0), active, requests };
         limit.set(breakers);
         limit

@@ -22,6 +22,7 @@ use ringway_runtime::Chunk;
 use crate::balance;
 use crate::client::{self, Client};
 use crate::connection::Downstream;
+use crate::core_cluster::CoreCluster;
 use crate::fields::{Facts, Fields};
 use crate::grpc_stats;
 use crate::grpc_timeout::{self, Told};
@@ -35,7 +36,7 @@ use crate::reply::{Failure, Local, UPGRADE_REFUSED, UPGRADE_WITH_CONTENT};
 use crate::response_edit::ResponseEdit;
 use crate::retry::{DEFAULT_RULES, Retry};
 use crate::tunnel::{self, Tunnel};
-use crate::view::{CoreChain, CoreCluster, View};
+use crate::view::{CoreChain, View};
 use crate::worker::Worker;
 
 /// A decoded request, for the model's look-ups.
@@ -326,7 +327,7 @@ impl<'c> Taken<'_, 'c> {
             (None, _) => None,
         };
         let endpoint = match &cluster.config.original_dst {
-            None => picked_at.map(|at| Rc::clone(&cluster.endpoints[at])),
+            None => picked_at.map(|at| Rc::clone(cluster.pool(at))),
             Some(config) => {
                 let routed = Routed::received(request, self.chain, hop);
                 let told = config.header.as_deref().and_then(|name| routed.values(name).next());

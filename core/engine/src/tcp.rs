@@ -30,9 +30,10 @@ use self::connect::{Attempted, Upstream};
 use self::relay::{End, Progress, Relay, Side};
 use self::told::Told;
 use crate::arrived::Arrived;
+use crate::core_cluster::CoreCluster;
 use crate::registered::Registered;
 use crate::told_connection::{OF_LISTENER, OF_TCP, ToldConnection};
-use crate::view::{CoreCluster, CoreTcp};
+use crate::view::CoreTcp;
 
 /// What the task of one raw connection may weigh: an idle one is this, its sockets and its timer.
 const TASK_SIZE_MAX: usize = 512;

@@ -6,26 +6,23 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use ringway_model::format::{Fact, Operator};
 use ringway_model::{
-    AccessLog, Address, Caches, ChainId, Cluster, ClusterId, FilterChain, HttpConnectionManager, Listener, ListenerId,
-    NetworkFilter, Priority, Snapshot, TcpProxy, Wheels,
+    AccessLog, Caches, ChainId, ClusterId, Differing, FilterChain, HttpConnectionManager, Listener, ListenerId,
+    NetworkFilter, Pages, Snapshot, TcpProxy,
 };
 use ringway_observe::{HttpStats, Line, ListenerStats, TcpStats};
 
 use crate::active::ActiveRows;
-use crate::breakers::{Breakers, ClusterSeed};
+use crate::breakers::ClusterSeed;
 use crate::by_chain::ByChain;
 use crate::connection_filter::{CoreFilter, FilterKey, FilterSeed};
+use crate::core_cluster::{ClusterState, CoreCluster};
 use crate::inspector_stats::InspectorStats;
 use crate::log::LogSinks;
-use crate::original_dst::Originals;
-use crate::pool::EndpointPool;
 use crate::told_heads::AskedFields;
 
 /// What the control side gives a worker for one HTTP connection manager's statistics.
@@ -42,117 +39,6 @@ pub(crate) struct ListenerSeeds {
     pub(crate) filters: HashMap<FilterKey, FilterSeed>,
     /// Of `tcp_proxy`, by `stat_prefix`.
     pub(crate) tcp: HashMap<String, Arc<TcpStats>>,
-}
-
-/// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
-pub(crate) struct ClusterState {
-    pub(crate) breakers: Rc<Breakers>,
-    /// Of requests of the priority HIGH.
-    high_breakers: Option<Rc<Breakers>>,
-    pools: RefCell<HashMap<Address, Rc<EndpointPool>>>,
-    /// Those of ORIGINAL_DST.
-    pub(crate) originals: Rc<Originals>,
-}
-
-/// The key of a name's pool, which stays when the name's address changes.
-const LOGICAL: Address = Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0));
-
-/// One version of a cluster on this core.
-pub(crate) struct CoreCluster {
-    pub(crate) config: Arc<Cluster>,
-    pub(crate) state: Rc<ClusterState>,
-    /// In the order of the configuration's endpoints.
-    pub(crate) endpoints: Vec<Rc<EndpointPool>>,
-    /// Whose turn it is.
-    pub(crate) wheels: RefCell<Wheels>,
-    /// The bounds on one response.
-    pub(crate) codec_limits: ringway_protocols::Limits,
-}
-
-impl CoreCluster {
-    /// `before`: the version before, whose turns go on.
-    fn new(
-        config: Arc<Cluster>,
-        state: Rc<ClusterState>,
-        before: Option<&CoreCluster>,
-        chance: &mut impl FnMut() -> u64,
-    ) -> Rc<Self> {
-        assert_eq!(config.balancer.membership().total, config.endpoints.len(), "the balancer is that of the endpoints");
-        let mut pools = state.pools.borrow_mut();
-        let closes = config.balancer.config().closes_with_changes;
-        if closes && before.is_some_and(|before| before.config.endpoints != config.endpoints) {
-            pools.drain().for_each(|(_, pool)| pool.retire());
-        }
-        // A connection of HTTP/2 was made under the options of its time, which its peer was told: it takes no more streams under others.
-        let options =
-            |config: &Cluster| (config.http2, config.http.response_head_bytes_max, config.http.response_fields_max);
-        if before.is_some_and(|before| options(&before.config) != options(&config)) {
-            pools.values().for_each(|pool| pool.links.retire());
-            state.originals.retire_links();
-        }
-        if before.is_some_and(|before| before.config.transports != config.transports) {
-            state.originals.retire();
-        }
-        let endpoints: Vec<_> = config
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                let fresh = || Rc::new(EndpointPool::new(endpoint.address.clone()));
-                let transport = &config.transports[usize::from(endpoint.transport)];
-                let key = if config.logical { LOGICAL } else { endpoint.address.clone() };
-                let pool = match pools.entry(key) {
-                    Entry::Vacant(place) => Rc::clone(place.insert(fresh())),
-                    Entry::Occupied(place) if !place.get().differs_from(endpoint, transport, config.logical) => {
-                        Rc::clone(place.get())
-                    }
-                    // Some of its connections may lead where the endpoint is not any more.
-                    Entry::Occupied(mut place) => {
-                        place.insert(fresh()).retire();
-                        Rc::clone(place.get())
-                    }
-                };
-                pool.set_addresses(endpoint);
-                pool.set_transport(transport, &endpoint.hostname);
-                pool.set_reuse(config.http.reuse);
-                pool
-            })
-            .collect();
-        // Where an endpoint stood in the version before, by its position: what the pools remember for a moment.
-        if let Some(before) = before {
-            for (position, pool) in before.endpoints.iter().enumerate() {
-                pool.mark.set(Some(position));
-            }
-        }
-        let wheels = match before {
-            None => config.balancer.wheels(chance),
-            Some(before) => {
-                let kept = |position: usize| endpoints[position].mark.get();
-                config.balancer.resumed((&before.config.balancer, &before.wheels.borrow()), &kept, chance)
-            }
-        };
-        endpoints.iter().for_each(|pool| pool.mark.set(Some(usize::MAX)));
-        pools.retain(|_, pool| {
-            let is_kept = pool.mark.take() == Some(usize::MAX);
-            if !is_kept {
-                pool.retire();
-            }
-            is_kept
-        });
-        drop(pools);
-        let codec_limits = ringway_protocols::Limits {
-            head_bytes_max: config.http.response_head_bytes_max,
-            headers_max: config.http.response_fields_max,
-            ..ringway_protocols::Limits::default()
-        };
-        Rc::new(Self { config, state, endpoints, wheels: RefCell::new(wheels), codec_limits })
-    }
-
-    fn retire(&self) {
-        self.state.originals.retire();
-        for (_, pool) in self.state.pools.borrow_mut().drain() {
-            pool.retire();
-        }
-    }
 }
 
 /// What access logs want on this core.
@@ -269,7 +155,7 @@ pub(crate) struct View {
     pub(crate) generation: u64,
     pub(crate) snapshot: Arc<Snapshot>,
     listeners: Vec<Option<CoreListener>>,
-    clusters: Vec<Option<Rc<CoreCluster>>>,
+    clusters: Pages<Rc<CoreCluster>>,
 }
 
 impl View {
@@ -283,35 +169,25 @@ impl View {
         (worker, active): (usize, &ActiveRows),
         chance: &mut impl FnMut() -> u64,
     ) -> View {
-        let mut clusters: Vec<Option<Rc<CoreCluster>>> = Vec::with_capacity(self.clusters.len());
-        for config in snapshot.clusters.iter() {
-            let at = config.id.0 as usize;
-            clusters.resize(clusters.len().max(at + 1), None);
-            let seed = seeds.iter().find(|seed| seed.id == config.id);
-            let old = self.clusters.get(at).and_then(Option::as_ref);
-            let is_same = |old: &Rc<CoreCluster>| seed.is_none() && Arc::ptr_eq(&old.config, config);
-            if let Some(old) = old.filter(|old| is_same(old)) {
-                clusters[at] = Some(Rc::clone(old));
-                continue;
+        let seeds: HashMap<ClusterId, &ClusterSeed> = seeds.iter().map(|seed| (seed.id, seed)).collect();
+        let mut clusters = self.clusters.clone();
+        for Differing { at, now: config, .. } in snapshot.clusters.changes(&self.snapshot.clusters) {
+            let old = self.clusters.get(at);
+            let next = config.map(|config| {
+                let rows = active.get(&config.id).map(|rows| (rows.clone().into_boxed_slice(), worker));
+                let (state, before) = match (old, seeds.get(&config.id)) {
+                    (Some(old), None) => (Rc::clone(&old.state), Some(&**old)),
+                    (_, Some(seed)) => (Rc::new(ClusterState::new(seed)), None),
+                    (None, None) => unreachable!("a cluster that is new comes with its seed"),
+                };
+                CoreCluster::new(Arc::clone(config), state, before, rows, chance)
+            });
+            if let Some(old) = old
+                && next.as_ref().is_none_or(|next| !Rc::ptr_eq(&next.state, &old.state))
+            {
+                old.retire();
             }
-            let cluster = match (old, seed) {
-                (Some(old), None) => CoreCluster::new(Arc::clone(config), Rc::clone(&old.state), Some(old), chance),
-                (_, Some(seed)) => CoreCluster::new(Arc::clone(config), Rc::new(ClusterState::new(seed)), None, chance),
-                (None, None) => unreachable!("a cluster that is new comes with its seed"),
-            };
-            let rows = active.get(&config.id);
-            for (position, pool) in cluster.endpoints.iter().enumerate() {
-                pool.set_row(rows.map(|rows| (rows[position].clone(), worker)));
-            }
-            clusters[at] = Some(cluster);
-        }
-        for (at, old) in self.clusters.iter().enumerate() {
-            if let Some(old) = old {
-                let next = clusters.get(at).and_then(Option::as_ref);
-                if next.is_none_or(|next| !Rc::ptr_eq(&next.state, &old.state)) {
-                    old.retire();
-                }
-            }
+            clusters.set(at, next);
         }
         let mut listeners: Vec<Option<CoreListener>> = Vec::new();
         for listener in &snapshot.listeners {
@@ -484,12 +360,12 @@ impl View {
 
     #[inline]
     pub(crate) fn cluster(&self, id: ClusterId) -> Option<&Rc<CoreCluster>> {
-        self.clusters.get(id.0 as usize)?.as_ref()
+        self.clusters.get(id.0 as usize)
     }
 
     /// Lets go of every pooled connection: the worker is about to end.
     pub(crate) fn retire_all(&self) {
-        self.clusters.iter().flatten().for_each(|cluster| cluster.retire());
+        self.clusters.iter().for_each(|cluster| cluster.retire());
     }
 }
 
@@ -497,24 +373,6 @@ impl View {
 fn is_upstream_local(operator: &Operator) -> bool {
     use Fact::{UpstreamLocalAddress, UpstreamLocalAddressWithoutPort, UpstreamLocalPort};
     matches!(operator, Operator::Fact(UpstreamLocalAddress | UpstreamLocalAddressWithoutPort | UpstreamLocalPort))
-}
-
-impl ClusterState {
-    fn new(seed: &ClusterSeed) -> Self {
-        let breakers = Breakers::new(&seed.stats, &seed.limits.default);
-        let high_breakers = seed.limits.high.as_ref().map(|limits| Breakers::new(&seed.stats, limits));
-        Self { breakers, high_breakers, pools: RefCell::default(), originals: Rc::default() }
-    }
-
-    /// The circuit breakers that a request comes under.
-    #[inline]
-    pub(crate) fn breakers_of(&self, priority: Priority) -> &Rc<Breakers> {
-        match (priority, &self.high_breakers) {
-            (Priority::High, Some(breakers)) => breakers,
-            // A generation in which no route had it: its cluster is kept from before.
-            _ => &self.breakers,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod listener_filter;
 mod load_balancing;
 mod local_reply;
 mod original_dst;
+mod pages;
 mod path;
 mod protocol;
 pub mod rbac;
@@ -70,6 +71,7 @@ pub use load_balancing::{
 };
 pub use local_reply::{BodyFormat, LocalReplies, LocalReplyMapper};
 pub use original_dst::OriginalDst;
+pub use pages::{Differing, Pages};
 pub use path::{EscapedSlashes, PathOutcome, PathRules};
 pub use protocol::{CodecType, UpstreamProtocol, UpstreamVersion};
 pub use request_rules::{RequestRules, Underscores};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-use crate::{Cluster, ClusterId, Listener, ListenerId};
+use crate::{Cluster, ClusterId, Differing, Listener, ListenerId, Pages};
 
 /// Everything that a worker acts on. Shared by all cores, never changed; the next one shares what did not change.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ impl Snapshot {
 /// Clusters by the number of their name. Numbers of removed clusters leave holes until they are given out again.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterTable {
-    clusters: Vec<Option<Arc<Cluster>>>,
+    clusters: Pages<Arc<Cluster>>,
     /// Shared with the snapshots before, as long as no name comes.
     by_name: Arc<BTreeMap<String, ClusterId>>,
     /// Names that routes mention, and that no cluster has: for who is told of them.
@@ -51,7 +51,7 @@ impl ClusterTable {
     /// The cluster of this number, if it exists in this generation.
     #[inline]
     pub fn get(&self, id: ClusterId) -> Option<&Arc<Cluster>> {
-        self.clusters.get(id.0 as usize)?.as_ref()
+        self.clusters.get(id.0 as usize)
     }
 
     /// The cluster of this name, as `cluster_header` asks for it.
@@ -62,13 +62,10 @@ impl ClusterTable {
     /// Puts a cluster at its own number.
     pub fn insert(&mut self, cluster: Arc<Cluster>) {
         let at = cluster.id.0 as usize;
-        if self.clusters.len() <= at {
-            self.clusters.resize(at + 1, None);
-        }
         if self.by_name.get(&cluster.name) != Some(&cluster.id) {
             Arc::make_mut(&mut self.by_name).insert(cluster.name.clone(), cluster.id);
         }
-        self.clusters[at] = Some(cluster);
+        self.clusters.set(at, Some(cluster));
     }
 
     /// The name that this number stands for, whether there is a cluster of that name or not.
@@ -84,6 +81,20 @@ impl ClusterTable {
 
     /// All clusters, in the order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.clusters.iter().flatten()
+        self.clusters.iter()
+    }
+
+    /// How many clusters there are.
+    pub fn count(&self) -> usize {
+        self.clusters.count()
+    }
+
+    /// What is another than in a table before, by number: what came, what went, and what changed. It costs what they are.
+    pub fn changes<'t>(&'t self, before: &'t ClusterTable) -> impl Iterator<Item = Differing<'t, Arc<Cluster>>> {
+        let is_same = |row: &Differing<'t, Arc<Cluster>>| match (row.before, row.now) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            _ => false,
+        };
+        self.clusters.differing(&before.clusters).filter(move |row| !is_same(row))
     }
 }

@@ -16,11 +16,7 @@ pub(super) struct Retired {
 
 impl Retired {
     pub(super) fn add(&mut self, old: Arc<Snapshot>, new: &Snapshot) {
-        for cluster in old.clusters.iter() {
-            if !new.clusters.get(cluster.id).is_some_and(|kept| Arc::ptr_eq(kept, cluster)) {
-                self.clusters.push(Arc::clone(cluster));
-            }
-        }
+        self.clusters.extend(new.clusters.changes(&old.clusters).filter_map(|row| row.before.cloned()));
         for listener in &old.listeners {
             if !new.listener(listener.id).is_some_and(|kept| Arc::ptr_eq(kept, listener)) {
                 self.listeners.push(Arc::clone(listener));

@@ -260,7 +260,7 @@ impl<'x> Exchange<'x> {
             return Some(Rc::clone(last));
         }
         let hash = self.retry().hash;
-        let pick = |attempt| balance::pick_by(worker, cluster, hash, attempt).map(|at| &cluster.endpoints[at]);
+        let pick = |attempt| balance::pick_by(worker, cluster, hash, attempt).map(|at| cluster.pool(at));
         let mut picked = pick(0)?;
         if policy.avoids_previous_hosts {
             let tried = &mut self.retry().tried;
@@ -328,7 +328,7 @@ impl<'x> Exchange<'x> {
         if action.host != Some(HostRewrite::Endpoint) {
             return None;
         }
-        let at = self.cluster.endpoints.iter().position(|other| Rc::ptr_eq(other, pool.endpoint()))?;
+        let at = self.cluster.position_of(pool.endpoint())?;
         Some(self.cluster.config.endpoints[at].hostname.as_str()).filter(|name| !name.is_empty())
     }
 

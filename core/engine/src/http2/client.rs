@@ -24,9 +24,9 @@ use super::meter::{Meter, Of};
 use super::quiet::{QUIET, Quiet};
 use super::reading::{self, Reading, Tends};
 use crate::breakers::Breakers;
+use crate::core_cluster::CoreCluster;
 use crate::establish::{Established, establish};
 use crate::pool::{self, ConnectionPermit, EndpointPool};
-use crate::view::CoreCluster;
 use crate::worker::Worker;
 
 /// Makes one more connection to the endpoint.

@@ -3,7 +3,8 @@
 use ringway_model::{Http2Options, MalformedEnds};
 use ringway_protocols::http2::{Limits, Rate};
 
-use crate::view::{CoreChain, CoreCluster};
+use crate::core_cluster::CoreCluster;
+use crate::view::CoreChain;
 
 /// Those of a client's connection.
 pub(super) fn of_chain(chain: &CoreChain) -> Limits {

@@ -13,12 +13,12 @@ use ringway_runtime::{Instant, Stream};
 use crate::arrived::Arrived;
 use crate::balance;
 use crate::breakers::{Pending, Place};
+use crate::core_cluster::CoreCluster;
 use crate::establish::{Established, establish};
 use crate::http2::ConnectFailure;
 use crate::original_dst;
 use crate::pool::{ActiveRequest, ConnectionPermit, EndpointPool};
 use crate::record::transport_failure;
-use crate::view::CoreCluster;
 use crate::worker::Worker;
 
 use super::Connection;
@@ -122,7 +122,7 @@ impl Connection {
         let is_asked = self.tcp.tcp.hashes_source_ip && cluster.config.balancer.config().policy.is_by_hash();
         let source = is_asked.then(|| self.arrived(client).peer).flatten();
         let hash = source.map(|source| hash_of_ip(source.ip()));
-        balance::pick_by(worker, cluster, hash, 0).map(|at| Rc::clone(&cluster.endpoints[at]))
+        balance::pick_by(worker, cluster, hash, 0).map(|at| Rc::clone(cluster.pool(at)))
     }
 }
 
