@@ -128,8 +128,10 @@ pub(crate) fn signal(name: &str, process: u32) {
     assert!(sent.is_ok(), "no `kill` on this machine");
 }
 
-fn signal_group(name: &str, leader: u32) {
-    let sent = Command::new("kill").arg(format!("-{name}")).arg("--").arg(format!("-{leader}")).status();
+/// The same to a group of processes.
+pub(crate) fn signal_group(name: &str, leader: u32) {
+    let group = format!("-{leader}");
+    let sent = Command::new("kill").arg(format!("-{name}")).args(["--", &group]).stderr(Stdio::null()).status();
     assert!(sent.is_ok(), "no `kill` on this machine");
 }
 

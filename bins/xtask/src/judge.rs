@@ -27,6 +27,7 @@ mod rotate;
 mod scrape;
 mod slow;
 mod soak;
+mod sovereign;
 mod streams;
 mod suite;
 mod syscalls;
@@ -186,6 +187,15 @@ const JUDGES: &[Judge] = &[
         full: 2_000_000,
         drivers: false,
         run: flips::run,
+    },
+    Judge {
+        name: "sovereign",
+        shows: "a management server of others, by REST: what it says takes effect, what is wrong is refused, all goes on without it",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: true,
+        run: |bench, _| sovereign::run(bench),
     },
     Judge {
         name: "rotate",

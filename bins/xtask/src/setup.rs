@@ -23,6 +23,7 @@ pub(crate) fn run() -> Result<(), String> {
     WEBSOCKET.install()?;
     TLS.install()?;
     XDS.install()?;
+    SOVEREIGN.install()?;
     install_tools()?;
     install_node()
 }
@@ -133,6 +134,14 @@ const TLS: Python = Python {
 
 /// What scripted management servers run: gRPC and the messages of Envoy. Not beside Envoy's own package: both bring a module `envoy`.
 const XDS: Python = Python { folder: "python-xds-1.85.0", packages: &["grpcio==1.85.1", "xds-protos==1.85.0"] };
+
+/// A management server of others, which speaks REST.
+const SOVEREIGN: Python = Python { folder: "python-sovereign-0.32.12", packages: &["sovereign==0.32.12"] };
+
+/// The Python with sovereign, if it is installed.
+pub(crate) fn sovereign_python() -> Option<PathBuf> {
+    SOVEREIGN.path()
+}
 
 /// The Python with Envoy's messages, if it is installed.
 pub(crate) fn xds_python() -> Option<PathBuf> {
