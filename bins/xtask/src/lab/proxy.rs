@@ -197,11 +197,14 @@ impl Proxy {
 
     /// CPU time of all its threads since its start, from /proc: to the nanosecond, where a tick is 10 ms.
     pub(crate) fn cpu_time(&self) -> Duration {
-        let spent = self.threads().into_iter().filter_map(|(thread, _)| {
-            let text = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", self.child.id())).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(spent.sum())
+        self.threads().into_iter().map(|(thread, _)| self.thread_cpu_time(thread)).sum()
+    }
+
+    /// The same of one thread.
+    pub(crate) fn thread_cpu_time(&self, thread: u32) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/task/{thread}/schedstat", self.child.id()));
+        let text = text.unwrap_or_default();
+        Duration::from_nanos(text.split(' ').next().and_then(|spent| spent.parse().ok()).unwrap_or(0))
     }
 
     /// Moves all its threads to one CPU.
