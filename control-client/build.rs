@@ -25,13 +25,14 @@ const ROOTS: [&str; 7] = [
 ];
 
 /// The folders whose messages can stand in a file or be named by an `@type`.
-const WANTED: [&str; 7] = [
+const WANTED: [&str; 8] = [
     "envoy/config",
     "envoy/data",
     "envoy/extensions",
     "envoy/service/discovery",
     "envoy/service/runtime",
     "envoy/type",
+    "istio/envoy",
     "xds",
 ];
 

@@ -15,9 +15,10 @@ use crate::cache::Roots;
 use crate::dns::DnsPlans;
 use crate::document;
 use crate::json;
-use crate::message::Message;
+use crate::message::{Message, Value};
 use crate::problem::{Problem, Report};
 use crate::reader::{self, Unknown};
+use crate::runtime::Runtime;
 use crate::schema::MessageType;
 use crate::tls::{ContextCertificates, TlsContexts};
 use crate::translate;
@@ -35,14 +36,41 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
+/// What stands in the place of the file's `node`; empty: what the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// `--service-node`, for `node.id`.
+    pub id: String,
+    /// `--service-cluster`, for `node.cluster`.
+    pub cluster: String,
+    /// `--service-zone`, for `node.locality.zone`.
+    pub zone: String,
+}
+
 /// What the command line decides about reading.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// `--allow-unknown-static-fields`: a field that Envoy's API does not have gives a warning, not a problem. Fields that it
     /// has and that are not supported are refused either way.
     pub allow_unknown_static_fields: bool,
     /// It was accepted once and is read again: files of resources may have gone since.
     pub sources_may_be_gone: bool,
+    /// Who we are, where the file does not say.
+    pub node: NodeOptions,
+}
+
+impl NodeOptions {
+    fn put(&self, bootstrap: &mut Message) {
+        let rows: [(&[&str], &str, &String); 3] = [
+            (&["node"], "id", &self.id),
+            (&["node"], "cluster", &self.cluster),
+            (&["node", "locality"], "zone", &self.zone),
+        ];
+        for (path, name, text) in rows.into_iter().filter(|(.., text)| !text.is_empty()) {
+            let message = path.iter().fold(&mut *bootstrap, |message, name| message.child(name));
+            message.put(name, Value::Text(text.clone()));
+        }
+    }
 }
 
 /// `envoy.config.bootstrap.v3.Bootstrap`, as far as it is acted upon.
@@ -158,6 +186,13 @@ impl Dump {
         &self.text
     }
 
+    /// `layered_runtime`.
+    pub fn runtime(&self) -> Runtime {
+        let mut report = Report::new("");
+        let message = parse(&self.text, Unknown::Warned, &mut report);
+        message.map(|message| translate::runtime(&message, &mut report)).unwrap_or_default()
+    }
+
     /// The message as JSON in Envoy's spelling (snake_case, defaults left out, secrets as `[redacted]`).
     pub fn to_json(&self) -> String {
         let mut report = Report::new("");
@@ -188,9 +223,10 @@ pub fn read_bootstrap_with(
     contexts.begin();
     let mut report = if options.sources_may_be_gone { Report::again(source.name) } else { Report::new(source.name) };
     let unknown = if options.allow_unknown_static_fields { Unknown::Warned } else { Unknown::Refused };
-    let Some(message) = parse(source.text, unknown, &mut report) else {
+    let Some(mut message) = parse(source.text, unknown, &mut report) else {
         return Err(report.finish().expect_err("a text that is not read has a problem"));
     };
+    options.node.put(&mut message);
     let read = translate::bootstrap(&message, &mut report, contexts);
     drop(message);
     contexts.end();

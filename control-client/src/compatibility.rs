@@ -11,6 +11,8 @@ mod cluster;
 mod endpoint;
 mod http1;
 mod http2;
+mod http_filter;
+mod ignored_type;
 mod listener;
 mod manager;
 mod matcher;
@@ -18,6 +20,7 @@ mod network;
 mod route;
 mod transport;
 
+pub(crate) use self::ignored_type::{is_ignored_in, is_ignored_type};
 use crate::message::{Message, Set, Value};
 use crate::problem::Report;
 use crate::schema::Kind;
@@ -80,6 +83,12 @@ pub(crate) fn refuse_unsupported(message: &Message, report: &mut Report) {
     let covered = Covered::of(message.kind.name());
     for set in &message.fields {
         let rule = match covered.status(set.field.name()) {
+            Some(Status::Ignored(reason)) if is_missed(covered.message, set.field.name()) => {
+                let size = report.enter_field(set.field.name());
+                report.warning(set.place, format!("has no effect: {reason}"));
+                report.leave(size);
+                continue;
+            }
             Some(Status::Done | Status::Ignored(_)) => continue,
             Some(Status::Only(values)) if values.split_whitespace().any(|value| value == written(set)) => continue,
             Some(Status::Only(values)) => {
@@ -90,6 +99,24 @@ pub(crate) fn refuse_unsupported(message: &Message, report: &mut Report) {
         };
         report.problem_in(set.field.name(), set.place, rule);
     }
+}
+
+/// What is ignored though whoever wrote it may rely on it: said when the file is read.
+const MISSED: &[(&str, &str)] = &[
+    ("envoy.config.bootstrap.v3.Bootstrap", "hds_config"),
+    ("envoy.config.bootstrap.v3.Bootstrap", "stats_sinks"),
+    ("envoy.config.bootstrap.v3.Bootstrap", "tracing"),
+    ("envoy.config.bootstrap.v3.ClusterManager", "load_stats_config"),
+    ("envoy.config.overload.v3.OverloadManager", "resource_monitors"),
+    ("envoy.config.overload.v3.OverloadManager", "actions"),
+    ("envoy.config.overload.v3.OverloadManager", "loadshed_points"),
+    ("envoy.config.metrics.v3.StatsConfig", "stats_tags"),
+    ("envoy.extensions.filters.http.compressor.v3.Compressor", "compressor_library"),
+    ("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", "tracing"),
+];
+
+fn is_missed(message: &str, field: &str) -> bool {
+    MISSED.contains(&(message, field))
 }
 
 /// A scalar as the list writes it.
@@ -106,8 +133,7 @@ fn written(set: &Set) -> String {
 }
 
 const NODE_IS_OURS: &str = "a management server is told what Ringway is; kept in /config_dump";
-const NO_FILTER: &str = "as in Envoy, what is for a filter outside the chain has no effect; any filter but the router and grpc_stats is refused";
-const NO_RUNTIME: &str = "there is no runtime that could override the value: layered_runtime is refused";
+const NO_GLOBAL_LIMIT: &str = "there is no global limit: overload_manager has no effect";
 const NO_ZONES: &str =
     "only matters where cluster_manager.local_cluster_name says who is near, which is refused; in Envoy, too";
 const NO_READER: &str = "only read by filters, matchers and logs that are refused";
@@ -120,6 +146,7 @@ pub(crate) fn table() -> impl Iterator<Item = &'static Covered> {
         transport::TABLE,
         network::TABLE,
         manager::TABLE,
+        http_filter::TABLE,
         access_log::TABLE,
         http1::TABLE,
         http2::TABLE,

@@ -152,7 +152,12 @@ impl Writer {
 
     fn any(&mut self, any: &Any) {
         match any.value.as_deref() {
-            None => self.out.push_str("{}"),
+            None if any.type_url.is_empty() => self.out.push_str("{}"),
+            // What is behind a type that nobody knows was not kept.
+            None => self.block('{', '}', 1, |out, _| {
+                out.key("@type");
+                out.text(&any.type_url);
+            }),
             Some(Value::Message(message)) => self.message(message, Some(&any.type_url)),
             Some(value) => self.block('{', '}', 2, |out, at| match at {
                 0 => {

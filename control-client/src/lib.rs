@@ -26,6 +26,7 @@ mod race;
 mod reader;
 mod rest;
 mod rules;
+mod runtime;
 mod scalar;
 mod schema;
 mod secret_watch;
@@ -37,7 +38,9 @@ mod wire;
 mod xds;
 
 pub use api_source::ApiSource;
-pub use bootstrap::{Bootstrap, Dump, Node, ReadOptions, Resources, Source, read_bootstrap, read_bootstrap_with};
+pub use bootstrap::{
+    Bootstrap, Dump, Node, NodeOptions, ReadOptions, Resources, Source, read_bootstrap, read_bootstrap_with,
+};
 pub use brought::{Brought, Failure};
 pub use builder::{Builder, Built};
 pub use cache::{
@@ -48,6 +51,7 @@ pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
 pub use files::Files;
 pub use problem::Problem;
+pub use runtime::Runtime;
 pub use schema::has_path;
 pub use secret_watch::{SecretFiles, SecretWatch};
 pub use source_watch::{SourceFiles, SourceWatch};

@@ -231,6 +231,26 @@ impl Message {
         })
     }
 
+    /// The message of this field, an empty one where it is not set.
+    pub(crate) fn child(&mut self, name: &str) -> &mut Message {
+        if self.get(name).is_none() {
+            let kind = self.kind.field(name).expect("the field exists").message();
+            self.put(name, Value::Message(Message::empty(kind, self.place)));
+        }
+        match self.fields.iter_mut().find(|set| set.field.name() == name).map(|set| &mut set.value) {
+            Some(Value::Message(message)) => message,
+            other => panic!("{name} is no message: {other:?}"),
+        }
+    }
+
+    /// Sets a field that is in no oneof, whatever it was.
+    pub(crate) fn put(&mut self, name: &str, value: Value) {
+        let field = self.kind.field(name).expect("the field exists");
+        let place = self.place_of(name);
+        self.fields.retain(|set| !std::ptr::eq(set.field, field));
+        self.fields.push(Set { field, place, value });
+    }
+
     /// Where the field is set, or else where the message begins.
     pub(crate) fn place_of(&self, name: &str) -> Place {
         self.get(name).map_or(self.place, |set| set.place)

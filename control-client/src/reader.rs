@@ -6,6 +6,7 @@
 //!
 //! Recursion is bounded by the document's depth ([`crate::document::DEPTH_MAX`]).
 
+use crate::compatibility;
 use crate::document::{Content, Node};
 use crate::message::{Any, Item, Json, Message, Set, Value};
 use crate::problem::{Place, Report};
@@ -326,6 +327,8 @@ pub(crate) fn known_type(url: &str, place: Place, unknown: Unknown, report: &mut
     };
     match (MessageType::by_name(name), unknown) {
         (Some(kind), _) => Some(Named::Known(kind)),
+        // Nobody reads what is in it.
+        (None, _) if compatibility::is_ignored_type(name) => Some(Named::Kept),
         (None, Unknown::Kept) => Some(Named::Kept),
         (None, Unknown::Refused | Unknown::Warned) => {
             report.problem(place, format!("the type {name} is not known"));

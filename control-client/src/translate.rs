@@ -14,6 +14,7 @@ mod extension;
 mod grpc_stats;
 mod http1;
 mod http2;
+mod http_filter;
 mod identity;
 mod listener;
 mod listener_filter;
@@ -23,9 +24,11 @@ mod manager;
 mod matcher;
 mod network_filter;
 mod original_dst;
+mod process;
 mod rbac;
 mod request;
 mod route;
+mod runtime;
 mod secret;
 mod socket;
 mod stats;
@@ -57,6 +60,7 @@ use crate::dns::plan::ResolverPlan;
 use crate::json;
 use crate::message::Message;
 use crate::problem::Report;
+use crate::runtime::Runtime;
 use crate::tls::{ContextCertificates, TlsContexts};
 use crate::xds;
 
@@ -125,6 +129,8 @@ pub(crate) struct Around {
     servers: Arc<Servers>,
     /// There is a `dynamic_resources.ads_config`.
     has_ads: bool,
+    /// `layered_runtime`.
+    runtime: Arc<Runtime>,
     /// What came by `sds_config`.
     pub(crate) came: Arc<Came>,
 }
@@ -205,9 +211,14 @@ pub(crate) fn listener(
 }
 
 /// A route configuration of RDS, likewise.
-pub(crate) fn routes(message: &Message, report: &mut Report, knows: &dyn Fn(&str) -> bool) -> Option<RoutesDraft> {
+pub(crate) fn routes(
+    message: &Message,
+    report: &mut Report,
+    around: &Around,
+    knows: &dyn Fn(&str) -> bool,
+) -> Option<RoutesDraft> {
     let mut tls = TlsContexts::new();
-    let mut context = Context::new(report, Around::default(), &mut tls, knows);
+    let mut context = Context::new(report, around.clone(), &mut tls, knows);
     // What comes by RDS names clusters that may come later: false is its default.
     let routes = route::configuration(&mut context, message, false)?;
     Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names })
@@ -309,6 +320,7 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
         .collect();
     let knows = |name: &str| clusters.contains(name);
     let mut context = Context::new(report, Around::default(), tls, &knows);
+    context.around.runtime = Arc::new(runtime::of_bootstrap(&mut context, message));
     context.around.resolver = dns::default_resolver(&mut context, message);
     context.around.node = context.inside(message, "node", node).unwrap_or_default();
     context.around.servers = Arc::new(Servers::of(message));
@@ -329,8 +341,15 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     let (cds, lds, ads) = dynamic.unwrap_or_default();
     let node_told = xds::node(message.message("node"));
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
+    process::without_resources(&mut context, message);
     let (node, around) = (context.around.node.clone(), context.around);
     Read { node, admin, clusters, listeners, cds, lds, ads, node_told, around, stats }
+}
+
+/// `layered_runtime` of a bootstrap, by itself.
+pub(crate) fn runtime(message: &Message, report: &mut Report) -> Runtime {
+    let mut tls = TlsContexts::new();
+    runtime::of_bootstrap(&mut Context::new(report, Around::default(), &mut tls, &|_| true), message)
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {

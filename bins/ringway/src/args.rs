@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use ringway_control_client::NodeOptions;
 use ringway_engine::Balance;
 pub(crate) use ringway_runtime::cpus::Pin;
 use ringway_runtime::{FeatureSet, IoChoice};
@@ -45,6 +46,8 @@ pub(crate) struct Source {
     pub(crate) yaml: Option<String>,
     /// `--allow-unknown-static-fields`.
     pub(crate) allow_unknown_static_fields: bool,
+    /// `--service-node`, `--service-cluster`, `--service-zone`.
+    pub(crate) node: NodeOptions,
 }
 
 /// The options of `run`.
@@ -125,9 +128,6 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str, &str)] = &[
         "not taken up yet: of management servers they are passed over, in files refused",
     ),
     ("restart-epoch", "N", HOT_RESTART),
-    ("service-cluster", "NAME", "not taken up yet: node.cluster of the file counts"),
-    ("service-node", "NAME", "not taken up yet: node.id of the file counts"),
-    ("service-zone", "NAME", "not taken up yet: node.locality.zone of the file counts"),
     ("skip-deprecated-logs", "", "no such lines are written"),
     ("skip-hot-restart-on-no-parent", "", HOT_RESTART),
     ("skip-hot-restart-parent-stats", "", HOT_RESTART),
@@ -190,6 +190,11 @@ fn source(matches: &ArgMatches, refuse: Refuse<'_>) -> Result<Source, clap::Erro
         path: matches.get_one("config-path").cloned(),
         yaml: matches.get_one("config-yaml").cloned(),
         allow_unknown_static_fields: matches.get_flag("allow-unknown-static-fields"),
+        node: NodeOptions {
+            id: choice(matches, "service-node").to_owned(),
+            cluster: choice(matches, "service-cluster").to_owned(),
+            zone: choice(matches, "service-zone").to_owned(),
+        },
     };
     match &source {
         Source { path: None, yaml: None, .. } => {
@@ -304,7 +309,7 @@ fn command() -> clap::Command {
         .subcommand(iptables::command())
 }
 
-fn source_arguments() -> [Arg; 3] {
+fn source_arguments() -> [Arg; 6] {
     [
         option(
             "config-path",
@@ -316,6 +321,9 @@ fn source_arguments() -> [Arg; 3] {
         option("config-yaml", "YAML", "The configuration itself instead of a file"),
         switch("allow-unknown-static-fields", "Warn of unknown fields instead of refusing them")
             .alias("allow-unknown-fields"),
+        option("service-node", "NAME", "node.id, whatever the file says"),
+        option("service-cluster", "NAME", "node.cluster, whatever the file says"),
+        option("service-zone", "NAME", "node.locality.zone, whatever the file says"),
     ]
 }
 
@@ -466,6 +474,13 @@ pub(crate) mod tests {
         assert!(run.source.allow_unknown_static_fields);
         let expect = ["component-log-level", "disable-hot-restart", "drain-strategy", "local-address-ip-version"];
         assert_eq!(run.without_effect, expect);
+    }
+
+    #[test]
+    fn a_node_has_a_name_of_the_command_line() {
+        let node = run("-c a --service-node n --service-cluster=c --service-zone z").source.node;
+        assert_eq!((&*node.id, &*node.cluster, &*node.zone), ("n", "c", "z"));
+        assert_eq!(run("-c a").source.node, NodeOptions::default());
     }
 
     #[test]

@@ -278,8 +278,11 @@ impl Loader {
     fn read(&mut self, text: &str, again: bool, accepted: bool) -> Result<Loaded, Vec<String>> {
         let texts = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect::<Vec<_>>();
         let name = self.name();
-        let allow_unknown_static_fields = self.source.allow_unknown_static_fields;
-        let options = ReadOptions { allow_unknown_static_fields, sources_may_be_gone: accepted };
+        let options = ReadOptions {
+            allow_unknown_static_fields: self.source.allow_unknown_static_fields,
+            sources_may_be_gone: accepted,
+            node: self.source.node.clone(),
+        };
         let Loader { builder, contexts, dynamic, .. } = self;
         let read = || -> Result<Loaded, Vec<Problem>> {
             let mut bootstrap = read_bootstrap_with(ConfigSource { name: &name, text }, &options, contexts)?;

@@ -1,6 +1,6 @@
 //! Access logs, their filters and formats.
 
-use super::{Covered, NO_RUNTIME};
+use super::Covered;
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -41,9 +41,9 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.RuntimeUInt32",
-        done: "default_value",
+        done: "default_value runtime_key",
         only: &[],
-        ignored: &[("runtime_key", NO_RUNTIME)],
+        ignored: &[],
         refused: "",
     },
     Covered {
@@ -55,9 +55,9 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.accesslog.v3.RuntimeFilter",
-        done: "percent_sampled use_independent_randomness",
+        done: "percent_sampled use_independent_randomness runtime_key",
         only: &[],
-        ignored: &[("runtime_key", NO_RUNTIME)],
+        ignored: &[],
         refused: "",
     },
     Covered { message: "envoy.config.accesslog.v3.AndFilter", done: "filters", only: &[], ignored: &[], refused: "" },

@@ -1,6 +1,6 @@
 //! How clusters balance: policies and their options.
 
-use super::{Covered, NO_RUNTIME, NO_ZONES};
+use super::{Covered, NO_ZONES};
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -68,12 +68,7 @@ pub(super) static TABLE: &[Covered] = &[
         refused: "slow_start_config",
         ..Covered::NOTHING
     },
-    Covered {
-        message: "envoy.config.core.v3.RuntimeDouble",
-        done: "default_value",
-        ignored: &[("runtime_key", NO_RUNTIME)],
-        ..Covered::NOTHING
-    },
+    Covered { message: "envoy.config.core.v3.RuntimeDouble", done: "default_value runtime_key", ..Covered::NOTHING },
     Covered { message: "envoy.config.cluster.v3.LoadBalancingPolicy", done: "policies", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.cluster.v3.LoadBalancingPolicy.Policy",

@@ -1,25 +1,69 @@
 //! The file itself: the node, the admin server, statistics.
 
-use super::{Covered, NODE_IS_OURS};
+use super::{Covered, NO_GLOBAL_LIMIT, NODE_IS_OURS};
 
 const ONLY_BACKOFF: &str = "streams are tried again for ever, and only retry_back_off is looked at; in Envoy, too";
+
+const DEFAULT_TAGS: &str = "metrics have the labels of Envoy's default tags, and no others";
+const NOT_OVERLOADED: &str = "memory and connections are bounded from the start (docs/LIMITS.md)";
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap",
-        done: "node static_resources dynamic_resources admin stats_config use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
+        done: "default_regex_engine cluster_manager layered_runtime overload_manager bootstrap_extensions node static_resources dynamic_resources admin stats_config use_tcp_for_dns_lookups dns_resolution_config typed_dns_resolver_config",
         only: &[],
         ignored: &[
             ("node_context_params", "only for names of the form xdstp://, which are opaque here"),
-            ("stats_flush_interval", "there is no sink to flush to: stats_sinks is refused"),
+            ("stats_flush_interval", "there is no sink to flush to: stats_sinks has no effect"),
+            ("stats_sinks", "statistics are pulled from the admin server, not pushed"),
+            ("hds_config", "no health checks are made for a management server"),
+            ("stats_eviction_interval", "statistics go with what they count"),
+            ("deferred_stat_options", "statistics of a cluster or a listener are made with it"),
+            ("application_log_config", "lines have one format"),
+            ("tracing", "no spans are reported"),
         ],
-        refused: "cluster_manager hds_config flags_path stats_sinks deferred_stat_options \
-                  stats_flush_on_admin stats_eviction_interval watchdog watchdogs tracing layered_runtime overload_manager \
-                  enable_dispatcher_stats header_prefix stats_server_version_override bootstrap_extensions fatal_actions \
+        refused: "flags_path \
+                  stats_flush_on_admin watchdog watchdogs \
+                  enable_dispatcher_stats header_prefix stats_server_version_override fatal_actions \
                   config_sources default_config_source default_socket_interface certificate_provider_instances \
-                  inline_headers perf_tracing_file_path default_regex_engine xds_delegate_extension \
-                  xds_config_tracker_extension listener_manager application_log_config grpc_async_client_manager_config \
+                  inline_headers perf_tracing_file_path xds_delegate_extension  \
+                  xds_config_tracker_extension listener_manager grpc_async_client_manager_config \
                   memory_allocator_manager enable_worker_cpu_affinity",
+    },
+    Covered {
+        message: "envoy.config.bootstrap.v3.ClusterManager",
+        ignored: &[
+            ("outlier_detection", "says where ejections are logged; outlier_detection of clusters is refused"),
+            ("enable_deferred_cluster_creation", "when a worker makes its part of a cluster is no matter of the file"),
+            ("load_stats_config", "loads are not reported"),
+        ],
+        refused: "local_cluster_name upstream_bind_config",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.extensions.regex_engines.v3.GoogleRE2", ..Covered::NOTHING },
+    Covered { message: "envoy.config.bootstrap.v3.LayeredRuntime", done: "layers", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.config.bootstrap.v3.RuntimeLayer",
+        done: "name static_layer admin_layer",
+        refused: "disk_layer rtds_layer",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer", ..Covered::NOTHING },
+    Covered {
+        message: "envoy.config.overload.v3.OverloadManager",
+        ignored: &[
+            ("refresh_interval", "nothing is monitored"),
+            ("resource_monitors", NOT_OVERLOADED),
+            ("actions", NOT_OVERLOADED),
+            ("loadshed_points", NOT_OVERLOADED),
+            ("buffer_factory_config", "buffers are counted for each worker"),
+        ],
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+        ignored: &[("buffer_size_kb", "internal_listener is refused")],
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.bootstrap.v3.Bootstrap.DynamicResources",
@@ -114,16 +158,20 @@ pub(super) static TABLE: &[Covered] = &[
             ("access_log", "requests to the admin server are not logged"),
             ("access_log_path", "requests to the admin server are not logged"),
             ("profile_path", "there is no profiler that could write there"),
-            ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
+            ("ignore_global_conn_limit", NO_GLOBAL_LIMIT),
         ],
         refused: "socket_options allow_paths",
     },
     Covered {
         message: "envoy.config.metrics.v3.StatsConfig",
         done: "stats_matcher histogram_bucket_settings",
-        only: &[("use_all_default_tags", "true"), ("allow_default_tag_overrides", "false")],
-        ignored: &[],
-        refused: "stats_tags",
+        only: &[],
+        ignored: &[
+            ("stats_tags", DEFAULT_TAGS),
+            ("use_all_default_tags", DEFAULT_TAGS),
+            ("allow_default_tag_overrides", DEFAULT_TAGS),
+        ],
+        refused: "",
     },
     Covered {
         message: "envoy.config.metrics.v3.StatsMatcher",

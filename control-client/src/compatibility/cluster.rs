@@ -1,6 +1,6 @@
 //! Clusters, how their names become addresses, their sockets and limits.
 
-use super::{Covered, NO_READER};
+use super::Covered;
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -12,10 +12,9 @@ pub(super) static TABLE: &[Covered] = &[
                typed_extension_protocol_options max_requests_per_connection common_http_protocol_options http_protocol_options \
                http2_protocol_options protocol_selection \
                lb_policy original_dst_lb_config cleanup_interval transport_socket transport_socket_matches \
-               upstream_http_protocol_options",
+               upstream_http_protocol_options metadata filters",
         only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS EDS ORIGINAL_DST")],
         ignored: &[
-            ("metadata", NO_READER),
             ("ignore_health_on_host_removal", "only matters with health checks, which are refused"),
             ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
         ],
@@ -23,9 +22,16 @@ pub(super) static TABLE: &[Covered] = &[
                   per_connection_buffer_high_watermark_timeout health_checks \
                   outlier_detection \
                   lb_subset_config \
-                  filters lrs_server lrs_report_endpoint_metrics \
+                  lrs_server lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
+    },
+    Covered {
+        message: "envoy.config.cluster.v3.Filter",
+        ignored: &[("name", "the type says what it is")],
+        done: "typed_config",
+        refused: "config_discovery",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.config.cluster.v3.Cluster.EdsClusterConfig",
@@ -150,8 +156,8 @@ pub(super) static TABLE: &[Covered] = &[
         message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds",
         done: "priority max_connections max_pending_requests max_requests max_retries retry_budget",
         only: &[],
-        ignored: &[],
-        refused: "track_remaining max_connection_pools",
+        ignored: &[("track_remaining", "what remains is the limit less what is in use, and both are shown")],
+        refused: "max_connection_pools",
     },
     Covered {
         message: "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget",

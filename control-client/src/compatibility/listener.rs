@@ -1,6 +1,6 @@
 //! Listeners, their filter chains, and addresses.
 
-use super::{Covered, NO_READER};
+use super::{Covered, NO_GLOBAL_LIMIT, NO_READER};
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -13,12 +13,12 @@ pub(super) static TABLE: &[Covered] = &[
         ignored: &[
             ("metadata", NO_READER),
             ("traffic_direction", "only told to tracers and control planes"),
-            ("ignore_global_conn_limit", "there is no global limit: overload_manager is refused"),
+            ("ignore_global_conn_limit", NO_GLOBAL_LIMIT),
             (
                 "max_connections_to_accept_per_socket_event",
                 "how many wait is no matter: a worker takes each as its loop has room, and others have their turn between",
             ),
-            ("bypass_overload_manager", "there is no overload manager: overload_manager is refused"),
+            ("bypass_overload_manager", "there is no overload manager"),
         ],
         refused: "stat_prefix stats_matcher fcds_config filter_chain_matcher \
                   per_connection_buffer_high_watermark_timeout deprecated_v1 drain_type \

@@ -1,4 +1,4 @@
-//! The connection manager, its replies and its filters.
+//! The connection manager and its replies.
 
 use super::Covered;
 
@@ -17,8 +17,8 @@ pub(super) static TABLE: &[Covered] = &[
                upgrade_configs http_protocol_options http2_protocol_options proxy_100_continue original_ip_detection_extensions \
                request_id_extension",
         only: &[("codec_type", "AUTO HTTP1 HTTP2")],
-        ignored: &[],
-        refused: "scoped_routes tracing \
+        ignored: &[("tracing", "no spans are reported, and no fields of tracers added")],
+        refused: "scoped_routes \
                   http3_protocol_options \
                   stream_flush_timeout drain_timeout_jitter \
                   access_log_flush_interval flush_access_log_on_new_request access_log_options early_header_mutation_extensions forward_client_cert_matcher \
@@ -45,8 +45,8 @@ pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
         ignored: &[
-            ("pack_trace_reason", "only matters to tracing, which is refused"),
-            ("use_request_id_for_trace_sampling", "only matters to tracing, which is refused"),
+            ("pack_trace_reason", "only matters to tracing, which has no effect"),
+            ("use_request_id_for_trace_sampling", "only matters to tracing, which has no effect"),
         ],
         ..Covered::NOTHING
     },
@@ -106,38 +106,5 @@ pub(super) static TABLE: &[Covered] = &[
         only: &[],
         ignored: &[],
         refused: "max_connection_duration_jitter",
-    },
-    Covered {
-        message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-        done: "name typed_config",
-        only: &[],
-        ignored: &[(
-            "is_optional",
-            "the router and grpc_stats are supported; any other filter is refused, optional or not",
-        )],
-        refused: "config_discovery disabled",
-    },
-    Covered {
-        message: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
-        done: "individual_method_stats_allowlist stats_for_all_methods enable_upstream_stats replace_dots_in_grpc_service_name",
-        only: &[],
-        ignored: &[("emit_filter_state", "nothing reads filter state")],
-        refused: "",
-    },
-    Covered { message: "envoy.config.core.v3.GrpcMethodList", done: "services", only: &[], ignored: &[], refused: "" },
-    Covered {
-        message: "envoy.config.core.v3.GrpcMethodList.Service",
-        done: "name method_names",
-        only: &[],
-        ignored: &[],
-        refused: "",
-    },
-    Covered {
-        message: "envoy.extensions.filters.http.router.v3.Router",
-        done: "suppress_envoy_headers respect_expected_rq_timeout",
-        only: &[],
-        ignored: &[("start_child_span", "only matters to tracing, which is refused")],
-        refused: "dynamic_stats upstream_log upstream_log_options strict_check_headers suppress_grpc_request_failure_code_stats \
-                  upstream_http_filters reject_connect_request_early_data",
     },
 ];

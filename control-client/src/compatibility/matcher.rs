@@ -1,6 +1,6 @@
 //! What matches strings, fields and chances, wherever it stands.
 
-use super::{Covered, NO_RUNTIME};
+use super::Covered;
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -45,9 +45,9 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.RuntimeFractionalPercent",
-        done: "default_value",
+        done: "default_value runtime_key",
         only: &[],
-        ignored: &[("runtime_key", NO_RUNTIME)],
+        ignored: &[],
         refused: "",
     },
     Covered { message: "envoy.type.v3.Percent", done: "value", only: &[], ignored: &[], refused: "" },

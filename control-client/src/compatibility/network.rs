@@ -1,6 +1,6 @@
 //! Network filters but the HTTP connection manager.
 
-use super::{Covered, NO_RUNTIME};
+use super::Covered;
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
@@ -34,8 +34,7 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.core.v3.RuntimeFeatureFlag",
-        done: "default_value",
-        ignored: &[("runtime_key", NO_RUNTIME)],
+        done: "default_value runtime_key",
         ..Covered::NOTHING
     },
     Covered {

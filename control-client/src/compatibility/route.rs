@@ -1,15 +1,15 @@
 //! Route tables: virtual hosts, routes and what they do.
 
-use super::{Covered, NO_FILTER, NO_READER, NO_RUNTIME};
+use super::{Covered, NO_READER};
 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.config.route.v3.RouteConfiguration",
         done: "name virtual_hosts validate_clusters max_direct_response_body_size_bytes ignore_port_in_host_matching \
                request_headers_to_add request_headers_to_remove response_headers_to_add response_headers_to_remove \
-               most_specific_header_mutations_wins internal_only_headers",
+               most_specific_header_mutations_wins internal_only_headers typed_per_filter_config",
         only: &[],
-        ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
+        ignored: &[("metadata", NO_READER)],
         refused: "vhds cluster_specifier_plugins request_mirror_policies vhost_header \
                   ignore_path_parameters_in_path_matching route_specifiers",
     },
@@ -32,9 +32,9 @@ pub(super) static TABLE: &[Covered] = &[
         done: "name domains routes request_headers_to_add request_headers_to_remove response_headers_to_add \
                response_headers_to_remove require_tls retry_policy include_request_attempt_count \
                include_attempt_count_in_response include_is_timeout_retry_header per_request_buffer_limit_bytes \
-               request_body_buffer_limit",
+               request_body_buffer_limit typed_per_filter_config",
         only: &[],
-        ignored: &[("metadata", NO_READER), ("typed_per_filter_config", NO_FILTER)],
+        ignored: &[("metadata", NO_READER)],
         refused: "matcher virtual_clusters rate_limits cors retry_policy_typed_config hedge_policy \
                   request_mirror_policies route_specifiers",
     },
@@ -42,13 +42,9 @@ pub(super) static TABLE: &[Covered] = &[
         message: "envoy.config.route.v3.Route",
         done: "name match route redirect direct_response request_headers_to_add request_headers_to_remove \
                response_headers_to_add response_headers_to_remove per_request_buffer_limit_bytes \
-               request_body_buffer_limit",
+               request_body_buffer_limit typed_per_filter_config",
         only: &[],
-        ignored: &[
-            ("metadata", NO_READER),
-            ("decorator", "only names spans; tracing is refused"),
-            ("typed_per_filter_config", NO_FILTER),
-        ],
+        ignored: &[("metadata", NO_READER), ("decorator", "only names spans, and none are reported")],
         refused: "filter_action non_forwarding_action tracing stat_prefix route_specifiers",
     },
     Covered {
@@ -200,20 +196,17 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.route.v3.WeightedCluster",
-        done: "clusters",
+        done: "clusters runtime_key_prefix",
         only: &[("use_hash_policy", "false")],
-        ignored: &[
-            ("total_weight", "Envoy does not read it either: the total is the sum of the weights"),
-            ("runtime_key_prefix", NO_RUNTIME),
-        ],
+        ignored: &[("total_weight", "Envoy does not read it either: the total is the sum of the weights")],
         refused: "header_name",
     },
     Covered {
         message: "envoy.config.route.v3.WeightedCluster.ClusterWeight",
         done: "name weight request_headers_to_add request_headers_to_remove response_headers_to_add \
-               response_headers_to_remove host_rewrite_literal",
+               response_headers_to_remove host_rewrite_literal typed_per_filter_config",
         only: &[],
-        ignored: &[("typed_per_filter_config", NO_FILTER)],
+        ignored: &[],
         refused: "cluster_header metadata_match",
     },
     Covered {

@@ -6,6 +6,9 @@ use std::fmt::Write as _;
 use super::{Covered, Status, table};
 use crate::schema::{Field, Kind, Label, MessageType, Shape};
 
+const HTTP_FILTER: &str = "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter";
+const PER_FILTER: &str = "typed_per_filter_config";
+
 /// Fields of type Any that the translation opens, and what it opens them for.
 const OPENED: &[(&str, &str, &str)] = &[
     (
@@ -58,6 +61,23 @@ const OPENED: &[(&str, &str, &str)] = &[
         "typed_config",
         "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     ),
+    (
+        "envoy.config.core.v3.TypedExtensionConfig",
+        "typed_config",
+        "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+    ),
+    ("envoy.config.core.v3.TypedExtensionConfig", "typed_config", "envoy.extensions.regex_engines.v3.GoogleRE2"),
+    // Only those that are ignored may stand there.
+    ("envoy.config.cluster.v3.Filter", "typed_config", "envoy.config.core.v3.TypedExtensionConfig"),
+    (HTTP_FILTER, "typed_config", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"),
+    (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.fault.v3.HTTPFault"),
+    (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.cors.v3.Cors"),
+    (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.compressor.v3.Compressor"),
+    ("envoy.config.route.v3.RouteConfiguration", PER_FILTER, "envoy.config.route.v3.FilterConfig"),
+    ("envoy.config.route.v3.VirtualHost", PER_FILTER, "envoy.config.route.v3.FilterConfig"),
+    ("envoy.config.route.v3.Route", PER_FILTER, "envoy.config.route.v3.FilterConfig"),
+    ("envoy.config.route.v3.WeightedCluster.ClusterWeight", PER_FILTER, "envoy.config.route.v3.FilterConfig"),
+    ("envoy.config.route.v3.FilterConfig", "config", "envoy.extensions.filters.http.cors.v3.CorsPolicy"),
     ("envoy.config.accesslog.v3.AccessLog", "typed_config", "envoy.extensions.access_loggers.file.v3.FileAccessLog"),
     (
         "envoy.config.accesslog.v3.AccessLog",
@@ -282,8 +302,22 @@ fn page() -> String {
             let _ = writeln!(out, "| {} | refused | not supported yet |", refused.join(", "));
         }
     }
+    out.push_str(IGNORED_TYPES);
+    for ignored in super::ignored_type::TYPES {
+        let holders: Vec<String> = ignored.holders.split(' ').map(|holder| format!("`{holder}`")).collect();
+        let _ = writeln!(out, "| `{}` | {} | {} |", ignored.name, holders.join(", "), ignored.reason);
+    }
     out
 }
+
+const IGNORED_TYPES: &str = "
+## Types of Istio's that are ignored
+
+Envoy's API does not have them. Each may stand in these messages, in a TypedStruct or by itself, optional or not; what is inside is not read.
+
+| type | in | why nothing is missed |
+|---|---|---|
+";
 
 const HEAD: &str = "# Compatibility with Envoy's configuration
 
@@ -323,6 +357,9 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | restores with `original_dst` whatever SO_ORIGINAL_DST says, and of a transparent socket its own address | not where that is the listener's own end: who connected to the listener itself was not redirected, and an ORIGINAL_DST cluster has no host for it |
 | writes URIs and DNS names of certificates into `x-forwarded-client-cert` as they are | in quotes where they have `,`, `;`, `=` or `\"`, as Envoy describes the field; those with a backslash or control bytes are left out |
 | has connections of HTTP/2 of their own for each client behind `upstream_proxy_protocol` | refuses HTTP/2, and what may come to it, behind a PROXY header: its connections are one for all clients |
+| agrees by ALPN on whatever `alpn_protocols` says | never on `istio-peer-exchange`, as a client or as a server: whoever agrees on it sends what Istio's filter `istio.metadata_exchange` reads, before anything else. Filter chains match on it as on any other name |
+| keeps connections apart that were made under different `istio.alpn` (Istio's Envoy) | a connection serves all listeners that lead to its endpoint |
+| asks its runtime for keys of its own (`envoy.reloadable_features.*`, `overload.*`, `re2.*`, `upstream.*`, ...) | takes from `layered_runtime` only what a field names by `runtime_key` or `runtime_key_prefix` |
 
 Of resources that come (`dynamic_resources`, `rds`, `eds_cluster_config`):
 

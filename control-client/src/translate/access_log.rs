@@ -2,7 +2,7 @@
 
 use ringway_model::format::{DEFAULT_ACCESS_LOG_FORMAT, Format, Surroundings};
 use ringway_model::{
-    AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText, ResponseFlag, ResponseFlags,
+    AccessLog, Comparison, ComparisonOp, Fraction, JsonNode, LogFilter, LogSink, LogText, ResponseFlag, ResponseFlags,
 };
 
 use super::{Context, matcher, route};
@@ -214,7 +214,8 @@ fn comparison(context: &mut Context<'_>, message: &Message) -> Option<Comparison
         };
         let value = context.inside(message, "value", |context, value| {
             refuse_unsupported(value, context.report);
-            Some(value.uint("default_value").unwrap_or(0))
+            let runtime = context.around.runtime.uint(value.text("runtime_key"));
+            Some(runtime.or(value.uint("default_value")).unwrap_or(0))
         })?;
         Some(Comparison { op, value })
     })
@@ -226,6 +227,10 @@ fn sampled(context: &mut Context<'_>, message: &Message) -> Option<LogFilter> {
     if let Some(percent) = percent {
         context.field("percent_sampled", |context| refuse_unsupported(percent, context.report));
     }
+    let independent = message.boolean("use_independent_randomness").unwrap_or(false);
+    if let Some(Fraction { numerator, denominator }) = matcher::runtime_fraction(context, message.text("runtime_key")) {
+        return Some(LogFilter::Sampled { numerator, denominator, independent });
+    }
     let denominator = match percent.and_then(|percent| percent.get("denominator")).map(|set| &set.value) {
         Some(Value::Enum(1)) => 10_000,
         Some(Value::Enum(2)) => 1_000_000,
@@ -235,7 +240,7 @@ fn sampled(context: &mut Context<'_>, message: &Message) -> Option<LogFilter> {
         // Without a percentage only the runtime could turn it on.
         numerator: percent.and_then(|percent| percent.uint("numerator")).unwrap_or(0),
         denominator,
-        independent: message.boolean("use_independent_randomness").unwrap_or(false),
+        independent,
     })
 }
 

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use ringway_model::{
     Balancer, CircuitBreakers, Cluster, ClusterId, Endpoint, Family, HappyEyeballs, HealthStatus, LoadBalancing,
-    Locality, Placement, RetryBudget, UpstreamProtocol, UpstreamTransport,
+    Locality, Placement, RetryBudget, UpstreamHttp, UpstreamProtocol, UpstreamTransport,
 };
 
 use super::config_source::{SourceUse, config_source};
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
 use super::transport::{self, Criteria};
-use super::{Context, SecretUses, original_dst, socket, upstream_http};
+use super::{Context, SecretUses, extension, original_dst, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName, DnsPlan};
 use crate::message::Message;
@@ -127,6 +127,12 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         // Envoy's words.
         context.problem(message, "eds_cluster_config", "eds_cluster_config set in a non-EDS cluster");
     }
+    context.each(message, "filters", |context, message| {
+        refuse_unsupported(message, context.report);
+        if message.get("config_discovery").is_none() && !extension::is_ignored(message) {
+            extension::of(context, message, &[], |_, _| None::<()>);
+        }
+    });
     let cluster = Cluster {
         id: ClusterId(0), // the builder's to give
         name: name.to_owned(),
@@ -139,7 +145,7 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         endpoints,
         logical,
         outgoing: socket::of_cluster(context, message),
-        http: protocol.http,
+        http: UpstreamHttp { keeps_alpn: transport::keeps_alpn(message), ..protocol.http },
         http1: protocol.http1,
         http2: protocol.http2,
         protocol: protocol.version,

@@ -1,7 +1,15 @@
 //! Extensions: what stands behind a `typed_config`, if it is of a type that is supported.
 
 use super::Context;
+use crate::compatibility::is_ignored_in;
 use crate::message::{Message, Value};
+
+/// Whether the extension of `message` is of a type that may stand there and does nothing.
+pub(super) fn is_ignored(message: &Message) -> bool {
+    let holder = message.kind.name().rsplit('.').next().expect("a name has a last part");
+    let url = message.any("typed_config").map_or("", |any| &any.type_url);
+    url.rsplit_once('/').is_some_and(|(_, name)| is_ignored_in(name, holder))
+}
 
 /// Does `inner` with `typed_config` of `message`, a `TypedExtensionConfig` or its like, if it is of one of these types.
 pub(super) fn of<T>(

@@ -1,17 +1,15 @@
-//! The HTTP connection manager and its HTTP filters.
+//! The HTTP connection manager.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringway_model::{CodecType, GrpcStatsRules, HeaderRules, HttpConnectionManager, RouteConfiguration, ServerHeader};
+use ringway_model::{CodecType, HeaderRules, HttpConnectionManager, RouteConfiguration, ServerHeader};
 
 use super::access_log::LogType;
 use super::config_source::config_source;
 use super::listener::RoutesUse;
 use super::timeout::unless_zero;
-use super::{
-    Context, access_log, cidr, extension, grpc_stats, http1, http2, identity, local_reply, request, route, upgrade,
-};
+use super::{Context, access_log, cidr, http_filter, http1, http2, identity, local_reply, request, route, upgrade};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -24,15 +22,12 @@ const REQUEST_HEADERS_KB: u32 = 60;
 /// `HttpConnectionManager.delayed_close_timeout` where the file says nothing.
 const DELAYED_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
-const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
-
 pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -> Option<HttpConnectionManager> {
     refuse_unsupported(message, context.report);
-    let router = http_filters(context, message);
+    let filters = http_filter::http_filters(context, message);
     let headers = HeaderRules {
-        suppress_envoy_headers: router.suppress_envoy_headers,
-        respect_expected_timeout: router.respect_expected_timeout,
+        suppress_envoy_headers: filters.suppress_envoy_headers,
+        respect_expected_timeout: filters.respect_expected_timeout,
         ..header_rules(context, message)
     };
     let headers = request::forwarded(context, message, headers);
@@ -86,7 +81,8 @@ pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -
         http1,
         http2,
         proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
-        grpc_stats: router.grpc_stats,
+        grpc_stats: filters.grpc_stats,
+        alpn: filters.alpn,
     })
 }
 
@@ -152,51 +148,4 @@ fn header_rules(context: &mut Context<'_>, message: &Message) -> HeaderRules {
         via,
         ..defaults
     }
-}
-
-/// What the router's own configuration says.
-#[derive(Default)]
-struct RouterOptions {
-    suppress_envoy_headers: bool,
-    respect_expected_timeout: bool,
-    /// The filter that counts calls, which stands before it.
-    grpc_stats: Option<GrpcStatsRules>,
-}
-
-/// `http_filters`: the router, and `grpc_stats` before it.
-fn http_filters(context: &mut Context<'_>, message: &Message) -> RouterOptions {
-    let count = message.items("http_filters").len();
-    let (mut supported, mut routers, mut is_last) = (0, 0, true);
-    let mut options = RouterOptions::default();
-    context.each(message, "http_filters", |context, filter| {
-        refuse_unsupported(filter, context.report);
-        if filter.get("config_discovery").is_some() {
-            return; // refused above
-        }
-        let kind = extension::of(context, filter, &[ROUTER, GRPC_STATS], |context, config| {
-            refuse_unsupported(config, context.report);
-            let is_set = |name| config.boolean(name).unwrap_or(false);
-            if config.kind.name() == GRPC_STATS {
-                if options.grpc_stats.is_some() {
-                    context.report.problem(config.place, "the filter grpc_stats is supported once in a chain");
-                }
-                options.grpc_stats = Some(grpc_stats::rules(context, config));
-                return Some(GRPC_STATS);
-            }
-            options.suppress_envoy_headers = is_set("suppress_envoy_headers");
-            options.respect_expected_timeout = is_set("respect_expected_rq_timeout");
-            Some(ROUTER)
-        });
-        supported += usize::from(kind.is_some());
-        routers += usize::from(kind == Some(ROUTER));
-        is_last &= kind != Some(GRPC_STATS) || routers == 0;
-    });
-    // Of several, all that are not supported have been refused one by one.
-    if routers > 1 || routers == 0 && supported == count {
-        context.problem(message, "http_filters", "must be the router, envoy.filters.http.router, once");
-    } else if !is_last {
-        // Envoy: "terminal filter ... must be the last filter in a http filter chain".
-        context.problem(message, "http_filters", "the router must be the last filter");
-    }
-    options
 }

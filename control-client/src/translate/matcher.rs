@@ -108,7 +108,14 @@ pub(super) fn query(context: &mut Context<'_>, message: &Message) -> Option<Quer
 /// `envoy.config.core.v3.RuntimeFractionalPercent`.
 pub(super) fn fraction(context: &mut Context<'_>, message: &Message) -> Option<Fraction> {
     refuse_unsupported(message, context.report);
-    context.inside(message, "default_value", |context, message| Some(fractional(context, message)))
+    let own = context.inside(message, "default_value", |context, message| Some(fractional(context, message)));
+    Some(runtime_fraction(context, message.text("runtime_key")).unwrap_or(own?))
+}
+
+/// What the runtime has of this key.
+pub(super) fn runtime_fraction(context: &Context<'_>, key: &str) -> Option<Fraction> {
+    let (numerator, denominator) = context.around.runtime.fraction(key)?;
+    Some(Fraction { numerator, denominator })
 }
 
 /// `envoy.type.v3.FractionalPercent`.

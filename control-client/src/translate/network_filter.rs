@@ -20,7 +20,7 @@ const LOCAL_RATE_LIMIT: &str = "envoy.extensions.filters.network.local_ratelimit
 const FILL_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 enum Read {
-    /// `None`: it is turned off.
+    /// `None`: it is turned off, or does nothing.
     Before(Option<ConnectionFilter>),
     Terminal(NetworkFilter),
 }
@@ -65,6 +65,9 @@ fn filter(context: &mut Context<'_>, message: &Message) -> Option<Read> {
     refuse_unsupported(message, context.report);
     if message.get("config_discovery").is_some() {
         return None; // refused above
+    }
+    if extension::is_ignored(message) {
+        return Some(Read::Before(None));
     }
     let supported = [HTTP_CONNECTION_MANAGER, TCP_PROXY, CONNECTION_LIMIT, LOCAL_RATE_LIMIT, RBAC];
     extension::of(context, message, &supported, |context, config| {
@@ -125,11 +128,11 @@ fn local_rate_limit(context: &mut Context<'_>, message: &Message) -> Option<Loca
     })
 }
 
-/// `runtime_enabled`: its default is its value.
+/// `runtime_enabled`.
 fn is_enabled(context: &mut Context<'_>, message: &Message) -> bool {
     let flag = context.inside(message, "runtime_enabled", |context, flag| {
         refuse_unsupported(flag, context.report);
-        flag.boolean("default_value")
+        context.around.runtime.boolean(flag.text("runtime_key")).or(flag.boolean("default_value"))
     });
     flag.unwrap_or(true)
 }

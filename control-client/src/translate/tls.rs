@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ringway_model::{DownstreamTls, TlsContext, UpstreamTls};
 use ringway_tls::{
     Certificate, ClientContext, ClientOptions, ContextError, Identity, Parameters, Part, Secret, ServerContext,
-    ServerOptions, Tickets, Validation, Version,
+    ServerOptions, Tickets, Validation, Version, check_server_name,
 };
 
 use super::config_source::config_source;
@@ -148,6 +148,14 @@ pub(super) fn upstream(context: &mut Context<'_>, message: &Message, auto: AutoS
 
 fn made_upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) -> Option<UpstreamTls> {
     refuse_unsupported(message, context.report);
+    let sni = message.text("sni");
+    if !sni.is_empty()
+        && let Err(reason) = check_server_name(sni)
+    {
+        // Said of the cluster, not of the secrets that may come for it later.
+        context.problem(message, "sni", reason);
+        return None;
+    }
     let common = common(context, message, Version::Tls12)?;
     if common.certificates.len() > 1 {
         // Envoy's words.
@@ -161,7 +169,6 @@ fn made_upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) ->
         context.problem(message, "auto_sni_san_validation", rule);
         return None;
     }
-    let sni = message.text("sni");
     let identities: Option<Vec<Identity>> = collect(&common.certificates, |source| identity(context, source));
     let validation = validation(context, common.validation.as_ref());
     let options = ClientOptions {
@@ -202,6 +209,10 @@ fn made_upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) ->
         auto_host_sni: message.boolean("auto_host_sni").unwrap_or(false),
     })
 }
+
+/// Whoever agrees on it sends who it is before anything else (Istio's filter `istio.metadata_exchange`), and expects the same. It is never
+/// agreed on, on either side: Istio's proxies offer other names beside it, and speak plainly where one of those is chosen.
+const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
 /// `common_tls_context`; `None` where it has a problem. `version_max` is what TLS_AUTO stands for.
 fn common(context: &mut Context<'_>, message: &Message, version_max: Version) -> Option<Common> {
@@ -244,7 +255,11 @@ fn common(context: &mut Context<'_>, message: &Message, version_max: Version) ->
             certificates: certificates?,
             validation: validation?,
             parameters: parameters?,
-            alpn: message.texts("alpn_protocols").map(|name| name.as_bytes().to_vec()).collect(),
+            alpn: message
+                .texts("alpn_protocols")
+                .filter(|name| *name != PEER_EXCHANGE)
+                .map(|name| name.as_bytes().to_vec())
+                .collect(),
         })
     })
 }

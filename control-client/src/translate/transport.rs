@@ -200,6 +200,12 @@ pub(super) fn hash_key(metadata: &Message) -> Option<Arc<str>> {
     }
 }
 
+/// Cluster metadata by which Istio says that the filter `istio.alpn` is not for its endpoints.
+pub(super) fn keeps_alpn(cluster: &Message) -> bool {
+    let fields = cluster.message("metadata").and_then(|metadata| section(metadata, "istio")).unwrap_or_default();
+    fields.iter().any(|(key, value)| key == "alpn_override" && *value == Json::Text("false".to_owned()))
+}
+
 fn section<'m>(metadata: &'m Message, name: &str) -> Option<&'m [(String, Json)]> {
     let Some(Value::Map(filters)) = metadata.get("filter_metadata").map(|set| &set.value) else { return None };
     let (_, item) = filters.iter().find(|(other, _)| other == name)?;

@@ -175,5 +175,6 @@ fn common(context: &mut Context<'_>, message: &Message) -> Option<UpstreamHttp> 
             .map_or(default.response_head_bytes_max, |kilobytes| kilobytes as usize * 1024),
         response_fields_max: request::fields_max(context, message),
         max_stream_duration: message.duration("max_stream_duration").and_then(unless_zero),
+        keeps_alpn: false, // said by the cluster's metadata
     })
 }

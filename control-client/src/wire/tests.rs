@@ -500,6 +500,10 @@ fn an_any_of_a_type_that_nobody_knows_is_kept_by_its_name() {
     socket("type.googleapis.com/a.B", |_| {})(&mut out);
     let refused = by_wire(&out.bytes, kind(SOCKET), Unknown::Refused).1;
     assert_eq!(refused, ["typed_config.@type: the type a.B is not known"]);
+    // One that does nothing here is known to be that, and what is inside is not looked at.
+    let mut out = Writer::default();
+    socket("type.googleapis.com/stats.PluginConfig", |out| out.bytes.push(0xff))(&mut out);
+    assert_eq!(by_wire(&out.bytes, kind(SOCKET), Unknown::Refused).1, Vec::<String>::new());
     check(
         SOCKET,
         socket("a.B", |_| {}),

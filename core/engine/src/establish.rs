@@ -1,10 +1,16 @@
 //! A connection to an endpoint from its first packet to where its user's bytes begin: connected, and secured where the cluster says so.
 //!
+//! What is offered by ALPN, first that there is: what the filter `istio.alpn` says, what the transport socket names, what goes with the
+//! version of HTTP. A connection is pooled with what it was made with: requests of a listener with another `istio.alpn` find it there.
+//!
 //! All of it is one attempt with one `connect_timeout`, as in Envoy. Of an endpoint at several addresses the first that is connected is secured.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use ringway_model::{Address, ProxyProtocolOut, ProxyProtocolVersion, UpstreamTransport, UpstreamVersion};
+use ringway_model::{
+    Address, AlpnOverrides, ProxyProtocolOut, ProxyProtocolVersion, UpstreamTransport, UpstreamVersion,
+};
 use ringway_protocols::proxy_protocol::{Tlvs, V1_SIZE_MAX, encode_v1, encode_v2, tlv, v2_size};
 use ringway_runtime::{Chunk, Instant, Stream};
 use ringway_tls::{ClientContext, Session, Target};
@@ -40,7 +46,23 @@ fn offered(version: Option<UpstreamVersion>) -> &'static [&'static [u8]] {
     }
 }
 
-/// Makes a new connection to the endpoint, for this version of HTTP.
+/// What the bytes on a connection will be.
+#[derive(Clone, Default)]
+pub(crate) struct Purpose {
+    /// The version of HTTP; `None`: they are not HTTP.
+    pub(crate) version: Option<UpstreamVersion>,
+    /// The filter `istio.alpn` of the chain that they come through.
+    pub(crate) alpn: Option<Arc<AlpnOverrides>>,
+}
+
+impl Purpose {
+    /// HTTP of this version, through a chain with this filter, or none.
+    pub(crate) fn http(version: UpstreamVersion, alpn: Option<&Arc<AlpnOverrides>>) -> Self {
+        Self { version: Some(version), alpn: alpn.cloned() }
+    }
+}
+
+/// Makes a new connection to the endpoint, for this purpose.
 ///
 /// # Errors
 /// There is none.
@@ -48,7 +70,7 @@ pub(crate) async fn establish(
     worker: &Worker,
     cluster: &CoreCluster,
     (pool, breakers): (&Rc<EndpointPool>, &Rc<Breakers>),
-    version: Option<UpstreamVersion>,
+    purpose: &Purpose,
     client: impl FnOnce() -> Option<Rc<Arrived>>,
 ) -> Result<Established, Unconnected> {
     let deadline = worker.core.now() + cluster.config.connect_timeout;
@@ -61,8 +83,11 @@ pub(crate) async fn establish(
     if let Some(rules) = &transport.proxy_protocol {
         stream.send(proxy_header(worker, rules, client().as_deref()));
     }
-    let alpn = offered(version);
-    worker.core.pooled(prepare(worker, (&transport, pool, alpn), breakers, stream, deadline)).await
+    let overrides = purpose.alpn.as_deref().filter(|_| !cluster.config.http.keeps_alpn);
+    worker
+        .core
+        .pooled(prepare(worker, (&transport, pool, purpose.version, overrides), breakers, stream, deadline))
+        .await
 }
 
 /// What the connection begins with: whose it is. Without a client it is our own.
@@ -92,7 +117,12 @@ fn proxy_header(worker: &Worker, rules: &ProxyProtocolOut, client: Option<&Arriv
 
 async fn prepare(
     worker: &Worker,
-    (transport, pool, alpn): (&UpstreamTransport, &EndpointPool, &[&[u8]]),
+    (transport, pool, version, overrides): (
+        &UpstreamTransport,
+        &EndpointPool,
+        Option<UpstreamVersion>,
+        Option<&AlpnOverrides>,
+    ),
     breakers: &Breakers,
     stream: Stream,
     deadline: Instant,
@@ -113,10 +143,15 @@ async fn prepare(
         server_name: Some(&*config.sni).filter(|name| !name.is_empty()),
         endpoint: endpoint.as_bytes(),
         subject_alt_names: names.as_slice(),
-        alpn,
+        alpn: offered(version),
     };
     let context = config.context.get::<ClientContext>().expect("a client's context");
-    let session = Session::client(&context, target).map_err(|error| failed(Unsecured::Failed(error)))?;
+    let instead = overrides.zip(version).map(|(overrides, version)| overrides.of(version)).unwrap_or_default();
+    let session = match &instead[..] {
+        [] => Session::client(&context, target),
+        names => Session::client_offering(&context, target, names),
+    };
+    let session = session.map_err(|error| failed(Unsecured::Failed(error)))?;
     let timer = worker.core.timer();
     let info = tls::secure((&worker.core, &worker.tls), &stream, session, &timer, deadline).await.map_err(failed)?;
     tls::count(&info, stats);

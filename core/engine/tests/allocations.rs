@@ -226,6 +226,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         http2: Http2Options::default(),
         proxy_100_continue: false,
         grpc_stats: Some(GrpcStatsRules { methods: CountedMethods::All { replaces_dots: true }, times: true }),
+        alpn: None,
     };
     let chain = FilterChain {
         id: ChainId(0),

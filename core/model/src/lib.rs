@@ -8,6 +8,7 @@
 
 mod access_log;
 mod address;
+mod alpn;
 mod balancer;
 mod chain_index;
 mod cidr;
@@ -46,6 +47,7 @@ mod upstream_http;
 
 pub use access_log::{AccessLog, Comparison, ComparisonOp, JsonNode, LogFilter, LogSink, LogText};
 pub use address::{Address, Pipe};
+pub use alpn::AlpnOverrides;
 pub use balancer::{Balancer, LoadPart, Membership, Pick, TableSize, Wheels};
 pub use chain_index::{ChainFacts, ChainIndex, ChainProblem};
 pub use cidr::Cidr;

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::rbac::NetworkRbac;
 use crate::{
-    AccessLog, Address, ChainFacts, ChainId, ChainIndex, CodecType, ConnectionLimit, DownstreamTransport,
-    FilterChainMatch, GrpcStatsRules, HeaderRules, Http1Rules, Http2Options, ListenSocket, ListenerFilters, ListenerId,
-    LocalRateLimit, LocalReplies, RequestRules, RouteConfiguration, TcpProxy, Upgrade,
+    AccessLog, Address, AlpnOverrides, ChainFacts, ChainId, ChainIndex, CodecType, ConnectionLimit,
+    DownstreamTransport, FilterChainMatch, GrpcStatsRules, HeaderRules, Http1Rules, Http2Options, ListenSocket,
+    ListenerFilters, ListenerId, LocalRateLimit, LocalReplies, RequestRules, RouteConfiguration, TcpProxy, Upgrade,
 };
 
 /// `envoy.config.listener.v3.Listener`, as far as the engine acts on it.
@@ -206,4 +206,6 @@ pub struct HttpConnectionManager {
     pub proxy_100_continue: bool,
     /// The filter `envoy.filters.http.grpc_stats`, where it is.
     pub grpc_stats: Option<GrpcStatsRules>,
+    /// The filter `istio.alpn`, where it is.
+    pub alpn: Option<Arc<AlpnOverrides>>,
 }

@@ -13,6 +13,8 @@ pub struct UpstreamHttp {
     pub response_fields_max: usize,
     /// `max_stream_duration`: from when a try has its connection to the end of its response. Envoy: off.
     pub max_stream_duration: Option<Duration>,
+    /// The cluster's metadata `istio: {alpn_override: "false"}`: the filter `istio.alpn` leaves alone what its transport socket offers.
+    pub keeps_alpn: bool,
 }
 
 /// Until when a connection to an endpoint is used for another request.
@@ -39,6 +41,7 @@ impl Default for UpstreamHttp {
             response_head_bytes_max: 60 * 1024,
             response_fields_max: 100,
             max_stream_duration: None,
+            keeps_alpn: false,
         }
     }
 }

@@ -283,6 +283,14 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     }
 }
 
+/// Whether a name can be sent as a server name.
+///
+/// # Errors
+/// Why it cannot.
+pub fn check_server_name(name: &str) -> Result<(), String> {
+    server_name(name).map(drop)
+}
+
 fn alpn(names: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, ContextError> {
     for (index, name) in names.iter().enumerate() {
         if name.is_empty() || name.len() > ALPN_LENGTH_MAX {

@@ -26,7 +26,7 @@ mod traffic;
 mod verify;
 
 pub use certificate::{AltName, Certificate, sha256};
-pub use context::{ClientContext, ServerContext};
+pub use context::{ClientContext, ServerContext, check_server_name};
 pub use error::{ContextError, Failure, Part, TlsError};
 pub use info::{Info, Peer};
 pub use options::{ClientOptions, Clock, Identity, Parameters, Secret, ServerOptions, Tickets, Validation, Version};

@@ -123,6 +123,19 @@ impl Session {
     /// # Errors
     /// The server name cannot be sent.
     pub fn client(context: &Arc<ClientContext>, target: Target<'_>) -> Result<Session, TlsError> {
+        let offered = if context.config.alpn_protocols.is_empty() { target.alpn } else { &[] };
+        Self::client_offering(context, target, offered)
+    }
+
+    /// The same, offering these application protocols whatever the context and the target name; empty: what the context names.
+    ///
+    /// # Errors
+    /// As [`Session::client`].
+    pub fn client_offering(
+        context: &Arc<ClientContext>,
+        target: Target<'_>,
+        alpn: &[&[u8]],
+    ) -> Result<Session, TlsError> {
         let sent = target.server_name.or(context.sni.as_deref());
         let name = match sent {
             Some(name) => server_name(name).map_err(|reason| TlsError::new(Failure::Internal, reason))?,
@@ -134,11 +147,11 @@ impl Session {
             }
         };
         let config = context.config.clone();
-        let connection = if config.alpn_protocols.is_empty() && !target.alpn.is_empty() {
-            let alpn = target.alpn.iter().map(|name| name.to_vec()).collect();
-            UnbufferedClientConnection::new_with_alpn(config, name, alpn)
-        } else {
+        let connection = if alpn.is_empty() {
             UnbufferedClientConnection::new(config, name)
+        } else {
+            let alpn = alpn.iter().map(|name| name.to_vec()).collect();
+            UnbufferedClientConnection::new_with_alpn(config, name, alpn)
         };
         let handshake = Handshake {
             connection: Connection::Client(connection?),

@@ -1,5 +1,6 @@
 //! `/memory`, `/runtime` and the other small endpoints: what Envoy's tools ask, answered with what there is.
 
+use ringway_control_client::Dump;
 use serde_json::json;
 
 use super::Context;
@@ -21,9 +22,15 @@ pub(crate) fn memory(context: &Context, _: &Request) -> Response {
     }))
 }
 
-/// `/runtime`: there is no runtime, so that nothing is overridden.
-pub(crate) fn runtime(_: &Context, _: &Request) -> Response {
-    Response::json(&json!({ "entries": {}, "layers": [] }))
+/// `/runtime`: each key of `layered_runtime` with its value in each layer; the last that is there holds.
+pub(crate) fn runtime(context: &Context, _: &Request) -> Response {
+    let runtime = context.state.view().bootstrap.as_ref().map(Dump::runtime).unwrap_or_default();
+    let entries = runtime.entries().into_iter().map(|(key, values)| {
+        let last = values.iter().rev().find(|value| !value.is_empty()).cloned().unwrap_or_default();
+        (key.to_owned(), json!({ "layer_values": values, "final_value": last }))
+    });
+    let entries: serde_json::Map<String, serde_json::Value> = entries.collect();
+    Response::json(&json!({ "entries": entries, "layers": runtime.layers().collect::<Vec<_>>() }))
 }
 
 /// `/hot_restart_version`, as Envoy says it with `--disable-hot-restart`.

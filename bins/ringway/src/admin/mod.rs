@@ -195,7 +195,7 @@ const ENDPOINTS: &[Endpoint] = &[
         parameters: &[],
         answer: stats::reset_counters,
     },
-    Endpoint { path: "/runtime", post: false, help: "runtime values: none", parameters: &[], answer: figures::runtime },
+    Endpoint { path: "/runtime", post: false, help: "runtime values", parameters: &[], answer: figures::runtime },
     Endpoint {
         path: "/server_info",
         post: false,

@@ -7,9 +7,10 @@ use ringway_model::{
     WeightedCluster,
 };
 
+use super::super::http_filter::per_filter;
 use super::super::timeout::unless_zero;
 use super::super::{Context, matcher, upgrade};
-use super::{Scope, hash_policy, mutation, per_filter};
+use super::{Scope, hash_policy, mutation};
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
 
@@ -148,9 +149,12 @@ fn literal_host(context: &mut Context<'_>, message: &Message) -> Option<HostRewr
 
 fn weighted(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Target> {
     refuse_unsupported(message, context.report);
+    let runtime = context.around.runtime.clone();
+    let prefix = message.text("runtime_key_prefix");
+    let by_runtime = |name: &str| runtime.uint(&format!("{prefix}.{name}")).filter(|_| !prefix.is_empty());
     let clusters = context.each(message, "clusters", |context, message| {
         refuse_unsupported(message, context.report);
-        let weight = message.uint("weight");
+        let weight = by_runtime(message.text("name")).or(message.uint("weight"));
         if weight.is_none() {
             context.problem(message, "weight", "value is required");
         }

@@ -14,6 +14,7 @@ use ringway_model::{
 };
 
 use super::Context;
+use super::http_filter::per_filter;
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -110,28 +111,6 @@ fn virtual_host(context: &mut Context<'_>, message: &Message, scope: Scope) -> O
         };
         host
     })
-}
-
-/// `typed_per_filter_config`. What is for a filter outside the chain has no effect, as in Envoy, and the chain is the router.
-pub(super) fn per_filter(context: &mut Context<'_>, message: &Message) {
-    const FIELD: &str = "typed_per_filter_config";
-    let Some(Value::Map(entries)) = message.get(FIELD).map(|set| &set.value) else { return };
-    for (name, item) in entries {
-        let Value::Any(any) = &item.value else { unreachable!("the map holds Any") };
-        let kind = match any.value.as_deref() {
-            Some(Value::Message(config)) => config.kind.name(),
-            _ => "",
-        };
-        let rule = if kind == "envoy.extensions.filters.http.router.v3.Router" {
-            "the router has no configuration of its own for a route".to_owned()
-        } else if kind.starts_with("envoy.extensions.filters.http.") || kind == "envoy.config.route.v3.FilterConfig" {
-            continue;
-        } else {
-            // Envoy: "Didn't find a registered implementation".
-            format!("no implementation for {name:?} of type {kind:?}")
-        };
-        context.report.problem_in(&format!("{FIELD}[{name:?}]"), item.place, rule);
-    }
 }
 
 fn route(context: &mut Context<'_>, message: &Message, scope: Scope, tries: &retry::HostRules) -> Option<Route> {

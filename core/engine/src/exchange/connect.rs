@@ -11,7 +11,7 @@ use ringway_runtime::Pooled;
 
 use super::{Exchange, scopeguard};
 use crate::breakers::{Breakers, Pending};
-use crate::establish::{Established, establish};
+use crate::establish::{Established, Purpose, establish};
 use crate::http2::{ConnectFailure, client};
 use crate::pool::{ConnectionPermit, EndpointPool, Upstream};
 use crate::record::transport_failure;
@@ -72,7 +72,10 @@ impl Exchange<'_> {
         loop {
             if pool.links.wants_another(pool.reuse.get().requests_max) {
                 match ConnectionPermit::acquire(&breakers, pool, &self.worker().core, version) {
-                    Some(permit) => client::start(&self.connection.worker, self.cluster, pool, &breakers, permit),
+                    Some(permit) => {
+                        let purpose = Purpose::http(version, self.chain.http.alpn.as_ref());
+                        client::start(&self.connection.worker, self.cluster, pool, &breakers, (permit, purpose));
+                    }
                     None if !is_counted => {
                         breakers.stats.upstream_cx_overflow.add(1);
                         is_counted = true;
@@ -135,8 +138,11 @@ impl Exchange<'_> {
         };
         self.note(|record, now| record.mark(Moment::ConnectBegan, now));
         // What a terminated CONNECT carries need not be HTTP.
-        let offered = Some(version).filter(|_| self.tunnel != Tunnel::Terminated);
-        let connecting = establish(&self.connection.worker, self.cluster, (pool, &breakers), offered, || {
+        let purpose = match self.tunnel {
+            Tunnel::Terminated => Purpose::default(),
+            _ => Purpose::http(version, self.chain.http.alpn.as_ref()),
+        };
+        let connecting = establish(&self.connection.worker, self.cluster, (pool, &breakers), &purpose, || {
             Some(Rc::clone(self.connection.arrived()))
         });
         let ended = self.unless_expired(connecting).await;

@@ -149,6 +149,7 @@ impl Way<'_> {
             return Err(answered(UPGRADE_REFUSED, format!("upgrade_configs do not allow {kind:?}")));
         }
         let mut filters: Vec<_> = self.http.grpc_stats.iter().map(|_| "grpc_stats".to_owned()).collect();
+        filters.extend(self.http.alpn.iter().map(|_| "istio.alpn".to_owned()));
         filters.push("router".into());
         steps.push(Step::new("http filters", filters.join(", "), []));
         match &found.route.action {

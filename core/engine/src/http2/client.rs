@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Context;
 
-use ringway_model::{UpstreamProtocol, UpstreamVersion};
+use ringway_model::UpstreamVersion;
 use ringway_protocols::Rule;
 use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_runtime::{Instant, Stream, Timer};
@@ -25,7 +25,7 @@ use super::quiet::{QUIET, Quiet};
 use super::reading::{self, Reading, Tends};
 use crate::breakers::Breakers;
 use crate::core_cluster::CoreCluster;
-use crate::establish::{Established, establish};
+use crate::establish::{Established, Purpose, establish};
 use crate::pool::{self, ConnectionPermit, EndpointPool};
 use crate::worker::Worker;
 
@@ -35,12 +35,12 @@ pub(crate) fn start(
     cluster: &Rc<CoreCluster>,
     pool: &Rc<EndpointPool>,
     breakers: &Rc<Breakers>,
-    permit: ConnectionPermit,
+    (permit, purpose): (ConnectionPermit, Purpose),
 ) {
     pool.links.begin_connecting();
     let (worker, cluster, pool) = (Rc::clone(worker), Rc::clone(cluster), Rc::clone(pool));
     let (core, breakers) = (worker.core.clone(), Rc::clone(breakers));
-    core.spawn("upstream", run(worker, cluster, pool, breakers, Rc::new(permit)));
+    core.spawn("upstream", run(worker, cluster, pool, breakers, (Rc::new(permit), purpose)));
 }
 
 async fn run(
@@ -48,11 +48,10 @@ async fn run(
     cluster: Rc<CoreCluster>,
     pool: Rc<EndpointPool>,
     breakers: Rc<Breakers>,
-    permit: Rc<ConnectionPermit>,
+    (permit, purpose): (Rc<ConnectionPermit>, Purpose),
 ) {
-    let is_choice = cluster.config.protocol == UpstreamProtocol::ByAlpn;
-    let version = if is_choice { UpstreamVersion::ByAlpn } else { UpstreamVersion::Http2 };
-    let connected = establish(&worker, &cluster, (&pool, &breakers), Some(version), || None).await;
+    let is_choice = purpose.version == Some(UpstreamVersion::ByAlpn);
+    let connected = establish(&worker, &cluster, (&pool, &breakers), &purpose, || None).await;
     let Established { stream, chose_http2 } = match permit.connected(connected) {
         Ok(established) => established,
         Err(failure) => {

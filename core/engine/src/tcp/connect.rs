@@ -14,7 +14,7 @@ use crate::arrived::Arrived;
 use crate::balance;
 use crate::breakers::{Pending, Place};
 use crate::core_cluster::CoreCluster;
-use crate::establish::{Established, establish};
+use crate::establish::{Established, Purpose, establish};
 use crate::http2::ConnectFailure;
 use crate::original_dst;
 use crate::pool::{ActiveRequest, ConnectionPermit, EndpointPool};
@@ -144,7 +144,7 @@ async fn open(
     let pending = Pending::enter(breakers).ok_or(Unopened::Overflow)?;
     let permit = ConnectionPermit::raw(place, pool, &worker.core);
     let active = pool.begin_request();
-    let ended = establish(worker, cluster, (pool, breakers), None, || Some(client())).await;
+    let ended = establish(worker, cluster, (pool, breakers), &Purpose::default(), || Some(client())).await;
     drop(pending);
     let Established { stream, .. } = permit.connected(ended).map_err(|failure| {
         breakers.stats.upstream_rq_pending_failure_eject.add(1);
