@@ -3,7 +3,11 @@
 //! Each panics on what must never be. What must hold: no bytes panic a reader; and what was read without a problem is
 //! written and read again as the same.
 
+use std::sync::Arc;
+
+use crate::cache::{Change, ConfigSource, Kind};
 use crate::document;
+use crate::files::read_response;
 use crate::message::Value;
 use crate::problem::Report;
 use crate::reader::{self, Unknown};
@@ -35,6 +39,23 @@ pub fn encoded(text: &str) -> Vec<u8> {
         Some(Value::Message(message)) if problems.is_empty() => wire::write(&message),
         _ => panic!("{text}: {problems:?}"),
     }
+}
+
+/// The resources of a file, each with its name, in protobuf's wire form: for the management servers of tests.
+///
+/// # Panics
+/// If one of them cannot be read.
+pub fn resources(kind: Kind, text: &str) -> Vec<(String, Vec<u8>)> {
+    let source = Arc::new(ConfigSource::Ads);
+    let update = read_response("resources", text, &source, kind, Unknown::Kept);
+    let Change::World(received) = update.expect("a response").change else { unreachable!("as it was read") };
+    let encoded = received.into_iter().map(|mut received| {
+        let message = received.take_message();
+        let problems = received.report.finish().err().unwrap_or_default();
+        assert!(problems.is_empty(), "{}: {problems:?}", received.name);
+        (received.name, wire::write(&message.expect("it has been read")))
+    });
+    encoded.collect()
 }
 
 /// A message of the type that the first byte chooses. Gives the shape of the answer.

@@ -14,6 +14,7 @@ use crate::tls::TlsContexts;
 use crate::wire::Writer;
 use crate::{Builder, Built};
 
+mod goldens;
 mod secrets;
 
 /// A cache with roots of a bootstrap, and a clock.

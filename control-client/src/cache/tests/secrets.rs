@@ -22,12 +22,12 @@ fn tls_listener(name: &str, port: u16, secret: &str) -> String {
     listener(name, port, &inline("a")).replace("filter_chains: [{", &format!("filter_chains: [{{{socket}, "))
 }
 
-struct Pair {
-    chain: String,
-    key: String,
+pub(super) struct Pair {
+    pub(super) chain: String,
+    pub(super) key: String,
 }
 
-fn pair() -> Pair {
+pub(super) fn pair() -> Pair {
     let key = KeyPair::generate().expect("a key");
     let params = CertificateParams::new(vec!["a.example".to_owned()]).expect("a name");
     Pair { chain: params.self_signed(&key).expect("a certificate").pem(), key: key.serialize_pem() }
@@ -37,13 +37,13 @@ fn secret(name: &str, fields: &str) -> String {
     format!("{{'@type': {CONTEXT}.Secret, name: {name}, {fields}}}")
 }
 
-fn certificate(name: &str, chain: &Pair, key: &Pair) -> String {
+pub(super) fn certificate(name: &str, chain: &Pair, key: &Pair) -> String {
     let (chain, key) = (&chain.chain, &key.key);
     let fields = format!("certificate_chain: {{inline_string: {chain:?}}}, private_key: {{inline_string: {key:?}}}");
     secret(name, &format!("tls_certificate: {{{fields}}}"))
 }
 
-fn trust(name: &str, authority: &Pair) -> String {
+pub(super) fn trust(name: &str, authority: &Pair) -> String {
     secret(name, &format!("validation_context: {{trusted_ca: {{inline_string: {:?}}}}}", authority.chain))
 }
 
