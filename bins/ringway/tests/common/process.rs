@@ -92,6 +92,14 @@ impl Proxy {
     /// Starts a proxy from a text and waits until it serves.
     #[track_caller]
     pub(crate) fn start_yaml(io: &str, yaml: &str, options: &[&str]) -> Proxy {
+        let mut proxy = Proxy::start_nameless(io, yaml, options);
+        proxy.address = proxy.listener("main");
+        proxy
+    }
+
+    /// The same without a listener `main`, and so without an address.
+    #[track_caller]
+    pub(crate) fn start_nameless(io: &str, yaml: &str, options: &[&str]) -> Proxy {
         let mut proxy = Proxy::spawn(Command::new(BINARY), io, yaml, options, |mut command| command.spawn());
         proxy.until_serving();
         proxy
@@ -146,6 +154,7 @@ impl Proxy {
     ) -> Proxy {
         let mut proxy = Proxy::spawn(command, io, &config.yaml(), options, spawn);
         proxy.until_serving();
+        proxy.address = proxy.listener("main");
         proxy
     }
 
@@ -154,9 +163,14 @@ impl Proxy {
         self.line("[info] serving");
         let admin = fs::read_to_string(self.dir.0.join("admin")).expect("--admin-address-path is written");
         self.admin = admin.parse().expect("an address");
+    }
+
+    /// Where a listener is.
+    #[track_caller]
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
         let listeners = self.admin("GET", "/listeners").text();
-        let main = listeners.lines().find_map(|line| line.strip_prefix("main::")).expect("the listener `main`");
-        self.address = main.parse().expect("an address");
+        let found = listeners.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("::"));
+        found.unwrap_or_else(|| panic!("no listener {name:?}: {listeners}")).parse().expect("an address")
     }
 
     fn spawn(

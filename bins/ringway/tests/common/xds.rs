@@ -115,15 +115,22 @@ impl Server {
 
     /// The world of a type from now on: names, and resources as in a file. What is as before keeps its version.
     pub(crate) fn set(&self, service: &'static str, resources: &[(&str, String)]) {
+        let encoded =
+            resources.iter().map(|(name, text)| ((*name).to_owned(), ringway_control_client::fuzz::encoded(text)));
+        self.set_encoded(service, encoded.collect());
+    }
+
+    /// The same of what is in its wire form already.
+    pub(crate) fn set_encoded(&self, service: &'static str, resources: Vec<(String, Vec<u8>)>) {
         self.change(|world| {
             world.clock += 1;
             let clock = world.clock;
             let before = world.resources.remove(service).unwrap_or_default();
-            let now = resources.iter().map(|(name, text)| {
-                let bytes = Bytes::from(ringway_control_client::fuzz::encoded(text));
+            let now = resources.into_iter().map(|(name, bytes)| {
+                let bytes = Bytes::from(bytes);
                 let version =
-                    before.get(*name).filter(|(_, known)| *known == bytes).map_or(clock, |(version, _)| *version);
-                ((*name).to_owned(), (version, bytes))
+                    before.get(&name).filter(|(_, known)| *known == bytes).map_or(clock, |(version, _)| *version);
+                (name, (version, bytes))
             });
             world.resources.insert(service, now.collect());
             world.versions.insert(service, clock);
