@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use ringway_runtime::{IoChoice, cpus};
 
+use crate::arguments;
 use crate::content::{Sizes, filling};
 use crate::expect::{self, Expect};
 use crate::plan::{Pace, Plan, Reply, Request, Trust};
@@ -123,7 +123,7 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .help("Requests at once on each connection of HTTP/2"),
         )
         .arg(flag("new-connections").help("A new connection for each request"))
-        .arg(number("requests-per-connection").conflicts_with("new-connections").help("Requests before one is closed"))
+        .arg(arguments::requests_per_connection().conflicts_with("new-connections"))
         .arg(
             Arg::new("duration")
                 .short('d')
@@ -179,14 +179,8 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
         .arg(file("ca").help("PEM of the authorities that are trusted; the system's are not"))
         .arg(Arg::new("sni").long("sni").value_name("NAME").help("The name to ask for, instead of the target's"))
         .next_help_heading("The generator")
-        .arg(number("threads").short('t').default_value("1").conflicts_with("cpus").help("Cores, not pinned"))
-        .arg(
-            Arg::new("cpus")
-                .long("cpus")
-                .value_name("LIST")
-                .value_parser(cpu_list)
-                .help("A core pinned to each of 0,2-3"),
-        )
+        .arg(arguments::threads())
+        .arg(arguments::cpus())
         .arg(
             Arg::new("spin-us")
                 .long("spin-us")
@@ -199,21 +193,8 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
             seconds("late-max", "10ms")
                 .help("The generator has not kept the rate where 1 % of the requests are later than this"),
         )
-        .arg(
-            Arg::new("seed")
-                .long("seed")
-                .value_name("N")
-                .default_value("1")
-                .value_parser(value_parser!(u64))
-                .help("Of arrivals and sizes: the same ones again"),
-        )
-        .arg(
-            Arg::new("io")
-                .long("io")
-                .value_name("auto|ring|poll")
-                .default_value("auto")
-                .value_parser(value_parser!(IoChoice)),
-        )
+        .arg(arguments::seed())
+        .arg(arguments::io())
         .next_help_heading("Output")
         .arg(file("json").help("The outcome as JSON; - is standard output, and nothing else goes there then"))
         .arg(file("csv").help("A line a second"))
@@ -261,14 +242,6 @@ fn arrivals(text: &str) -> Result<Arrivals, String> {
         _ => Err("one of constant, poisson".into()),
     }
 }
-
-fn cpu_list(text: &str) -> Result<Cpus, String> {
-    cpus::parse(text).map(Cpus).map_err(|error| error.to_string())
-}
-
-/// A list of CPUs as one value of the command line.
-#[derive(Clone, Debug)]
-struct Cpus(Vec<usize>);
 
 /// Where the outcome goes, and what it is judged by.
 #[derive(Debug)]
@@ -350,9 +323,7 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         return Err("--duration has to be longer than --warm-up, which it includes".into());
     }
     let connections: u32 = matches.remove_one("connections").expect(DEFAULTED);
-    let cpus: Vec<usize> = matches.remove_one::<Cpus>("cpus").map(|cpus| cpus.0).unwrap_or_default();
-    let threads: u32 = matches.remove_one("threads").expect(DEFAULTED);
-    let threads = if cpus.is_empty() { threads as usize } else { cpus.len() };
+    let (threads, cpus) = arguments::cores(matches);
     if threads > connections as usize {
         return Err(format!("{threads} cores want at least as many connections"));
     }
@@ -361,9 +332,8 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         return Err("whom to trust? --ca FILE, or --insecure".into());
     }
     let name = matches.remove_one("sni").unwrap_or_else(|| target.host.clone());
-    let per_connection: Option<u32> = matches.remove_one("requests-per-connection");
-    let requests_per_connection =
-        if matches.get_flag("new-connections") { Some(1) } else { per_connection.map(u64::from) };
+    let per_connection: Option<u64> = matches.remove_one("requests-per-connection");
+    let requests_per_connection = if matches.get_flag("new-connections") { Some(1) } else { per_connection };
     Ok(Plan {
         address: target.resolve()?,
         trust: Trust { ca, name },

@@ -6,6 +6,7 @@
 //! dispatcher (`pacing`), and measures second by second (`tally`); `run` puts that together, and `report` says it.
 #![forbid(unsafe_code)]
 
+mod arguments;
 mod chance;
 mod command;
 mod connect;
@@ -29,6 +30,7 @@ mod threshold;
 mod tls;
 mod units;
 mod view;
+mod windows;
 mod worker;
 
 use std::ffi::OsString;

@@ -8,6 +8,7 @@ use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_
 use ringway_protocols::{Framing, HeadTable, Method};
 use ringway_runtime::{Chunk, Core, Stream, Timer};
 
+use super::serial::Serial;
 use super::{Begin, recv};
 use crate::expect::{Answer, Body};
 use crate::failure::Failure;
@@ -18,58 +19,17 @@ use crate::worker::Worker;
 const BULK_MIN: u64 = 64 << 10;
 
 pub(super) async fn drive(worker: Rc<Worker>, seat: Rc<Seat>, begin: Begin) {
-    let (core, plan) = (&worker.core, &worker.plan);
-    let timer = core.timer();
+    let core = &worker.core;
     let mut table = HeadTable::new(worker.limits.headers_max);
-    let method = plan.request.method();
-    let Begin { wire, mut job } = begin;
-    let mut kept = wire.map(|wire| wire.stream);
-    let mut served = 0;
-    if job.is_none() {
-        worker.dispatcher.offer(&seat, 1, core.now());
-    }
-    loop {
-        let job = match job.take() {
-            Some(job) => job,
-            None => match worker.dispatcher.take(&seat).await {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        let deadline = worker.deadline(job);
-        if core.now() >= deadline {
-            worker.failed(&seat, job, Failure::Unsent);
-            continue;
-        }
-        // An idle connection may be closed by the peer at any time: that is no error.
-        let stream = match kept.take().filter(Stream::is_quiet) {
-            Some(stream) => stream,
-            None => {
-                served = 0;
-                match worker.connect().await {
-                    Ok(wire) => wire.stream,
-                    Err(failure) => {
-                        worker.failed_to_connect(&seat, job, failure).await;
-                        continue;
-                    }
-                }
-            }
-        };
+    let method = worker.plan.request.method();
+    let mut serial = Serial::new(&worker, &seat, begin);
+    while let Some(taken) = serial.take().await {
         let size = worker.draw_size();
         let sent = core.now();
-        worker.message.pieces(core, size, |piece| stream.send(piece));
-        worker.tally.sent(job, size as u64);
-        timer.set(deadline);
-        match exchange(&worker, &stream, &timer, &mut table, method).await {
-            Ok((answer, keep_alive)) => {
-                served += 1;
-                if keep_alive && plan.requests_per_connection.is_none_or(|max| served < max) {
-                    kept = Some(stream);
-                }
-                worker.answered(&seat, job, sent, &answer);
-            }
-            Err(failure) => worker.failed(&seat, job, failure),
-        }
+        worker.message.pieces(core, size, |piece| taken.stream.send(piece));
+        worker.tally.sent(taken.job, size as u64);
+        let result = exchange(&worker, &taken.stream, serial.timer(), &mut table, method).await;
+        serial.done(taken, sent, result);
     }
 }
 

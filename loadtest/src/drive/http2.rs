@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_protocols::http2::message::write_request;
-use ringway_protocols::http2::{Code, Connection, Event, Key, Limits, Rate, Role};
+use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
 use ringway_runtime::{Chunk, Instant, Stream, Timer};
 
 use super::{Begin, lost};
@@ -16,6 +16,7 @@ use crate::expect::{Answer, Body};
 use crate::failure::Failure;
 use crate::pacing::{Job, Seat};
 use crate::target::Protocol;
+use crate::windows::limits;
 use crate::worker::{Scratch, Worker};
 
 /// Receives of one poll, before other connections have their turn.
@@ -451,24 +452,4 @@ fn grpc_status(scratch: &Scratch) -> Option<u32> {
 
 fn number(digits: &[u8]) -> Option<u32> {
     std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Who measures a server does not defend against it: its bounds on oddities are out of the way, and windows are wide from the start, so that
-/// the client is not what bounds a transfer.
-fn limits(streams: u32) -> Limits {
-    const ANY: Rate = Rate { burst: u32::MAX, per_second: u32::MAX };
-    const STREAM_WINDOW: u32 = 1 << 20;
-    const CONNECTION_WINDOW: u32 = 16 << 20;
-    Limits {
-        max_concurrent_streams: streams,
-        stream_window: STREAM_WINDOW,
-        connection_window: CONNECTION_WINDOW,
-        settings: ANY,
-        pings: ANY,
-        resets: ANY,
-        glitches: ANY,
-        max_outbound_frames: u32::MAX,
-        max_outbound_control_frames: u32::MAX,
-        ..Limits::default()
-    }
 }

@@ -5,6 +5,7 @@
 
 mod http1;
 mod http2;
+mod serial;
 mod tcp;
 
 use std::future::poll_fn;

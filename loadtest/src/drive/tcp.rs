@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use ringway_runtime::{Stream, Timer};
 
+use super::serial::Serial;
 use super::{Begin, lost, poll_recv};
 use crate::expect::{Answer, Body};
 use crate::failure::Failure;
@@ -20,44 +21,13 @@ const UNSENT_MAX: usize = 256 << 10;
 const BULK_MIN: u64 = 64 << 10;
 
 pub(super) async fn drive(worker: Rc<Worker>, seat: Rc<Seat>, begin: Begin) {
-    let (core, plan) = (&worker.core, &worker.plan);
-    let timer = core.timer();
-    let mut kept = begin.wire.map(|wire| wire.stream);
-    let mut served = 0;
-    worker.dispatcher.offer(&seat, 1, core.now());
-    while let Some(job) = worker.dispatcher.take(&seat).await {
-        let deadline = worker.deadline(job);
-        if core.now() >= deadline {
-            worker.failed(&seat, job, Failure::Unsent);
-            continue;
-        }
-        let stream = match kept.take().filter(Stream::is_quiet) {
-            Some(stream) => stream,
-            None => {
-                served = 0;
-                match worker.connect().await {
-                    Ok(wire) => wire.stream,
-                    Err(failure) => {
-                        worker.failed_to_connect(&seat, job, failure).await;
-                        continue;
-                    }
-                }
-            }
-        };
+    let mut serial = Serial::new(&worker, &seat, begin);
+    while let Some(taken) = serial.take().await {
         let size = worker.draw_size();
-        let sent = core.now();
-        worker.tally.sent(job, size as u64);
-        timer.set(deadline);
-        match exchange(&worker, &stream, &timer, size).await {
-            Ok(answer) => {
-                served += 1;
-                if plan.requests_per_connection.is_none_or(|max| served < max) {
-                    kept = Some(stream);
-                }
-                worker.answered(&seat, job, sent, &answer);
-            }
-            Err(failure) => worker.failed(&seat, job, failure),
-        }
+        let sent = worker.core.now();
+        worker.tally.sent(taken.job, size as u64);
+        let result = exchange(&worker, &taken.stream, serial.timer(), size).await;
+        serial.done(taken, sent, result.map(|answer| (answer, true)));
     }
 }
 

@@ -7,11 +7,12 @@ use std::task::{Context, Poll};
 
 use ringway_protocols::hpack::Field;
 use ringway_protocols::http2::message::write_response;
-use ringway_protocols::http2::{Code, Connection, Event, Key, Limits, Rate, Role};
+use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
 use ringway_runtime::{Chunk, Instant, Stream, Timer};
 
 use super::behaviour::{self, Fate};
 use super::{Scratch, Server};
+use crate::windows::limits;
 
 /// Receives of one poll, before other connections have their turn.
 const RECEIVES_MAX: usize = 16;
@@ -24,7 +25,7 @@ const STREAMS_MAX: u32 = 10_000;
 
 pub(super) async fn serve(server: Rc<Server>, stream: Stream) {
     let mut connection = Http2 {
-        codec: Connection::new(Role::Server, &limits(), 0),
+        codec: Connection::new(Role::Server, &limits(STREAMS_MAX), 0),
         timer: server.core.timer(),
         held: Vec::new(),
         out: Vec::new(),
@@ -287,20 +288,3 @@ impl Http2 {
 
 /// What an answer of gRPC begins with.
 const GRPC_HEAD: [(&[u8], &[u8]); 2] = [(b":status", b"200"), (b"content-type", b"application/grpc")];
-
-/// A load generator is no attacker: bounds on oddities are out of its way, and windows are wide.
-fn limits() -> Limits {
-    const ANY: Rate = Rate { burst: u32::MAX, per_second: u32::MAX };
-    Limits {
-        max_concurrent_streams: STREAMS_MAX,
-        stream_window: 1 << 20,
-        connection_window: 16 << 20,
-        settings: ANY,
-        pings: ANY,
-        resets: ANY,
-        glitches: ANY,
-        max_outbound_frames: u32::MAX,
-        max_outbound_control_frames: u32::MAX,
-        ..Limits::default()
-    }
-}

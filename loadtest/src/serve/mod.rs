@@ -27,6 +27,7 @@ use ringway_runtime::{
 use ringway_tls::{ServerContext, Session};
 
 use self::behaviour::{Behaviour, Replies, Stall};
+use crate::arguments;
 use crate::chance::Chance;
 use crate::tls::secure;
 use crate::units;
@@ -93,34 +94,15 @@ pub(crate) fn command() -> Command {
         )
         .arg(part("cut-rate").help("Part of the requests whose response is cut short"))
         .arg(part("reset-rate").help("Part of the requests that are answered by a reset"))
-        .arg(
-            Arg::new("requests-per-connection")
-                .long("requests-per-connection")
-                .value_name("N")
-                .value_parser(value_parser!(u64).range(1..))
-                .help("Responses of a connection before it is closed"),
-        )
+        .arg(arguments::requests_per_connection())
         .arg(flag("tls").help("TLS, with a certificate of its own where none is given"))
         .arg(file("cert").requires("key").help("PEM of the certificate"))
         .arg(file("key").requires("cert").help("PEM of its key"))
         .arg(file("cert-out").help("Writes the certificate, for --ca of a client"))
-        .arg(
-            Arg::new("threads")
-                .short('t')
-                .long("threads")
-                .value_name("N")
-                .default_value("1")
-                .value_parser(value_parser!(u16).range(1..=1024)),
-        )
-        .arg(Arg::new("cpus").long("cpus").value_name("LIST").help("A core pinned to each of 0,2-3"))
-        .arg(
-            Arg::new("io")
-                .long("io")
-                .value_name("auto|ring|poll")
-                .default_value("auto")
-                .value_parser(value_parser!(IoChoice)),
-        )
-        .arg(Arg::new("seed").long("seed").value_name("N").default_value("1").value_parser(value_parser!(u64)))
+        .arg(arguments::threads())
+        .arg(arguments::cpus())
+        .arg(arguments::io())
+        .arg(arguments::seed())
 }
 
 fn part(text: &str) -> Result<f64, String> {
@@ -162,12 +144,7 @@ pub(crate) fn serve(matches: &mut ArgMatches, interrupted: &Arc<AtomicBool>, say
     const DEFAULTED: &str = "with a default";
     let _descriptors = raise_descriptor_limit(); // where it cannot be raised, connections wait
     let listen: SocketAddr = matches.remove_one("listen").expect(DEFAULTED);
-    let cpus = match matches.remove_one::<String>("cpus") {
-        Some(list) => cpus::parse(&list).map_err(|error| error.to_string())?,
-        None => Vec::new(),
-    };
-    let threads: u16 = matches.remove_one("threads").expect(DEFAULTED);
-    let threads = if cpus.is_empty() { threads as usize } else { cpus.len() };
+    let (threads, cpus) = arguments::cores(matches);
     let behaviour = Arc::new(Behaviour {
         size: matches.remove_one::<u64>("size").expect(DEFAULTED) as usize,
         echo: matches.get_flag("echo"),
