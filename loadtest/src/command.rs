@@ -25,11 +25,14 @@ pub(crate) fn command() -> Command {
         .subcommand(run_command("run", "Sends requests and says what came of them"))
         .subcommand(crate::serve::command())
         .subcommand(crate::sweep::command())
+        .subcommand(crate::compare::command())
+        .subcommand(crate::compare::held::command())
         .subcommand(crate::page::command())
 }
 
 /// The names of subcommands: a command line that begins with none of them is one of `run`.
-pub(crate) const SUBCOMMANDS: [&str; 7] = ["run", "serve", "sweep", "report", "help", "--help", "--version"];
+pub(crate) const SUBCOMMANDS: [&str; 9] =
+    ["run", "serve", "sweep", "compare", "held", "report", "help", "--help", "--version"];
 
 fn seconds(name: &'static str, default: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("TIME").default_value(default).value_parser(units::duration)
@@ -143,6 +146,7 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
         )
         .arg(seconds("warm-up", "0").help("What is due in it is sent and not counted"))
         .arg(seconds("ramp", "0").help("The rate, or the number of connections, grows so long from nothing"))
+        .arg(seconds("hold", "0").help("Connections stay open so long when all is answered: for what idle ones cost"))
         .arg(seconds("timeout", "5s").help("For a whole answer, from when its request was due"))
         .arg(seconds("connect-timeout", "3s").help("For a connection, TLS included"))
         .next_help_heading("What is expected")
@@ -356,6 +360,7 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         warm_up,
         duration,
         count,
+        hold: matches.remove_one("hold").expect(DEFAULTED),
         timeout: matches.remove_one("timeout").expect(DEFAULTED),
         connect_timeout: matches.remove_one("connect-timeout").expect(DEFAULTED),
         late_max: matches.remove_one("late-max").expect(DEFAULTED),

@@ -1,6 +1,7 @@
 //! `ringway-load`: load for proxies and servers, on Ringway's own runtime.
 //!
-//! `run` sends requests in closed loop or in open loop and says what became of each, `serve` is an origin for tests, `sweep` looks for the knee, `report` draws what they found; docs/LOADTEST.md is for its users.
+//! `run` sends requests in closed loop or in open loop and says what became of each, `serve` is an origin for tests, `sweep` looks for the knee, `compare` sets proxies side
+//! by side, `report` draws what they found; docs/LOADTEST.md is for its users.
 //!
 //! What is to be done stands in a [`plan::Plan`]; each core (`worker`) sends its part, by drivers (`drive`) that take what is due from a
 //! dispatcher (`pacing`), and measures second by second (`tally`); `run` puts that together, and `report` says it.
@@ -9,6 +10,7 @@
 mod arguments;
 mod chance;
 mod command;
+mod compare;
 mod connect;
 mod content;
 mod drive;
@@ -60,6 +62,10 @@ fn main() -> ExitCode {
         Some((name, mut matches)) if name == "sweep" => {
             interruption().and_then(|flag| sweep::sweep(&mut matches, &flag, say))
         }
+        Some((name, mut matches)) if name == "compare" => {
+            interruption().and_then(|flag| compare::compare(&mut matches, &flag, say))
+        }
+        Some((name, mut matches)) if name == "held" => compare::held::hold(&mut matches),
         Some((name, mut matches)) if name == "report" => page::report(&mut matches).map(|()| 0),
         _ => unreachable!("clap knows no other"),
     };

@@ -86,6 +86,8 @@ pub(crate) struct Plan {
     pub(crate) duration: Duration,
     /// How many requests at most.
     pub(crate) count: Option<u64>,
+    /// Connections stay open so long when nothing more is due.
+    pub(crate) hold: Duration,
     /// For a whole answer, from when its request was due.
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,

@@ -196,6 +196,7 @@ impl Worker {
         let drained = until + self.plan.timeout;
         let mut second = 1;
         let mut is_over = false;
+        let mut held_until = None;
         let ended = loop {
             let now = core.now();
             if now >= start + Duration::from_secs(u64::from(second)) {
@@ -205,7 +206,8 @@ impl Worker {
                 continue;
             }
             if !is_over && (now >= until || self.dispatcher.is_exhausted() || shared.is_stopped()) {
-                is_over = missed.get().is_some() || shared.is_stopped();
+                let held_until = *held_until.get_or_insert(now + self.plan.hold);
+                is_over = (missed.get().is_some() && now >= held_until) || shared.is_stopped();
                 if is_over {
                     self.dispatcher.end();
                 }

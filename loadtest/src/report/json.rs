@@ -82,6 +82,7 @@ fn plan(plan: &Plan) -> Value {
         "count": plan.count,
         "warm_up_s": plan.warm_up.as_secs_f64(),
         "ramp_s": plan.ramp.as_secs_f64(),
+        "hold_s": plan.hold.as_secs_f64(),
         "timeout_s": plan.timeout.as_secs_f64(),
         "seed": plan.seed,
     })

