@@ -110,7 +110,7 @@ fn members(value: &Value, before: &str, all: &mut BTreeSet<String>) {
             Value::Object(_) if ["failures", "statuses"].contains(&name.as_str()) => {}
             Value::Object(_) => members(value, &format!("{path}."), all),
             Value::Array(list) if list.first().is_some_and(Value::is_object) => {
-                members(&list[0], &format!("{path}[]."), all);
+                list.iter().for_each(|value| members(value, &format!("{path}[]."), all));
                 continue;
             }
             _ => {}
@@ -121,28 +121,51 @@ fn members(value: &Value, before: &str, all: &mut BTreeSet<String>) {
     }
 }
 
+/// The members that a section of docs/LOADTEST.md names.
+fn documented(section: &str) -> BTreeSet<String> {
+    let manual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/LOADTEST.md");
+    let manual = std::fs::read_to_string(manual).expect("the manual");
+    let part = manual.split("\n## ").find(|part| part.starts_with(section)).expect("the section");
+    let percentiles = ["p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999", "mean", "max"];
+    let mut names = BTreeSet::new();
+    for line in part.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let (name, meaning) = line.split_once("` |").expect("a name and what it is");
+        let parts: &[&str] = match meaning {
+            meaning if meaning.contains("(times)") => &[&percentiles[..], &["count", "min", "stdev"]].concat(),
+            meaning if meaning.contains("(percentiles)") => &percentiles,
+            meaning if meaning.contains("(spread)") => &["median", "least", "most"],
+            _ => &[],
+        };
+        if parts.is_empty() {
+            names.insert(name.to_owned());
+        }
+        names.extend(parts.iter().map(|part| format!("{name}.{part}")));
+    }
+    names
+}
+
 /// docs/LOADTEST.md names every member, and no other.
+#[track_caller]
+fn check_documented(json: &Value, section: &str) {
+    let mut said = BTreeSet::new();
+    members(json, "", &mut said);
+    let documented = documented(section);
+    let differing: Vec<_> = said.symmetric_difference(&documented).collect();
+    assert!(differing.is_empty(), "{differing:?}");
+}
+
 #[test]
 fn json_is_what_is_documented() {
     let origin = Origin::start(&[]);
-    let loaded = load(&[&origin.url, "-c", "1", "-n", "10", "--fail-if", "errors>0"]);
-    let mut said = BTreeSet::new();
-    members(&loaded.json, "", &mut said);
-    let times =
-        ["count", "min", "mean", "stdev", "p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "p99.999", "max"];
-    let manual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/LOADTEST.md");
-    let manual = std::fs::read_to_string(manual).expect("the manual");
-    let mut documented = BTreeSet::new();
-    for line in manual.lines().filter_map(|line| line.strip_prefix("| `")) {
-        let Some((name, meaning)) = line.split_once("` |") else { continue };
-        if meaning.contains("(times)") {
-            documented.extend(times.map(|time| format!("{name}.{time}")));
-        } else if name.chars().all(|c| c.is_ascii_lowercase() || "_.[]9".contains(c) || c.is_ascii_digit()) {
-            documented.insert(name.to_owned());
-        }
-    }
-    let differing: Vec<_> = said.symmetric_difference(&documented).collect();
-    assert!(differing.is_empty(), "{differing:?}");
+    check_documented(&load(&[&origin.url, "-c", "1", "-n", "10", "--fail-if", "errors>0"]).json, "JSON");
+}
+
+/// One with a row of each kind, as `report` gets it from `compare`.
+#[test]
+fn json_of_a_comparison_is_what_is_documented() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/compare.json");
+    let text = std::fs::read_to_string(path).expect("the comparison");
+    check_documented(&serde_json::from_str(&text).expect("JSON"), "compare");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod h2differential;
 mod h2spec;
 mod idle;
 mod netns;
+mod page;
 mod quota;
 mod relay;
 mod reload;
@@ -412,6 +413,15 @@ const JUDGES: &[Judge] = &[
         full: 10_000,
         drivers: true,
         run: |bench, _| streams::run(bench),
+    },
+    Judge {
+        name: "page",
+        shows: "a comparison with what is here, and the page of it in a browser: phone and desktop, light and dark, nothing overflows or is missing",
+        unit: "",
+        sample: 0,
+        full: 0,
+        drivers: false,
+        run: page::run,
     },
 ];
 

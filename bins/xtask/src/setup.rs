@@ -39,6 +39,9 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("openssl", "openssl", "certificates, and a peer for TLS sessions"),
     ("wrk", "wrk", "the load of figures"),
     ("h2load", "nghttp2-client", "load over HTTP/2"),
+    (BROWSERS[0], BROWSERS[0], "reports in a browser"),
+    ("haproxy", "haproxy", "comparisons"),
+    ("nginx", "nginx-light", "comparisons, and the origin of figures"),
     ("node", "nodejs", "the third gRPC client"),
     ("npm", "npm", "installing it"),
 ];
@@ -59,11 +62,23 @@ fn install_tools() -> Result<(), String> {
     Ok(())
 }
 
+/// Browsers without a screen: Debian's, and what else it may be called.
+const BROWSERS: [&str; 3] = ["chromium-headless-shell", "chromium", "google-chrome"];
+
+/// A browser, if there is one.
+pub(crate) fn browser() -> Option<PathBuf> {
+    BROWSERS.iter().find_map(|name| find(name))
+}
+
 /// Whether there is a program of this name, also where only root looks for it.
 pub(crate) fn there_is(tool: &str) -> bool {
+    find(tool).is_some()
+}
+
+fn find(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.into_iter().any(|folder| folder.join(tool).is_file())
+    folders.into_iter().map(|folder| folder.join(tool)).find(|path| path.is_file())
 }
 
 fn is_root() -> bool {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::account::CpuTimes;
 use super::bed::{LOOK, Places, own};
 use super::held::Held;
+use super::row::rounded;
 
 /// Why there is no sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,12 +102,13 @@ impl Sample {
     /// A round, as the document has it.
     pub(crate) fn document(&self, has_cpu: bool) -> Value {
         json!({
-            "rate": self.rate(),
+            "rate": rounded(self.rate()),
             "answered": self.answered(),
             "failed": self.failed(),
-            "cpu_us": has_cpu.then(|| self.cpu_us()),
-            "generator_cpu_us": self.generator_us(),
-            "latency_us": self.run["latency_us"],
+            "cpu_us": has_cpu.then(|| rounded(self.cpu_us())),
+            "generator_cpu_us": rounded(self.generator_us()),
+            "p50_us": rounded(self.number("/latency_us/p50")),
+            "p99_us": rounded(self.number("/latency_us/p99")),
         })
     }
 }

@@ -126,9 +126,10 @@ impl Kind {
 /// # Errors
 /// Its program is not there.
 pub(crate) fn ours(text: &str) -> Result<Peer, String> {
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_. ()".contains(c));
+    // A command may have a `=` itself, behind its program, a placeholder or an option.
+    let is_name = |name: &str| !name.is_empty() && !name.contains(['/', '{']) && !name.contains(" -");
     let (name, command) = match text.split_once('=') {
-        Some((name, command)) if is_name(name) && !name.contains(" -") => (name, command),
+        Some((name, command)) if is_name(name) => (name, command),
         _ => ("Ringway", text),
     };
     let mut words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();

@@ -14,8 +14,8 @@ use super::measure::{Fault, Sample, Target, measure};
 use super::peer::Peer;
 use super::row::{Measured, Outcome, Row};
 use super::scenario::{Load, Scenario, WARM_UP, Way, named};
-use super::shown_arguments;
 use super::text::{ORIGIN, floor};
+use super::{progress, shown_arguments};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -154,6 +154,7 @@ impl<'a> Run<'a> {
         let connections = (connections / self.plan.idle_divisor).max(1);
         let mut rows = Vec::new();
         for at in 0..self.subjects.len() {
+            progress(&format!("{}: {}", scenario.name, self.subjects[at].peer.name));
             let outcome = match self.target(at, scenario) {
                 Err(outcome) => outcome,
                 Ok(target) => match idle::measure(scenario, &target, connections, self.places, self.interrupted) {
@@ -175,9 +176,10 @@ impl<'a> Run<'a> {
         for who in &turns {
             outcomes.push(self.prepare(*who, scenario)?);
         }
-        for _ in 0..self.plan.rounds {
+        for round in 1..=self.plan.rounds {
             for (who, outcome) in turns.iter().zip(&mut outcomes) {
                 let Ok(measured) = outcome else { continue };
+                progress(&format!("{}, round {round} of {}: {}", scenario.name, self.plan.rounds, self.name(*who)));
                 match self.once(*who, scenario, measured.asked) {
                     Ok(sample) => measured.rounds.push(sample),
                     Err(Fault::Interrupted) => return None,

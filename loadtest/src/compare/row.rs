@@ -25,6 +25,11 @@ pub(crate) enum Outcome {
     Measured(Measured),
 }
 
+/// To a thousandth: more digits than any figure here has.
+pub(crate) fn rounded(figure: f64) -> f64 {
+    (figure * 1e3).round() / 1e3
+}
+
 /// Rounds of a load.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Measured {
@@ -61,7 +66,7 @@ impl Spread {
     }
 
     fn document(self) -> Value {
-        json!({"median": self.median, "least": self.least, "most": self.most})
+        json!({"median": rounded(self.median), "least": rounded(self.least), "most": rounded(self.most)})
     }
 }
 
@@ -101,7 +106,7 @@ impl Measured {
         let names = QUANTILES.iter().map(|(name, _)| *name).chain(["mean", "max"]);
         let of = |name: &str| {
             let figures = self.rounds.iter().filter_map(|sample| sample.run["latency_us"][name].as_f64());
-            Spread::of(figures).map(|spread| spread.median)
+            Spread::of(figures).map(|spread| rounded(spread.median))
         };
         Value::Object(names.map(|name| (name.to_owned(), json!(of(name)))).collect::<Map<_, _>>())
     }
@@ -111,7 +116,10 @@ impl Measured {
         let threads = self.rounds.last().map(|sample| sample.threads.as_slice()).unwrap_or_default();
         let all: u64 = threads.iter().map(|(_, time)| time).sum();
         let parts = threads.iter().map(|(name, time)| (name, *time as f64 / all.max(1) as f64));
-        parts.filter(|(_, part)| *part >= 0.01).map(|(name, part)| json!({"name": name, "part": part})).collect()
+        parts
+            .filter(|(_, part)| *part >= 0.01)
+            .map(|(name, part)| json!({"name": name, "part": rounded(part)}))
+            .collect()
     }
 
     fn document(&self) -> Value {
@@ -162,12 +170,15 @@ impl Row {
                 "resident_before_bytes": idle.before.resident,
                 "proportional_before_bytes": idle.before.proportional,
                 "resident_bytes": idle.after.resident,
-                "each_bytes": idle.each,
+                "each_bytes": rounded(idle.each),
             }}),
             _ => Value::Null,
         };
         if let (Value::Object(row), Value::Object(figures)) = (&mut row, figures) {
             row.extend(figures);
+        }
+        if let Value::Object(row) = &mut row {
+            row.retain(|_, figure| !figure.is_null());
         }
         row
     }

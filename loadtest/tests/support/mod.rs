@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-load");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_ringway-load");
 /// Slow hosts are no failure of what these tests are about.
 const PATIENT: [&str; 6] = ["--timeout", "60s", "--connect-timeout", "60s", "--late-max", "60s"];
 
