@@ -82,7 +82,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Starts a command on these CPUs.
+    /// Starts a command on these CPUs; on all where there are none named.
     ///
     /// # Errors
     /// Why not. That the program itself cannot be started shows as its end.
@@ -90,7 +90,11 @@ impl Held {
         let own = std::env::current_exe().map_err(|error| format!("where is ringway-load? {error}"))?;
         let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
         let mut command = Command::new(own);
-        command.arg("held").args(["--cpus", &list.join(",")]).arg("--").args(words);
+        command.arg("held");
+        if !cpus.is_empty() {
+            command.args(["--cpus", &list.join(",")]);
+        }
+        command.arg("--").args(words);
         command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).process_group(0);
         let mut holder = command.spawn().map_err(|error| format!("{}: {error}", words[0]))?;
         let input = holder.stdin.take();

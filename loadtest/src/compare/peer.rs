@@ -1,9 +1,13 @@
 //! The proxies that are compared: where each is found, what it is started by, and how it is installed.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use super::config::Format;
+use super::held::Held;
 
 /// A proxy that can be started.
 #[derive(Clone, Debug)]
@@ -181,12 +185,33 @@ fn environment() -> Option<PathBuf> {
     Some(cache.join(format!("envoy-{ENVOY_VERSION}")))
 }
 
-/// What a program says of its version: the first line with a number with a dot, from the word that has it on.
+/// What a program says of its version: the first word with numbers with a dot between. It has a moment for it: who does not know the question may
+/// do something else for ever.
 fn version(program: &Path, argument: &str) -> Option<String> {
-    let output = Command::new(program).arg(argument).stdin(Stdio::null()).output().ok()?;
-    let said = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&said).lines().find_map(version_in)
+    let words = [program.display().to_string(), argument.to_owned()];
+    let mut asked = Held::start(&words, &[], Stdio::piped(), Stdio::piped()).ok()?;
+    let (told, said) = channel();
+    let outputs: [Box<dyn Read + Send>; 2] = [Box::new(asked.output()?), Box::new(asked.errors()?)];
+    for mut output in outputs {
+        let told = told.clone();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            let _end = output.read_to_string(&mut text); // what came before an error is looked at
+            let _gone = told.send(text);
+        });
+    }
+    drop(told);
+    let until = Instant::now() + VERSION_MAX;
+    while let Ok(text) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        if let Some(version) = text.lines().find_map(version_in) {
+            return Some(version);
+        }
+    }
+    None
 }
+
+/// Programs say their version at once.
+const VERSION_MAX: Duration = Duration::from_secs(5);
 
 fn version_in(line: &str) -> Option<String> {
     let is_version = |word: &&str| {

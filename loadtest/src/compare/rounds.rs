@@ -12,7 +12,7 @@ use super::idle;
 use super::instructions::{self, Count};
 use super::measure::{Fault, Sample, Target, measure};
 use super::peer::Peer;
-use super::row::{Measured, Outcome, Row};
+use super::row::{Measured, Outcome, Row, rounded};
 use super::scenario::{Load, Scenario, WARM_UP, Way, named};
 use super::text::{ORIGIN, floor};
 use super::{progress, shown_arguments};
@@ -308,7 +308,7 @@ impl<'a> Run<'a> {
                 "name": scenario.name,
                 "what": scenario.what,
                 "generator": shown_arguments(scenario),
-                "floor_cpu_us": floor(scenario, rows),
+                "floor_cpu_us": floor(scenario, rows).map(rounded),
                 "rows": rows.iter().map(Row::document).collect::<Vec<_>>(),
             })
         };

@@ -68,16 +68,20 @@ impl Source {
 
 /// The plots of a page, each with the name of its file.
 #[derive(Debug, Default)]
-struct Plots(Vec<(String, String)>);
+struct Plots {
+    drawn: Vec<(String, String)>,
+    /// What the names of the next ones begin with, where captions come more than once.
+    prefix: String,
+}
 
 impl Plots {
     /// A plot with a caption, as HTML. Its file is named after the caption.
     fn figure(&mut self, caption: &str, svg: String) -> String {
         let is_plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
-        let plain: String = caption.chars().map(is_plain).collect();
+        let plain: String = self.prefix.chars().chain([' ']).chain(caption.chars()).map(is_plain).collect();
         let name = plain.split_whitespace().collect::<Vec<_>>().join("-");
         let figure = format!("<figure><figcaption>{}</figcaption>{svg}</figure>\n", escaped(caption));
-        self.0.push((name, svg));
+        self.drawn.push((name, svg));
         figure
     }
 
@@ -102,7 +106,7 @@ pub(crate) fn report(matches: &mut ArgMatches) -> Result<(), String> {
     let (page, plots) = page(&title, &notes, &sources);
     if let Some(folder) = matches.remove_one::<PathBuf>("plots") {
         std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        for (name, svg) in &plots.0 {
+        for (name, svg) in &plots.drawn {
             crate::write(&folder.join(format!("{name}.svg")), &Plots::alone(svg))?;
         }
     }
@@ -141,9 +145,11 @@ fn page(title: &str, notes: &[String], sources: &[Source]) -> (String, Plots) {
     for source in of(Kind::Compare) {
         if sources.len() > 1 {
             let _ = writeln!(out, "<h2>{}</h2>", escaped(&source.name));
+            plots.prefix.clone_from(&source.name);
         }
         out.push_str(&compare::part(source, &mut plots));
     }
+    plots.prefix.clear();
     let runs: Vec<&Source> = of(Kind::Run).collect();
     if !runs.is_empty() {
         out.push_str("<h2>Runs</h2>\n");
@@ -194,7 +200,7 @@ mod tests {
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
-        assert_eq!((page.matches("<svg").count(), plots.0.len()), (2, 2));
+        assert_eq!((page.matches("<svg").count(), plots.drawn.len()), (2, 2));
         for outside in ["http://", "https://", "<script", "NaN", "url("] {
             assert!(!page.contains(outside), "{outside} in {page}");
         }
@@ -205,8 +211,8 @@ mod tests {
         let mut plots = Plots::default();
         let figure = plots.figure("HTTP/1, p99 < 5", "<svg viewBox=\"0 0 1 1\"><text>a</text></svg>".into());
         assert!(figure.contains("p99 &lt; 5</figcaption>"));
-        assert_eq!(plots.0[0].0, "http-1-p99-5");
-        let alone = Plots::alone(&plots.0[0].1);
+        assert_eq!(plots.drawn[0].0, "http-1-p99-5");
+        let alone = Plots::alone(&plots.drawn[0].1);
         assert!(
             alone.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 1 1\"><style>")
                 && alone.contains("--ink")

@@ -61,7 +61,13 @@ fn judge(bench: &Bench, browser: &Path, skips: &mut Skips) -> Result<String, Str
     let browser = Browser { program: browser, folder: &bench.folder };
     browser.sees_what_is_wrong()?;
     let compared = compare(bench, skips)?;
-    let files = [fixture(), compared, run_of_load(bench)?, sweep(bench)?];
+    let named = |name: &str, file: PathBuf| format!("{name}={}", file.display());
+    let files = [
+        named("known", fixture()),
+        named("here", compared),
+        named("run", run_of_load(bench)?),
+        named("sweep", sweep(bench)?),
+    ];
     let page = bench.folder.join("report.html");
     let plots = bench.folder.join("plots");
     let mut report = load();
@@ -90,6 +96,9 @@ fn judge(bench: &Bench, browser: &Path, skips: &mut Skips) -> Result<String, Str
         }
     }
     let files = browser.shows_files(&plots)?;
+    if !counted.starts_with(&format!("{files} plots")) {
+        return Err(format!("{counted}, and {files} files of plots"));
+    }
     Ok(format!(
         "{counted}, {files} SVG files, on a phone and a desktop, light and dark; pictures in {}",
         bench.folder.display()

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn only_what_is_needed_is_configured() {
         let wiring = Wiring { listeners: vec![(Way::Http1, 7000)], ..wiring() };
-        for (format, absent) in [(Format::V3, "sidecar"), (Format::Haproxy, "ssl"), (Format::Nginx, "stream")] {
+        for (format, absent) in [(Format::V3, "sidecar"), (Format::Haproxy, "ssl"), (Format::Nginx, "stream {")] {
             assert!(!format.write(&wiring).contains(absent), "{format:?}");
         }
     }
