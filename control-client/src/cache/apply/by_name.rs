@@ -126,7 +126,8 @@ impl Cache {
                     } else {
                         let message = received.take_message().expect("what was taken has been read");
                         let knows = |cluster: &str| self.knows_cluster(cluster);
-                        let draft: Option<RoutesDraft> = translate::routes(&message, &mut received.report, &self.around, &knows);
+                        let draft: Option<RoutesDraft> =
+                            translate::routes(&message, &mut received.report, &self.around, &knows);
                         let want = self.routes.get_mut(&key).expect("it is wanted");
                         match (draft, received.report.finish()) {
                             (Some(draft), Ok(_)) => {
