@@ -361,7 +361,10 @@ fn bootstrap(input: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(input);
     // A bare CR ends a line of YAML, too; and what is missing at the end is said to be missing on the line after the last.
     let lines = 1 + text.bytes().filter(|byte| matches!(byte, b'\n' | b'\r')).count();
-    match read_bootstrap(Source { name: "fuzz", text: &text }, &ReadOptions { allow_unknown_static_fields: true }) {
+    match read_bootstrap(
+        Source { name: "fuzz", text: &text },
+        &ReadOptions { allow_unknown_static_fields: true, ..ReadOptions::default() },
+    ) {
         Ok(bootstrap) => shape((1, bootstrap.resources.listener_count(), bootstrap.resources.cluster_count())),
         Err(problems) => {
             for problem in &problems {
