@@ -60,12 +60,40 @@ impl Cache {
                 }
             }
         }
+        if all {
+            self.translate_routes_again(&mut refused);
+        }
         for kind in [Kind::Cluster, Kind::Listener, Kind::Routes] {
             self.retry(kind, contexts, at);
         }
         self.retry_secrets(contexts, at);
         contexts.end();
         refused
+    }
+
+    /// Routes take values from the bootstrap's `layered_runtime`.
+    fn translate_routes_again(&mut self, refused: &mut Vec<(Kind, Refused)>) {
+        let held = self.routes.iter().filter_map(|(key, want)| {
+            let version = want.held.as_ref()?;
+            Some((key.clone(), version.clone(), version.body.clone()?))
+        });
+        let held: Vec<_> = held.collect();
+        for (key, version, body) in held {
+            let (kind, mut report) = (Kind::Routes, Report::again(&format!("route configuration {:?}", key.1)));
+            let message = body.message(kind.type_name());
+            // What it names was known when it came.
+            let draft = translate::routes(&message, &mut report, &self.around, &|_| true);
+            match (draft, report.finish()) {
+                (Some(draft), Ok(_)) => {
+                    let want = self.routes.get_mut(&key).expect("it is wanted");
+                    want.held = Some(Arc::new(Version { draft: Arc::new(draft), ..again(&version, body) }));
+                    self.dirty_listeners.extend(want.users.iter().cloned());
+                }
+                (_, outcome) => {
+                    refused.push((kind, Refused { name: key.1, problems: outcome.err().unwrap_or_default() }));
+                }
+            }
+        }
     }
 
     /// Tries those again that were refused for what may have changed: files, or which clusters there are. Who is refused

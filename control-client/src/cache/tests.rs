@@ -15,6 +15,7 @@ use crate::wire::Writer;
 use crate::{Builder, Built};
 
 mod goldens;
+mod runtime;
 mod secrets;
 
 /// A cache with roots of a bootstrap, and a clock.
