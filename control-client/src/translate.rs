@@ -382,7 +382,7 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<(Vec
     let listeners = context.each(message, "listeners", |context, message| {
         let mut draft = listener::listener(context, message)?;
         keep_text(draft.secrets.as_deref_mut(), message);
-        listeners_seen.check(context, message, &draft.listener);
+        listeners_seen.check(context, message, &mut draft.listener);
         Some(draft)
     });
     Some((clusters.into_iter().flatten().collect(), listeners.into_iter().flatten().collect()))

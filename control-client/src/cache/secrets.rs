@@ -190,6 +190,8 @@ impl Cache {
         report.finish()?;
         let draft = draft.map(|mut draft| {
             keep_text(draft.secrets.as_deref_mut(), newest.draft.secrets.as_deref());
+            // One that has none of its own was given one.
+            name.clone_into(&mut draft.listener.name);
             Arc::new(draft)
         });
         Ok(draft.map(|draft| Again::Listener(with_draft(newest, draft))))

@@ -27,7 +27,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn check(&mut self, context: &mut Context<'_>, message: &Message, listener: &Listener) {
+    pub(super) fn check(&mut self, context: &mut Context<'_>, message: &Message, listener: &mut Listener) {
         let additional: Vec<_> = message.messages("additional_addresses").collect();
         for (at, ListenAddress { address, .. }) in listener.addresses.iter().enumerate() {
             // Port 0 is another port each time.
@@ -45,7 +45,18 @@ impl Seen {
                 }),
             }
         }
-        // Envoy lets the later one replace the earlier one without a word. One without a name is named by its address.
+        // One without a name is named by its address, and several may be on the ports of the kernel's choice. Envoy gives them random
+        // names.
+        if message.text("name").is_empty() {
+            let address = listener.name.clone();
+            for number in 2.. {
+                if !self.names.contains(&listener.name) {
+                    break;
+                }
+                listener.name = format!("{address} ({number})");
+            }
+        }
+        // Envoy lets the later one replace the earlier one without a word.
         if !self.names.insert(listener.name.clone()) {
             context.problem(message, "name", format!("a second listener {:?}", listener.name));
         }
