@@ -44,6 +44,8 @@ pub(crate) struct Run<'a> {
     places: &'a Places,
     interrupted: &'a AtomicBool,
     subjects: Vec<Subject>,
+    /// What the proxies that run have listeners for.
+    configured: Vec<Way>,
     done: Vec<(Scenario, Vec<Row>)>,
     /// Rates of closed loops, of each subject and scenario.
     capacities: BTreeMap<(String, &'static str), f64>,
@@ -60,7 +62,8 @@ impl<'a> Run<'a> {
     ) -> Run<'a> {
         let subject = |peer| Subject { peer, running: None, idle: Memory::default() };
         let subjects = peers.into_iter().map(subject).collect();
-        Run { plan, folder, origin, places, interrupted, subjects, done: Vec::new(), capacities: BTreeMap::new() }
+        let (configured, done, capacities) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Run { plan, folder, origin, places, interrupted, subjects, configured, done, capacities }
     }
 
     /// Runs all scenarios, each told of when it is through.
@@ -68,23 +71,36 @@ impl<'a> Run<'a> {
     /// # Errors
     /// A proxy does not start the first time: the rest would be about something else than was asked for.
     pub(crate) fn all(&mut self, mut tell: impl FnMut(&Scenario, &[Row])) -> Result<(), String> {
-        for at in 0..self.subjects.len() {
-            self.start(at)?;
-        }
-        let mut is_fresh = true;
+        let mut ways = Vec::new();
         for scenario in self.plan.scenarios.clone() {
             if self.is_interrupted() {
                 break;
             }
-            // Memory is compared on fresh processes.
-            if scenario.is_idle() && !is_fresh {
-                self.subjects.iter_mut().for_each(|subject| subject.running = None);
+            // Memory is compared on fresh processes, that have nothing but what the scenario needs.
+            let needed = if scenario.is_idle() { vec![scenario.way] } else { self.ways() };
+            if needed != ways {
+                let is_first = ways.is_empty();
+                ways = needed;
+                self.restart(&ways, is_first)?;
             }
             let rows = if scenario.is_idle() { self.idle(&scenario) } else { self.load(&scenario) };
-            is_fresh = false;
             if let Some(rows) = rows {
                 tell(&scenario, &rows);
                 self.done.push((scenario, rows));
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts all of them anew, with these listeners.
+    fn restart(&mut self, ways: &[Way], is_first: bool) -> Result<(), String> {
+        self.subjects.iter_mut().for_each(|subject| subject.running = None);
+        self.configured = ways.to_vec();
+        for at in 0..self.subjects.len() {
+            let started = self.start(at);
+            // Later it is a row's failure, for a scenario tries it again.
+            if is_first {
+                started?;
             }
         }
         Ok(())
@@ -94,16 +110,17 @@ impl<'a> Run<'a> {
         self.interrupted.load(Ordering::Relaxed)
     }
 
-    /// The ways that the scenarios take: only these are configured.
+    /// The ways that scenarios of loads take.
     fn ways(&self) -> Vec<Way> {
-        let mut ways: Vec<Way> = self.plan.scenarios.iter().map(|scenario| scenario.way).collect();
+        let loads = self.plan.scenarios.iter().filter(|scenario| !scenario.is_idle());
+        let mut ways: Vec<Way> = loads.map(|scenario| scenario.way).collect();
         ways.sort_unstable();
         ways.dedup();
         ways
     }
 
     fn start(&mut self, at: usize) -> Result<(), String> {
-        let ways = self.ways();
+        let ways = self.configured.clone();
         let subject = &mut self.subjects[at];
         subject.running = None;
         let running = Running::start(&subject.peer, &ways, self.folder, self.origin.addresses, self.places)?;

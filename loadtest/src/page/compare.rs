@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::runs::curves;
-use super::table::{digits, facts, number, table};
+use super::table::{compared_table, digits, facts, number, table};
 use super::{Plots, Source};
 use crate::plot::{Axis, Bar, Group, Line, bars, draw, escaped};
 
@@ -68,6 +68,10 @@ enum Better {
 }
 
 impl<'a> Compared<'a> {
+    fn escaped_names(&self) -> Vec<String> {
+        self.names.iter().map(|name| escaped(name)).collect()
+    }
+
     fn scenario(&self, name: &str) -> Option<&'a Value> {
         list(&self.json["scenarios"]).iter().find(|scenario| scenario["name"] == name)
     }
@@ -139,12 +143,11 @@ impl<'a> Compared<'a> {
             }
             rows.push(row);
         }
-        let mut head = vec![String::new()];
-        head.extend(self.names.iter().map(|name| escaped(name)));
+        let mut names = self.escaped_names();
         if floor {
-            head.push("floor".to_owned());
+            names.push("floor".to_owned());
         }
-        (!rows.is_empty()).then(|| table(&head, &rows))
+        (!rows.is_empty()).then(|| compared_table(&names, &rows))
     }
 
     fn row(scenario: &'a Value, name: &str) -> Option<&'a Value> {
@@ -286,8 +289,20 @@ impl<'a> Compared<'a> {
             let subject = |name: &&str| list(&self.json["subjects"]).iter().find(|subject| subject["name"] == *name);
             self.names.iter().map(|name| subject(name)?[member].as_f64().map(|bytes| bytes / MIB)).collect::<Vec<_>>()
         };
-        rows.push(row_of("process with nothing to do, resident, MiB", &of_subject("idle_resident_bytes")));
-        rows.push(row_of("the same, shared pages in parts, MiB", &of_subject("idle_proportional_bytes")));
+        if let Some(scenario) = self.scenario("idle") {
+            for (what, pointer) in [
+                ("process with one listener, resident, MiB", "/idle/resident_before_bytes"),
+                ("the same, shared pages in parts, MiB", "/idle/proportional_before_bytes"),
+            ] {
+                let figures: Vec<Option<f64>> = self
+                    .names
+                    .iter()
+                    .map(|name| Self::figure(scenario, name, pointer).map(|bytes| bytes / MIB))
+                    .collect();
+                rows.push(row_of(what, &figures));
+            }
+        }
+        rows.push(row_of("with all listeners that it can have, resident, MiB", &of_subject("idle_resident_bytes")));
         for (name, what) in [("idle", "HTTP/1"), ("idle-h2", "HTTP/2"), ("idle-tls", "TLS")] {
             if let Some(scenario) = self.scenario(name) {
                 let mut row = vec![format!("an idle connection, {what}, bytes")];
@@ -305,12 +320,10 @@ impl<'a> Compared<'a> {
                 rows.push(row_of(&format!("at most under load, {name}, MiB"), &figures));
             }
         }
-        let mut head = vec![String::new()];
-        head.extend(self.names.iter().map(|name| escaped(name)));
         format!(
             "<h2>Memory</h2>\n<p>Resident pages of all processes. Idle connections have had one request each; their cost is the slope from a quarter \
-             of them to all.</p>\n{}",
-            table(&head, &rows)
+             of them to all. A proxy that can serve h1-sidecar has its 200 routes and 100 clusters among all listeners.</p>\n{}",
+            compared_table(&self.escaped_names(), &rows)
         )
     }
 
@@ -333,9 +346,7 @@ impl<'a> Compared<'a> {
                     rows.push(row);
                 }
             }
-            let mut head = vec![String::new()];
-            head.extend(self.names.iter().map(|name| escaped(name)));
-            out.push_str(&table(&head, &rows));
+            out.push_str(&compared_table(&self.escaped_names(), &rows));
             out.push_str("<div class=\"plots\">\n");
             let caption = format!("{protocol}: latency against rate");
             out.push_str(&plots.figure(&caption, self.against_rate(&caption, &scenarios)));

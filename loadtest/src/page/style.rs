@@ -34,4 +34,9 @@ figure { margin: 0; min-width: 0; } figcaption { font-weight: 600; }
 svg { display: block; width: 100%; max-width: 40rem; height: auto; }
 pre { overflow-x: auto; font-size: 13px; } pre.wrapped { white-space: pre-wrap; }
 .bad { color: var(--c1); font-weight: 600; }
+@media (max-width: 40rem) {
+  .compared { font-size: .8rem; } .compared th, .compared td { padding: .2rem .3rem; white-space: normal; overflow-wrap: normal; }
+  .compared td:first-child { min-width: 4.2rem; padding-left: 0; } .compared td:first-child small { display: none; }
+  .compared .times { display: block; min-width: 0; text-align: right; }
+}
 ";

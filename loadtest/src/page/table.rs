@@ -10,7 +10,18 @@ pub(super) fn number(value: &Value) -> f64 {
 
 /// A table of cells that are HTML.
 pub(super) fn table<T: AsRef<str>>(head: &[T], rows: &[Vec<String>]) -> String {
-    let mut out = String::from("<div class=\"wide\"><table><thead><tr>");
+    table_of("wide", head, rows)
+}
+
+/// One with a column for each of several that are compared: it is to be seen whole, on a phone, too.
+pub(super) fn compared_table(names: &[String], rows: &[Vec<String>]) -> String {
+    let mut head = vec![String::new()];
+    head.extend_from_slice(names);
+    table_of("wide compared", &head, rows)
+}
+
+fn table_of<T: AsRef<str>>(class: &str, head: &[T], rows: &[Vec<String>]) -> String {
+    let mut out = format!("<div class=\"{class}\"><table><thead><tr>");
     head.iter().for_each(|cell| _ = write!(out, "<th scope=\"col\">{}</th>", cell.as_ref()));
     out.push_str("</tr></thead><tbody>");
     for row in rows {
