@@ -1,6 +1,7 @@
-//! Comparisons outside the default build: `cargo bench -p ringway-benches` and the `relay-table` command.
+//! What benches are made of: `cargo bench`, `cargo xtask bench-compare` and the `relay-table` command.
 //!
-//! The micro benches stand in `benches/micro.rs`. [`relay`] is one small server on several runtimes and the load that drives
-//! them all. Nothing here is in the product; nothing here uses `unsafe`.
+//! The suites stand in `benches/`: `micro` and `config` are lists of [`case::Case`]s, `proxy` is a whole proxy over loopback. [`relay`] is one
+//! small server on several runtimes and the load that drives them all. Nothing here is in the product; nothing here uses `unsafe`.
 
+pub mod case;
 pub mod relay;

@@ -5,6 +5,7 @@ mod chains;
 mod check;
 mod combinations;
 mod configs;
+mod counts;
 mod differential;
 mod disk;
 mod emfile;
@@ -314,6 +315,15 @@ const JUDGES: &[Judge] = &[
         full: 0,
         drivers: false,
         run: suite::loom,
+    },
+    Judge {
+        name: "counts",
+        shows: "what bench-compare counts is the same when it is counted again",
+        unit: "cases",
+        sample: 12,
+        full: 1_000,
+        drivers: false,
+        run: |bench, _| counts::run(bench),
     },
     Judge {
         name: "netns",

@@ -1,10 +1,11 @@
-//! The project's chores: `cargo xtask ci`, `fuzz`, `judge`, `measure`, `setup`, `tidy`.
+//! The project's chores: `cargo xtask bench-compare`, `ci`, `fuzz`, `judge`, `measure`, `setup`, `tidy`.
 //!
 //! Imports nothing of ours: a judge that shared code with what it judges would share its mistakes, so the HTTP/1 reader
 //! in `lab` is a second, independent one. Chores start the built command and look at it from outside.
 // A chore speaks on standard output; that is its whole purpose.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench_compare;
 mod ci;
 mod command;
 mod fuzz;
@@ -19,6 +20,7 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
+cargo xtask bench-compare BASE [FILTER]   what a change did to the benches' instructions [--fail-if-above PCT]
 cargo xtask ci                            everything that must hold, judges at their sample
 cargo xtask judge NAME|all [--sample]     judges at their full counts [--seed N] [--count N] [--io ring|poll|envoy]
 cargo xtask judge list                    their names, and what each shows
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
+        ["bench-compare", rest @ ..] => bench_compare::run(rest),
         ["ci"] => ci::run(),
         ["tidy"] => tidy::run(),
         ["setup"] => setup::run(),

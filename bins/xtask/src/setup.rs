@@ -36,6 +36,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("nft", "nftables", "the soak's bad network"),
     ("sslscan", "sslscan", "the judge of TLS"),
     ("strace", "strace", "counting system calls"),
+    ("valgrind", "valgrind", "counting instructions"),
     ("openssl", "openssl", "certificates, and a peer for TLS sessions"),
     ("wrk", "wrk", "the load of figures"),
     ("h2load", "nghttp2-client", "load over HTTP/2"),
