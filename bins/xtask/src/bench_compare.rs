@@ -1,4 +1,4 @@
-//! `cargo xtask bench-compare BASE [FILTER] [--fail-if-above PCT]`: what a change did to the instructions of the micro benches.
+//! `cargo xtask bench-compare BASE [FILTER] [--bench SUITE] [--fail-if-above PCT]`: what a change did to the instructions of the micro benches.
 //!
 //! Builds the benches of BASE, any revision, in a worktree of its own below `target/bench-compare`, which stays so that the next run builds
 //! less, and those of the checkout as it is. Each case of both is counted by callgrind and stands in one table. Time plays no part,
@@ -19,7 +19,7 @@ use table::Table;
 use crate::{setup, workspace};
 
 /// Benches that are lists of cases; the others are made of threads and of the kernel, and are only timed.
-const SUITES: [&str; 1] = ["micro"];
+const SUITES: [&str; 2] = ["micro", "config"];
 
 /// What is asked for.
 #[derive(Debug, PartialEq)]
@@ -27,13 +27,15 @@ struct Wish {
     base: String,
     /// A part of the name; of every case where it is empty.
     filter: String,
+    /// Those whose cases are asked for: a suite that is not is not built.
+    suites: Vec<&'static str>,
     /// In percent.
     fail_if_above: Option<f64>,
 }
 
 impl Wish {
     fn read(words: &[&str]) -> Result<Wish, String> {
-        let (mut names, mut fail_if_above) = (Vec::new(), None);
+        let (mut names, mut suites, mut fail_if_above) = (Vec::new(), SUITES.to_vec(), None);
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
@@ -41,6 +43,13 @@ impl Wish {
                     let percent = words.next().ok_or("--fail-if-above wants a number of percent")?;
                     let number = percent.trim_end_matches('%').parse::<f64>().ok().filter(|percent| *percent >= 0.0);
                     fail_if_above = Some(number.ok_or_else(|| format!("{percent:?} is no number of percent"))?);
+                }
+                "--bench" => {
+                    let name = words.next().copied().unwrap_or_default();
+                    suites = SUITES.into_iter().filter(|suite| *suite == name).collect();
+                    if suites.is_empty() {
+                        return Err(format!("--bench wants one of {}", SUITES.join(", ")));
+                    }
                 }
                 _ if word.starts_with("--") => return Err(format!("{word:?} is not known; {USAGE}")),
                 name => names.push(name.to_owned()),
@@ -50,11 +59,11 @@ impl Wish {
         let (Some(base), filter, None) = (names.next(), names.next().unwrap_or_default(), names.next()) else {
             return Err(USAGE.to_owned());
         };
-        Ok(Wish { base, filter, fail_if_above })
+        Ok(Wish { base, filter, suites, fail_if_above })
     }
 }
 
-const USAGE: &str = "cargo xtask bench-compare BASE [FILTER] [--fail-if-above PCT]";
+const USAGE: &str = "cargo xtask bench-compare BASE [FILTER] [--bench SUITE] [--fail-if-above PCT]";
 
 /// Compares, and prints the table. An error says what is missing, or that a case became dearer than was allowed.
 pub(crate) fn run(words: &[&str]) -> Result<(), String> {
@@ -68,7 +77,7 @@ pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let base = Side::base(&workspace::root(), &workspace::target().join("bench-compare"), &wish.base)?;
     let ours = Side::checkout();
     println!("before: {}\nafter: {}", base.name, ours.name);
-    let sides = [base.build()?, ours.build()?];
+    let sides = [base.build(&wish.suites)?, ours.build(&wish.suites)?];
     let [before, after] = &sides;
     let rows = count([before, after], |name| name.contains(&wish.filter))?;
     if rows.is_empty() {
@@ -134,13 +143,16 @@ mod tests {
     #[test]
     fn a_wish_is_a_base_a_filter_and_a_bound() {
         let wish = |base: &str, filter: &str, fail_if_above| {
-            Ok(Wish { base: base.into(), filter: filter.into(), fail_if_above })
+            Ok(Wish { base: base.into(), filter: filter.into(), suites: SUITES.to_vec(), fail_if_above })
         };
+        let micro = Wish { suites: vec!["micro"], ..wish("main", "tls", None).expect("a wish") };
         for (words, expect) in [
             ("main", wish("main", "", None)),
             ("main route/", wish("main", "route/", None)),
             ("--fail-if-above 0.5 HEAD~3", wish("HEAD~3", "", Some(0.5))),
             ("main http1 --fail-if-above 2%", wish("main", "http1", Some(2.0))),
+            ("main tls --bench micro", Ok(micro)),
+            ("main --bench relay", Err("--bench wants one of micro, config".to_owned())),
             ("", Err(USAGE.to_owned())),
             ("one two three", Err(USAGE.to_owned())),
             ("main --fail-if-above", Err("--fail-if-above wants a number of percent".to_owned())),

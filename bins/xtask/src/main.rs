@@ -20,7 +20,7 @@ mod workspace;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask bench-compare BASE [FILTER]   what a change did to the benches' instructions [--fail-if-above PCT]
+cargo xtask bench-compare BASE [FILTER]   what a change did to the benches' instructions [--bench SUITE] [--fail-if-above PCT]
 cargo xtask ci                            everything that must hold, judges at their sample
 cargo xtask judge NAME|all [--sample]     judges at their full counts [--seed N] [--count N] [--io ring|poll|envoy]
 cargo xtask judge list                    their names, and what each shows

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::SUITES;
 use crate::command::{self, Echo};
 use crate::workspace;
 
@@ -54,13 +53,13 @@ impl Side {
         Ok(Side { name: format!("{revision} ({commit:.12})"), sources, target: folder.join("target") })
     }
 
-    /// Builds the suites, as `cargo bench` does. Errors: what Cargo said.
-    pub(super) fn build(&self) -> Result<Vec<Program>, String> {
+    /// Builds these suites, as `cargo bench` does. Errors: what Cargo said.
+    pub(super) fn build(&self, suites: &[&str]) -> Result<Vec<Program>, String> {
         println!("building the benches of {}", self.name);
-        let suites = SUITES.into_iter().flat_map(|suite| ["--bench", suite]);
-        let words: Vec<&str> = ["bench", "--package", "ringway-benches"].into_iter().chain(suites).collect();
+        let benches = suites.iter().flat_map(|suite| ["--bench", suite]);
+        let words: Vec<&str> = ["bench", "--package", "ringway-benches"].into_iter().chain(benches).collect();
         let built = self.cargo(&words)?;
-        match built.len() == SUITES.len() {
+        match built.len() == suites.len() {
             true => Ok(built),
             false => Err(format!("Cargo does not say where it put the benches of {}", self.name)),
         }
