@@ -133,10 +133,12 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
             extension::of(context, message, &[], |_, _| None::<()>);
         }
     });
+    let service_name = message.message("eds_cluster_config").map_or("", |eds| eds.text("service_name"));
     let cluster = Cluster {
         id: ClusterId(0), // the builder's to give
         name: name.to_owned(),
         stat_name: stat_name.to_owned(),
+        service_name: service_name.to_owned(),
         buffer_bytes_max: super::listener::buffer_bytes_max(message),
         connect_timeout: message.duration("connect_timeout").unwrap_or(CONNECT_TIMEOUT),
         circuit_breakers: breakers.unwrap_or_default(),

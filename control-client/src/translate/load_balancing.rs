@@ -102,14 +102,14 @@ pub(super) fn assignment_policy(context: &mut Context<'_>, message: &Message, fo
             // Envoy: "drop_ratio=... The valid range is 0~1".
             context.problem(message, "drop_percentage", "must not be more than the whole");
         }
-        fraction
+        Some((fraction?, message.text("category").into()))
     });
     if drops.len() > 1 {
         // Envoy: "Envoy only support one".
         context.problem(message, "drop_overloads", format!("{} categories: only one is supported", drops.len()));
     }
-    let some = |fraction: &Fraction| fraction.numerator > 0;
-    found.drop_overload = drops.into_iter().flatten().next().filter(some);
+    let some = |(fraction, _): &(Fraction, _)| fraction.numerator > 0;
+    (found.drop_overload, found.drop_category) = drops.into_iter().flatten().next().filter(some).unzip();
 }
 
 /// `Cluster.CommonLbConfig`.

@@ -37,6 +37,7 @@ use crate::handoff::{Sibling, Siblings, SocketGroup};
 use crate::inspector_stats::InspectorStats;
 use crate::lighter::Balance;
 use crate::limits::Limits;
+use crate::load::LoadRows;
 use crate::log::{LogSinks, Logs, access_logs};
 use crate::log_ring::{LOG_RING_BYTES, LogTail, log_ring};
 use crate::mailbox;
@@ -406,7 +407,14 @@ impl Engine {
         let mut seeds: Vec<Vec<ClusterSeed>> = (0..count).map(|_| Vec::new()).collect();
         let none = ClusterTable::default();
         let before = self.current.as_ref().map_or(&none, |current| &current.clusters);
+        let mut loads = LoadRows::new();
         for change in snapshot.clusters.changes(before) {
+            if let Some(book) = self.registry.loads() {
+                match change.now {
+                    Some(cluster) => _ = loads.insert(cluster.id, book.set(cluster, count)),
+                    None => change.before.iter().for_each(|gone| book.remove(&gone.name)),
+                }
+            }
             let names = |cluster: &'_ Arc<Cluster>| (cluster.name.clone(), cluster.stat_name.clone());
             if let Some(old) = change.before
                 && change.now.map(names) != Some(names(old))
@@ -486,11 +494,13 @@ impl Engine {
         let kept: HashSet<SocketKey> = snapshot.listeners.iter().flat_map(|listener| SocketKey::of(listener)).collect();
         self.sockets.retain(|key, _| kept.contains(key));
         let active = Arc::new(self.active.rows(self.current.as_deref(), snapshot, count));
+        let loads = Arc::new(loads);
         let parts = seeds.into_iter().zip(seeds_listeners).zip(seeds_sockets).enumerate();
         parts
             .map(|(index, ((clusters, listeners), sockets))| {
-                let (sinks, log, active) = (Arc::clone(sinks), tails.pop(), Arc::clone(&active));
-                (index, Prepare { snapshot: Arc::clone(snapshot), clusters, listeners, active, sockets, sinks, log })
+                let (sinks, log) = (Arc::clone(sinks), tails.pop());
+                let (snapshot, active, loads) = (Arc::clone(snapshot), Arc::clone(&active), Arc::clone(&loads));
+                (index, Prepare { snapshot, clusters, listeners, active, loads, sockets, sinks, log })
             })
             .collect()
     }

@@ -11,6 +11,7 @@ use ringway_model::{Address, Cluster, Endpoint, Priority, UpstreamTransport, Whe
 
 use crate::active::ActiveRow;
 use crate::breakers::{Breakers, ClusterSeed};
+use crate::load::{ClusterLoad, CoreLoad};
 use crate::original_dst::Originals;
 use crate::pool::EndpointPool;
 
@@ -55,6 +56,8 @@ pub(crate) struct CoreCluster {
     pools: Box<[OnceCell<Rc<EndpointPool>>]>,
     /// What all cores tell of each endpoint, and this core's place there; for LEAST_REQUEST alone.
     rows: Option<(Box<[ActiveRow]>, usize)>,
+    /// Where load is reported.
+    pub(crate) load: Option<ClusterLoad>,
     /// Another version took its place, or the cluster is gone: who still picks an endpoint by it leaves nothing behind.
     is_over: Cell<bool>,
     /// Whose turn it is.
@@ -70,6 +73,7 @@ impl CoreCluster {
         state: Rc<ClusterState>,
         before: Option<&CoreCluster>,
         rows: Option<(Box<[ActiveRow]>, usize)>,
+        load: Option<ClusterLoad>,
         chance: &mut impl FnMut() -> u64,
     ) -> Rc<Self> {
         assert_eq!(config.balancer.membership().total, config.endpoints.len(), "the balancer is that of the endpoints");
@@ -93,7 +97,7 @@ impl CoreCluster {
         };
         let pools = std::iter::repeat_with(OnceCell::new).take(config.endpoints.len()).collect();
         let (wheels, is_over) = (RefCell::new(wheels), Cell::new(false));
-        let cluster = Rc::new(Self { config, state, pools, rows, is_over, wheels, codec_limits });
+        let cluster = Rc::new(Self { config, state, pools, rows, load, is_over, wheels, codec_limits });
         cluster.take_over();
         cluster
     }
@@ -165,7 +169,21 @@ impl CoreCluster {
         pool.set_addresses(endpoint);
         pool.set_transport(self.transport(endpoint), &endpoint.hostname);
         pool.set_reuse(self.config.http.reuse);
+        pool.set_load(self.load_of(at));
         pool.set_row(self.rows.as_ref().map(|(rows, worker)| (rows[at].clone(), *worker)));
+    }
+
+    /// The row of the endpoint at a position; of one of ORIGINAL_DST that of all.
+    pub(crate) fn load_of(&self, at: usize) -> Option<Rc<CoreLoad>> {
+        self.load.as_ref().map(|load| Rc::clone(load.of_endpoint(at)))
+    }
+
+    /// A circuit breaker kept a request, or a raw connection, from it.
+    #[inline]
+    pub(crate) fn overflowed(&self) {
+        if let Some(load) = &self.load {
+            load.overflowed();
+        }
     }
 
     /// Where the endpoint of a pool stands.
@@ -248,6 +266,7 @@ mod tests {
             id: ClusterId(0),
             name: "c".into(),
             stat_name: "c".into(),
+            service_name: String::new(),
             connect_timeout: Duration::from_secs(5),
             buffer_bytes_max: None,
             circuit_breakers: CircuitBreakers::default(),
@@ -273,12 +292,12 @@ mod tests {
     }
 
     fn version(ports: &[u16], before: &CoreCluster) -> Rc<CoreCluster> {
-        CoreCluster::new(cluster(ports), Rc::clone(&before.state), Some(before), None, &mut || 0)
+        CoreCluster::new(cluster(ports), Rc::clone(&before.state), Some(before), None, None, &mut || 0)
     }
 
     fn first(ports: &[u16]) -> Rc<CoreCluster> {
         let config = cluster(ports);
-        CoreCluster::new(Arc::clone(&config), state(&config), None, None, &mut || 0)
+        CoreCluster::new(Arc::clone(&config), state(&config), None, None, None, &mut || 0)
     }
 
     #[test]

@@ -41,6 +41,7 @@ use crate::decision::{Decision, Then};
 use crate::grpc_stats::{Direction, Meter};
 use crate::handshake::Handshake;
 use crate::http2::{HeadForm, Http2Stream, Reset};
+use crate::load::TryLoad;
 use crate::pool::{EndpointPool, Upstream};
 use crate::record::Record;
 use crate::relay::{Relay, RelayError};
@@ -118,12 +119,16 @@ pub(crate) async fn run(connection: &Downstream) -> After {
     exchange.origin = origin;
     exchange.is_https = is_https;
     let after = if let Some(failure) = dropped {
+        if let Some(load) = &cluster.load {
+            load.overloaded();
+        }
         exchange.answer_local(failure.local(), false)
     } else if cluster.state.breakers_of(priority).requests.try_acquire() {
         let _permit = scopeguard(|| cluster.state.breakers_of(priority).requests.release());
         exchange.forward(head, endpoint).await
     } else {
         cluster.state.breakers.stats.upstream_rq_pending_overflow.add(1);
+        cluster.overflowed();
         exchange.answer(Failure::Overflow)
     };
     if tunnel != Tunnel::Not {
@@ -300,6 +305,8 @@ struct Exchange<'x> {
     grpc: Option<Arc<GrpcStats>>,
     /// Its end was seen: trailers, or a head without content.
     is_ended: bool,
+    /// The try under way.
+    load: TryLoad,
 }
 
 impl<'x> Exchange<'x> {
@@ -354,6 +361,7 @@ impl<'x> Exchange<'x> {
             retry: None,
             grpc: None,
             is_ended: false,
+            load: TryLoad::default(),
         }
     }
 
@@ -393,6 +401,7 @@ impl<'x> Exchange<'x> {
                 }
                 let stop = 'attempt: {
                     let _active = pool.begin_request();
+                    self.load = pool.begin_try();
                     let mut reused = true;
                     let upstream = match self.take(&pool, replays) {
                         Some(upstream) => upstream,
@@ -423,6 +432,7 @@ impl<'x> Exchange<'x> {
                         self.upload.trailers = self.passes_trailers();
                     }
                     self.cluster_stats.upstream_rq_total.add(1);
+                    self.load.sent();
                     if self.tunnel == Tunnel::Terminated {
                         // A connection that is made is what the next proxy would say 200 to.
                         upstream.stream.unread(self.worker().core.chunk(ESTABLISHED));
@@ -458,6 +468,7 @@ impl<'x> Exchange<'x> {
                                 && self.upload.is_repeatable() =>
                         {
                             replays += 1;
+                            self.load.judge(false);
                             self.cluster_stats.upstream_rq_retry.add(1);
                             continue 'tries;
                         }
@@ -469,6 +480,7 @@ impl<'x> Exchange<'x> {
                         {
                             upstream.died();
                             replays += 1;
+                            self.load.judge(false);
                             self.cluster_stats.upstream_rq_retry.add(1);
                             continue 'tries;
                         }
@@ -489,6 +501,7 @@ impl<'x> Exchange<'x> {
                     }
                     stop
                 };
+                self.judge(&stop);
                 if self.retry.is_none() {
                     return self.stopped(stop);
                 }
@@ -498,6 +511,24 @@ impl<'x> Exchange<'x> {
                 }
             }
         }
+    }
+
+    /// What a try that was stopped says of its endpoint, to load reports. A client that goes away, or its own time, says nothing.
+    #[inline]
+    fn judge(&mut self, stop: &Stop) {
+        match stop {
+            Stop::Client(_)
+            | Stop::Fail(
+                Failure::StreamIdle
+                | Failure::StreamIdleRequest
+                | Failure::StreamDuration
+                | Failure::StreamDurationRequest
+                | Failure::RequestTimeout,
+            ) => {}
+            Stop::Fail(Failure::Overflow) => self.cluster.overflowed(),
+            Stop::Fail(_) | Stop::Died | Stop::Unprocessed | Stop::Refused { .. } => self.load.judge(false),
+        }
+        self.load = TryLoad::default();
     }
 
     fn put_back(&self, pool: &Rc<EndpointPool>, mut upstream: Upstream) {

@@ -87,6 +87,7 @@ mod lighter;
 mod limits;
 mod lines;
 mod listen;
+mod load;
 mod local_reply;
 mod log;
 mod log_ring;

@@ -10,6 +10,7 @@ use crate::active::ActiveRows;
 use crate::breakers::ClusterSeed;
 use crate::complaints::Complaints;
 use crate::handoff::{Load, SocketGroup};
+use crate::load::LoadRows;
 use crate::log::LogSinks;
 use crate::log_ring::LogTail;
 use crate::view::ListenerSeeds;
@@ -35,6 +36,8 @@ pub(crate) struct Prepare {
     pub(crate) listeners: ListenerSeeds,
     /// Who counts requests under way with the other workers, and where.
     pub(crate) active: Arc<ActiveRows>,
+    /// Where load is counted, where it is reported.
+    pub(crate) loads: Arc<LoadRows>,
     /// One entry for each socket of this generation, new or kept.
     pub(crate) sockets: Vec<SocketSeed>,
     /// The sinks of its access logs.

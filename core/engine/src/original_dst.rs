@@ -69,6 +69,7 @@ pub(crate) fn endpoint(
     let pool = originals.find(&worker.core, address, transport)?;
     pool.set_reuse(cluster.config.http.reuse);
     pool.set_transport(transport, "");
+    pool.set_load(cluster.load_of(0));
     Some(pool)
 }
 

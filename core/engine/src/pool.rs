@@ -28,6 +28,7 @@ use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
 use crate::http2::{ConnectFailure, Links, Waiting};
 use crate::limits::Limits;
+use crate::load::{CoreLoad, TryLoad};
 use crate::side::Side;
 use crate::socket;
 use crate::tls::Unsecured;
@@ -272,6 +273,8 @@ pub(crate) struct EndpointPool {
     active: Cell<u32>,
     /// Where it tells of them, and hears of the other cores'; and this core's place there.
     row: RefCell<Option<(ActiveRow, usize)>>,
+    /// Its locality's row, where load is reported.
+    load: RefCell<Option<Rc<CoreLoad>>>,
     retired: Cell<bool>,
     /// Its HTTP/2 connections.
     pub(crate) links: Links<ConnectionPermit>,
@@ -306,6 +309,7 @@ impl EndpointPool {
             open: Cell::new(0),
             active: Cell::new(0),
             row: RefCell::default(),
+            load: RefCell::default(),
             retired: Cell::new(false),
             waiting: RefCell::default(),
             caretaker: RefCell::default(),
@@ -342,6 +346,23 @@ impl EndpointPool {
         let pool = self.endpoint();
         pool.set_active(pool.active.get() + 1);
         ActiveRequest(Rc::clone(pool))
+    }
+
+    /// From now on its tries count there, or nowhere.
+    pub(crate) fn set_load(&self, load: Option<Rc<CoreLoad>>) {
+        *self.load.borrow_mut() = load;
+    }
+
+    /// A try is to go to the endpoint.
+    #[inline]
+    pub(crate) fn begin_try(self: &Rc<Self>) -> TryLoad {
+        TryLoad::picked(self.load())
+    }
+
+    /// Its locality's row, where load is reported.
+    #[inline]
+    pub(crate) fn load(self: &Rc<Self>) -> Option<Rc<CoreLoad>> {
+        self.endpoint().load.borrow().clone()
     }
 
     /// The endpoint is where this version of its cluster says.

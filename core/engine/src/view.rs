@@ -22,6 +22,7 @@ use crate::by_chain::ByChain;
 use crate::connection_filter::{CoreFilter, FilterKey, FilterSeed};
 use crate::core_cluster::{ClusterState, CoreCluster};
 use crate::inspector_stats::InspectorStats;
+use crate::load::{ClusterLoad, LoadRows};
 use crate::log::LogSinks;
 use crate::told_heads::AskedFields;
 
@@ -166,7 +167,7 @@ impl View {
         seeds: &[ClusterSeed],
         seeds_of_listeners: &ListenerSeeds,
         sinks: &LogSinks,
-        (worker, active): (usize, &ActiveRows),
+        (worker, active, loads): (usize, &ActiveRows, &LoadRows),
         chance: &mut impl FnMut() -> u64,
     ) -> View {
         let seeds: HashMap<ClusterId, &ClusterSeed> = seeds.iter().map(|seed| (seed.id, seed)).collect();
@@ -175,12 +176,13 @@ impl View {
             let old = self.clusters.get(at);
             let next = config.map(|config| {
                 let rows = active.get(&config.id).map(|rows| (rows.clone().into_boxed_slice(), worker));
+                let load = loads.get(&config.id).map(|rows| ClusterLoad::new(rows, worker));
                 let (state, before) = match (old, seeds.get(&config.id)) {
                     (Some(old), None) => (Rc::clone(&old.state), Some(&**old)),
                     (_, Some(seed)) => (Rc::new(ClusterState::new(seed)), None),
                     (None, None) => unreachable!("a cluster that is new comes with its seed"),
                 };
-                CoreCluster::new(Arc::clone(config), state, before, rows, chance)
+                CoreCluster::new(Arc::clone(config), state, before, rows, load, chance)
             });
             if let Some(old) = old
                 && next.as_ref().is_none_or(|next| !Rc::ptr_eq(&next.state, &old.state))

@@ -284,7 +284,7 @@ impl Worker {
             &prepare.clusters,
             &prepare.listeners,
             &prepare.sinks,
-            (self.index, &prepare.active),
+            (self.index, &prepare.active, &prepare.loads),
             &mut || self.chance(),
         ));
         if let Some(tail) = prepare.log {

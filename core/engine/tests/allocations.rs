@@ -264,6 +264,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         id: ClusterId(0),
         name: "c".into(),
         stat_name: "c".into(),
+        service_name: String::new(),
         buffer_bytes_max: None,
         connect_timeout: Duration::from_secs(5),
         circuit_breakers: CircuitBreakers::default(),

@@ -126,6 +126,7 @@ impl Setup {
             id: ClusterId(0),
             name: "c".into(),
             stat_name: "c".into(),
+            service_name: String::new(),
             buffer_bytes_max: self.buffer_bytes_max,
             connect_timeout: Duration::from_secs(5),
             circuit_breakers: CircuitBreakers { connections_max: self.connections_max, ..CircuitBreakers::default() },

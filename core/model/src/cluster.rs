@@ -17,6 +17,8 @@ pub struct Cluster {
     pub name: String,
     /// `alt_stat_name` where given, else `name`: what statistics are filed under.
     pub stat_name: String,
+    /// `eds_cluster_config.service_name`, which load reports tell beside the name; empty where the file gives none.
+    pub service_name: String,
     /// `connect_timeout`; Envoy's default is 5 s.
     pub connect_timeout: Duration,
     /// `per_connection_buffer_limit_bytes`: what may be queued towards an endpoint before its source is no longer read. `None`: the

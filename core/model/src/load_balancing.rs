@@ -141,6 +141,8 @@ pub struct LoadBalancing {
     pub closes_with_changes: bool,
     /// `policy.drop_overloads`: the share of requests that is answered 503 instead.
     pub drop_overload: Option<Fraction>,
+    /// Its `category`, for load reports.
+    pub drop_category: Option<Arc<str>>,
 }
 
 /// A priority, a locality in it, and `LocalityLbEndpoints.load_balancing_weight`.
@@ -162,6 +164,7 @@ impl Default for LoadBalancing {
             weighted_priority_health: false,
             closes_with_changes: false,
             drop_overload: None,
+            drop_category: None,
         }
     }
 }

@@ -13,7 +13,7 @@ mod show;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 pub(crate) use self::entry::Entry;
 use self::names::{Names, lock};
@@ -22,8 +22,8 @@ use self::show::{Rows, visit_histograms};
 pub use self::show::{Visit, VisitHistogram};
 use crate::{
     AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, ControlPlaneStats, Distribution,
-    HttpInspectorStats, HttpStats, Kind, ListenerStats, MembershipStats, ProxyProtocolStats, RateLimitStats, RbacStats,
-    Row, Server, Shown, SubscriptionStats, TcpStats, TlsInspectorStats,
+    HttpInspectorStats, HttpStats, Kind, ListenerStats, LoadBook, LoadReporterStats, MembershipStats,
+    ProxyProtocolStats, RateLimitStats, RbacStats, Row, Server, Shown, SubscriptionStats, TcpStats, TlsInspectorStats,
 };
 
 /// All numbers of the process.
@@ -38,6 +38,10 @@ pub struct Registry {
     assignments: Names<AssignmentStats>,
     /// Under its one name, once somebody is asked.
     control_planes: Names<ControlPlaneStats>,
+    /// Likewise.
+    load_reporters: Names<LoadReporterStats>,
+    /// What load reports are made of, where load is reported.
+    loads: OnceLock<LoadBook>,
     /// Of CDS and LDS, by their whole names.
     subscriptions: Names<SubscriptionStats>,
     /// Of RDS, by what stands behind `http.`.
@@ -80,6 +84,8 @@ impl Registry {
             memberships: Names::default(),
             assignments: Names::default(),
             control_planes: Names::default(),
+            load_reporters: Names::default(),
+            loads: OnceLock::new(),
             subscriptions: Names::default(),
             route_subscriptions: Names::default(),
             breakers: Names::default(),
@@ -120,6 +126,21 @@ impl Registry {
     /// What the control thread says of management servers; made at the first ask.
     pub fn control_plane(&self) -> Arc<ControlPlaneStats> {
         self.control_planes.find("control_plane", 1).pop().expect("one block")
+    }
+
+    /// What is counted of the stream of load reports; made at the first ask.
+    pub fn load_reporter(&self) -> Arc<LoadReporterStats> {
+        self.load_reporters.find("load_reporter", 1).pop().expect("one block")
+    }
+
+    /// From the next commit on workers count what load reports say.
+    pub fn begin_loads(&self) {
+        self.loads.get_or_init(LoadBook::default);
+    }
+
+    /// What load reports are made of; `None`: nothing of it is counted.
+    pub fn loads(&self) -> Option<&LoadBook> {
+        self.loads.get()
     }
 
     /// What the control thread says of clusters by CDS; made at the first ask.
@@ -238,6 +259,7 @@ impl Registry {
         self.memberships.reset();
         self.assignments.reset();
         self.control_planes.reset();
+        self.load_reporters.reset();
         self.subscriptions.reset();
         self.route_subscriptions.reset();
         self.listeners.reset();
@@ -269,6 +291,7 @@ impl Registry {
         let known = rows.len();
         add_whole(&self.subscriptions.entries(), &mut rows);
         add_whole(&self.control_planes.entries(), &mut rows);
+        add_whole(&self.load_reporters.entries(), &mut rows);
         if rows.len() > known {
             rows.sort_by(|one, other| one.0.cmp(&other.0));
         }

@@ -43,6 +43,22 @@ block! {
 }
 
 block! {
+    /// `load_reporter.`: the stream of load reports, under Envoy's names, which are the server's view. Written by its own thread.
+    LoadReporterStats {
+        /// Times that the server could not be reached or ended the stream, but for an end with status 0.
+        errors: Counter,
+        /// Messages of the server.
+        requests: Counter,
+        /// Reports sent.
+        responses: Counter,
+        /// Attempts after the first.
+        retries: Counter,
+    }
+    histograms {}
+    beside {}
+}
+
+block! {
     /// `control_plane.`: of all management servers together.
     ControlPlaneStats {
         /// 1 where each stream of resources has a connection.

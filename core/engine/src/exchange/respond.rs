@@ -14,6 +14,7 @@ use super::response_head::{ResponseHead, Seen};
 use super::{Exchange, Response, Stop};
 use crate::grpc_stats::{Direction, Meter};
 use crate::http2::{HeadForm, Http2Stream};
+use crate::load::is_grpc_failure;
 use crate::pool::Upstream;
 use crate::relay::{Relay, RelayError};
 use crate::reply::Failure;
@@ -140,6 +141,10 @@ impl Exchange<'_> {
             self.stats.downstream_cx_tx_bytes_total.add(download.sent);
             self.stats.downstream_cx_rx_bytes_total.add(self.upload.received);
             let is_whole = whole.is_ok();
+            if is_whole && self.load.is_open() {
+                // A gRPC call, whose end says what became of it.
+                self.load.judge(!is_grpc_failure(download.grpc_status));
+            }
             if self.grpc.is_some() {
                 self.is_ended |= is_empty || download.grpc.as_ref().is_some_and(Meter::is_ended);
             }

@@ -11,6 +11,7 @@ use super::{Exchange, Response as Progress};
 use crate::grpc_stats::{Direction, count_end};
 use crate::hop::ResponseHop;
 use crate::http2::Http2Stream;
+use crate::load::is_grpc_failure;
 use crate::outbox::{Outbox, Spelling};
 use crate::side::Side;
 use crate::tunnel::Tunnel;
@@ -38,6 +39,8 @@ pub(super) struct ResponseHead {
     pub(super) tunnels: bool,
     /// It is a gRPC response.
     pub(super) grpc: bool,
+    /// Whether it is a success for load reports; `None`: its end will say, or nobody asks.
+    pub(super) verdict: Option<bool>,
 }
 
 /// A body of at most this size that came with its head is copied behind the new head: one buffer to send is cheaper for
@@ -153,6 +156,7 @@ impl Exchange<'_> {
         };
         let out = if tunnels && self.crosses() { self.handshake.response(&worker.core, out) } else { out };
         let consumed = consumed + body.len();
+        let verdict = if is_final { self.verdict(response) } else { None };
         let grpc = is_final && self.count_head(response, body);
         let upstream_keep_alive = keeps || response.keep_alive() && framing != Framing::UntilClose;
         let head = ResponseHead {
@@ -166,8 +170,26 @@ impl Exchange<'_> {
             whole,
             tunnels,
             grpc,
+            verdict,
         };
         Ok(Some(Seen::Head(head)))
+    }
+
+    /// What load reports count it as.
+    #[inline]
+    fn verdict(&self, response: &Response<'_>) -> Option<bool> {
+        if !self.load.is_open() {
+            return None;
+        }
+        match (response.status() >= 500, self.connection.is_grpc.get(), response.field(Known::GrpcStatus)) {
+            (true, ..) => Some(false),
+            (false, false, _) => Some(true),
+            (false, true, None) => None,
+            (false, true, Some(text)) => {
+                let status = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+                Some(!is_grpc_failure(status))
+            }
+        }
     }
 
     /// Counts what the head of a gRPC response says, and the messages of a body that goes with it; whether it is one.
@@ -183,6 +205,9 @@ impl Exchange<'_> {
 
     pub(super) fn begin(&mut self, head: &ResponseHead) {
         self.response = Progress::Begun;
+        if let Some(is_successful) = head.verdict {
+            self.load.judge(is_successful);
+        }
         self.begin_response();
         self.keep_alive &= !head.close;
         self.stats.count_status(head.status);

@@ -60,7 +60,7 @@ fn adopt(before: &View, registry: &Registry, listener: &Arc<Listener>) -> (View,
     seeds.listeners.insert(LISTENER, registry.listener("127.0.0.1:1").remove(0));
     seeds.tcp.insert("t".into(), registry.tcp("t").remove(0));
     COMPARISONS.set(0);
-    let rows = (0, &ActiveRows::default());
+    let rows = (0, &ActiveRows::default(), &LoadRows::default());
     let view = before.adopt(Arc::new(snapshot), &[], &seeds, &LogSinks::new(), rows, &mut || 0);
     (view, COMPARISONS.get())
 }
