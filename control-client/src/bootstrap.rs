@@ -15,6 +15,7 @@ use crate::cache::Roots;
 use crate::dns::DnsPlans;
 use crate::document;
 use crate::json;
+use crate::lrs::LoadReports;
 use crate::message::{Message, Value};
 use crate::problem::{Problem, Report};
 use crate::reader::{self, Unknown};
@@ -89,6 +90,8 @@ pub struct Bootstrap {
     /// Of each TLS context, in the order of the file: clusters, then listeners. None where there are `roots`, which
     /// have them.
     pub certificates: Vec<ContextCertificates>,
+    /// `cluster_manager.load_stats_config`: who is told how much was sent where.
+    pub load_reports: Option<LoadReports>,
     /// Fields that were accepted without being known, on request.
     pub warnings: Vec<Problem>,
     /// What `/config_dump` shows.
@@ -240,6 +243,7 @@ pub fn read_bootstrap_with(
         roots: None,
         stats,
         certificates: Vec::new(),
+        load_reports: read.load_reports.clone(),
         warnings,
         dump,
     };

@@ -9,9 +9,7 @@ mod call;
 mod keepalive;
 mod messages;
 
-#[cfg(test)]
-pub(crate) use call::Ended;
-pub(crate) use call::{Call, Event, Method};
+pub(crate) use call::{Call, Ended, Event, Method};
 
 #[cfg(test)]
 mod tests;

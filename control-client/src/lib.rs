@@ -20,6 +20,7 @@ mod files;
 pub mod fuzz;
 mod grpc;
 mod json;
+mod lrs;
 mod message;
 mod problem;
 mod race;
@@ -50,6 +51,7 @@ pub use cache::{
 pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
 pub use files::Files;
+pub use lrs::{ClusterLoad, LoadReportEvent, LoadReporter, LoadReports, LocalityLoad, Wanted};
 pub use problem::Problem;
 pub use runtime::Runtime;
 pub use schema::has_path;

@@ -19,6 +19,7 @@ mod identity;
 mod listener;
 mod listener_filter;
 mod load_balancing;
+mod load_reports;
 mod local_reply;
 mod manager;
 mod matcher;
@@ -58,6 +59,7 @@ use crate::cache::ConfigSource;
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::ResolverPlan;
 use crate::json;
+use crate::lrs::LoadReports;
 use crate::message::Message;
 use crate::problem::Report;
 use crate::runtime::Runtime;
@@ -158,6 +160,8 @@ pub(crate) struct Read {
     pub(crate) node_told: Vec<u8>,
     pub(crate) around: Around,
     pub(crate) stats: StatsRules,
+    /// `cluster_manager.load_stats_config`.
+    pub(crate) load_reports: Option<LoadReports>,
 }
 
 /// A route configuration that came by itself.
@@ -340,10 +344,13 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     });
     let (cds, lds, ads) = dynamic.unwrap_or_default();
     let node_told = xds::node(message.message("node"));
+    let load_reports = context.inside(message, "cluster_manager", |context, message| {
+        load_reports::load_reports(context, message, &clusters, &node_told)
+    });
     let stats = context.inside(message, "stats_config", stats::rules).unwrap_or_default();
     process::without_resources(&mut context, message);
     let (node, around) = (context.around.node.clone(), context.around);
-    Read { node, admin, clusters, listeners, cds, lds, ads, node_told, around, stats }
+    Read { node, admin, clusters, listeners, cds, lds, ads, node_told, around, stats, load_reports }
 }
 
 /// `layered_runtime` of a bootstrap, by itself.

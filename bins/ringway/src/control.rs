@@ -24,6 +24,7 @@ use crate::admin::{days_until_first, loop_json, worker_json};
 use crate::command::{Command, DynamicView};
 use crate::dynamic::{News, Tally};
 use crate::load::{Candidate, Content, Loaded, Loader};
+use crate::load_reports::Reporting;
 use crate::log::Log;
 use crate::state::{Rejection, State};
 use crate::tally::tally;
@@ -69,6 +70,8 @@ pub(crate) struct Control {
     pub(crate) logs: LogThread,
     /// What is known of names.
     pub(crate) directory: Directory,
+    /// Who is told how much was sent where.
+    pub(crate) reporting: Reporting,
     /// What takes effect when its names are known.
     pub(crate) warming: Option<Loaded>,
     /// Something is in force. Before that nobody is left out: what waits for something holds up all, as in Envoy.
@@ -451,6 +454,10 @@ impl Control {
         let Content::Built(candidate) = content else { unreachable!("built when its names were known") };
         file.iter().flat_map(|file| &file.warnings).for_each(|warning| self.log.warning(warning));
         let committed = self.engine.snapshot().map_or(0, |snapshot| snapshot.generation);
+        let load_reports = file.as_ref().map(|file| file.load_reports.clone());
+        if committed == 0 && load_reports.iter().any(Option::is_some) {
+            self.state.registry.begin_loads();
+        }
         let report = match candidate.snapshot.generation > committed {
             true => self.enforce(*candidate)?,
             false => "nothing changed".to_owned(),
@@ -475,6 +482,9 @@ impl Control {
                 view.rejection = None;
             }
         });
+        if let Some(plan) = load_reports {
+            self.reporting.follow(plan.as_ref(), &self.state.registry, self.log);
+        }
         if is_file {
             self.state.registry.server.reload_success.add(1);
         }

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringway_control_client::{
-    Builder, Built, ContextCertificates, DnsPlans, Dump, Files, Moment, Outcome, Problem, ReadOptions, Resources,
-    Roots, SecretFiles, ShownResource, Source as ConfigSource, SourceFiles, Streams, TlsContexts, Wait,
+    Builder, Built, ContextCertificates, DnsPlans, Dump, Files, LoadReports, Moment, Outcome, Problem, ReadOptions,
+    Resources, Roots, SecretFiles, ShownResource, Source as ConfigSource, SourceFiles, Streams, TlsContexts, Wait,
     read_bootstrap_with,
 };
 use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
@@ -68,6 +68,8 @@ pub(crate) struct FromFile {
     pub(crate) node: (String, String),
     /// What is shown of the statistics.
     pub(crate) stats: Arc<StatsRules>,
+    /// Who is told how much was sent where.
+    pub(crate) load_reports: Option<LoadReports>,
     /// The bootstrap as read.
     pub(crate) dump: Dump,
     /// What was accepted but deserves a line.
@@ -303,6 +305,7 @@ impl Loader {
                 node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),
                 warnings: bootstrap.warnings.iter().map(ToString::to_string).collect(),
                 stats: Arc::new(bootstrap.stats),
+                load_reports: bootstrap.load_reports,
                 dump: bootstrap.dump,
             };
             Ok(Loaded { content, dns, certificates: Some(certificates.into()), file: Some(Box::new(file)), news })

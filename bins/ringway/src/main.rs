@@ -17,6 +17,7 @@ mod dynamic;
 mod explain;
 mod iptables;
 mod load;
+mod load_reports;
 mod log;
 mod plan;
 mod run;

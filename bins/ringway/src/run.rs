@@ -20,6 +20,7 @@ use crate::args::{Run, Tuning};
 use crate::command::{COMMANDS_MAX, Command};
 use crate::control::{Began, Control};
 use crate::load::Loader;
+use crate::load_reports::Reporting;
 use crate::log::Log;
 use crate::plan::Plan;
 use crate::signals::Signals;
@@ -171,6 +172,7 @@ impl Process {
             watch,
             logs,
             directory,
+            reporting: Reporting::default(),
             warming: None,
             is_serving: false,
             drain_time,

@@ -34,6 +34,7 @@ mod lifecycle;
 mod listener_filters;
 mod load_balancing;
 mod local_reply;
+mod lrs;
 mod manager;
 mod network_filters;
 mod proxying;

@@ -32,10 +32,10 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.bootstrap.v3.ClusterManager",
+        done: "load_stats_config",
         ignored: &[
             ("outlier_detection", "says where ejections are logged; outlier_detection of clusters is refused"),
-            ("enable_deferred_cluster_creation", "when a worker makes its part of a cluster is no matter of the file"),
-            ("load_stats_config", "loads are not reported"),
+            ("enable_deferred_cluster_creation", "what a worker needs of a cluster is made when it is first picked, always"),
         ],
         refused: "local_cluster_name upstream_bind_config",
         ..Covered::NOTHING

@@ -15,6 +15,7 @@ pub(super) static TABLE: &[Covered] = &[
                upstream_http_protocol_options metadata filters",
         only: &[("type", "STATIC STRICT_DNS LOGICAL_DNS EDS ORIGINAL_DST")],
         ignored: &[
+            ("lrs_server", "Envoy does not act on it: load is reported where cluster_manager.load_stats_config says"),
             ("ignore_health_on_host_removal", "only matters with health checks, which are refused"),
             ("close_connections_on_host_health_failure", "only matters with health checks, which are refused"),
         ],
@@ -22,7 +23,7 @@ pub(super) static TABLE: &[Covered] = &[
                   per_connection_buffer_high_watermark_timeout health_checks \
                   outlier_detection \
                   lb_subset_config \
-                  lrs_server lrs_report_endpoint_metrics \
+                  lrs_report_endpoint_metrics \
                   track_timeout_budgets upstream_config track_cluster_stats preconnect_policy \
                   connection_pool_per_downstream_connection queuing_policies",
     },

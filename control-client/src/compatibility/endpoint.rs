@@ -17,8 +17,7 @@ pub(super) static TABLE: &[Covered] = &[
     },
     Covered {
         message: "envoy.config.endpoint.v3.ClusterLoadAssignment.Policy.DropOverload",
-        done: "drop_percentage",
-        ignored: &[("category", "only told to a control plane's load reports")],
+        done: "category drop_percentage",
         ..Covered::NOTHING
     },
     Covered {

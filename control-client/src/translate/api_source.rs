@@ -29,16 +29,38 @@ const BACKOFF_MAX_BASES: u32 = 10;
 
 /// `ads_config`, which is a stream.
 pub(super) fn ads(context: &mut Context<'_>, message: &Message) -> Option<ApiSource> {
+    stream(context, message, api_source)
+}
+
+/// What `read` makes of it, where that is a stream.
+fn stream(
+    context: &mut Context<'_>,
+    message: &Message,
+    read: impl FnOnce(&mut Context<'_>, &Message) -> Option<ApiSource>,
+) -> Option<ApiSource> {
     if !matches!(message.number("api_type"), GRPC | DELTA_GRPC) {
         // Envoy: "config source must be of type GRPC".
         context.problem(message, "api_type", "must be GRPC or DELTA_GRPC");
         return None;
     }
-    api_source(context, message)
+    read(context, message)
+}
+
+/// `load_stats_config`, which is a stream, too, and to which a node need not say who it is.
+pub(super) fn reports(context: &mut Context<'_>, message: &Message) -> Option<ApiSource> {
+    stream(context, message, source)
 }
 
 /// `api_config_source`.
 pub(super) fn api_source(context: &mut Context<'_>, message: &Message) -> Option<ApiSource> {
+    if context.around.node.id.is_empty() || context.around.node.cluster.is_empty() {
+        // Envoy's words.
+        context.report.problem(message.place, "node 'id' and 'cluster' are required. Set them in 'node'");
+    }
+    source(context, message)
+}
+
+fn source(context: &mut Context<'_>, message: &Message) -> Option<ApiSource> {
     refuse_unsupported(message, context.report);
     let form = match message.number("api_type") {
         GRPC => Form::Stream(Variant::StateOfTheWorld),
@@ -60,10 +82,6 @@ pub(super) fn api_source(context: &mut Context<'_>, message: &Message) -> Option
     if message.items("cluster_names").is_empty() && message.items("grpc_services").is_empty() {
         // Envoy: "API configs must have either a gRPC service or a cluster name defined".
         context.problem(message, "grpc_services", "value is required: whom to ask");
-    }
-    if context.around.node.id.is_empty() || context.around.node.cluster.is_empty() {
-        // Envoy's words.
-        context.report.problem(message.place, "node 'id' and 'cluster' are required. Set them in 'node'");
     }
     if let Form::Rest { .. } = form {
         return rest(context, message, form);

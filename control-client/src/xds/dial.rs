@@ -19,20 +19,20 @@ use crate::dns::{Asker, Outcome, ResolverPlan};
 use crate::translate::ClusterDraft;
 
 /// A connection.
-pub(super) struct Dialled {
-    pub(super) io: Box<dyn Io>,
+pub(crate) struct Dialled {
+    pub(crate) io: Box<dyn Io>,
     /// Where it leads.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 /// What bytes go through.
-pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 /// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Dialler {
+pub(crate) struct Dialler {
     turn: usize,
     /// Who is asked for names; kept as long as the question is the same.
     asker: Option<(ResolverPlan, Asker)>,
@@ -43,7 +43,7 @@ impl Dialler {
     ///
     /// # Errors
     /// Why it could not be reached, with its address where there is one.
-    pub(super) async fn dial(&mut self, draft: &ClusterDraft, authority: &str) -> Result<Dialled, String> {
+    pub(crate) async fn dial(&mut self, draft: &ClusterDraft, authority: &str) -> Result<Dialled, String> {
         let cluster = &draft.cluster;
         let addresses = self.addresses(draft).await?;
         if addresses.is_empty() {

@@ -8,6 +8,17 @@ const TOLD: [&str; 5] = ["id", "cluster", "metadata", "dynamic_parameters", "loc
 /// `client_features`, as Envoy's documentation names them.
 const FEATURES: [&str; 2] = ["xds.config.supports-resource-ttl", "xds.config.supports-resource-in-sotw"];
 
+/// What is true besides where load is reported.
+const REPORTS_FEATURE: &str = "envoy.lrs.supports_send_all_clusters";
+
+/// An encoded node as a server of load reports is told it.
+pub(crate) fn for_reports(node: &[u8]) -> Vec<u8> {
+    let mut out = Writer::default();
+    out.bytes.extend_from_slice(node);
+    out.item(10, REPORTS_FEATURE);
+    out.bytes
+}
+
 /// The encoded node of a bootstrap.
 pub(crate) fn node(file: Option<&Message>) -> Vec<u8> {
     let mut out = Writer::default();
@@ -46,6 +57,14 @@ mod tests {
         }
         assert!(shown.contains("supports-resource-ttl") && shown.contains("\"a\""), "{shown}");
         assert!(!shown.contains("envoy") && !shown.contains("\"f\"") && !shown.contains("extensions"), "{shown}");
+    }
+
+    #[test]
+    fn a_server_of_load_reports_is_told_what_it_may_ask_for() {
+        let kind = MessageType::by_name("envoy.config.core.v3.Node").expect("it exists");
+        let mut report = Report::new("f");
+        let told = wire::read(&for_reports(&node(None)), kind, Unknown::Refused, &mut report).expect("a node");
+        assert!(json::write(&told).contains("envoy.lrs.supports_send_all_clusters"));
     }
 
     #[test]

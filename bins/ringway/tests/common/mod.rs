@@ -10,6 +10,7 @@ pub(crate) mod dns;
 pub(crate) mod files;
 pub(crate) mod frames;
 pub(crate) mod http2;
+pub(crate) mod lrs;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod raw;

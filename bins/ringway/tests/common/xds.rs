@@ -203,7 +203,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no panic")
 }
 
-fn run(body: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn run(body: impl Future<Output = ()> + Send + 'static) {
     thread::spawn(|| {
         let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
         LocalSet::new().block_on(&runtime, body);
@@ -228,12 +228,12 @@ async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin + 'static, share
     }
 }
 
-enum Either<A, B> {
+pub(crate) enum Either<A, B> {
     One(A),
     Other(B),
 }
 
-async fn either<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> Either<A, B> {
+pub(crate) async fn either<A, B>(one: impl Future<Output = A>, other: impl Future<Output = B>) -> Either<A, B> {
     let (mut one, mut other) = (std::pin::pin!(one), std::pin::pin!(other));
     std::future::poll_fn(|context| match one.as_mut().poll(context) {
         std::task::Poll::Ready(output) => std::task::Poll::Ready(Either::One(output)),
@@ -330,7 +330,7 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
     }
 }
 
-fn send(out: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), h2::Error> {
+pub(crate) fn send(out: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), h2::Error> {
     let mut framed = BytesMut::new();
     framed.put_u8(0);
     framed.put_u32(message.len() as u32);
@@ -338,7 +338,7 @@ fn send(out: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), h2::Error> {
     out.send_data(framed.freeze(), false)
 }
 
-fn next_message(bytes: &mut BytesMut) -> Option<Bytes> {
+pub(crate) fn next_message(bytes: &mut BytesMut) -> Option<Bytes> {
     let head = bytes.get(..5)?;
     let size = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
     (bytes.len() >= 5 + size).then(|| bytes.split_to(5 + size).split_off(5).freeze())
@@ -521,13 +521,13 @@ fn any(service: &str, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, number: u64, bytes: &[u8]) {
     varint(out, number << 3 | 2);
     varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
-fn varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -550,7 +550,7 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     all
 }
 
-fn read_varint(bytes: &mut &[u8]) -> u64 {
+pub(crate) fn read_varint(bytes: &mut &[u8]) -> u64 {
     let mut value = 0;
     for shift in (0..).step_by(7) {
         let (first, rest) = bytes.split_first().expect("a message");
