@@ -106,7 +106,6 @@ const MISSED: &[(&str, &str)] = &[
     ("envoy.config.bootstrap.v3.Bootstrap", "hds_config"),
     ("envoy.config.bootstrap.v3.Bootstrap", "stats_sinks"),
     ("envoy.config.bootstrap.v3.Bootstrap", "tracing"),
-    ("envoy.config.bootstrap.v3.ClusterManager", "load_stats_config"),
     ("envoy.config.overload.v3.OverloadManager", "resource_monitors"),
     ("envoy.config.overload.v3.OverloadManager", "actions"),
     ("envoy.config.overload.v3.OverloadManager", "loadshed_points"),

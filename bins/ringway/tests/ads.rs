@@ -17,7 +17,7 @@ use crate::common::process::{Proxy, TempDir, run};
 use crate::common::resources::{assignment, eds_cluster, listener, routes, static_cluster};
 use crate::common::xds::{Mood, Server};
 
-const ADS: &str = "{ads: {}, resource_api_version: V3}";
+pub(crate) const ADS: &str = "{ads: {}, resource_api_version: V3}";
 const FORMS: [&str; 2] = ["GRPC", "DELTA_GRPC"];
 
 /// An `ApiConfigSource` by the cluster `xds`, with these further fields.
@@ -52,20 +52,20 @@ fn bootstrap(dynamic: &str, cluster: &str, statics: &str) -> String {
 }
 
 /// All by ADS.
-fn by_ads(form: &str, server: &Server) -> String {
+pub(crate) fn by_ads(form: &str, server: &Server) -> String {
     let dynamic = format!("ads_config: {}, cds_config: {ADS}, lds_config: {ADS}", api(form, ""));
     bootstrap(&dynamic, &xds_cluster(&socket(server.address), ""), "")
 }
 
 /// The listener `main` with routes `r`, a cluster `c` with its endpoint, and the route to it.
-fn one_cluster(server: &Server, endpoint: SocketAddr) {
+pub(crate) fn one_cluster(server: &Server, endpoint: SocketAddr) {
     server.set("CDS", &[("c", eds_cluster("c", ADS, ""))]);
     server.set("EDS", &[("c", assignment("c", endpoint))]);
     server.set("LDS", &[("main", listener("main", "r", ADS))]);
     server.set("RDS", &[("r", routes("r", &[("/", "c")]))]);
 }
 
-fn start(io: &str, bootstrap: &str) -> Proxy {
+pub(crate) fn start(io: &str, bootstrap: &str) -> Proxy {
     Proxy::start_yaml(io, bootstrap, &["--concurrency", "2"])
 }
 

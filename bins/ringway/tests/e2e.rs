@@ -12,6 +12,7 @@ mod breakers;
 mod certificates;
 mod check;
 mod checklist;
+mod client_status;
 mod control_planes;
 mod deploy;
 mod dns;

@@ -19,6 +19,8 @@ pub struct ShownResource {
     pub warming: Option<ShownVersion>,
     /// Refused, and nothing was accepted since.
     pub error: Option<ShownError>,
+    /// It is wanted, and nobody waits for it any more: its source has said that there is none, or has said nothing in time.
+    pub is_missing: bool,
 }
 
 /// An accepted version.
@@ -73,6 +75,7 @@ fn entries<D, B>(entries: &BTreeMap<String, Entry<D, B>>, kind: Kind, shown: &mu
         active: entry.active.as_deref().and_then(|version| self::version(version, kind)),
         warming: entry.warming.as_deref().and_then(|version| self::version(version, kind)),
         error: entry.rejected.as_ref().map(|rejected| error(rejected, kind)),
+        is_missing: false,
     }));
 }
 
@@ -83,6 +86,7 @@ fn wants<D>(wants: &BTreeMap<WantKey, Want<D>>, kind: Kind, shown: &mut Vec<Show
         active: want.held.as_deref().and_then(|version| self::version(version, kind)),
         warming: None,
         error: want.rejected.as_ref().map(|rejected| error(rejected, kind)),
+        is_missing: want.held.is_none() && want.answered,
     }));
 }
 

@@ -232,7 +232,7 @@ fn state_json(resource: &str, of: &str, state: Option<&ShownVersion>, error: Opt
 }
 
 /// `UpdateFailureState`.
-fn error_json(of: &str, error: &ShownError) -> Value {
+pub(super) fn error_json(of: &str, error: &ShownError) -> Value {
     let mut value = json!({
         "last_update_attempt": timestamp(error.at),
         "details": error.problems.join("\n"),
@@ -388,7 +388,7 @@ fn admin_type(name: &str) -> String {
 }
 
 /// A message as an `Any` in JSON.
-fn typed(name: &str, message: &Value) -> Value {
+pub(super) fn typed(name: &str, message: &Value) -> Value {
     with_type(format!("type.googleapis.com/{name}"), message)
 }
 

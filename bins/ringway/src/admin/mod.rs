@@ -4,6 +4,7 @@
 //! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
 
 mod certs;
+mod client_status;
 mod config;
 mod config_dump;
 mod explain;
@@ -68,6 +69,13 @@ const ENDPOINTS: &[Endpoint] = &[
         help: "certificates and when they end",
         parameters: &[],
         answer: certs::certs,
+    },
+    Endpoint {
+        path: "/client_status",
+        post: false,
+        help: "each resource that came or was asked for, and its status (CSDS)",
+        parameters: &[("exclude_resource_contents", "without the resources themselves")],
+        answer: client_status::client_status,
     },
     Endpoint {
         path: "/clusters",
