@@ -156,12 +156,13 @@ fn a_request_under_way_is_told_as_long_as_it_is() {
         server.comes_to("c", &[("a", [1, 0, 0, 1])]);
         one.release();
         server.comes_to("c", &[("a", [1, 1, 0, 0])]);
-        // A client that goes away says nothing of the upstream.
+        // A client that goes away says nothing of the upstream. It leaves an answer unread, so that its connection is reset.
         let mut client = proxy.client();
-        client.send("GET /c/silent HTTP/1.1\r\nHost: h\r\n\r\n");
-        server.comes_to("c", &[("a", [2, 1, 0, 1])]);
+        client.send("GET /c/name HTTP/1.1\r\nHost: h\r\n\r\nGET /c/silent HTTP/1.1\r\nHost: h\r\n\r\n");
+        server.comes_to("c", &[("a", [3, 2, 0, 1])]);
+        assert_eq!(client.socket().peek(&mut [0]).expect("an answer"), 1);
         drop(client);
-        server.comes_to("c", &[("a", [2, 1, 0, 0])]);
+        server.comes_to("c", &[("a", [3, 2, 0, 0])]);
     });
 }
 

@@ -41,8 +41,7 @@ use crate::decision::{Decision, Then};
 use crate::grpc_stats::{Direction, Meter};
 use crate::handshake::Handshake;
 use crate::http2::{HeadForm, Http2Stream, Reset};
-use crate::load::TryLoad;
-use crate::pool::{EndpointPool, Upstream};
+use crate::pool::{ActiveRequest, EndpointPool, Upstream};
 use crate::record::Record;
 use crate::relay::{Relay, RelayError};
 use crate::reply::{self, Failure};
@@ -305,8 +304,9 @@ struct Exchange<'x> {
     grpc: Option<Arc<GrpcStats>>,
     /// Its end was seen: trailers, or a head without content.
     is_ended: bool,
-    /// The try under way.
-    load: TryLoad,
+    /// The try under way, and whether it is known what became of it.
+    active: Option<ActiveRequest>,
+    is_judged: bool,
 }
 
 impl<'x> Exchange<'x> {
@@ -361,7 +361,8 @@ impl<'x> Exchange<'x> {
             retry: None,
             grpc: None,
             is_ended: false,
-            load: TryLoad::default(),
+            active: None,
+            is_judged: false,
         }
     }
 
@@ -400,8 +401,7 @@ impl<'x> Exchange<'x> {
                     pool = of_host;
                 }
                 let stop = 'attempt: {
-                    let _active = pool.begin_request();
-                    self.load = pool.begin_try();
+                    (self.active, self.is_judged) = (Some(pool.begin_request()), false);
                     let mut reused = true;
                     let upstream = match self.take(&pool, replays) {
                         Some(upstream) => upstream,
@@ -432,7 +432,7 @@ impl<'x> Exchange<'x> {
                         self.upload.trailers = self.passes_trailers();
                     }
                     self.cluster_stats.upstream_rq_total.add(1);
-                    self.load.sent();
+                    self.active.iter().for_each(ActiveRequest::sent);
                     if self.tunnel == Tunnel::Terminated {
                         // A connection that is made is what the next proxy would say 200 to.
                         upstream.stream.unread(self.worker().core.chunk(ESTABLISHED));
@@ -457,6 +457,7 @@ impl<'x> Exchange<'x> {
                             if reusable {
                                 self.put_back(&pool, upstream);
                             }
+                            self.active = None;
                             return self.finish();
                         }
                         Err(Stop::Died) => upstream.stream.http2().map_or(Stop::Died, stream_died),
@@ -468,7 +469,7 @@ impl<'x> Exchange<'x> {
                                 && self.upload.is_repeatable() =>
                         {
                             replays += 1;
-                            self.load.judge(false);
+                            self.judge(false);
                             self.cluster_stats.upstream_rq_retry.add(1);
                             continue 'tries;
                         }
@@ -480,7 +481,7 @@ impl<'x> Exchange<'x> {
                         {
                             upstream.died();
                             replays += 1;
-                            self.load.judge(false);
+                            self.judge(false);
                             self.cluster_stats.upstream_rq_retry.add(1);
                             continue 'tries;
                         }
@@ -501,7 +502,7 @@ impl<'x> Exchange<'x> {
                     }
                     stop
                 };
-                self.judge(&stop);
+                self.judge_stop(&stop);
                 if self.retry.is_none() {
                     return self.stopped(stop);
                 }
@@ -515,7 +516,7 @@ impl<'x> Exchange<'x> {
 
     /// What a try that was stopped says of its endpoint, to load reports. A client that goes away, or its own time, says nothing.
     #[inline]
-    fn judge(&mut self, stop: &Stop) {
+    fn judge_stop(&mut self, stop: &Stop) {
         match stop {
             Stop::Client(_)
             | Stop::Fail(
@@ -526,9 +527,24 @@ impl<'x> Exchange<'x> {
                 | Failure::RequestTimeout,
             ) => {}
             Stop::Fail(Failure::Overflow) => self.cluster.overflowed(),
-            Stop::Fail(_) | Stop::Died | Stop::Unprocessed | Stop::Refused { .. } => self.load.judge(false),
+            Stop::Fail(_) | Stop::Died | Stop::Unprocessed | Stop::Refused { .. } => self.judge(false),
         }
-        self.load = TryLoad::default();
+        self.active = None;
+    }
+
+    /// What became of the try under way. Only the first word counts.
+    #[inline]
+    fn judge(&mut self, is_successful: bool) {
+        if let Some(active) = self.active.as_ref().filter(|_| !self.is_judged) {
+            active.judged(is_successful);
+        }
+        self.is_judged = true;
+    }
+
+    /// Whether load reports still want to know what becomes of it.
+    #[inline]
+    fn is_unjudged(&self) -> bool {
+        !self.is_judged && self.active.as_ref().is_some_and(ActiveRequest::is_reported)
     }
 
     fn put_back(&self, pool: &Rc<EndpointPool>, mut upstream: Upstream) {

@@ -1,15 +1,10 @@
 //! What this core counts for load reports (LRS): where a try goes, and what becomes of it.
 //!
-//! ```text
-//!            picked             sent                answered, or failed
-//!   (none) ────────> Connecting ─────────> UnderWay ───────────────────> Judged
-//!                        │ no connection      │ the client is gone          │ over
-//!                        └─> failed           └──────────── ended ──────────┘
-//! ```
-//! Where load is not reported there is nothing but `None`. Where it is, a try costs a few additions on cache lines of this core's
-//! own; no atomic read-modify-write, and no memory.
+//! A pool counts for its endpoint, in the row of the locality that the endpoint belongs to: how many tries are under way, how many were
+//! sent, and what became of them. Where load is not reported it has no row. Where it is, a try costs a few additions on cache lines of
+//! this core's own; no atomic read-modify-write, and no memory.
 //!
-//! Invariant: what is counted as issued is counted as ended once, and as successful or failed at most once.
+//! Invariant: tries under way are counted in the row that their pool has now, each once.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -66,90 +61,8 @@ impl ClusterLoad {
 
 impl CoreLoad {
     #[inline]
-    fn row(&self) -> &LocalityLoad {
+    pub(crate) fn row(&self) -> &LocalityLoad {
         &self.rows[self.worker]
-    }
-}
-
-/// One try, as far as load reports count it.
-#[derive(Default)]
-pub(crate) struct TryLoad {
-    /// `None`: nobody reports, or nothing more is to be counted.
-    load: Option<Rc<CoreLoad>>,
-    state: State,
-}
-
-/// How far it has come.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Connecting,
-    UnderWay,
-    Judged,
-}
-
-impl TryLoad {
-    /// An endpoint was picked, whose locality this is.
-    #[inline]
-    pub(crate) fn picked(load: Option<Rc<CoreLoad>>) -> Self {
-        Self { load, state: State::Connecting }
-    }
-
-    /// It is sent.
-    #[inline]
-    pub(crate) fn sent(&mut self) {
-        if let (Some(load), State::Connecting) = (&self.load, self.state) {
-            load.row().issued.add(1);
-            self.state = State::UnderWay;
-        }
-    }
-
-    /// What became of it. Only the first word counts.
-    #[inline]
-    pub(crate) fn judge(&mut self, is_successful: bool) {
-        let Some(load) = self.load.as_ref().filter(|_| self.state != State::Judged) else { return };
-        let row = load.row();
-        if is_successful { &row.successful } else { &row.failed }.add(1);
-        if self.state == State::Connecting {
-            // It was never sent, so that it does not end.
-            self.load = None;
-        }
-        self.state = State::Judged;
-    }
-
-    /// Whether it makes a difference what becomes of it.
-    #[inline]
-    pub(crate) fn is_open(&self) -> bool {
-        self.load.is_some() && self.state == State::UnderWay
-    }
-}
-
-impl Drop for TryLoad {
-    fn drop(&mut self) {
-        if let (Some(load), State::UnderWay | State::Judged) = (&self.load, self.state) {
-            load.row().ended.add(1);
-        }
-    }
-}
-
-/// A raw connection, which load reports count as a request under way and are told nothing more of.
-pub(crate) struct RawLoad(Option<Rc<CoreLoad>>);
-
-impl RawLoad {
-    /// It is there.
-    pub(crate) fn begin(load: Option<Rc<CoreLoad>>) -> Self {
-        if let Some(load) = &load {
-            load.row().issued.add(1);
-        }
-        Self(load)
-    }
-}
-
-impl Drop for RawLoad {
-    fn drop(&mut self) {
-        if let Some(load) = &self.0 {
-            load.row().ended.add(1);
-        }
     }
 }
 
@@ -164,73 +77,55 @@ pub(crate) fn is_grpc_failure(status: Option<u32>) -> bool {
 mod tests {
     use super::*;
 
-    fn load() -> (Arc<[LocalityLoad]>, Rc<CoreLoad>) {
-        let rows: Arc<[LocalityLoad]> = (0..2).map(|_| LocalityLoad::default()).collect();
-        (Arc::clone(&rows), Rc::new(CoreLoad { rows, worker: 1 }))
+    use crate::pool::EndpointPool;
+
+    fn rows() -> Arc<[LocalityLoad]> {
+        (0..2).map(|_| LocalityLoad::default()).collect()
     }
 
-    /// issued, ended, successful, failed.
+    fn load(rows: &Arc<[LocalityLoad]>) -> Option<Rc<CoreLoad>> {
+        Some(Rc::new(CoreLoad { rows: Arc::clone(rows), worker: 1 }))
+    }
+
+    /// issued, under way, successful, failed.
     fn counts(rows: &[LocalityLoad]) -> [u64; 4] {
-        assert_eq!([rows[0].issued.value(), rows[0].ended.value()], [0, 0], "another worker's row");
-        [&rows[1].issued, &rows[1].ended, &rows[1].successful, &rows[1].failed].map(|counter| counter.value())
+        assert_eq!([rows[0].issued.value(), rows[0].active.value()], [0, 0], "another worker's row");
+        let row = &rows[1];
+        [row.issued.value(), row.active.value(), row.successful.value(), row.failed.value()]
     }
 
     #[test]
-    fn a_try_is_issued_and_ended_once_and_judged_at_most_once() {
-        let (rows, load) = load();
-        let mut own = TryLoad::picked(Some(Rc::clone(&load)));
-        assert!(!own.is_open());
-        own.sent();
-        own.sent();
-        assert!(own.is_open());
-        assert_eq!(counts(&rows), [1, 0, 0, 0]);
-        own.judge(true);
-        own.judge(false);
-        assert_eq!(counts(&rows), [1, 0, 1, 0]);
-        drop(own);
+    fn a_try_is_under_way_until_it_is_over_whatever_becomes_of_it() {
+        let (rows, pool) = (rows(), Rc::new(EndpointPool::new(([127, 0, 0, 1], 1).into())));
+        pool.set_load(load(&rows));
+        let one = pool.begin_request();
+        assert_eq!(counts(&rows), [0, 1, 0, 0]);
+        one.sent();
+        one.judged(true);
         assert_eq!(counts(&rows), [1, 1, 1, 0]);
-        // A client that goes away says nothing of the upstream.
-        let mut own = TryLoad::picked(Some(Rc::clone(&load)));
-        own.sent();
-        drop(own);
-        assert_eq!(counts(&rows), [2, 2, 1, 0]);
-        // Another try takes the place of one.
-        let mut own = TryLoad::picked(Some(Rc::clone(&load)));
-        own.sent();
-        own.judge(false);
-        own = TryLoad::picked(Some(load));
-        assert_eq!(counts(&rows), [3, 3, 1, 1]);
-        drop(own);
-        assert_eq!(counts(&rows), [3, 3, 1, 1]);
-    }
-
-    /// As Envoy counts: an error that was not issued.
-    #[test]
-    fn a_connection_that_could_not_be_made_is_a_failure_that_was_not_issued() {
-        let (rows, load) = load();
-        let mut own = TryLoad::picked(Some(load));
-        own.judge(false);
-        own.judge(false);
-        drop(own);
-        assert_eq!(counts(&rows), [0, 0, 0, 1]);
+        drop(one);
+        let two = pool.begin_request();
+        two.judged(false);
+        drop(two);
+        assert_eq!(counts(&rows), [1, 0, 1, 1]);
     }
 
     #[test]
-    fn a_raw_connection_is_under_way_while_it_is_there() {
-        let (rows, load) = load();
-        let own = RawLoad::begin(Some(load));
-        assert_eq!(counts(&rows), [1, 0, 0, 0]);
-        drop(own);
-        assert_eq!(counts(&rows), [1, 1, 0, 0]);
-        drop(RawLoad::begin(None));
-    }
-
-    #[test]
-    fn where_nobody_reports_nothing_happens() {
-        let mut own = TryLoad::picked(None);
-        own.sent();
-        own.judge(true);
-        assert!(!own.is_open());
+    fn what_is_under_way_moves_with_its_endpoint() {
+        let (before, after) = (rows(), rows());
+        let pool = Rc::new(EndpointPool::new(([127, 0, 0, 1], 1).into()));
+        let early = pool.begin_request();
+        early.sent();
+        assert!(!early.is_reported());
+        pool.set_load(load(&before));
+        let one = pool.begin_request();
+        assert_eq!(counts(&before), [0, 2, 0, 0]);
+        pool.set_load(load(&after));
+        assert_eq!((counts(&before), counts(&after)), ([0; 4], [0, 2, 0, 0]));
+        // Another version of the cluster has the same row.
+        pool.set_load(load(&after));
+        drop((early, one));
+        assert_eq!(counts(&after), [0; 4]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::connecting::{Attempts, Connecting};
 use crate::date::elapsed_ms;
 use crate::http2::{ConnectFailure, Links, Waiting};
 use crate::limits::Limits;
-use crate::load::{CoreLoad, TryLoad};
+use crate::load::CoreLoad;
 use crate::side::Side;
 use crate::socket;
 use crate::tls::Unsecured;
@@ -293,6 +293,31 @@ impl Drop for ActiveRequest {
     }
 }
 
+impl ActiveRequest {
+    /// It is sent.
+    #[inline]
+    pub(crate) fn sent(&self) {
+        if let Some(load) = &*self.0.load.borrow() {
+            load.row().issued.add(1);
+        }
+    }
+
+    /// What became of it, for load reports.
+    #[inline]
+    pub(crate) fn judged(&self, is_successful: bool) {
+        if let Some(load) = &*self.0.load.borrow() {
+            let row = load.row();
+            if is_successful { &row.successful } else { &row.failed }.add(1);
+        }
+    }
+
+    /// Whether somebody wants to know what becomes of it.
+    #[inline]
+    pub(crate) fn is_reported(&self) -> bool {
+        self.0.load.borrow().is_some()
+    }
+}
+
 impl EndpointPool {
     pub(crate) fn new(address: Address) -> Self {
         Self {
@@ -334,7 +359,12 @@ impl EndpointPool {
 
     #[inline]
     fn set_active(&self, count: u32) {
-        self.active.set(count);
+        let before = self.active.replace(count);
+        if let Some(load) = &*self.load.borrow() {
+            let active = &load.row().active;
+            active.add(count.saturating_sub(before).into());
+            active.sub(before.saturating_sub(count).into());
+        }
         if let Some((row, worker)) = &*self.row.borrow() {
             row.tell(*worker, count);
         }
@@ -348,21 +378,15 @@ impl EndpointPool {
         ActiveRequest(Rc::clone(pool))
     }
 
-    /// From now on its tries count there, or nowhere.
+    /// From now on its tries count there, or nowhere; those under way, too.
     pub(crate) fn set_load(&self, load: Option<Rc<CoreLoad>>) {
-        *self.load.borrow_mut() = load;
-    }
-
-    /// A try is to go to the endpoint.
-    #[inline]
-    pub(crate) fn begin_try(self: &Rc<Self>) -> TryLoad {
-        TryLoad::picked(self.load())
-    }
-
-    /// Its locality's row, where load is reported.
-    #[inline]
-    pub(crate) fn load(self: &Rc<Self>) -> Option<Rc<CoreLoad>> {
-        self.endpoint().load.borrow().clone()
+        let count = self.active.get().into();
+        if let Some(before) = self.load.replace(load) {
+            before.row().active.sub(count);
+        }
+        if let Some(load) = &*self.load.borrow() {
+            load.row().active.add(count);
+        }
     }
 
     /// The endpoint is where this version of its cluster says.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ringway_model::{Cluster, Locality};
 
-use crate::Counter;
+use crate::{Counter, Gauge};
 
 /// What one worker does towards one locality of one cluster. Aligned, so that two workers share no cache line.
 #[derive(Debug, Default)]
@@ -17,8 +17,8 @@ use crate::Counter;
 pub struct LocalityLoad {
     /// Requests sent, each try counted.
     pub issued: Counter,
-    /// Those of them that are over, however they ended.
-    pub ended: Counter,
+    /// Tries under way, those that wait for a connection included.
+    pub active: Gauge,
     /// Responses but for 5xx, and gRPC's like of it.
     pub successful: Counter,
     /// 5xx, tries that failed, and connections that could not be made.
@@ -76,21 +76,20 @@ pub struct LocalitySum {
     pub successful: u64,
     /// As [`LocalityLoad::failed`].
     pub failed: u64,
-    /// Requests under way now.
+    /// Those under way now.
     pub in_progress: u64,
 }
 
 impl LocalityRows {
-    /// The sum over the workers. What ended is read before what began, so that nothing seems to have ended that never began.
+    /// The sum over the workers. What became of requests is read before how many there were, so that none seems to have an end and no
+    /// beginning.
     pub fn sum(&self) -> LocalitySum {
         let mut sum = LocalitySum::default();
         for row in &*self.workers {
             sum.successful += row.successful.value();
             sum.failed += row.failed.value();
-            let ended = row.ended.value();
-            let issued = row.issued.value();
-            sum.issued += issued;
-            sum.in_progress += issued.saturating_sub(ended);
+            sum.in_progress += row.active.value();
+            sum.issued += row.issued.value();
         }
         sum
     }
@@ -241,7 +240,7 @@ mod tests {
         let first = &rows.localities[0];
         first.workers[0].issued.add(3);
         first.workers[1].issued.add(4);
-        first.workers[1].ended.add(2);
+        first.workers[1].active.add(5);
         first.workers[1].failed.add(1);
         assert_eq!(first.sum(), LocalitySum { issued: 7, successful: 0, failed: 1, in_progress: 5 });
         assert_eq!(rows.localities[1].sum(), LocalitySum::default());

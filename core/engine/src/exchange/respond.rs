@@ -141,9 +141,9 @@ impl Exchange<'_> {
             self.stats.downstream_cx_tx_bytes_total.add(download.sent);
             self.stats.downstream_cx_rx_bytes_total.add(self.upload.received);
             let is_whole = whole.is_ok();
-            if is_whole && self.load.is_open() {
+            if is_whole && self.is_unjudged() {
                 // A gRPC call, whose end says what became of it.
-                self.load.judge(!is_grpc_failure(download.grpc_status));
+                self.judge(!is_grpc_failure(download.grpc_status));
             }
             if self.grpc.is_some() {
                 self.is_ended |= is_empty || download.grpc.as_ref().is_some_and(Meter::is_ended);

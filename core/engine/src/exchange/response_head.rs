@@ -178,7 +178,7 @@ impl Exchange<'_> {
     /// What load reports count it as.
     #[inline]
     fn verdict(&self, response: &Response<'_>) -> Option<bool> {
-        if !self.load.is_open() {
+        if !self.is_unjudged() {
             return None;
         }
         match (response.status() >= 500, self.connection.is_grpc.get(), response.field(Known::GrpcStatus)) {
@@ -206,7 +206,7 @@ impl Exchange<'_> {
     pub(super) fn begin(&mut self, head: &ResponseHead) {
         self.response = Progress::Begun;
         if let Some(is_successful) = head.verdict {
-            self.load.judge(is_successful);
+            self.judge(is_successful);
         }
         self.begin_response();
         self.keep_alive &= !head.close;

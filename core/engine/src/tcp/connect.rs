@@ -16,7 +16,6 @@ use crate::breakers::{Pending, Place};
 use crate::core_cluster::CoreCluster;
 use crate::establish::{Established, Purpose, establish};
 use crate::http2::ConnectFailure;
-use crate::load::RawLoad;
 use crate::original_dst;
 use crate::pool::{ActiveRequest, ConnectionPermit, EndpointPool};
 use crate::record::transport_failure;
@@ -31,8 +30,6 @@ pub(super) struct Upstream {
     pub(super) cluster: Rc<CoreCluster>,
     /// The endpoint has one more to serve, for those who count.
     _active: ActiveRequest,
-    /// The same for load reports.
-    _load: RawLoad,
 }
 
 /// What is remembered of the way to the upstream.
@@ -155,5 +152,6 @@ async fn open(
     })?;
     permit.set_busy(true);
     breakers.stats.upstream_rq_total.add(1);
-    Ok(Upstream { stream, permit, cluster: Rc::clone(cluster), _active: active, _load: RawLoad::begin(pool.load()) })
+    active.sent();
+    Ok(Upstream { stream, permit, cluster: Rc::clone(cluster), _active: active })
 }
