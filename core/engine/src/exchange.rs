@@ -502,7 +502,7 @@ impl<'x> Exchange<'x> {
                     }
                     stop
                 };
-                self.judge_stop(&stop);
+                let stop = self.judge_stop(stop);
                 if self.retry.is_none() {
                     return self.stopped(stop);
                 }
@@ -516,7 +516,7 @@ impl<'x> Exchange<'x> {
 
     /// What a try that was stopped says of its endpoint, to load reports. A client that goes away, or its own time, says nothing.
     #[inline]
-    fn judge_stop(&mut self, stop: &Stop) {
+    fn judge_stop(&mut self, stop: Stop) -> Stop {
         match stop {
             Stop::Client(_)
             | Stop::Fail(
@@ -530,6 +530,8 @@ impl<'x> Exchange<'x> {
             Stop::Fail(_) | Stop::Died | Stop::Unprocessed | Stop::Refused { .. } => self.judge(false),
         }
         self.active = None;
+        // By value there and back: what is lent has a place in the task for as long as the next try takes.
+        stop
     }
 
     /// What became of the try under way. Only the first word counts.

@@ -69,7 +69,9 @@ pub(crate) fn endpoint(
     let pool = originals.find(&worker.core, address, transport)?;
     pool.set_reuse(cluster.config.http.reuse);
     pool.set_transport(transport, "");
-    pool.set_load(cluster.load_of(0));
+    if cluster.load.is_some() {
+        pool.set_load(cluster.load_of(0));
+    }
     Some(pool)
 }
 
