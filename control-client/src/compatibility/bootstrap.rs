@@ -35,7 +35,10 @@ pub(super) static TABLE: &[Covered] = &[
         done: "load_stats_config",
         ignored: &[
             ("outlier_detection", "says where ejections are logged; outlier_detection of clusters is refused"),
-            ("enable_deferred_cluster_creation", "what a worker needs of a cluster is made when it is first picked, always"),
+            (
+                "enable_deferred_cluster_creation",
+                "what a worker needs of a cluster is made when it is first picked, always",
+            ),
         ],
         refused: "local_cluster_name upstream_bind_config",
         ..Covered::NOTHING
