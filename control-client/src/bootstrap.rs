@@ -174,6 +174,8 @@ impl Resources {
 #[derive(Clone)]
 pub struct Dump {
     text: Arc<str>,
+    /// What stands in the place of its node.
+    node: NodeOptions,
 }
 
 /// Without the text, which may hold keys.
@@ -201,7 +203,11 @@ impl Dump {
         let mut report = Report::new("");
         // It has been read before with the same rules, or laxer ones, so that problems are known and not news.
         let message = parse(&self.text, Unknown::Warned, &mut report);
-        message.map_or_else(|| "{}".to_owned(), |message| json::write(&message))
+        let written = |mut message: Message| {
+            self.node.put(&mut message);
+            json::write(&message)
+        };
+        message.map_or_else(|| "{}".to_owned(), written)
     }
 }
 
@@ -235,7 +241,7 @@ pub fn read_bootstrap_with(
     contexts.end();
     let warnings = report.finish()?;
     let (node, admin, stats) = (read.node.clone(), read.admin.clone(), read.stats.clone());
-    let dump = Dump { text: source.text.into() };
+    let dump = Dump { text: source.text.into(), node: options.node.clone() };
     let mut bootstrap = Bootstrap {
         node,
         admin,

@@ -110,15 +110,17 @@ impl Builder {
         self.replace(last, changed)
     }
 
-    fn replace(&mut self, last: Arc<Snapshot>, changed: Vec<(u64, Arc<Cluster>)>) -> Built {
-        if changed.is_empty() {
-            return Built::Same(last);
-        }
+    fn replace(&mut self, last: Arc<Snapshot>, made: Vec<(u64, Arc<Cluster>)>) -> Built {
         let mut snapshot = Snapshot { generation: last.generation + 1, ..(*last).clone() };
-        let serials = Arc::make_mut(&mut self.serials);
-        for (serial, cluster) in changed {
+        for (serial, cluster) in made {
+            let serials = Arc::make_mut(&mut self.serials);
             serials.clusters.set(cluster.id.0 as usize, Some(serial).filter(|serial| *serial != 0));
-            snapshot.clusters.insert(cluster);
+            if !last.clusters.get(cluster.id).is_some_and(|before| Arc::ptr_eq(before, &cluster)) {
+                snapshot.clusters.insert(cluster);
+            }
+        }
+        if snapshot.clusters.changes(&last.clusters).next().is_none() {
+            return Built::Same(last);
         }
         self.keep_last(snapshot)
     }

@@ -106,3 +106,50 @@ fn the_command_line_names_the_node() {
     let node = read("", options).node;
     assert_eq!((&*node.id, &*node.cluster, &*node.zone), ("n", "", "z"));
 }
+
+/// What is said of a bootstrap that begins so: problems, or warnings.
+#[track_caller]
+fn says(text: &str, what: &str) {
+    let said = match read_bootstrap(Source { name: "f", text }, &ReadOptions::default()) {
+        Ok(bootstrap) => bootstrap.warnings.iter().map(|warning| format!("warning {}\n", warning.rule)).collect(),
+        Err(problems) => problems.iter().map(|problem| format!("{}\n", problem.rule)).collect::<String>(),
+    };
+    assert_eq!(said.trim_end(), what, "{text}");
+}
+
+/// Envoy reads them where no field names them: who relies on one must hear that it is not there.
+#[test]
+fn keys_of_envoys_own_are_not_taken_in_silence() {
+    let layer = |values: &str| format!("layered_runtime: {{layers: [{{name: l, static_layer: {{{values}}}}}]}}");
+    let missed = |name: &str| format!("warning {name} has no effect: Envoy reads it where no field names it");
+    for name in ["envoy.resource_limits.listener.l.connection_limit", "overload.global_downstream_max_connections"] {
+        says(&layer(&format!("{name}: 1000")), &missed(name));
+        says(&layer(&format!("{name}: 2147483647")), "");
+        says(&layer(&format!("{name}: '2147483647'")), "");
+    }
+    let name = "circuit_breakers.c.default.max_requests";
+    says(&layer(&format!("{name}: 2147483647")), &missed(name));
+    says(&layer("anything.else: 1"), "");
+}
+
+#[test]
+fn a_bound_of_all_connections_is_not_taken_in_silence() {
+    let file = |max: u64| {
+        format!(
+            "overload_manager: {{resource_monitors: [{{name: m, typed_config: {{'@type': t/envoy.extensions.resource_monitors.\
+             downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: {max}}}}}]}}"
+        )
+    };
+    let monitors = "warning has no effect: memory and connections are bounded from the start (docs/LIMITS.md)";
+    let bound = "warning max_active_downstream_connections has no effect: descriptors bound how many connect";
+    says(&file(1000), &format!("{monitors}\n{bound}"));
+    says(&file(2_147_483_647), monitors);
+}
+
+/// As Envoy 1.40: it goes on without, and Istio's bootstrap has it so.
+#[test]
+fn load_reports_to_nobody_are_none() {
+    let text =
+        "node: {id: a, cluster: b}\ncluster_manager: {load_stats_config: {api_type: GRPC, transport_api_version: V3}}";
+    says(text, "warning names no server: load is not reported");
+}

@@ -440,6 +440,7 @@ impl Control {
             candidate = self.loader.build(&others);
             // All that was new may have been refused.
             if self.engine.snapshot().is_some_and(|current| current.generation >= candidate.snapshot.generation) {
+                self.loader.keep(candidate);
                 return Ok("nothing changed".to_owned());
             }
         };
@@ -460,7 +461,11 @@ impl Control {
         }
         let report = match candidate.snapshot.generation > committed {
             true => self.enforce(*candidate)?,
-            false => "nothing changed".to_owned(),
+            false => {
+                // It knows which part is of which version now.
+                self.loader.keep(*candidate);
+                "nothing changed".to_owned()
+            }
         };
         self.loader.caught_up();
         let (snapshot, listeners) = (self.engine.snapshot(), self.engine.listeners());

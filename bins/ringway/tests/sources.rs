@@ -117,6 +117,7 @@ fn files_are_served_and_each_move_is_followed() {
         sources.put("lds.yaml", "2", &[sources.listener("main", "r"), sources.listener("second", "r")]);
         let line = proxy.line("listener second: ");
         let second: SocketAddr = line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("an address");
+        assert!(proxy.listens_at(second.port()));
         assert_eq!(common::client::Client::connect(second).get("/d").text(), "two");
         assert_eq!(proxy.stat("http.main.downstream_cx_total"), 1);
         let dump = proxy.admin("GET", "/config_dump?resource=dynamic_listeners").text();
@@ -125,7 +126,7 @@ fn files_are_served_and_each_move_is_followed() {
         sources.put("lds.yaml", "3", &[sources.listener("main", "r")]);
         proxy.line("generation 8 in force");
         assert!(!proxy.admin("GET", "/listeners").text().contains("second"));
-        common::wait_for("a closed port", || std::net::TcpStream::connect(second).err());
+        common::wait_for("a closed port", || (!proxy.listens_at(second.port())).then_some(()));
         assert_eq!(client.get("/d").text(), "two");
     });
 }

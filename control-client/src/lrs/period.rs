@@ -12,6 +12,8 @@ use crate::wire::Writer;
 
 /// The shortest time between two reports: a server that says less, or nothing, would have a thread send without a pause.
 pub(super) const INTERVAL_MIN: Duration = Duration::from_millis(50);
+/// The longest: a server that says more is told once a day. What a clock cannot count to must not end the process.
+const INTERVAL_MAX: Duration = Duration::from_hours(24);
 
 /// Gives what has been counted so far.
 pub(super) type Read = dyn Fn(&Wanted) -> Vec<ClusterLoad> + Send;
@@ -91,7 +93,7 @@ impl Period {
     /// between two of its wishes.
     fn follow(&mut self, loads: Vec<ClusterLoad>, now: Instant) {
         let Some(Response { wanted, interval }) = &self.asked else { return };
-        self.due = Some(now + (*interval).max(INTERVAL_MIN));
+        self.due = Some(now + (*interval).clamp(INTERVAL_MIN, INTERVAL_MAX));
         let mut loads: HashMap<String, ClusterLoad> = loads.into_iter().map(|load| (load.name.clone(), load)).collect();
         self.tracked.retain(|name, _| match wanted {
             Wanted::All => loads.contains_key(name),
@@ -270,5 +272,13 @@ mod tests {
         let mut client = Client::new();
         client.hear(&says(&["a"], false, 0), 0, &[]);
         assert_eq!(client.period.due(), Some(client.began + INTERVAL_MIN));
+    }
+
+    /// What a clock cannot count to would end the process.
+    #[test]
+    fn an_interval_without_end_is_a_day() {
+        let mut client = Client::new();
+        client.hear(&says(&["a"], false, i64::MAX as u64), 0, &[]);
+        assert_eq!(client.period.due(), Some(client.began + INTERVAL_MAX));
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ringway_model::{AlpnOverrides, GrpcStatsRules};
 
+use super::tls::PEER_EXCHANGE;
 use super::{Context, extension, grpc_stats};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
@@ -105,7 +106,8 @@ fn alpn_overrides(context: &mut Context<'_>, message: &Message) -> AlpnOverrides
                 context.report.problem_in(&format!("alpn_override[{at}]"), message.place_of("alpn_override"), rule);
             }
         }
-        let names = message.texts("alpn_override").map(|name| name.as_bytes().to_vec()).collect();
+        let names = message.texts("alpn_override").filter(|name| *name != PEER_EXCHANGE);
+        let names = names.map(|name| name.as_bytes().to_vec()).collect();
         match message.number("upstream_protocol") {
             HTTP11 => overrides.http1 = names,
             HTTP2 => overrides.http2 = names,
@@ -135,7 +137,7 @@ pub(super) fn per_filter(context: &mut Context<'_>, message: &Message) {
         if kind == ROUTER {
             context.report.problem(item.place, "the router has no configuration of its own for a route");
         } else if kind.starts_with("envoy.extensions.filters.http.") || kind == WRAPPER {
-            config.into_iter().for_each(|config| of_route(context, config));
+            config.into_iter().for_each(|config| of_route(context, name, config));
         } else {
             // Envoy: "Didn't find a registered implementation".
             context.report.problem(item.place, format!("no implementation for {name:?} of type {kind:?}"));
@@ -145,11 +147,20 @@ pub(super) fn per_filter(context: &mut Context<'_>, message: &Message) {
     context.report.leave(field);
 }
 
-fn of_route(context: &mut Context<'_>, config: &Message) {
+/// Filters that act on more than the route says, by the names that they go by: they cannot be switched off for some requests.
+const NOT_DISABLED: [&str; 2] = ["istio.alpn", "envoy.filters.http.grpc_stats"];
+
+fn of_route(context: &mut Context<'_>, name: &str, config: &Message) {
     if OF_ROUTES.contains(&config.kind.name()) {
         return refuse_unsupported(config, context.report);
     }
-    if config.kind.name() != WRAPPER || config.boolean("disabled").unwrap_or(false) {
+    if config.kind.name() != WRAPPER {
+        return;
+    }
+    if config.boolean("disabled").unwrap_or(false) {
+        if NOT_DISABLED.contains(&name) {
+            context.problem(config, "disabled", format!("{name} cannot be disabled for a route yet"));
+        }
         return;
     }
     if let Some(Value::Message(inner)) = config.any("config").and_then(|any| any.value.as_deref())

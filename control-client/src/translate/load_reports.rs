@@ -18,6 +18,12 @@ pub(super) fn load_reports(
 ) -> Option<LoadReports> {
     refuse_unsupported(message, context.report);
     let api = context.inside(message, "load_stats_config", |context, message| {
+        if message.items("grpc_services").is_empty() && message.items("cluster_names").is_empty() {
+            // Envoy 1.40: "Skipping initialization of secondary cluster: API configs must have either a gRPC service or a cluster name
+            // defined". Istio's bootstrap has it so.
+            context.report.warning(message.place, "names no server: load is not reported");
+            return None;
+        }
         let api = api_source::reports(context, message)?;
         for at in 0..api.services.len() {
             let is_used = |draft: &&ClusterDraft| draft.cluster.name == api.services[at].cluster;

@@ -212,7 +212,7 @@ fn made_upstream(context: &mut Context<'_>, message: &Message, auto: AutoSni) ->
 
 /// Whoever agrees on it sends who it is before anything else (Istio's filter `istio.metadata_exchange`), and expects the same. It is never
 /// agreed on, on either side: Istio's proxies offer other names beside it, and speak plainly where one of those is chosen.
-const PEER_EXCHANGE: &str = "istio-peer-exchange";
+pub(super) const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
 /// `common_tls_context`; `None` where it has a problem. `version_max` is what TLS_AUTO stands for.
 fn common(context: &mut Context<'_>, message: &Message, version_max: Version) -> Option<Common> {

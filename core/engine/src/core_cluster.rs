@@ -170,7 +170,10 @@ impl CoreCluster {
         pool.set_transport(self.transport(endpoint), &endpoint.hostname);
         pool.set_reuse(self.config.http.reuse);
         pool.set_load(self.load_of(at));
-        pool.set_row(self.rows.as_ref().map(|(rows, worker)| (rows[at].clone(), *worker)));
+        // The row is that of the address, whichever version: one pool of this core has it.
+        if !self.is_over.get() {
+            pool.set_row(self.rows.as_ref().map(|(rows, worker)| (rows[at].clone(), *worker)));
+        }
     }
 
     /// The row of the endpoint at a position; of one of ORIGINAL_DST that of all.

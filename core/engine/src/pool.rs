@@ -440,6 +440,10 @@ impl EndpointPool {
             return named.last().map(Rc::clone);
         }
         let pool = self.begin_named(transport, host)?;
+        if self.retired.get() {
+            pool.retire(); // nobody would do it later
+            return Some(pool);
+        }
         if named.len() == HOSTS_MAX {
             let unused = named.iter().position(|pool| pool.open.get() == 0);
             named.remove(unused.unwrap_or(0)).retire();
@@ -738,6 +742,9 @@ mod tests {
         }
         assert!(last.retired.get() && !hot.retired.get() && !quiet.retired.get());
         endpoint.named.borrow().iter().for_each(|pool| pool.open.set(0));
+        // Who still asks when the endpoint is gone keeps nothing, and nobody holds the other.
+        endpoint.retire();
+        assert!(ask("late.test").retired.get() && endpoint.named.borrow().is_empty());
     }
 
     #[test]

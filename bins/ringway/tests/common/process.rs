@@ -278,6 +278,22 @@ impl Proxy {
         self.dir.rename_over("config.yaml", yaml);
     }
 
+    /// Whether it listens at a port of IPv4. Somebody else may have been given the port since it was let go.
+    pub(crate) fn listens_at(&self, port: u16) -> bool {
+        const LISTEN: &str = "0A";
+        let process = format!("/proc/{}", self.child.id());
+        let table = std::fs::read_to_string(format!("{process}/net/tcp")).expect("a running process");
+        let inodes: Vec<String> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.len() > 9 && row[1].ends_with(&format!(":{port:04X}")) && row[3] == LISTEN)
+            .map(|row| format!("socket:[{}]", row[9]))
+            .collect();
+        let open = std::fs::read_dir(format!("{process}/fd")).expect("a running process").flatten();
+        let mut links = open.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        links.any(|link| inodes.iter().any(|inode| link.to_str() == Some(inode)))
+    }
+
     /// Sends a signal: `TERM`, `HUP`, ...
     pub(crate) fn signal(&self, name: &str) {
         // The shell's own `kill`: a bare machine may have no other.
