@@ -45,7 +45,9 @@ fn conformance() -> PathBuf {
 pub(super) fn count(program: &Program, name: &str) -> Result<u64, String> {
     static FILES: AtomicU64 = AtomicU64::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
-    let file = workspace::target().join(format!("bench-compare/callgrind.{}.{number}", std::process::id()));
+    let folder = workspace::target().join("bench-compare");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    let file = folder.join(format!("callgrind.{}.{number}", std::process::id()));
     let mut callgrind = Command::new("valgrind");
     callgrind.args(["--tool=callgrind", "--quiet", &format!("--toggle-collect={COUNTED}")]);
     callgrind.arg(format!("--callgrind-out-file={}", file.display()));
