@@ -61,7 +61,7 @@ impl Signals {
         thread::Builder::new().name("signals".into()).stack_size(STACK_SIZE).spawn(move || {
             let mut terminating = false;
             let mut byte = [0; 1];
-            while matches!(self.wake.read(&mut byte), Ok(1)) {
+            while self.wake.read_exact(&mut byte).is_ok() {
                 for ((_, meaning), raised) in SIGNALS.iter().zip(&self.raised) {
                     if raised.swap(false, Ordering::SeqCst) {
                         send(command(*meaning, &mut terminating));

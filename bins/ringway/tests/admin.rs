@@ -30,6 +30,31 @@ fn the_level_of_the_log_is_changed() {
     proxy.line("draining the listeners, as asked for");
 }
 
+/// Guards against requests that are dropped because the process was stopped, frozen or moved while it waited for them: reads with a
+/// time limit are interrupted then (signal(7)).
+#[test]
+fn a_process_that_stops_and_goes_on_answers_everybody() {
+    on_each_driver(|io| {
+        let origin = Origin::start("one");
+        let proxy = Proxy::start(io, &Config::new().to("/", "origin").cluster("origin", origin.address));
+        let (mut client, mut asking) = (proxy.client(), Client::connect(proxy.admin));
+        // Each part arrives on its own, with a stop behind it.
+        for (ours, theirs) in
+            [("GET /name HT", "GET /re"), ("TP/1.1\r\nHo", "ady HTTP/1.1\r\nHost: t"), ("st: t\r\n\r", "\r\n\r")]
+        {
+            client.send(ours);
+            asking.send(theirs);
+            for signal in ["STOP", "CONT", "STOP", "CONT"] {
+                proxy.signal(signal);
+            }
+        }
+        client.send("\n");
+        asking.send("\n");
+        assert_eq!(client.response(false).text(), "one", "{io}");
+        assert_eq!(asking.response(false).text(), "LIVE\n", "{io}");
+    });
+}
+
 #[test]
 fn methods_and_paths_are_checked() {
     let origin = Origin::start("one");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::common::config::Config;
 use crate::common::dns::{Answer, NameServer};
-use crate::common::on_each_driver;
 use crate::common::process::{Proxy, TempDir};
+use crate::common::{on_each_driver, uninterrupted};
 use rcgen::{CertificateParams, KeyPair};
 use ringway_tls::{ClientContext, ClientOptions, Opened, Parameters, Session, Target};
 
@@ -78,7 +78,7 @@ impl Client {
 
     fn more(&mut self) {
         let mut buffer = [0; 4096];
-        let size = self.stream.read(&mut buffer).expect("received");
+        let size = uninterrupted(|| self.stream.read(&mut buffer)).expect("received");
         assert!(size > 0, "ended");
         self.held.extend_from_slice(&buffer[..size]);
     }

@@ -9,6 +9,7 @@ pub(crate) mod either;
 pub(crate) mod h2;
 pub(crate) mod host;
 pub(crate) mod http;
+pub(crate) mod interrupted;
 pub(crate) mod load;
 pub(crate) mod namespace;
 pub(crate) mod openssl;

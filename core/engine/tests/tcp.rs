@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a skip is never silent, and a failure tells its driver")]
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, IntoRawFd};
 use std::sync::{Arc, Mutex, mpsc};
@@ -219,6 +219,16 @@ impl Proxy {
     }
 }
 
+/// Does it until no signal interrupts it: with a time limit `EINTR` comes where the process is stopped meanwhile (signal(7)).
+fn uninterrupted<T>(mut once: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match once() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// An upstream that does one thing with each of its connections.
 fn upstream(work: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -236,7 +246,7 @@ fn upstream(work: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 
 fn echo(mut stream: TcpStream) {
     let mut buffer = vec![0; 64 << 10];
-    while let Ok(got @ 1..) = stream.read(&mut buffer) {
+    while let Ok(got @ 1..) = uninterrupted(|| stream.read(&mut buffer)) {
         stream.write_all(&buffer[..got]).expect("the proxy reads");
     }
 }
@@ -381,13 +391,16 @@ fn a_reset_is_a_reset_on_the_other_side_behind_what_came_before_it() {
         client.write_all(b"x").expect("the proxy reads");
         client.read_exact(&mut came).expect("words");
         assert_eq!(&came, b"last words");
-        assert_eq!(client.read(&mut came).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+        assert_eq!(
+            uninterrupted(|| client.read(&mut came)).map_err(|error| error.kind()),
+            Err(ErrorKind::ConnectionReset)
+        );
         proxy.counts(&[("cluster.c.upstream_cx_destroy_remote_with_active_rq", 1)]);
     });
     let (told, heard) = mpsc::channel();
     let setup = Setup::new(&[upstream(move |mut stream| {
         stream.write_all(b"x").expect("the proxy reads");
-        told.send(stream.read(&mut [0]).map_err(|error| error.kind())).expect("the test listens");
+        told.send(uninterrupted(|| stream.read(&mut [0])).map_err(|error| error.kind())).expect("the test listens");
     })]);
     on_both(&setup, |proxy| {
         let mut client = proxy.connect();
@@ -404,7 +417,7 @@ fn a_side_that_ended_and_takes_nothing_more_resets_the_other() {
     let setup = Setup::new(&[upstream(drop)]);
     on_both(&setup, |proxy| {
         let mut client = proxy.connect();
-        assert_eq!(client.read(&mut [0]).expect("an end"), 0);
+        assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("an end"), 0);
         let until = Instant::now() + PATIENCE;
         while let Ok(()) = client.write_all(b"x") {
             assert!(Instant::now() < until, "still taken");
@@ -446,7 +459,7 @@ fn an_upstream_that_cannot_be_had_closes_the_connection_and_is_counted() {
     for (setup, expect) in cases {
         on_both(setup, |proxy| {
             let mut client = proxy.connect();
-            assert_eq!(client.read(&mut [0]).expect("closed, not reset"), 0);
+            assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed, not reset"), 0);
             proxy.counts(expect);
             proxy.counts(&[("tcp.t.downstream_cx_total", 1)]);
         });
@@ -484,11 +497,11 @@ fn time_ends_a_connection_that_is_idle_or_old_or_whose_chain_is_gone() {
         let mut client = proxy.connect();
         client.write_all(b"x").expect("the proxy reads");
         client.read_exact(&mut [0]).expect("an answer");
-        assert_eq!(client.read(&mut [0]).expect("closed"), 0);
+        assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed"), 0);
         proxy.counts(&[("tcp.t.idle_timeout", 1), ("tcp.t.max_downstream_connection_duration", 0)]);
     });
     on_both(&with(long, Some(soon)), |proxy| {
-        assert_eq!(proxy.connect().read(&mut [0]).expect("closed"), 0);
+        assert_eq!(uninterrupted(|| proxy.connect().read(&mut [0])).expect("closed"), 0);
         proxy.counts(&[("tcp.t.idle_timeout", 0), ("tcp.t.max_downstream_connection_duration", 1)]);
     });
     let setup = with(long, None);
@@ -501,7 +514,7 @@ fn time_ends_a_connection_that_is_idle_or_old_or_whose_chain_is_gone() {
         proxy.commit(setup.snapshot(3, 1));
         client.write_all(b"y").expect("the proxy reads");
         client.read_exact(&mut [0]).expect("an answer while it drains");
-        assert_eq!(client.read(&mut [0]).expect("closed"), 0);
+        assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed"), 0);
         proxy.counts(&[("tcp.t.downstream_cx_drain_close", 1)]);
     });
 }
@@ -525,7 +538,7 @@ fn a_connection_goes_where_its_client_wanted_to_go() {
         // It does not say where.
         let mut client = proxy.connect();
         client.write_all(b"PROXY UNKNOWN\r\n").expect("the proxy reads");
-        assert_eq!(client.read(&mut [0]).expect("closed"), 0);
+        assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed"), 0);
         proxy.counts(&[("cluster.c.upstream_cx_none_healthy", 1), ("cluster.c.lb_healthy_panic", 0)]);
     });
 }
@@ -545,7 +558,7 @@ fn a_connection_is_one_line_of_a_log() {
     let living = upstream(move |mut stream| {
         told.send(stream.peer_addr().expect("connected")).expect("the test listens");
         let mut byte = [0];
-        while let Ok(1) = stream.read(&mut byte) {
+        while let Ok(1) = uninterrupted(|| stream.read(&mut byte)) {
             if byte == [b'R'] {
                 return close_with_reset(stream);
             }
@@ -581,10 +594,10 @@ fn a_connection_is_one_line_of_a_log() {
             let ours = client.local_addr().expect("connected");
             for byte in says.bytes() {
                 client.write_all(&[byte]).expect("the proxy reads");
-                let _answered = client.read(&mut [0]);
+                let _answered = uninterrupted(|| client.read(&mut [0]));
             }
             if duration_max.is_some() {
-                assert_eq!(client.read(&mut [0]).expect("closed"), 0);
+                assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed"), 0);
             }
             drop(client);
             let upstream = if expect.contains(" 1 - Tcp") {

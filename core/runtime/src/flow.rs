@@ -105,6 +105,11 @@ impl Inner {
         }
     }
 
+    /// A signal came before the kernel took anything: again at the end of the next turn.
+    pub(crate) fn send_interrupted(&self, socket: &Socket) {
+        self.enlist_flush(socket);
+    }
+
     /// The socket takes no more output, ever.
     pub(crate) fn send_failed(&self, socket: &Socket, errno: i32) {
         socket.send.set(Send::Failed);
@@ -145,6 +150,8 @@ impl Inner {
     pub(crate) fn after_send(&self, socket: &Socket) {
         socket.send_result.set(SEND_UNTOLD);
         match socket.phase.get() {
+            // Interrupted: what is queued has its one try before it.
+            Phase::Closing if socket.has(flag::FLUSH) => {}
             Phase::Closing => {
                 socket.send_queue.clear();
                 self.finish_close(socket);

@@ -236,13 +236,15 @@ impl Stream {
         self.socket().unsent.get()
     }
 
-    /// Ready when at most `limit` bytes are unsent; an error when the socket failed.
+    /// Ready when at most `limit` bytes are unsent; an error when the socket failed. Where the end was asked for
+    /// ([`Stream::shutdown_write`]) and `limit` is 0, that has to be sent as well: a layer makes bytes of it.
     pub fn poll_unsent_below(&self, cx: &mut Context<'_>, limit: usize) -> Poll<Result<(), io::Error>> {
         let socket = self.socket();
         if socket.send.get() == Send::Failed {
             return Poll::Ready(Err(io::Error::from_raw_os_error(i32::from(socket.send_error.get()))));
         }
-        if socket.unsent.get() <= limit {
+        let ends = limit == 0 && socket.has(flag::FIN) && socket.send.get() != Send::Shut;
+        if socket.unsent.get() <= limit && !ends {
             return Poll::Ready(Ok(()));
         }
         socket.send_limit.set(limit);
@@ -250,7 +252,7 @@ impl Stream {
         Poll::Pending
     }
 
-    /// Waits until the kernel has taken all output.
+    /// Waits until the kernel has taken all output, and the end where that was asked for.
     pub fn flushed(&self) -> impl Future<Output = io::Result<()>> {
         poll_fn(|cx| self.poll_unsent_below(cx, 0))
     }

@@ -51,6 +51,24 @@ async fn arrive(core: &Core, far: &Stream, bytes: usize) {
     until(core, || core.stats().bytes_received.get() >= before + bytes as u64).await;
 }
 
+/// Guards against an end that is lost because its stream was dropped as soon as the bytes before it were out: who waits for all output
+/// waits for the end, too.
+#[test]
+fn the_end_counts_as_output_that_waits() {
+    each_driver_with(Options::default(), |core: Core| async move {
+        let (near, far) = layered_pair(&core).await;
+        near.send(core.chunk(b"last words"));
+        near.flushed().await.expect("an open socket");
+        near.shutdown_write();
+        assert_eq!(near.unsent(), 0, "the layer makes its end when it leaves");
+        let is_out = poll_fn(|cx| Poll::Ready(near.poll_unsent_below(cx, 0).is_ready())).await;
+        assert!(!is_out, "the end is not sent yet");
+        near.flushed().await.expect("an open socket");
+        drop(near);
+        assert_eq!(recv_all(&far).await.expect("the layer's end, not just that of the socket"), b"last words");
+    });
+}
+
 // --- Bytes both ways ---------------------------------------------------------------------------------------------------------
 
 /// Echoes `sizes`, then ends one direction after the other.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -45,7 +45,13 @@ impl Connection {
     fn turn(&mut self) -> Result<bool, TlsError> {
         self.flush();
         let mut bytes = [0; 4096];
-        let count = self.stream.read(&mut bytes).unwrap_or(0);
+        let count = loop {
+            match self.stream.read(&mut bytes) {
+                // With a time limit also where the process was stopped meanwhile (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => break done.unwrap_or(0),
+            }
+        };
         let result = if count > 0 { self.end.take(&bytes[..count], usize::MAX) } else { Ok(()) };
         self.flush();
         result.map(|()| count > 0)

@@ -136,14 +136,18 @@ pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Request, Op
 }
 
 fn read_some(stream: &mut Socket, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    stream.set_read_timeout(left)?;
-    match stream.read(piece)? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        count => Ok(count),
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(left)?;
+        match stream.read(piece) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // With a time limit also where the process was stopped or frozen, without any signal handler (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

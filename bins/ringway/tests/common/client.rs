@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ringway_tls::{ClientContext, Info, ServerContext};
 
-use super::PATIENCE;
 use super::tls::Tls;
+use super::{PATIENCE, uninterrupted};
 
 /// One connection.
 pub(crate) struct Client {
@@ -33,7 +33,7 @@ impl Wire {
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Wire::Plain(socket) => socket.read(buffer),
+            Wire::Plain(socket) => uninterrupted(|| socket.read(buffer)),
             Wire::Tls(tls) => tls.read(buffer),
         }
     }

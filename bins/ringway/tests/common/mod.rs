@@ -18,12 +18,23 @@ pub(crate) mod resources;
 pub(crate) mod tls;
 pub(crate) mod xds;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine before it counts as never happening.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does it until no signal interrupts it. What waits on a socket with a time limit ends with `EINTR` where the process is stopped or
+/// frozen meanwhile, without any signal handler (signal(7)).
+pub(crate) fn uninterrupted<T>(mut once: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match once() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// Runs a test on both drivers, and on `ring` over a simulated kernel that does its worst: by `RINGWAY_FAULT_SEED`, or by a few
 /// fixed seeds. Where the kernel grants no ring it says so: a line, or, with `RINGWAY_REQUIRE_ALL=1`, a failure.

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
+use super::uninterrupted;
 use ringway_tls::{ClientContext, Info, Opened, ServerContext, Session, Target};
 
 /// One connection, secured.
@@ -69,7 +70,7 @@ impl Tls {
 
 fn receive(socket: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<()> {
     let mut piece = [0; 16 * 1024];
-    match socket.read(&mut piece)? {
+    match uninterrupted(|| socket.read(&mut piece))? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         count => {
             input.extend_from_slice(&piece[..count]);

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::{Bench, verdict};
 use crate::lab::chance::Chance;
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::proxy::{Kind, Launch, Proxy};
 use crate::setup;
 use crate::step::Verdict;
@@ -236,7 +237,7 @@ fn play(address: SocketAddr, wire: &[u8]) -> String {
         let mut said = Vec::new();
         let mut bytes = [0; 64];
         while !said.ends_with(b"\n") {
-            match stream.read(&mut bytes) {
+            match uninterrupted(|| stream.read(&mut bytes)) {
                 Ok(0) => break,
                 Ok(count) => said.extend_from_slice(&bytes[..count]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Bench, verdict};
 use crate::lab::config::{Config, route};
 use crate::lab::http::{Head, read_body};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::origin::Origin;
 use crate::lab::pace::wait_for;
 use crate::lab::proxy::{Launch, Proxy, raise_descriptors};
@@ -168,7 +169,7 @@ impl Silent {
         let mut head = Vec::new();
         let mut piece = [0; 1024];
         while !head.ends_with(b"\r\n\r\n") {
-            let read = stream.read(&mut piece)?;
+            let read = uninterrupted(|| stream.read(&mut piece))?;
             if read == 0 {
                 return Ok(());
             }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{Bench, verdict};
 use crate::lab::config::{Config, answer};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::pause;
 use crate::lab::proxy::{Launch, Proxy};
 use crate::lab::quota_group::{QuotaGroup, Throttling};
@@ -155,7 +156,7 @@ fn client(front: SocketAddr, done: &AtomicBool) -> std::io::Result<Vec<Duration>
     stream.write_all(request.as_bytes())?;
     let mut size = 0;
     while !buffer[..size].ends_with(b"\r\n\r\nhere") {
-        match stream.read(&mut buffer[size..])? {
+        match uninterrupted(|| stream.read(&mut buffer[size..]))? {
             0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
             read => size += read,
         }
@@ -167,7 +168,7 @@ fn client(front: SocketAddr, done: &AtomicBool) -> std::io::Result<Vec<Duration>
         stream.write_all(batch.as_bytes())?;
         let mut left = size * BATCH;
         while left > 0 {
-            match stream.read(&mut buffer)? {
+            match uninterrupted(|| stream.read(&mut buffer))? {
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 read => left = left.checked_sub(read).ok_or(std::io::ErrorKind::InvalidData)?,
             }

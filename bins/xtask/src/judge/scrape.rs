@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Bench, verdict};
 use crate::lab::config::{Config, answer};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::pause;
 use crate::lab::proxy::{Launch, Proxy, get};
 use crate::step::Verdict;
@@ -164,7 +165,7 @@ fn scrape(admin: SocketAddr, begun: &AtomicBool) -> Result<(usize, Duration), St
         stream.write_all(b"GET /stats/prometheus HTTP/1.1\r\nhost: a\r\n\r\n")?;
         let (mut total, mut piece) = (0, vec![0; 64 << 10]);
         loop {
-            match stream.read(&mut piece)? {
+            match uninterrupted(|| stream.read(&mut piece))? {
                 0 if total > 0 => return Ok(total),
                 0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
                 count => total += count,

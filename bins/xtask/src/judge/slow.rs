@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::{Bench, verdict};
 use crate::lab::config::{Config, route};
 use crate::lab::http::{Framing, Head};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::origin::Origin;
 use crate::lab::pace::pause;
 use crate::lab::pattern::Pattern;
@@ -160,7 +161,7 @@ fn read_slowly(pattern: &Pattern, from: &mut impl Read, size: u64) -> io::Result
     let (mut at, mut burst, begun) = (0, 0, Instant::now());
     while at < size {
         let wanted = (buffer.len() as u64).min(size - at) as usize;
-        let read = from.read(&mut buffer[..wanted])?;
+        let read = uninterrupted(|| from.read(&mut buffer[..wanted]))?;
         if read == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("the end at byte {at} of {size}")));
         }

@@ -230,7 +230,7 @@ impl PollDriver {
                 }
             }
             Err(libc::EAGAIN) => inner.send_stalled(socket),
-            Err(libc::EINTR) => {}
+            Err(libc::EINTR) => inner.send_interrupted(socket),
             Err(errno) => inner.send_failed(socket, errno),
         }
     }

@@ -682,7 +682,7 @@ impl RingDriver {
                     }
                 }
                 errno if -errno == libc::EAGAIN => inner.send_stalled(socket),
-                errno if -errno == libc::EINTR => {}
+                errno if -errno == libc::EINTR => inner.send_interrupted(socket),
                 errno => inner.send_failed(socket, -errno),
             }
             inner.after_send(socket);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::lab::http::{Head, read_body};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::{pause, wait_for};
 
 /// How an origin is not there.
@@ -149,14 +150,14 @@ fn serve(stream: TcpStream, way: Option<Away>, ended: &AtomicBool) -> io::Result
     if way == Some(Away::Reset) {
         // Closed with bytes unread.
         stream.set_read_timeout(Some(BIND_LIMIT))?;
-        stream.peek(&mut [0])?;
+        uninterrupted(|| stream.peek(&mut [0]))?;
         return Ok(());
     }
     let mut from = BufReader::new(stream.try_clone()?);
     while let Some(head) = Head::read(&mut from)? {
         read_body(&mut from, head.request_framing()?)?;
         if way == Some(Away::Silent) {
-            let _end = from.read(&mut [0]);
+            let _end = uninterrupted(|| from.read(&mut [0]));
             return Ok(());
         }
         if ended.load(Ordering::SeqCst) {

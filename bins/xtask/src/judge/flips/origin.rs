@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use super::resources::version_of;
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::origin::Origin;
 
 /// A head of a judge's request has a tenth of that.
@@ -25,7 +26,7 @@ fn serve(mut stream: TcpStream) -> io::Result<()> {
     loop {
         // Requests have no bodies, and a proxy sends the next one only after the answer.
         while !head.ends_with(b"\r\n\r\n") {
-            let size = stream.read(&mut piece)?;
+            let size = uninterrupted(|| stream.read(&mut piece))?;
             if size == 0 || head.len() > HEAD_SIZE_MAX {
                 return Ok(());
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::side::LIMIT;
 use crate::lab::counted::Counted;
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::{pause, wait_for};
 
 /// A sender is held back for good when the kernel takes nothing from it so often in a row, each time for so long.
@@ -78,6 +79,7 @@ fn fill(mut to: &TcpStream, piece_size: usize, bytes: Counted) -> io::Result<u64
         // What it took before its time was over it says.
         match to.write(&piece) {
             Ok(taken) => (at, refusals) = (at + taken as u64, 0),
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => refusals += 1,
             Err(e) => return Err(e),
         }
@@ -89,7 +91,7 @@ fn fill(mut to: &TcpStream, piece_size: usize, bytes: Counted) -> io::Result<u64
 fn drain(mut from: &TcpStream, bytes: Counted) -> Result<u64, String> {
     let (mut piece, mut at) = (vec![0; READ_SIZE], 0);
     loop {
-        let read = from.read(&mut piece).map_err(|e| format!("after {at} bytes: {e}"))?;
+        let read = uninterrupted(|| from.read(&mut piece)).map_err(|e| format!("after {at} bytes: {e}"))?;
         if read == 0 {
             return Ok(at);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::plan::{Direction, End, Plan, Side, Traffic};
 use crate::lab::chance::Chance;
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::pause;
 
 /// Who hears nothing for so long hears nothing any more.
@@ -89,7 +90,7 @@ fn play_messages(stream: &TcpStream, plan: &Plan, side: Side) -> Result<(), Stri
 
 /// Reads the end behind the last byte.
 pub(super) fn expect_end(mut from: &TcpStream) -> Result<(), String> {
-    match from.read(&mut [0; 8]) {
+    match uninterrupted(|| from.read(&mut [0; 8])) {
         Ok(0) => Ok(()),
         Ok(_) => Err("bytes behind the last".to_owned()),
         Err(e) => Err(format!("no end behind the last byte: {e}")),
@@ -98,7 +99,7 @@ pub(super) fn expect_end(mut from: &TcpStream) -> Result<(), String> {
 
 /// Reads a reset behind the last byte.
 pub(super) fn expect_reset(mut from: &TcpStream) -> Result<(), String> {
-    match from.read(&mut [0; 8]) {
+    match uninterrupted(|| from.read(&mut [0; 8])) {
         Ok(0) => Err("a reset came as an end".to_owned()),
         Ok(_) => Err("bytes behind the last".to_owned()),
         Err(e) if e.kind() == ErrorKind::ConnectionReset => Ok(()),
@@ -108,7 +109,7 @@ pub(super) fn expect_reset(mut from: &TcpStream) -> Result<(), String> {
 
 /// Waits until a byte lies unread.
 pub(super) fn wait_unread(stream: &TcpStream) -> Result<(), String> {
-    match stream.peek(&mut [0]) {
+    match uninterrupted(|| stream.peek(&mut [0])) {
         Ok(1) => Ok(()),
         Ok(_) => Err("an end in place of a byte".to_owned()),
         Err(e) => Err(format!("no byte before the reset: {e}")),
@@ -206,7 +207,7 @@ fn hear(mut from: &TcpStream, other: &Direction, tell: Sender<()>, mut chance: C
     let mut buffer = vec![0; other.read_max];
     let (mut at, mut until_rest) = (0, chance.below(REST_AFTER));
     loop {
-        let read = from.read(&mut buffer).map_err(|e| Heard::Failed(at, e))?;
+        let read = uninterrupted(|| from.read(&mut buffer)).map_err(|e| Heard::Failed(at, e))?;
         if read == 0 {
             let _nobody_waits = tell.send(());
             return Ok(at);

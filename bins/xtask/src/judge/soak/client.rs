@@ -9,6 +9,7 @@ use super::account::{Account, Class, Manner, Outcome, Target};
 use super::origin::Paced;
 use crate::lab::chance::Chance;
 use crate::lab::http::{Framing, Head, read_body_into, write_chunk};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::pause;
 use crate::lab::pattern::{PATTERN_SIZE, Pattern};
 
@@ -331,11 +332,11 @@ impl Visit<'_, '_> {
             1 => pause(Duration::from_millis(self.chance.below(50) as u64)),
             // A close with bytes unread resets: so does this once something came, which need not be.
             2 if end == bytes.len() => {
-                let _came = stream.peek(&mut [0]);
+                let _came = uninterrupted(|| stream.peek(&mut [0]));
             }
             _ if end == bytes.len() => {
                 let mut some = vec![0; 1 + self.chance.below(30_000)];
-                let _came = stream.read(&mut some);
+                let _came = uninterrupted(|| stream.read(&mut some));
             }
             _ => {}
         }
@@ -360,6 +361,7 @@ fn write(mut stream: &TcpStream, bytes: &[u8], begun: Instant) -> io::Result<Sen
         match stream.write(&left[..left.len().min(64 << 10)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(size) => left = &left[size..],
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
             Err(why) if is_timeout(&why) => {
                 stream.set_nonblocking(true)?;
                 let came = stream.peek(&mut [0]);

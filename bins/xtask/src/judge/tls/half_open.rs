@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::super::Bench;
 use crate::command;
 use crate::lab::config::{Config, answer};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::wait_for;
 use crate::lab::proxy::{Launch, Proxy, raise_descriptors};
 
@@ -79,7 +80,7 @@ pub(super) fn judge(bench: &Bench, python: &Path) -> Result<String, String> {
     })?;
     for (index, stream) in held.iter().enumerate().filter(|(index, _)| Kind::of(*index) == Kind::Whole) {
         // Its answer is there: the server's part of the handshake is done.
-        let first = stream.peek(&mut [0]).map_err(|e| format!("the answer to hello {index}: {e}"))?;
+        let first = uninterrupted(|| stream.peek(&mut [0])).map_err(|e| format!("the answer to hello {index}: {e}"))?;
         if first == 0 {
             return Err(format!("hello {index} was ended"));
         }

@@ -8,6 +8,7 @@ use super::{Class, Front};
 use crate::judge::differential::case::{Case, Tag};
 use crate::judge::differential::origin::{Ask, Next};
 use crate::lab::chance::Chance;
+use crate::lab::interrupted::uninterrupted;
 
 pub(super) const CLASS: Class = Class {
     name: "retries",
@@ -86,7 +87,7 @@ fn origin(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {
         "silent" => {
             // Until the proxy gives up: the end of the connection, or this much time.
             stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-            let _ended = stream.read(&mut [0; 1]);
+            let _ended = uninterrupted(|| stream.read(&mut [0; 1]));
             return Ok(Next::Close);
         }
         "again" => ("200", "x-again: 1\r\n"),

@@ -7,6 +7,7 @@ use super::{Class, Front};
 use crate::judge::differential::case::Case;
 use crate::judge::differential::origin::{Ask, Next};
 use crate::lab::chance::Chance;
+use crate::lab::interrupted::uninterrupted;
 
 pub(super) const CLASS: Class = Class {
     name: "upgrades",
@@ -70,7 +71,7 @@ fn origin(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {
     stream.write_all(head.as_bytes())?;
     let mut bytes = [0; 4_096];
     loop {
-        match stream.read(&mut bytes)? {
+        match uninterrupted(|| stream.read(&mut bytes))? {
             0 => return Ok(Next::Close),
             size => stream.write_all(&bytes[..size])?,
         }
