@@ -25,6 +25,6 @@ mod streams;
 mod task;
 mod tokens;
 
-pub(crate) use dial::{Dialled, Dialler};
+pub(crate) use dial::Dialler;
 pub(crate) use node::{for_reports, node};
 pub use streams::{ControlPlane, Line, Streams};

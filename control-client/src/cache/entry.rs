@@ -82,6 +82,13 @@ pub(super) struct Rejected {
     pub(super) is_retried: bool,
 }
 
+impl Rejected {
+    /// What could be read and had these problems when it was translated.
+    fn translated(problems: &[Problem], version: String, body: Body, at: Moment, is_retried: bool) -> Self {
+        Self { version, at: at.time, problems: problems.to_vec(), body: Some(body), is_retried }
+    }
+}
+
 /// A listener or a cluster.
 #[derive(Debug)]
 pub(super) struct Entry<D, B> {
@@ -135,20 +142,29 @@ impl<D, B> Entry<D, B> {
         body: Body,
         at: Moment,
     ) -> Result<Arc<D>, Vec<Problem>> {
-        match (draft, report.finish()) {
-            (Some(draft), Ok(_)) => {
-                let (draft, body) = (Arc::new(draft), Some(body));
+        match outcome(draft, report) {
+            Ok(draft) => {
+                let body = Some(body);
                 self.warming = Some(Arc::new(Version { version, updated: at.time, body, draft: draft.clone() }));
                 self.rejected = None;
                 Ok(draft)
             }
-            (_, outcome) => {
-                let problems = outcome.err().unwrap_or_default();
-                let (kept, body) = (problems.clone(), Some(body));
-                self.rejected = Some(Rejected { version, at: at.time, problems: kept, body, is_retried: true });
+            Err(problems) => {
+                self.rejected = Some(Rejected::translated(&problems, version, body, at, true));
                 Err(problems)
             }
         }
+    }
+}
+
+/// What translating came to.
+///
+/// # Errors
+/// Its problems.
+pub(super) fn outcome<D>(draft: Option<D>, report: Report) -> Result<Arc<D>, Vec<Problem>> {
+    match (draft, report.finish()) {
+        (Some(draft), Ok(_)) => Ok(Arc::new(draft)),
+        (_, finished) => Err(finished.err().unwrap_or_default()),
     }
 }
 
@@ -181,6 +197,36 @@ pub(super) struct Made {
 }
 
 impl<D> Want<D> {
+    /// Takes up a version that came, and what was made of it: it is held, or it is refused and shown as that.
+    ///
+    /// # Errors
+    /// Its problems.
+    pub(super) fn take_in(
+        &mut self,
+        outcome: Result<Arc<D>, Vec<Problem>>,
+        version: String,
+        body: Body,
+        at: Moment,
+        is_retried: bool,
+    ) -> Result<(), Vec<Problem>> {
+        match outcome {
+            Ok(draft) => {
+                self.held = Some(Arc::new(Version { version, updated: at.time, body: Some(body), draft }));
+                self.rejected = None;
+                Ok(())
+            }
+            Err(problems) => {
+                self.rejected = Some(Rejected::translated(&problems, version, body, at, is_retried));
+                Err(problems)
+            }
+        }
+    }
+
+    /// It is there no more, and its source said so.
+    pub(super) fn go(&mut self) {
+        (self.held, self.answered, self.made) = (None, true, Vec::new());
+    }
+
     /// What a cluster of this draft became with it.
     pub(super) fn take_made(&mut self, name: &str, draft: &Arc<ClusterDraft>) -> Option<Cluster> {
         let at = self.made.iter().position(|made| made.of == name)?;

@@ -94,20 +94,14 @@ impl Cache {
                         Some(number)
                     } else {
                         let message = received.take_message().expect("what was taken has been read");
-                        match self.take_secret(&key, &message, received.report, contexts) {
-                            Ok(draft) => {
-                                let want = self.secrets.get_mut(&key).expect("it is wanted");
-                                let (version, updated) = (number.clone(), at.time);
-                                want.held = Some(Arc::new(Version { version, updated, body: Some(body), draft }));
-                                want.rejected = None;
+                        let taken = self.take_secret(&key, &message, received.report, contexts);
+                        let want = self.secrets.get_mut(&key).expect("it is wanted");
+                        match want.take_in(taken, number.clone(), body, at, true) {
+                            Ok(()) => {
                                 verdict.accepted += 1;
                                 Some(number)
                             }
                             Err(problems) => {
-                                let want = self.secrets.get_mut(&key).expect("it is wanted");
-                                let (kept, body) = (problems.clone(), Some(body));
-                                let (version, at) = (number, at.time);
-                                want.rejected = Some(Rejected { version, at, problems: kept, body, is_retried: true });
                                 verdict.refused.push(Refused { name: key.1.clone(), problems });
                                 None
                             }

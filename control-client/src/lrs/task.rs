@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until};
 
 use super::LoadReportEvent;
 use super::period::{Period, Read};
 use crate::api_source::{ApiSource, Service};
 use crate::chance::Chance;
 use crate::discovery::Backoff;
-use crate::grpc::{Call, Ended, Event, Method};
+use crate::grpc::{Call, Ended, Event};
 use crate::race::{First, race};
 use crate::translate::ClusterDraft;
-use crate::xds::{Dialled, Dialler};
+use crate::xds::Dialler;
 
 const METHOD: &str = "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats";
 
@@ -45,7 +45,8 @@ impl Task {
         let (mut dialler, mut chance) = (Dialler::default(), Chance::new());
         for turn in (0..backoffs.len()).cycle() {
             let service = self.api.services[turn].clone();
-            let (why, is_error) = match self.dial(&service, &mut dialler).await {
+            let servers = self.servers.borrow().clone();
+            let (why, is_error) = match dialler.call(&servers, &service, METHOD).await {
                 Ok((call, address)) => {
                     self.period.open(Instant::now());
                     let (ended, is_heard) = self.talk(call, &address).await;
@@ -61,26 +62,6 @@ impl Task {
             let wait: Duration = backoffs[turn].next(chance.next());
             sleep(wait).await;
             (self.tell)(LoadReportEvent::Retry);
-        }
-    }
-
-    async fn dial(&mut self, service: &Service, dialler: &mut Dialler) -> Result<(Call, String), String> {
-        let servers = self.servers.borrow().clone();
-        let draft = servers.iter().find(|draft| draft.cluster.name == service.cluster);
-        let draft = draft.ok_or_else(|| format!("there is no cluster {:?}", service.cluster))?;
-        let Dialled { io, address } = dialler.dial(draft, &service.authority).await?;
-        let method = Method {
-            path: METHOD,
-            authority: &service.authority,
-            metadata: &service.metadata,
-            message_bytes_max: service.message_bytes_max,
-            keepalive: draft.cluster.http2.connection_keepalive,
-        };
-        let limit = draft.cluster.connect_timeout;
-        match timeout(limit, Call::begin(io, method)).await {
-            Ok(Ok(call)) => Ok((call, address)),
-            Ok(Err(ended)) => Err(format!("{address}: {ended}")),
-            Err(_) => Err(format!("{address}: no HTTP/2 within {limit:?}")),
         }
     }
 

@@ -3,6 +3,7 @@
 //! What of the cluster counts: its endpoints (addresses, unix sockets, names), `connect_timeout`, `tcp_keepalive`, its transport
 //! socket. Balancing and health are for requests: here is one connection at a time, and the next attempt goes to the next endpoint.
 
+use std::borrow::Borrow;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,15 +15,16 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::secured::Secured;
-
+use crate::api_source::Service;
 use crate::dns::{Asker, Outcome, ResolverPlan};
+use crate::grpc::{Call, Method};
 use crate::translate::ClusterDraft;
 
 /// A connection.
-pub(crate) struct Dialled {
-    pub(crate) io: Box<dyn Io>,
+pub(super) struct Dialled {
+    pub(super) io: Box<dyn Io>,
     /// Where it leads.
-    pub(crate) address: String,
+    pub(super) address: String,
 }
 
 /// What bytes go through.
@@ -43,7 +45,7 @@ impl Dialler {
     ///
     /// # Errors
     /// Why it could not be reached, with its address where there is one.
-    pub(crate) async fn dial(&mut self, draft: &ClusterDraft, authority: &str) -> Result<Dialled, String> {
+    pub(super) async fn dial(&mut self, draft: &ClusterDraft, authority: &str) -> Result<Dialled, String> {
         let cluster = &draft.cluster;
         let addresses = self.addresses(draft).await?;
         if addresses.is_empty() {
@@ -67,6 +69,35 @@ impl Dialler {
             Ok(Ok(io)) => Ok(Dialled { io, address: text }),
             Ok(Err(error)) => Err(at(error.to_string())),
             Err(_) => Err(at(format!("no connection within {:?}", cluster.connect_timeout))),
+        }
+    }
+
+    /// Begins a call of this method of the service, at the next endpoint of the service's cluster; with it the address that it leads to.
+    ///
+    /// # Errors
+    /// Why it could not be begun.
+    pub(crate) async fn call(
+        &mut self,
+        clusters: &[impl Borrow<ClusterDraft>],
+        service: &Service,
+        path: &'static str,
+    ) -> Result<(Call, String), String> {
+        let draft = clusters.iter().map(Borrow::borrow).find(|draft| draft.cluster.name == service.cluster);
+        // It was there when the source was read; a later bootstrap has another.
+        let draft = draft.ok_or_else(|| format!("there is no cluster {:?}", service.cluster))?;
+        let Dialled { io, address } = self.dial(draft, &service.authority).await?;
+        let method = Method {
+            path,
+            authority: &service.authority,
+            metadata: &service.metadata,
+            message_bytes_max: service.message_bytes_max,
+            keepalive: draft.cluster.http2.connection_keepalive,
+        };
+        let limit = draft.cluster.connect_timeout;
+        match timeout(limit, Call::begin(io, method)).await {
+            Ok(Ok(call)) => Ok((call, address)),
+            Ok(Err(ended)) => Err(format!("{address}: {ended}")),
+            Err(_) => Err(format!("{address}: no HTTP/2 within {limit:?}")),
         }
     }
 

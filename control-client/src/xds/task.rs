@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
-use super::dial::{Dialled, Dialler};
+use super::dial::Dialler;
 use super::letterbox::{Event, Letterbox, Response, StreamId};
 use super::tokens::Tokens;
 use super::{parse, service};
@@ -25,7 +25,7 @@ use crate::api_source::{ApiSource, Service};
 use crate::cache::{ConfigSource, Kind, Names, Roots};
 use crate::chance::Chance;
 use crate::discovery::{Backoff, Received, Refusal, Stream, Variant};
-use crate::grpc::{self, Call, Method};
+use crate::grpc::{self, Call};
 use crate::race::{First, race};
 
 /// NACKs that go out at once, and the pace of those behind them: a server that sends the same wrong resource after each NACK is
@@ -132,24 +132,9 @@ impl Task {
 
     async fn dial(&mut self, service: &Service) -> Result<(Call, String), String> {
         let roots = self.plan.roots.borrow().clone();
-        let draft = roots.clusters.iter().find(|draft| draft.cluster.name == service.cluster);
-        // It was there when the source was read; a later bootstrap has another.
-        let draft = draft.ok_or_else(|| format!("there is no cluster {:?}", service.cluster))?;
-        let Dialled { io, address } = self.dialler.dial(draft, &service.authority).await?;
         let variant = self.variant;
-        let method = Method {
-            path: self.plan.kind.map_or(service::aggregated(variant), |kind| service::method(kind, variant)),
-            authority: &service.authority,
-            metadata: &service.metadata,
-            message_bytes_max: service.message_bytes_max,
-            keepalive: draft.cluster.http2.connection_keepalive,
-        };
-        let limit = draft.cluster.connect_timeout;
-        match timeout(limit, Call::begin(io, method)).await {
-            Ok(Ok(call)) => Ok((call, address)),
-            Ok(Err(ended)) => Err(format!("{address}: {ended}")),
-            Err(_) => Err(format!("{address}: no HTTP/2 within {limit:?}")),
-        }
+        let path = self.plan.kind.map_or(service::aggregated(variant), |kind| service::method(kind, variant));
+        self.dialler.call(&roots.clusters, service, path).await
     }
 
     /// Asks and answers until the call is over, and says why it is.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::entry::{Entry, Made, Rejected, Version, WantKey};
+use super::super::entry::{Entry, Made, WantKey, outcome};
 use super::super::update::{Refused, Update, Verdict};
 use super::super::{Cache, Kind, Moment};
 use super::{Taken, holds_again, named, rejected, take};
@@ -55,25 +55,14 @@ impl Cache {
                             }
                         }
                         let want = self.assignments.get_mut(&key).expect("it is wanted");
-                        match received.report.finish() {
-                            Ok(_) => {
-                                let (draft, body) = (Arc::new(()), Some(body));
-                                accepted = Some(number.clone());
-                                want.held = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                                (want.made, want.rejected) = (made, None);
-                                (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
+                        let checked = received.report.finish().map(|_| Arc::new(()));
+                        // What is wrong with one is wrong whatever else changes.
+                        match want.take_in(checked, number.clone(), body, at, false) {
+                            Ok(()) => {
+                                (accepted, want.made) = (Some(number), made);
+                                verdict.accepted += 1;
                             }
-                            Err(problems) => {
-                                let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected {
-                                    version: number,
-                                    at: at.time,
-                                    problems: kept,
-                                    body,
-                                    is_retried: false,
-                                });
-                                verdict.refused.push(Refused { name, problems });
-                            }
+                            Err(problems) => verdict.refused.push(Refused { name, problems }),
                         }
                     }
                 }
@@ -88,8 +77,7 @@ impl Cache {
         for name in gone {
             let key = (source.clone(), name);
             if let Some(want) = self.assignments.get_mut(&key) {
-                (want.held, want.answered) = (None, true);
-                want.made.clear();
+                want.go();
                 self.dirty_clusters.extend(want.users.iter().cloned());
                 verdict.is_change = true;
             }
@@ -129,26 +117,12 @@ impl Cache {
                         let draft: Option<RoutesDraft> =
                             translate::routes(&message, &mut received.report, &self.around, &knows);
                         let want = self.routes.get_mut(&key).expect("it is wanted");
-                        match (draft, received.report.finish()) {
-                            (Some(draft), Ok(_)) => {
-                                let (draft, body) = (Arc::new(draft), Some(body));
-                                accepted = Some(number.clone());
-                                want.held = Some(Arc::new(Version { version: number, updated: at.time, body, draft }));
-                                want.rejected = None;
+                        match want.take_in(outcome(draft, received.report), number.clone(), body, at, true) {
+                            Ok(()) => {
+                                accepted = Some(number);
                                 verdict.accepted += 1;
                             }
-                            (_, outcome) => {
-                                let problems = outcome.err().unwrap_or_default();
-                                let (kept, body) = (problems.clone(), Some(body));
-                                want.rejected = Some(Rejected {
-                                    version: number,
-                                    at: at.time,
-                                    problems: kept,
-                                    body,
-                                    is_retried: true,
-                                });
-                                verdict.refused.push(Refused { name, problems });
-                            }
+                            Err(problems) => verdict.refused.push(Refused { name, problems }),
                         }
                     }
                 }
@@ -162,7 +136,7 @@ impl Cache {
         for name in gone {
             let key = (source.clone(), name);
             if let Some(want) = self.routes.get_mut(&key) {
-                (want.held, want.answered) = (None, true);
+                want.go();
                 self.dirty_listeners.extend(want.users.iter().cloned());
                 verdict.is_change = true;
             }

@@ -21,36 +21,22 @@ impl Cache {
     ) {
         let Update { version, change, .. } = update;
         let (received, gone) = whole(change, dynamic_names(&self.clusters));
-        let mut seen = HashSet::new();
+        let (mut seen, max) = (HashSet::new(), self.resources_max());
         let mut is_rejected = false;
         for received in received {
-            let refusal = match &received.name {
-                name if self.clusters.get(name).is_some_and(|entry| entry.is_static) => {
-                    Some(format!("the bootstrap has a cluster {name:?} of its own, which stays"))
-                }
-                name if !self.clusters.contains_key(name) && self.clusters.len() >= self.resources_max() => {
-                    Some(format!("there are {} clusters already, the most that are held", self.clusters.len()))
-                }
-                _ => None,
-            };
-            let taken = match take(received, &mut seen, refusal, Kind::Cluster) {
-                Ok(taken) => taken,
-                Err(refusal) => {
-                    is_rejected = true;
-                    let max = self.resources_max();
-                    reject(&mut self.clusters, &refusal, &version, at, max);
-                    verdict.refused.push(refusal.0);
-                    continue;
-                }
-            };
-            let Taken { name, version: own, body, mut received } = taken;
-            let number = if own.is_empty() { version.clone() } else { own };
-            if let Some(entry) = self.clusters.get_mut(&name)
-                && same_again(entry, &body, &number)
-            {
-                verdict.accepted += 1;
-                continue;
-            }
+            let (name, number, body, mut received) =
+                match admit(&mut self.clusters, received, &mut seen, (Kind::Cluster, max), &version, at) {
+                    Admitted::New(Taken { name, version, body, received }) => (name, version, body, received),
+                    Admitted::Again(_) => {
+                        verdict.accepted += 1;
+                        continue;
+                    }
+                    Admitted::Refused(refused) => {
+                        is_rejected = true;
+                        verdict.refused.push(refused);
+                        continue;
+                    }
+                };
             let message = received.take_message().expect("what was taken has been read");
             let draft = translate::cluster(&message, &mut received.report, &self.around, contexts);
             let entry = self.clusters.entry(name.clone()).or_insert_with(|| Entry::new(false));
@@ -84,8 +70,8 @@ impl Cache {
     ) {
         let Update { version, change, .. } = update;
         let (received, gone) = whole(change, dynamic_names(&self.listeners));
+        let (mut seen, max) = (HashSet::new(), self.resources_max());
         let mut is_rejected = false;
-        let mut seen = HashSet::new();
         // Whoever stays keeps its addresses; whoever comes takes what is left.
         let coming: HashSet<&str> = received.iter().map(|received| received.name.as_str()).collect();
         let going: HashSet<&str> = gone.iter().map(String::as_str).collect();
@@ -97,35 +83,22 @@ impl Cache {
             }
         }
         for received in received {
-            let refusal = match &received.name {
-                name if self.listeners.get(name).is_some_and(|entry| entry.is_static) => {
-                    Some(format!("the bootstrap has a listener {name:?} of its own, which stays"))
-                }
-                name if !self.listeners.contains_key(name) && self.listeners.len() >= self.resources_max() => {
-                    Some(format!("there are {} listeners already, the most that are held", self.listeners.len()))
-                }
-                _ => None,
-            };
-            let taken = match take(received, &mut seen, refusal, Kind::Listener) {
-                Ok(taken) => taken,
-                Err(refusal) => {
-                    is_rejected = true;
-                    let max = self.resources_max();
-                    reject(&mut self.listeners, &refusal, &version, at, max);
-                    verdict.refused.push(refusal.0);
-                    continue;
-                }
-            };
-            let Taken { name, version: own, body, mut received } = taken;
-            let number = if own.is_empty() { version.clone() } else { own };
-            if let Some(entry) = self.listeners.get_mut(&name)
-                && same_again(entry, &body, &number)
-            {
-                let listener = &entry.newest().expect("it is the same").draft.listener;
-                taken_addresses.extend(addresses(listener).map(|address| (address, name.clone())));
-                verdict.accepted += 1;
-                continue;
-            }
+            let (name, number, body, mut received) =
+                match admit(&mut self.listeners, received, &mut seen, (Kind::Listener, max), &version, at) {
+                    Admitted::New(Taken { name, version, body, received }) => (name, version, body, received),
+                    Admitted::Again(name) => {
+                        let newest = self.listeners.get(&name).and_then(Entry::newest).expect("it is the same");
+                        taken_addresses
+                            .extend(addresses(&newest.draft.listener).map(|address| (address, name.clone())));
+                        verdict.accepted += 1;
+                        continue;
+                    }
+                    Admitted::Refused(refused) => {
+                        is_rejected = true;
+                        verdict.refused.push(refused);
+                        continue;
+                    }
+                };
             let message = received.take_message().expect("what was taken has been read");
             let knows = |cluster: &str| self.knows_cluster(cluster);
             let around = &self.around;
@@ -174,6 +147,51 @@ fn whole(change: Change, held: Vec<String>) -> (Vec<Received>, Vec<String>) {
         Change::World(received) if received.iter().any(|received| received.name.is_empty()) => (received, Vec::new()),
         Change::World(received) => (received, held),
         Change::Delta { changed, removed } => (changed, removed),
+    }
+}
+
+/// What becomes of a received listener or cluster before anything is made of it.
+enum Admitted {
+    /// It is to be translated, as this version.
+    New(Taken),
+    /// The newest version says the very same.
+    Again(String),
+    Refused(Refused),
+}
+
+/// Judges it by what is held already, where so many may be.
+fn admit<D, B>(
+    entries: &mut BTreeMap<String, Entry<D, B>>,
+    received: Received,
+    seen: &mut HashSet<String>,
+    (kind, max): (Kind, usize),
+    version: &str,
+    at: Moment,
+) -> Admitted {
+    let refusal = match entries.get(&received.name) {
+        Some(entry) if entry.is_static => {
+            Some(format!("the bootstrap has a {kind} {:?} of its own, which stays", received.name))
+        }
+        None if entries.len() >= max => {
+            Some(format!("there are {} {kind}s already, the most that are held", entries.len()))
+        }
+        _ => None,
+    };
+    match take(received, seen, refusal, kind) {
+        Ok(mut taken) => {
+            if taken.version.is_empty() {
+                version.clone_into(&mut taken.version);
+            }
+            let held = entries.get_mut(&taken.name);
+            if held.is_some_and(|entry| same_again(entry, &taken.body, &taken.version)) {
+                return Admitted::Again(taken.name);
+            }
+            Admitted::New(taken)
+        }
+        Err(refusal) => {
+            reject(entries, &refusal, version, at, max);
+            Admitted::Refused(refusal.0)
+        }
     }
 }
 
