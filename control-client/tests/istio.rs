@@ -88,17 +88,18 @@ fn a_type_is_taken_only_where_it_may_stand() {
 /// What a route says for a filter that was taken because it had nothing to do.
 #[test]
 fn routes_that_give_work_to_an_idle_filter_are_refused() {
-    let of_route = |config: &str| {
+    let named = |name: &str, config: &str| {
         let text = format!(
             "static_resources: {{clusters: [{{name: a}}], listeners: [{{name: l, address: {{socket_address: {{address: 127.0.0.1, \
              port_value: 0}}}}, filter_chains: [{{filters: [{{name: h, typed_config: {{'@type': \
              t/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager, stat_prefix: s, http_filters: \
              [{ROUTER}], route_config: {{virtual_hosts: [{{name: v, domains: ['*'], routes: [{{match: {{prefix: /}}, route: {{cluster: \
-             a}}, typed_per_filter_config: {{x: {config}}}}}]}}]}}}}}}]}}]}}]}}"
+             a}}, typed_per_filter_config: {{{name}: {config}}}}}]}}]}}}}}}]}}]}}]}}"
         );
         let read = read_bootstrap(Source { name: "f", text: &text }, &ReadOptions::default());
         read.err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
+    let of_route = |config: &str| named("x", config);
     let fault = "'@type': t/envoy.extensions.filters.http.fault.v3.HTTPFault";
     let abort = "abort: {http_status: 503, percentage: {numerator: 100}}";
     let wrapped =
@@ -115,5 +116,11 @@ fn routes_that_give_work_to_an_idle_filter_are_refused() {
     }
     for config in [format!("{{{fault}}}"), wrapped(", disabled: true")] {
         assert_eq!(of_route(&config), Vec::<String>::new(), "{config}");
+    }
+    // What acts on its own, and would go on for this route.
+    for name in ["istio.alpn", "envoy.filters.http.grpc_stats"] {
+        let problems = named(name, "{'@type': t/envoy.config.route.v3.FilterConfig, disabled: true}");
+        let expect = format!("typed_per_filter_config[{name:?}].disabled: {name} cannot be disabled for a route yet");
+        assert!(problems.len() == 1 && problems[0].ends_with(&expect), "{problems:?}");
     }
 }

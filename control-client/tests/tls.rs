@@ -154,6 +154,12 @@ fn what_is_wrong_with_a_server_is_said_where_it_stands() {
             "not supported yet",
         ),
         (
+            // The first one is never offered, and counts all the same where the others stand.
+            common(&format!("{PAIR}, alpn_protocols: [istio-peer-exchange, h2, '']")),
+            ".common_tls_context.alpn_protocols[2]".to_owned(),
+            "an ALPN name has 1 to 255 bytes",
+        ),
+        (
             common(&format!("{PAIR}, tls_params: {{tls_minimum_protocol_version: TLSv1_0}}")),
             ".common_tls_context.tls_params.tls_minimum_protocol_version".to_owned(),
             "TLSv1_0 is not supported yet, only TLS_AUTO and TLSv1_2 and TLSv1_3",

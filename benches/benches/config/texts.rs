@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::started::LISTENER;
+
 /// Where a cluster's endpoints come from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Endpoints<'a> {
@@ -56,24 +58,3 @@ fn lines(cluster: usize, port: u16, indent: &str) -> String {
     };
     format!("{indent}- lb_endpoints:\n{}{}", endpoint(1), endpoint(2))
 }
-
-const LISTENER: &str = "static_resources:
-  listeners:
-  - name: in
-    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: in
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            name: all
-            virtual_hosts:
-            - name: all
-              domains: ['*']
-              routes:
-";

@@ -20,7 +20,7 @@ use ringway_benches::case::Asked;
 use ringway_control_client::Builder;
 use ringway_engine::Engine;
 use ringway_runtime::IoChoice;
-use started::{commit, read, start};
+use started::{LISTENER, commit, read, start};
 
 /// Per-thread heaps, as the product has them.
 #[global_allocator]
@@ -49,7 +49,8 @@ fn main() -> ExitCode {
 }
 
 fn time(criterion: &mut Criterion, mut engine: Engine, load: &Load, name: &str) {
-    let bootstrap = read(&CONFIG.replace("ORIGIN", &load.origin.port().to_string()));
+    let all = ALL.replace("ORIGIN", &load.origin.port().to_string());
+    let bootstrap = read(&format!("{LISTENER}{all}"));
     commit(&mut engine, Builder::new().build(&bootstrap).snapshot().clone());
     let address = engine.listeners()[0].1[0].ip().expect("TCP");
     let mut group = criterion.benchmark_group(name);
@@ -74,26 +75,8 @@ fn time(criterion: &mut Criterion, mut engine: Engine, load: &Load, name: &str) 
     engine.stop();
 }
 
-const CONFIG: &str = "static_resources:
-  listeners:
-  - name: in
-    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: in
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
-          route_config:
-            name: all
-            virtual_hosts:
-            - name: all
-              domains: ['*']
-              routes:
-              - match: {prefix: /}
+/// One route and one cluster behind the listener.
+const ALL: &str = "              - match: {prefix: /}
                 route: {cluster: origin}
   clusters:
   - name: origin

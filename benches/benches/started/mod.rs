@@ -54,3 +54,25 @@ pub(crate) fn read(text: &str) -> Bootstrap {
     let source = Source { name: "bench.yaml", text };
     read_bootstrap(source, &ReadOptions::default()).unwrap_or_else(|problems| panic!("{}", problems[0]))
 }
+
+/// The beginning of a file: a listener on a port of the kernel's choice. Its routes follow, and then the clusters.
+pub(crate) const LISTENER: &str = "static_resources:
+  listeners:
+  - name: in
+    address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+    filter_chains:
+    - filters:
+      - name: envoy.filters.network.http_connection_manager
+        typed_config:
+          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: in
+          http_filters:
+          - name: envoy.filters.http.router
+            typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+          route_config:
+            name: all
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes:
+";

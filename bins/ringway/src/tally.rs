@@ -22,7 +22,24 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
             Scope::Routes { stat_prefix, name } => count(&registry.rds(stat_prefix, name), tally),
             Scope::Secret(name) => count(&registry.sds(name), tally),
         }
+        if let Tally::Answer(Counted { scope, accepted: Some(version) }) = tally
+            && let Some(subscription) = subscription(scope)
+        {
+            registry.tell_version(&subscription, version);
+        }
     }
+}
+
+/// What a subscription is called whose version is shown as a text. Ten thousand clusters' would be a megabyte of each scrape: theirs
+/// are in `/config_dump` alone.
+fn subscription(scope: &Scope) -> Option<String> {
+    Some(match scope {
+        Scope::Clusters => "cluster_manager.cds".to_owned(),
+        Scope::Listeners => "listener_manager.lds".to_owned(),
+        Scope::Assignment(_) => return None,
+        Scope::Routes { stat_prefix, name } => format!("http.{stat_prefix}.rds.{name}"),
+        Scope::Secret(name) => format!("sds.{name}"),
+    })
 }
 
 fn count(stats: &SubscriptionStats, tally: &Tally) {

@@ -117,6 +117,9 @@ fn files_are_served_and_each_move_is_followed() {
         sources.put("lds.yaml", "2", &[sources.listener("main", "r"), sources.listener("second", "r")]);
         let line = proxy.line("listener second: ");
         let second: SocketAddr = line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("an address");
+        let texts = proxy.admin("GET", "/stats?type=TextReadouts").text();
+        let versions = [("cluster_manager.cds", 2), ("http.main.rds.r", 3), ("listener_manager.lds", 2)];
+        assert_eq!(texts, versions.map(|(of, version)| format!("{of}.version_text: \"{version}\"\n")).concat());
         assert!(proxy.listens_at(second.port()));
         assert_eq!(common::client::Client::connect(second).get("/d").text(), "two");
         assert_eq!(proxy.stat("http.main.downstream_cx_total"), 1);

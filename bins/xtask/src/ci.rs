@@ -22,6 +22,8 @@ pub(crate) fn run() -> Result<(), String> {
     report.step("fmt", |skips| cargo(&["fmt", "--all", "--check"], skips));
     report.step("tidy", |_| tidy::verdict());
     report.step("clippy", |skips| cargo(&["clippy", "--all-targets", "--", "--deny", "warnings"], skips));
+    // No default member, since libFuzzer wants a nightly compiler: at least it compiles.
+    report.step("clippy of fuzz", |skips| cargo(&["clippy", "-p", "ringway-fuzz", "--", "--deny", "warnings"], skips));
     // --show-output: a test that passes by leaving something out says so on its standard output.
     let threads = std::thread::available_parallelism().map_or(2, |cpus| cpus.get() * TEST_THREADS_PER_CPU).to_string();
     // The tests that ask a real Envoy ask the one that was installed above.

@@ -435,6 +435,17 @@ fn what_is_in_force_is_in_memory_once() {
     world.cache.share(&world.builder);
     let built = world.cache.clusters["a"].built.as_ref().expect("it is whole");
     assert!(!last.clusters.iter().any(|cluster| Arc::ptr_eq(cluster, &built.cluster)));
+    // A bootstrap that is read again and says the same makes all anew, and all is held once afterwards, too.
+    world.settle();
+    world.load(&bootstrap(""));
+    let at = world.at();
+    assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+    world.settle();
+    let last = world.builder.last().expect("it was built").clone();
+    for cluster in last.clusters.iter() {
+        let built = world.cache.clusters[&cluster.name].built.as_ref().expect("it is whole");
+        assert!(Arc::ptr_eq(&built.cluster, cluster), "{}", cluster.name);
+    }
 }
 
 /// Envoy 1.40 waits 15 s here by delta ADS: the assignment was not sent again.

@@ -255,13 +255,14 @@ fn common(context: &mut Context<'_>, message: &Message, version_max: Version) ->
             certificates: certificates?,
             validation: validation?,
             parameters: parameters?,
-            alpn: message
-                .texts("alpn_protocols")
-                .filter(|name| *name != PEER_EXCHANGE)
-                .map(|name| name.as_bytes().to_vec())
-                .collect(),
+            alpn: offered(message).map(|(_, name)| name.as_bytes().to_vec()).collect(),
         })
     })
+}
+
+/// Which of `alpn_protocols` of a `CommonTlsContext` are offered and chosen, and where they stand there.
+fn offered(common: &Message) -> impl Iterator<Item = (usize, &str)> {
+    common.texts("alpn_protocols").enumerate().filter(|(_, name)| *name != PEER_EXCHANGE)
 }
 
 /// `TlsParameters.TlsProtocol`.
@@ -471,7 +472,10 @@ fn in_common(context: &mut Context<'_>, message: &Message, part: Part) -> Origin
     match part {
         Part::Cipher(index) => item(parameters, "tls_params.cipher_suites", "cipher_suites", index),
         Part::Curve(index) => item(parameters, "tls_params.ecdh_curves", "ecdh_curves", index),
-        Part::Alpn(index) => item(common, "alpn_protocols", "alpn_protocols", index),
+        Part::Alpn(index) => {
+            let at = common.and_then(|common| offered(common).nth(index)).map_or(index, |(at, _)| at);
+            item(common, "alpn_protocols", "alpn_protocols", at)
+        }
         Part::Versions => {
             let place = parameters.map_or(here.place, |parameters| parameters.place);
             Origin { path: format!("{}.tls_params", here.path), place }

@@ -46,6 +46,8 @@ pub struct Registry {
     subscriptions: Names<SubscriptionStats>,
     /// Of RDS, by what stands behind `http.`.
     route_subscriptions: Names<SubscriptionStats>,
+    /// The versions that were accepted last, by the whole names of their texts.
+    versions: Mutex<BTreeMap<String, String>>,
     breakers: Names<BreakerStats>,
     listeners: Names<ListenerStats>,
     https: Names<HttpStats>,
@@ -88,6 +90,7 @@ impl Registry {
             loads: OnceLock::new(),
             subscriptions: Names::default(),
             route_subscriptions: Names::default(),
+            versions: Mutex::default(),
             breakers: Names::default(),
             listeners: Names::default(),
             https: Names::default(),
@@ -162,6 +165,20 @@ impl Registry {
     /// ask.
     pub fn rds(&self, stat_prefix: &str, name: &str) -> Arc<SubscriptionStats> {
         self.route_subscriptions.find(&format!("{stat_prefix}.rds.{name}"), 1).pop().expect("one block")
+    }
+
+    /// Says which version of a subscription (`cluster_manager.cds`, `sds.s`, `http.p.rds.r`) was accepted last.
+    pub fn tell_version(&self, subscription: &str, version: &str) {
+        let mut versions = lock(&self.versions);
+        match versions.get_mut(&version_text(subscription)) {
+            Some(known) => version.clone_into(known),
+            None => _ = versions.insert(version_text(subscription), version.to_owned()),
+        }
+    }
+
+    /// Envoy's text readouts of the subscriptions, sorted by name.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        lock(&self.versions).iter().map(|(name, version)| (name.clone(), version.clone())).collect()
     }
 
     /// What the control thread says of a cluster's limits; made at the first ask.
@@ -248,6 +265,7 @@ impl Registry {
         for entry in self.route_subscriptions.entries() {
             if route_scope(&entry.name).0 == prefix {
                 self.route_subscriptions.forget(&entry.name);
+                lock(&self.versions).remove(&version_text(&format!("http.{}", entry.name)));
             }
         }
         lock(&self.listener_https).retain(|(_, other), _| **other != *prefix);
@@ -538,6 +556,10 @@ pub fn is_used(name: &str, value: u64) -> bool {
 /// The connection manager's prefix and the route configuration of `<stat_prefix>.rds.<name>`.
 pub(crate) fn route_scope(name: &str) -> (&str, &str) {
     name.split_once(".rds.").unwrap_or((name, ""))
+}
+
+fn version_text(subscription: &str) -> String {
+    format!("{subscription}.version_text")
 }
 
 /// The address as Envoy puts it into a statistic's name: `:` would be taken for a separator by statsd.

@@ -26,7 +26,7 @@ enum Type {
     All,
     Numbers(Kind),
     Histograms,
-    /// Texts, of which there is one.
+    /// Texts.
     Texts,
 }
 
@@ -156,17 +156,22 @@ fn numbers(state: &State, filter: &Filter, show: &mut dyn FnMut(&str, u64) -> fm
     Ok(())
 }
 
-/// The texts that pass: what the management server calls itself.
-fn texts(state: &State, filter: &Filter) -> Option<(&'static str, String)> {
-    const IDENTIFIER: &str = "control_plane.identifier";
+/// The texts that pass: versions, and what the management server calls itself.
+fn texts(state: &State, filter: &Filter) -> Vec<(String, String)> {
+    let mut texts = state.registry.texts();
     let identifier = state.view().control_plane.clone();
-    (!identifier.is_empty() && filter.keeps_text(IDENTIFIER)).then_some((IDENTIFIER, identifier))
+    if !identifier.is_empty() {
+        texts.push(("control_plane.identifier".to_owned(), identifier));
+        texts.sort();
+    }
+    texts.retain(|(name, _)| filter.keeps_text(name));
+    texts
 }
 
 fn text(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -> fmt::Result {
     state.measure();
     // First, as in Envoy, which escapes what would be a line of its own as JSON does.
-    if let Some((name, value)) = texts(state, filter) {
+    for (name, value) in texts(state, filter) {
         write!(out, "{name}: ")?;
         json_text(&value, out)?;
         writeln!(out)?;
@@ -185,9 +190,10 @@ fn json(state: &State, filter: &Filter, buckets: Buckets, out: &mut dyn Write) -
     state.measure();
     let mut is_first = true;
     out.write_str("{\"stats\":[")?;
-    if let Some((name, value)) = texts(state, filter) {
-        is_first = false;
-        write!(out, "{{\"name\":\"{name}\",\"value\":")?;
+    for (name, value) in texts(state, filter) {
+        out.write_str(if std::mem::take(&mut is_first) { "{\"name\":" } else { ",{\"name\":" })?;
+        json_text(&name, out)?;
+        out.write_str(",\"value\":")?;
         json_text(&value, out)?;
         out.write_str("}")?;
     }
