@@ -174,7 +174,7 @@ impl Loader {
     /// Takes up files of resources that have `moved`, what came of management servers, and what may go on now without
     /// what it waited for. `None`: there is nothing to do or to say.
     pub(crate) fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Option<Loaded> {
-        let Loader { builder, contexts, dynamic, .. } = self;
+        let Loader { builder, contexts, dynamic, in_force, .. } = self;
         if !dynamic.cache.wants_more() {
             // Nothing more has to come than the file has, which the cache does not hold then.
             (dynamic.waits, dynamic.until) = (Vec::new(), None);
@@ -195,13 +195,19 @@ impl Loader {
                 Outcome::Same if news.is_empty() => return None,
                 Outcome::Same => (Content::Same, DnsPlans::new()),
                 Outcome::Clusters(parts) => {
-                    let mut builder = builder.clone();
-                    match builder.with_clusters(&parts) {
-                        Built::New(snapshot) => {
-                            (Content::Endpoints(Box::new(Candidate { snapshot, builder })), DnsPlans::new())
+                    let mut next = builder.clone();
+                    let content = match next.with_clusters(&parts) {
+                        Built::New(snapshot) => Content::Endpoints(Box::new(Candidate { snapshot, builder: next })),
+                        Built::Same(_) => {
+                            // In force already, under other numbers: what comes next is not made with it.
+                            *builder = next;
+                            dynamic.cache.share(builder);
+                            dynamic.is_ahead = false;
+                            *in_force = dynamic.cache.caught_up();
+                            Content::Same
                         }
-                        Built::Same(_) => (Content::Same, DnsPlans::new()),
-                    }
+                    };
+                    (content, DnsPlans::new())
                 }
                 Outcome::All => content(builder, dynamic.cache.resources()),
             };

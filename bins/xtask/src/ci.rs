@@ -29,6 +29,8 @@ pub(crate) fn run() -> Result<(), String> {
     // The tests that ask a real Envoy ask the one that was installed above.
     let envoy = setup::envoy_path().display().to_string();
     let set = [("RUST_TEST_THREADS", threads.as_str()), ("RINGWAY_ENVOY", envoy.as_str())];
+    // By itself: each has its time.
+    report.step("build tests", |skips| cargo(&["test", "--no-run"], skips));
     let tests = ["test", "--no-fail-fast", "--", "--show-output"];
     report.step("test", |skips| cargo_with(&tests, &set, STEP_LIMIT, skips));
     report.step("build --release", |skips| cargo(&["build", "--release", "--bin", "ringway"], skips));

@@ -224,7 +224,7 @@ impl<D> Want<D> {
 
     /// It is there no more, and its source said so.
     pub(super) fn go(&mut self) {
-        (self.held, self.answered, self.made) = (None, true, Vec::new());
+        (self.held, self.rejected, self.answered, self.made) = (None, None, true, Vec::new());
     }
 
     /// What a cluster of this draft became with it.

@@ -448,6 +448,56 @@ fn what_is_in_force_is_in_memory_once() {
     }
 }
 
+/// Another text with the same meaning is nothing new, and is held once all the same.
+#[test]
+fn a_cluster_that_means_the_same_is_held_once() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("a", 1)]);
+    world.world(Kind::Listener, &[]);
+    assert_eq!(world.settle(), "all: a=1");
+    let other = cluster("a", 1).replacen("name: a", "name: a, metadata: {filter_metadata: {x: {y: 1}}}", 1);
+    assert_eq!(world.world(Kind::Cluster, &[other]), "1 accepted");
+    assert_eq!(world.settle(), "same: a=1");
+    let last = world.builder.last().expect("it was built").clone();
+    let built = world.cache.clusters["a"].built.as_ref().expect("it is whole");
+    assert!(last.clusters.iter().all(|cluster| Arc::ptr_eq(cluster, &built.cluster)));
+}
+
+#[test]
+fn of_endpoints_with_one_address_the_first_counts() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", "")]);
+    world.world(Kind::Listener, &[]);
+    let endpoint = |port: u16, hostname: &str| {
+        format!(
+            "{{endpoint: {{hostname: {hostname}, address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}}}"
+        )
+    };
+    let endpoints = [endpoint(1, "one"), endpoint(2, "two"), endpoint(1, "other")].join(", ");
+    let assignment = format!(
+        "{{'@type': t/envoy.config.endpoint.v3.ClusterLoadAssignment, cluster_name: a, endpoints: [{{lb_endpoints: [{endpoints}]}}]}}"
+    );
+    assert_eq!(world.world(Kind::Assignment, &[assignment]), "1 accepted");
+    assert_eq!(world.settle(), "all: a=1,2");
+    let last = world.builder.last().expect("it was built");
+    let hostnames =
+        last.clusters.iter().flat_map(|cluster| &cluster.endpoints).map(|endpoint| endpoint.hostname.clone());
+    assert_eq!(hostnames.collect::<Vec<_>>(), ["one", "two"]);
+}
+
+/// A refusal is of what the source had: where that is gone, so is it.
+#[test]
+fn what_goes_takes_its_refusal_with_it() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("a", "")]);
+    world.world(Kind::Listener, &[]);
+    let wrong = assignment("a", 1).replace("127.0.0.1", "nowhere");
+    assert!(world.delta(Kind::Assignment, &[wrong], &[]).contains("refused"));
+    assert!(world.cache.assignments.values().all(|want| want.rejected.is_some()));
+    world.delta(Kind::Assignment, &[], &["a"]);
+    assert!(world.cache.assignments.values().all(|want| want.rejected.is_none() && want.answered));
+}
+
 /// Envoy 1.40 waits 15 s here by delta ADS: the assignment was not sent again.
 #[test]
 fn a_changed_cluster_keeps_its_assignment() {

@@ -1,5 +1,6 @@
 //! `envoy.config.cluster.v3.Cluster` and `envoy.config.endpoint.v3.ClusterLoadAssignment`.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,10 @@ impl AssignmentUse {
             at_addresses(context, endpoint, like, self.eyeballs)
         });
         let mut endpoints = endpoints?;
+        // As in Envoy, of endpoints with one address the first one counts.
+        let mut seen = HashSet::with_capacity(endpoints.len());
+        endpoints.retain(|endpoint| seen.insert(endpoint.address.clone()));
+        drop(seen);
         endpoints.shrink_to_fit();
         Some(Cluster { balancer: Balancer::draft(balancing, &endpoints), endpoints, ..cluster.clone() })
     }

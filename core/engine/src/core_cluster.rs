@@ -181,7 +181,7 @@ impl CoreCluster {
         self.load.as_ref().map(|load| Rc::clone(load.of_endpoint(at)))
     }
 
-    /// A circuit breaker kept a request, or a raw connection, from it.
+    /// A circuit breaker kept a request from it.
     #[inline]
     pub(crate) fn overflowed(&self) {
         if let Some(load) = &self.load {

@@ -148,11 +148,13 @@ impl LoadBook {
         let serial = before.as_ref().map_or_else(|| rows.next(), |before| before.serial);
         let fresh = || (0..workers).map(|_| DroppedLoad::default()).collect();
         let dropped = before.as_ref().map_or_else(fresh, |before| Arc::clone(&before.dropped));
-        let config = cluster.balancer.config();
+        // Where none is named any more, what is not reported yet was of the last one.
+        let named = cluster.balancer.config().drop_category.clone();
+        let drop_category = named.or_else(|| before.as_ref().and_then(|before| before.drop_category.clone()));
         let now = Arc::new(ClusterRows {
             name: cluster.name.clone(),
             service_name: cluster.service_name.clone(),
-            drop_category: config.drop_category.clone(),
+            drop_category,
             serial,
             dropped,
             localities,

@@ -25,7 +25,7 @@ const CHAINS: usize = 14;
 /// Cases that run side by side.
 const LANES: usize = 8;
 /// A proxy that has not answered after this never will.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Less would mean that what is drawn hardly ever meets a chain.
 const MATCHED_PERCENT_MIN: usize = 30;
 

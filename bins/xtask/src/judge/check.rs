@@ -140,7 +140,7 @@ fn wrong_reload(bench: &Bench) -> Result<String, String> {
     let proxy = Proxy::start(&launch)?;
     let front = proxy.listener("front")?;
     replace(bench, &file, &good("second").replace("stat_prefix", "stat_prefax"))?;
-    let limit = Duration::from_secs(10);
+    let limit = Duration::from_secs(60);
     wait_for("config.reload_failed", limit, || (proxy.stat("config.reload_failed").ok()? == 1).then_some(()))?;
     let body = ask(front)?;
     if body != "first" {

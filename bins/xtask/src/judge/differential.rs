@@ -134,7 +134,8 @@ fn judge(bench: &Bench) -> Result<String, String> {
     let requests: usize = cases.iter().map(|case| case.methods.len()).sum();
     let started = Instant::now();
     let sides = [side(bench, Kind::Envoy, "theirs")?, side(bench, bench.kind, "ours")?];
-    let played = play(&sides, &cases);
+    let mut played = play(&sides, &cases);
+    play_again(&sides, &cases, &mut played);
     let seconds = started.elapsed().as_secs_f64();
     let mut tally = Tally::default();
     for (case, [theirs, own]) in cases.iter().zip(&played) {
@@ -163,6 +164,10 @@ fn judge(bench: &Bench) -> Result<String, String> {
     // Envoy against itself needs no row of the list.
     tally.end(&line, bench.kind != Kind::Envoy)
 }
+
+/// Cases that are played again, in all, and each: more of them than this are no accidents.
+const REPLAYS_MAX: usize = 6;
+const REPLAYS_OF_CASE: usize = 2;
 
 /// What came of each case on both sides.
 fn play(sides: &[Side; 2], cases: &[Case]) -> Vec<[Played; 2]> {
@@ -200,6 +205,32 @@ fn play(sides: &[Side; 2], cases: &[Case]) -> Vec<[Played; 2]> {
             })
         })
         .collect()
+}
+
+/// Plays those once more that differ in what nobody reviewed, each alone: half of the classes are about times, and a machine that stands
+/// still for a moment makes any of them differ. What is wrong with the proxy is wrong again.
+fn play_again(sides: &[Side; 2], cases: &[Case], played: &mut [[Played; 2]]) {
+    let mut left = REPLAYS_MAX;
+    for (case, both) in cases.iter().zip(played) {
+        for _ in 0..REPLAYS_OF_CASE {
+            if left == 0 || !is_unexpected(case, both) {
+                break;
+            }
+            left -= 1;
+            println!("played again: {case}");
+            *both = [0, 1].map(|at: usize| {
+                let _late = sides[at].recorder.take(Some(case.id));
+                let answers = client::play(sides[at].fronts[case.front], case);
+                Played { answers, recorded: sides[at].recorder.take((!case.alone).then_some(case.id)) }
+            });
+        }
+    }
+}
+
+fn is_unexpected(case: &Case, [theirs, own]: &[Played; 2]) -> bool {
+    let is_reviewed =
+        |found: &Difference| EXCEPTIONS.iter().chain(PENDING).any(|row| row.holds(found, case, theirs, own));
+    !breaches(own, case).is_empty() || !differences(theirs, own, case).iter().all(is_reviewed)
 }
 
 /// What is left at the origins when every case has taken what is its own: whose origin, and which request.

@@ -40,10 +40,13 @@ const BURST: u64 = 1_000;
 const SLICE: Duration = Duration::from_millis(5);
 /// Requests of the witness before a flood, for its usual median.
 const REQUESTS_BEFORE: usize = 300;
-/// Requests during floods at least, or the median says nothing; a flood that ends sooner is played again, so often at most.
+/// Requests during floods at least, or the median says nothing; a flood that ends sooner is played again, so often at most. The bursts that
+/// floods are held against have to say something, however often that takes.
 const REQUESTS_DURING: usize = 40;
 const REPEATS_MAX: usize = 30;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// A receive chunk (`Options::chunk_size`).
+const CHUNK_BYTES: u64 = 4096;
 
 /// Floods that need no end: RFC 9113 wants the frames ignored, and each costs the receiver as little as the sender.
 const IGNORED: &[&str] = &["unknown_flood"];
@@ -141,7 +144,7 @@ impl Stand<'_> {
     /// The witness's median while a client that breaks no rule asks as much as it may.
     fn burst(mut self) -> Result<Duration, String> {
         let front = self.front;
-        let (_, noticed) = self.witnessed(|| burst(front))?;
+        let (_, noticed) = self.witnessed(usize::MAX, || burst(front))?;
         println!("bursts of {BURST} requests: {}", noticed.line());
         Ok(noticed.during.median)
     }
@@ -149,7 +152,7 @@ impl Stand<'_> {
     /// A flood from a client.
     fn client_floods(&mut self, flood: &Flood) -> Result<String, String> {
         let (front, count) = (self.front, self.bench.count);
-        let (outcomes, noticed) = self.witnessed(|| {
+        let (outcomes, noticed) = self.witnessed(REPEATS_MAX, || {
             let mut stream = TcpStream::connect_timeout(&front, CONNECT_LIMIT)?;
             stream.set_nodelay(true)?;
             stream.write_all(&flood::hello())?;
@@ -161,7 +164,7 @@ impl Stand<'_> {
     /// A flood from an origin.
     fn origin_floods(&mut self, attack: &origin::Attack) -> Result<String, String> {
         let (front, count, bad) = (self.front, self.bench.count, self.bad.clone());
-        let (outcomes, noticed) = self.witnessed(|| {
+        let (outcomes, noticed) = self.witnessed(REPEATS_MAX, || {
             bad.prepare(attack, count);
             let outcome = origin::provoke(front, &bad, attack, count);
             bad.end();
@@ -173,7 +176,7 @@ impl Stand<'_> {
     /// Plays one of the described attacks, which says itself whether what it wants holds, under a witness's eyes.
     fn watched(&mut self, mut play: impl FnMut() -> io::Result<String>) -> Result<String, String> {
         let mut said = String::new();
-        let (_, noticed) = self.witnessed(|| {
+        let (_, noticed) = self.witnessed(REPEATS_MAX, || {
             said = play()?;
             Ok(Outcome::default())
         })?;
@@ -184,7 +187,11 @@ impl Stand<'_> {
     }
 
     /// Plays a flood, as often as a witness needs to notice it, or until one is not ended.
-    fn witnessed(&mut self, mut play: impl FnMut() -> io::Result<Outcome>) -> Result<(Vec<Outcome>, Noticed), String> {
+    fn witnessed(
+        &mut self,
+        repeats_max: usize,
+        mut play: impl FnMut() -> io::Result<Outcome>,
+    ) -> Result<(Vec<Outcome>, Noticed), String> {
         let proxy = &self.proxy;
         let mut witness = Witness::connect(self.front)?;
         let before = witness.count(REQUESTS_BEFORE, proxy)?;
@@ -192,7 +199,7 @@ impl Stand<'_> {
         let (outcomes, during) = std::thread::scope(|scope| {
             let noticing = scope.spawn(|| witness.until(&over, &asked, proxy));
             let mut outcomes = Vec::new();
-            while outcomes.len() < REPEATS_MAX && asked.load(Ordering::Relaxed) < REQUESTS_DURING {
+            while outcomes.len() < repeats_max && asked.load(Ordering::Relaxed) < REQUESTS_DURING {
                 outcomes.push(play());
                 if outcomes.last().is_some_and(|outcome| !outcome.as_ref().is_ok_and(Outcome::is_ended)) {
                     break;
@@ -218,8 +225,11 @@ struct Noticed {
 }
 
 impl Noticed {
+    /// Without that of the pool of receive chunks, which has a bound of its own and no connection's: how much came within one turn decides
+    /// how far it goes.
     fn growth(&self) -> u64 {
-        self.during.resident.saturating_sub(self.before.resident)
+        let pool = self.during.chunks.saturating_sub(self.before.chunks) * CHUNK_BYTES;
+        self.during.resident.saturating_sub(self.before.resident + pool)
     }
 
     fn line(&self) -> String {

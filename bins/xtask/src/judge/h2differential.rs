@@ -86,6 +86,15 @@ impl Side {
         Ok(Side { proxy: Proxy::start(&launch)?, _origins: origins, recorded })
     }
 
+    /// Plays one more time, alone; what came of it.
+    fn play_again(&self, number: usize, case: &Case) -> Result<(Outcome, Vec<Request>), String> {
+        let recorded = || self.recorded.lock().expect("no holder panics").remove(&number).unwrap_or_default();
+        let _late = recorded();
+        let front = self.proxy.listener(if case.back == Version::Http1 { "h1" } else { "h2" })?;
+        let outcome = case.play(front, number).map_err(|e| format!("{} {}, again: {e}", case.class, case.name))?;
+        Ok((outcome, recorded()))
+    }
+
     /// Plays all cases; what came of each.
     fn play(&self, cases: &[Case]) -> Result<Vec<(Outcome, Vec<Request>)>, String> {
         let fronts = [self.proxy.listener("h1")?, self.proxy.listener("h2")?];
@@ -124,10 +133,25 @@ impl Side {
     }
 }
 
+/// Cases that are played again: more of them than this are no accidents.
+const REPLAYS_MAX: usize = 6;
+
 fn judge(bench: &Bench) -> Result<String, String> {
     let cases = generate(bench.seed, bench.count as usize);
-    let theirs = Side::start(bench, Kind::Envoy, "their")?.play(&cases)?;
-    let own = Side::start(bench, bench.kind, "own")?.play(&cases)?;
+    let sides = [Side::start(bench, Kind::Envoy, "their")?, Side::start(bench, bench.kind, "own")?];
+    let (mut theirs, mut own) = (sides[0].play(&cases)?, sides[1].play(&cases)?);
+    // What a machine that stood still for a moment made differ does not differ again.
+    let mut left = REPLAYS_MAX;
+    for (number, case) in cases.iter().enumerate() {
+        let is_reviewed = |difference: &Difference| reviewed::EXCEPTIONS.iter().any(|row| row.holds(case, difference));
+        let is_expected = breach(case, &own[number]).is_none() || bench.kind == Kind::Envoy;
+        if left > 0 && (!is_expected || !differences(&theirs[number], &own[number]).iter().all(is_reviewed)) {
+            left -= 1;
+            println!("played again: {} {}", case.class, case.name);
+            theirs[number] = sides[0].play_again(number, case)?;
+            own[number] = sides[1].play_again(number, case)?;
+        }
+    }
     let mut found: Vec<(&Case, Vec<Difference>)> = Vec::new();
     let mut used = vec![0_usize; reviewed::EXCEPTIONS.len()];
     let mut same = 0;

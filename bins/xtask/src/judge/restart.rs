@@ -29,7 +29,7 @@ const ARRIVAL_PAUSE: Duration = Duration::from_millis(3);
 /// Threads with a connection that stays and asks every few milliseconds.
 const STAYING: usize = 2;
 /// An answer that takes longer does not come.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// Failures told in words; all are counted.
 const TOLD_MAX: usize = 5;
 

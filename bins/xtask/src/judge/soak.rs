@@ -44,7 +44,7 @@ const PROGRESS_SHORT: Duration = Duration::from_secs(10);
 /// Beyond its time the field needs this long: its start, the slowest last request, giving back, the end.
 const FIELD_SLACK: Duration = Duration::from_secs(180);
 /// A reload on a busy machine; see the judge `reload`.
-const RELOAD_LIMIT: Duration = Duration::from_secs(10);
+const RELOAD_LIMIT: Duration = Duration::from_secs(60);
 /// What was held is given back within this once all clients and origins are gone.
 const GIVE_BACK_LIMIT: Duration = Duration::from_secs(30);
 /// Nobody listens here (tcpmux), and no client's port is ever this one.

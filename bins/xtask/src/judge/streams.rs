@@ -64,7 +64,7 @@ const FULL_LIMIT: Duration = Duration::from_secs(60);
 const LOOKS: usize = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A proxy is done with streams that have ended after this.
-const SETTLED_LIMIT: Duration = Duration::from_secs(5);
+const SETTLED_LIMIT: Duration = Duration::from_secs(60);
 /// Resident memory of an open stream that waits, with its stream at the origin; over HTTP/1 with a connection there.
 const STREAM_BYTES_MAX: u64 = 6 << 10;
 /// What the client's connection is opened by at once.

@@ -19,7 +19,7 @@ use crate::{command, setup};
 /// All cases take 5 s on each driver, and 20 s on a busy machine.
 const CLIENT_LIMIT: Duration = Duration::from_secs(240);
 /// Nobody waits for a tunnel that both sides have left.
-const TUNNELS_LIMIT: Duration = Duration::from_secs(10);
+const TUNNELS_LIMIT: Duration = Duration::from_secs(60);
 const FRONT: &str = "upgrade_configs: [{upgrade_type: websocket}], http2_protocol_options: {allow_connect: true},";
 /// Each bit that is turned has to be seen.
 const ALTERED: &str = "8/8";

@@ -34,7 +34,7 @@ pub(crate) enum User {
 }
 
 /// A namespace is there within this, also on a busy machine.
-const START_LIMIT: Duration = Duration::from_secs(5);
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 impl Host {
     /// Two hosts whose `eth0` are joined, one hop from each other.

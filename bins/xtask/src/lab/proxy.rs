@@ -72,7 +72,7 @@ pub(crate) struct Proxy {
 /// Envoy takes half a second to start, a second on a busy machine; a proxy that has not started after this never will.
 const START_LIMIT: Duration = Duration::from_secs(20);
 /// An admin server answers within milliseconds; a judge that waits longer would hide that it does not.
-const ADMIN_LIMIT: Duration = Duration::from_secs(5);
+const ADMIN_LIMIT: Duration = Duration::from_secs(30);
 /// Descriptors wished for: 25,000 clients, 5,000 upstream connections, and room.
 const DESCRIPTORS: u64 = 65_536;
 

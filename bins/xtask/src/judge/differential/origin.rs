@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::case::MARK;
 use super::classes::CLASSES;
 use crate::lab::http::{Head, read_body, write_chunk};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::origin::Origin;
 
 /// A whole request, as it reached an origin.
@@ -167,7 +168,7 @@ fn answer(ask: &Ask, mut stream: &TcpStream) -> io::Result<Next> {
             // Until the proxy gives up: the end of the connection, or this much time.
             stream.set_read_timeout(Some(Duration::from_secs(3)))?;
             let mut byte = [0; 1];
-            let _ended = io::Read::read(&mut stream, &mut byte);
+            let _ended = uninterrupted(|| io::Read::read(&mut stream, &mut byte));
             return Ok(Next::Close);
         }
         "reset" => return Ok(Next::Close),

@@ -18,7 +18,9 @@ const UNREPORTED: u64 = 50;
 /// How long nothing moves after a report.
 const QUIET: Duration = Duration::from_millis(20);
 /// A report takes milliseconds; on a busy machine it may wait for its turn. Longer is one that does not come.
-const REPORT_LIMIT: Duration = Duration::from_secs(10);
+const REPORT_LIMIT: Duration = Duration::from_secs(60);
+/// Where it may not come, it is not waited for so long.
+const MISSING_LIMIT: Duration = Duration::from_secs(10);
 
 /// How far a run goes.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +73,8 @@ pub(super) fn flip(
     };
     let is_over = |version: u64| {
         let enough = watch.answered.load(Ordering::Relaxed) >= until.requests && version > until.flips;
+        // A client that is a program of its own may have to begin yet.
+        let enough = enough && watch.all_answered();
         enough || begun.elapsed() >= until.limit || version + UNREPORTED > VERSION_MAX
     };
     while !is_over(version) {
@@ -84,7 +88,8 @@ pub(super) fn flip(
         let waited = Instant::now();
         let mut other = String::new();
         let shown = || shows(proxy, version, reports).map_err(|why| other = why).ok();
-        match wait_for(&format!("version {version} in /config_dump"), REPORT_LIMIT, shown) {
+        let limit = if reports.may_be_missing { MISSING_LIMIT } else { REPORT_LIMIT };
+        match wait_for(&format!("version {version} in /config_dump"), limit, shown) {
             Ok(()) => {
                 flipped.slowest = flipped.slowest.max(waited.elapsed());
                 watch.committed.store(version, Ordering::SeqCst);

@@ -190,6 +190,11 @@ impl Watch {
         self.committed.load(Ordering::SeqCst)
     }
 
+    /// Whether each client has had answers.
+    pub(super) fn all_answered(&self) -> bool {
+        !self.counts.lock().expect("no client panicked").answers.contains(&0)
+    }
+
     pub(super) fn connected(&self) {
         self.counts.lock().expect("no client panicked").connections += 1;
     }

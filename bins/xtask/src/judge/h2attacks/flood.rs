@@ -14,7 +14,7 @@ use crate::lab::pace::pause;
 /// Units written at once, as the tool that measured others does.
 const BATCH: u64 = 10;
 /// A flood that the proxy neither ends nor takes is over after this.
-const FLOOD_LIMIT: Duration = Duration::from_secs(5);
+const FLOOD_LIMIT: Duration = Duration::from_secs(60);
 /// After the last unit: for an answer to what is still in the buffers.
 const AFTERWARDS: Duration = Duration::from_millis(1_200);
 const PRIORITY: u8 = 2;
@@ -178,6 +178,8 @@ pub(super) fn play(stream: &mut TcpStream, count: u64, unit: impl Fn(u64) -> Vec
             pause(Duration::from_millis(2));
         }
     }
+    // Who was stopped meanwhile has not looked.
+    while !outcome.is_over() && listen(stream, &mut reader, &mut outcome) {}
     outcome.took = begun.elapsed();
     Ok(outcome)
 }

@@ -16,7 +16,7 @@ pub(super) struct Witness {
 }
 
 /// An answer that takes longer than this is none.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How often, in requests, the memory is looked at meanwhile.
 const LOOK_EACH: usize = 16;
 
@@ -28,6 +28,8 @@ pub(super) struct Waits {
     pub(super) slowest: Duration,
     /// The most resident memory at any look, in bytes.
     pub(super) resident: u64,
+    /// Receive chunks that there are afterwards.
+    pub(super) chunks: u64,
 }
 
 impl Witness {
@@ -83,6 +85,7 @@ impl Witness {
             median: waits[waits.len() / 2],
             slowest: waits[waits.len() - 1],
             resident: resident.max(proxy.resident_bytes()),
+            chunks: proxy.workers_sum("chunks_total")?,
         })
     }
 

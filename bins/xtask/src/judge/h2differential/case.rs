@@ -13,7 +13,7 @@ use crate::lab::h2::session::{Event, Session};
 use crate::lab::http::Fields;
 
 /// A case that hears nothing for so long has no answer.
-const SILENCE: Duration = Duration::from_millis(1_500);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// Something that a client does on its stream, after the head.
 #[derive(Clone, Debug)]

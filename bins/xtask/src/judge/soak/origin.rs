@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::account::Manner;
 use crate::command::signal;
 use crate::lab::http::{Framing, Head, read_body, write_chunk};
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::origin::Origin;
 use crate::lab::pace::pause;
 use crate::lab::pattern::Pattern;
@@ -131,7 +132,7 @@ fn serve(pattern: &Pattern, mut stream: TcpStream) -> io::Result<()> {
 fn read_all_but_one(stream: &mut TcpStream) -> io::Result<Option<Head>> {
     let mut bytes = vec![0; HEAD_SIZE_MAX];
     loop {
-        let seen = stream.peek(&mut bytes)?;
+        let seen = uninterrupted(|| stream.peek(&mut bytes))?;
         if seen == 0 {
             return Ok(None);
         }
