@@ -561,7 +561,7 @@ fn a_server_that_answers_no_ping_is_left() {
     let server = Server::start();
     one_cluster(&server, one.address);
     let mute = Mute::before(server.address);
-    let keepalive = "http2_protocol_options: {connection_keepalive: {interval: 0.1s, timeout: 0.2s}}";
+    let keepalive = "http2_protocol_options: {connection_keepalive: {interval: 0.1s, timeout: 5s}}";
     let cluster = xds_cluster(&socket(mute.address), "").replace("http2_protocol_options: {}", keepalive);
     let dynamic = format!("ads_config: {}, cds_config: {ADS}, lds_config: {ADS}", api("GRPC", ""));
     let mut proxy = start("poll", &bootstrap(&dynamic, &cluster, ""));

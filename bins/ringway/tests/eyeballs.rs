@@ -67,10 +67,10 @@ fn the_first_address_that_answers_is_taken() {
         ] {
             let dir = TempDir::new();
             let log = dir.0.join("log");
-            let proxy =
-                Proxy::start_with(io, &config("connect_timeout: 0.5s", &addresses, &log.display().to_string()), FLUSH);
-            let mut client = proxy.client();
             let served = attempts > 0;
+            let timeout = if served { "connect_timeout: 20s" } else { "connect_timeout: 0.5s" };
+            let proxy = Proxy::start_with(io, &config(timeout, &addresses, &log.display().to_string()), FLUSH);
+            let mut client = proxy.client();
             let status = if served { 200 } else { 503 };
             // The second goes over the connection that was made.
             for _ in 0..1 + usize::from(served) {

@@ -116,32 +116,40 @@ fn the_log_tells_what_the_client_was_told() {
 fn deadlines_are_kept_and_told() {
     on_each_driver(|io| {
         let origin = Origin::start("origin");
-        let capped = "max_stream_duration: {grpc_timeout_header_max: 0.2s, grpc_timeout_header_offset: 0.15s}";
-        let retried = "max_grpc_timeout: 5s, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.04s}";
+        let capped = "max_stream_duration: {grpc_timeout_header_max: 0.5s, grpc_timeout_header_offset: 0.2s}";
+        let retried = "max_grpc_timeout: 5s, retry_policy: {retry_on: 5xx, num_retries: 1, per_try_timeout: 0.25s}";
         let to = |fields: &str| format!("route: {{cluster: c, prefix_rewrite: /slow, {fields}}}");
         let config = Config::new()
             .route("prefix: /any", &to("max_stream_duration: {grpc_timeout_header_max: 0s}"))
             .route("prefix: /capped", &to(capped))
-            .route("prefix: /stream", &to("max_stream_duration: {max_stream_duration: 0.05s}"))
-            .route("prefix: /old", &to("max_grpc_timeout: 0.05s"))
+            .route("prefix: /stream", &to("max_stream_duration: {max_stream_duration: 0.3s}"))
+            .route("prefix: /old", &to("max_grpc_timeout: 0.3s"))
             .route("prefix: /retried", &to(retried))
-            .route("prefix: /plain", &to("timeout: 0.05s"))
+            .route("prefix: /plain", &to("timeout: 0.3s"))
+            .to("/name", "c")
             .cluster("c", origin.address);
         let proxy = Proxy::start(io, &config);
+        // Upstream, too, there is a connection then: no request waits for one while its time runs.
+        let ready = |proxy: &Proxy| {
+            let mut client = proxy.client();
+            assert_eq!(client.get("/name").status(), 200);
+            origin.request();
+            client
+        };
         for (path, said, told, status) in [
-            ("/any", "40m", Some("40m"), "4"),
-            ("/any", "40000u", Some("40m"), "4"),
-            ("/capped", "5S", Some("50m"), "4"),
-            ("/stream", "5S", Some("50m"), "4"),
-            ("/stream", "10m", Some("10m"), "4"),
-            ("/old", "5S", Some("50m"), "14"),
-            ("/old", "junk", Some("50m"), "14"),
-            ("/old", "20m", Some("20m"), "14"),
-            ("/retried", "5S", Some("40m"), "14"),
+            ("/any", "150m", Some("150m"), "4"),
+            ("/any", "150000u", Some("150m"), "4"),
+            ("/capped", "5S", Some("300m"), "4"),
+            ("/stream", "5S", Some("300m"), "4"),
+            ("/stream", "150m", Some("150m"), "4"),
+            ("/old", "5S", Some("300m"), "14"),
+            ("/old", "junk", Some("300m"), "14"),
+            ("/old", "200m", Some("200m"), "14"),
+            ("/retried", "5S", Some("250m"), "14"),
             ("/plain", "5S", Some("5S"), "14"),
         ] {
             let fields = format!("Host: h\r\nContent-Type: application/grpc\r\ngrpc-timeout: {said}\r\n");
-            let mut client = proxy.client();
+            let mut client = ready(&proxy);
             // A POST is not sent again once it has gone.
             client.send(format!("PUT {path} HTTP/1.1\r\n{fields}Content-Length: 0\r\n\r\n"));
             let answer = client.response(false);
@@ -153,9 +161,9 @@ fn deadlines_are_kept_and_told() {
         }
         // Who does not speak gRPC is bounded by its word where the stream is, and not where the call is.
         let proxy = Proxy::start(io, &config);
-        for (path, told) in [("/any", "40m"), ("/capped", "50m")] {
-            let said = if path == "/any" { "40m" } else { "5S" };
-            let mut client = proxy.client();
+        for (path, told) in [("/any", "150m"), ("/capped", "300m")] {
+            let said = if path == "/any" { "150m" } else { "5S" };
+            let mut client = ready(&proxy);
             client.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\ngrpc-timeout: {said}\r\n\r\n"));
             assert_eq!(client.response(false).status(), 504, "{path}");
             assert_eq!(origin.request().header("grpc-timeout"), Some(told), "{path}");

@@ -349,7 +349,7 @@ fn a_slow_reader_gets_all_of_the_last_response() {
         }
     }
     on_each_driver(|io| {
-        let proxy = Proxy::start(io, &config(served_by(large), "delayed_close_timeout: 0.1s", ""));
+        let proxy = Proxy::start(io, &config(served_by(large), "delayed_close_timeout: 5s", ""));
         let mut client = proxy.client();
         client.send(get("/", END));
         client.finish();

@@ -277,7 +277,7 @@ fn frames_that_nobody_reads_end_connections_and_are_counted() {
 fn a_silent_client_is_asked_and_given_up() {
     on_each_driver(|io| {
         let origin = Origin::start("o");
-        let options = "connection_keepalive: {interval: 0.02s, timeout: 0.1s, interval_jitter: {value: 0}}";
+        let options = "connection_keepalive: {interval: 0.02s, timeout: 2s, interval_jitter: {value: 0}}";
         let proxy = start(io, &origin, options);
         let mut frames = Frames::connect(proxy.address);
         for _ in 0..3 {

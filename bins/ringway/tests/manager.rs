@@ -208,7 +208,7 @@ fn a_request_has_so_much_time() {
 fn a_connection_has_so_much_time() {
     on_each_driver(|io| {
         let origin = Origin::start("one");
-        let options = "common_http_protocol_options: {max_connection_duration: 0.2s}";
+        let options = "common_http_protocol_options: {max_connection_duration: 1s}";
         let config = forwarding(&origin).manager(options).manager("drain_timeout: 0.1s");
         let proxy = Proxy::start(io, &config);
         let mut busy = proxy.client();
@@ -258,7 +258,7 @@ fn a_connection_has_so_many_requests() {
 fn an_idle_connection_ends_and_a_refused_one_is_not_waited_for() {
     on_each_driver(|io| {
         let config = Config::new()
-            .manager("common_http_protocol_options: {idle_timeout: 0.1s}")
+            .manager("common_http_protocol_options: {idle_timeout: 1s}")
             .manager("delayed_close_timeout: 0.1s");
         let proxy = Proxy::start(io, &config);
         assert!(proxy.client().ended());

@@ -168,7 +168,7 @@ fn a_body_is_sent_again_whole_if_it_was_kept() {
 fn a_try_that_takes_too_long_is_replaced() {
     on_each_driver(|io| {
         let origin = Origin::start("one");
-        let action = format!("timeout: 20s, {}", policy("retry_on: 5xx, per_try_timeout: 0.2s"));
+        let action = format!("timeout: 20s, {}", policy("retry_on: 5xx, per_try_timeout: 1s"));
         let proxy = Proxy::start(io, &route(&action).cluster("origin", origin.address));
         assert_eq!(proxy.get("/script/silent,200").status(), 200);
         assert_eq!(proxy.stat("cluster.origin.upstream_rq_per_try_timeout"), 1);
@@ -192,7 +192,7 @@ fn the_whole_may_take_no_longer_than_the_route_says() {
         let origin = Origin::start("one");
         let back_off = "retry_policy: {retry_on: 5xx, num_retries: 50, rate_limited_retry_back_off: \
                         {reset_headers: [{name: Retry-After}]}}";
-        let action = format!("timeout: 0.3s, {back_off}");
+        let action = format!("timeout: 1s, {back_off}");
         let proxy = Proxy::start(io, &route(&action).cluster("origin", origin.address));
         assert_eq!(proxy.get("/script/503:retry-after=60,200").status(), 504);
         assert_eq!(requests(&origin).len(), 1);

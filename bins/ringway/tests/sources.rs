@@ -373,9 +373,9 @@ fn what_waits_holds_back_nobody_else_and_not_for_ever() {
         let sources = Sources::new();
         sources.one_cluster(one.address);
         let mut proxy = start(io, &sources);
-        // Routes that nobody sent, and a cluster without its assignment; both for a second, beside a change that is
-        // whole.
-        let soon = ", initial_fetch_timeout: 1s";
+        // Routes that nobody sent, and a cluster without its assignment; both for three seconds, beside a change
+        // that is whole.
+        let soon = ", initial_fetch_timeout: 3s";
         let second = sources.listener_of("second", "missing", &sources.source("rds.yaml", soon));
         sources.put("lds.yaml", "2", &[sources.listener("main", "r"), second]);
         let dump = common::wait_for("a waiting listener", || {

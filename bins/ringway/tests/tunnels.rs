@@ -80,10 +80,10 @@ fn config(origin: SocketAddr) -> Config {
         .route("connect_matcher: {}", "route: {cluster: c}")
         .route("prefix: /off", "route: {cluster: c, upgrade_configs: [{upgrade_type: WebSocket, enabled: false}]}")
         .route("prefix: /on", "route: {cluster: c, upgrade_configs: [{upgrade_type: never}]}")
-        .route("prefix: /idle", "route: {cluster: c, idle_timeout: 0.1s, timeout: 0.05s}")
+        .route("prefix: /idle", "route: {cluster: c, idle_timeout: 2s, timeout: 1s}")
         .route(
             "prefix: /",
-            "route: {cluster: c, timeout: 0.3s}\n                \
+            "route: {cluster: c, timeout: 1s}\n                \
              response_headers_to_add: [{header: {key: x-added, value: '%RESPONSE_CODE%'}}]",
         )
         .cluster("c", origin)
