@@ -90,6 +90,8 @@ pub struct Bootstrap {
     /// Of each TLS context, in the order of the file: clusters, then listeners. None where there are `roots`, which
     /// have them.
     pub certificates: Vec<ContextCertificates>,
+    /// `layered_runtime`; layers of sources are empty.
+    pub runtime: Arc<Runtime>,
     /// `cluster_manager.load_stats_config`: who is told how much was sent where.
     pub load_reports: Option<LoadReports>,
     /// Fields that were accepted without being known, on request.
@@ -191,13 +193,6 @@ impl Dump {
         &self.text
     }
 
-    /// `layered_runtime`.
-    pub fn runtime(&self) -> Runtime {
-        let mut report = Report::new("");
-        let message = parse(&self.text, Unknown::Warned, &mut report);
-        message.map(|message| translate::runtime(&message, &mut report)).unwrap_or_default()
-    }
-
     /// The message as JSON in Envoy's spelling (snake_case, defaults left out, secrets as `[redacted]`).
     pub fn to_json(&self) -> String {
         let mut report = Report::new("");
@@ -249,6 +244,7 @@ pub fn read_bootstrap_with(
         roots: None,
         stats,
         certificates: Vec::new(),
+        runtime: read.around.runtime().clone(),
         load_reports: read.load_reports.clone(),
         warnings,
         dump,

@@ -1,9 +1,11 @@
 //! `layered_runtime`: values by key that stand in the place of what other fields give as default.
 //!
-//! They are read once, with the bootstrap: a field with a `runtime_key` has its value from here when it is translated, so that a request
-//! asks nobody. Layers that change by themselves (`disk_layer`, `rtds_layer`) are refused. What a value means was observed on Envoy 1.40.
+//! A field with a `runtime_key` has its value from here when it is translated, so that a request asks nobody. What a layer says may come
+//! later and change (`rtds_layer`): then what asked for it is translated again. `disk_layer` is refused. What a value means was observed
+//! on Envoy 1.40.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::message::Json;
 
@@ -17,13 +19,17 @@ pub struct Runtime {
 #[derive(Clone, Debug, PartialEq)]
 struct Layer {
     name: String,
-    /// Empty where it is the administrator's: there is no `/runtime_modify`.
-    values: BTreeMap<String, RuntimeValue>,
+    /// Empty where it is the administrator's (there is no `/runtime_modify`), and where it has not come.
+    values: Arc<LayerValues>,
 }
+
+/// What one layer says, by key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LayerValues(BTreeMap<String, RuntimeValue>);
 
 /// One value of one layer.
 #[derive(Clone, Debug, PartialEq)]
-enum RuntimeValue {
+pub(crate) enum RuntimeValue {
     Number(f64),
     Bool(bool),
     Text(String),
@@ -44,10 +50,14 @@ impl Runtime {
     /// # Errors
     /// A value is none; the layer is not there.
     pub(crate) fn push(&mut self, name: &str, members: &[(String, Json)]) -> Result<(), InvalidKey> {
-        let mut values = BTreeMap::new();
-        members.iter().try_for_each(|(key, value)| flatten(key, value, &mut values))?;
+        let values = Arc::new(LayerValues::of(members)?);
         self.layers.push(Layer { name: name.to_owned(), values });
         Ok(())
+    }
+
+    /// Replaces what the layer at this position says, the lowest being 0.
+    pub(crate) fn put(&mut self, at: usize, values: Arc<LayerValues>) {
+        self.layers[at].values = values;
     }
 
     /// Whether there is a layer of this name.
@@ -64,7 +74,7 @@ impl Runtime {
     pub fn entries(&self) -> BTreeMap<&str, Vec<String>> {
         let mut entries: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (position, layer) in self.layers.iter().enumerate() {
-            for (key, value) in &layer.values {
+            for (key, value) in &layer.values.0 {
                 let texts = entries.entry(key).or_insert_with(|| vec![String::new(); self.layers.len()]);
                 texts[position] = value.shown();
             }
@@ -72,10 +82,16 @@ impl Runtime {
         entries
     }
 
-    fn value(&self, key: &str) -> Option<&RuntimeValue> {
+    /// How many keys have a value.
+    pub fn key_count(&self) -> usize {
+        self.entries().len()
+    }
+
+    /// What holds of a key: the value of the last layer that has one.
+    pub(crate) fn value(&self, key: &str) -> Option<&RuntimeValue> {
         // What has no key asks nothing.
         let layers = self.layers.iter().rev().filter(|_| !key.is_empty());
-        layers.filter_map(|layer| layer.values.get(key)).next()
+        layers.filter_map(|layer| layer.values.0.get(key)).next()
     }
 
     fn number(&self, key: &str) -> Option<f64> {
@@ -113,6 +129,16 @@ impl Runtime {
             RuntimeValue::Number(_) | RuntimeValue::Text(_) => self.uint(key).map(|numerator| (numerator, 100)),
             RuntimeValue::Bool(_) => None,
         }
+    }
+}
+
+impl LayerValues {
+    /// # Errors
+    /// A value is none.
+    pub(crate) fn of(members: &[(String, Json)]) -> Result<LayerValues, InvalidKey> {
+        let mut values = BTreeMap::new();
+        members.iter().try_for_each(|(key, value)| flatten(key, value, &mut values))?;
+        Ok(LayerValues(values))
     }
 }
 

@@ -52,6 +52,7 @@ use self::api_source::Servers;
 pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
+pub(crate) use self::runtime::{LayerUse, RuntimeUses, layer as runtime_layer};
 pub(crate) use self::secret::SecretDraft;
 use crate::api_source::ApiSource;
 use crate::bootstrap::Node;
@@ -86,6 +87,8 @@ struct Context<'r> {
     certificates: Vec<ContextCertificates>,
     /// The secrets of sources that the resource at hand names.
     secrets: SecretUses,
+    /// What the resource at hand took from a runtime that may change.
+    asked: runtime::Asked,
 }
 
 /// The secrets of sources (`sds_config`) that a listener or a cluster names.
@@ -133,6 +136,8 @@ pub(crate) struct Around {
     has_ads: bool,
     /// `layered_runtime`.
     runtime: Arc<Runtime>,
+    /// Which of its layers come of sources.
+    layers: Arc<[LayerUse]>,
     /// What came by `sds_config`.
     pub(crate) came: Arc<Came>,
 }
@@ -170,6 +175,7 @@ pub(crate) struct RoutesDraft {
     /// The clusters that it names have positions in `cluster_names`.
     pub(crate) routes: RouteConfiguration,
     pub(crate) cluster_names: Vec<String>,
+    pub(crate) runtime: Option<Box<RuntimeUses>>,
 }
 
 impl<'r> Context<'r> {
@@ -185,6 +191,7 @@ impl<'r> Context<'r> {
             tls,
             certificates: Vec::new(),
             secrets: SecretUses::default(),
+            asked: runtime::Asked::new(),
         }
     }
 }
@@ -225,7 +232,8 @@ pub(crate) fn routes(
     let mut context = Context::new(report, around.clone(), &mut tls, knows);
     // What comes by RDS names clusters that may come later: false is its default.
     let routes = route::configuration(&mut context, message, false)?;
-    Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names })
+    let runtime = RuntimeUses::kept(std::mem::take(&mut context.asked));
+    Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names, runtime })
 }
 
 /// A secret of SDS, likewise.
@@ -324,12 +332,13 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
         .collect();
     let knows = |name: &str| clusters.contains(name);
     let mut context = Context::new(report, Around::default(), tls, &knows);
-    context.around.runtime = Arc::new(runtime::of_bootstrap(&mut context, message));
-    context.around.resolver = dns::default_resolver(&mut context, message);
-    context.around.node = context.inside(message, "node", node).unwrap_or_default();
     context.around.servers = Arc::new(Servers::of(message));
     let dynamic = message.message("dynamic_resources");
     context.around.has_ads = dynamic.is_some_and(|dynamic| dynamic.get("ads_config").is_some());
+    let (runtime, layers) = runtime::of_bootstrap(&mut context, message);
+    (context.around.runtime, context.around.layers) = (Arc::new(runtime), layers.into());
+    context.around.resolver = dns::default_resolver(&mut context, message);
+    context.around.node = context.inside(message, "node", node).unwrap_or_default();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
         context.inside(admin, "address", address)
@@ -351,12 +360,6 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     process::without_resources(&mut context, message);
     let (node, around) = (context.around.node.clone(), context.around);
     Read { node, admin, clusters, listeners, cds, lds, ads, node_told, around, stats, load_reports }
-}
-
-/// `layered_runtime` of a bootstrap, by itself.
-pub(crate) fn runtime(message: &Message, report: &mut Report) -> Runtime {
-    let mut tls = TlsContexts::new();
-    runtime::of_bootstrap(&mut Context::new(report, Around::default(), &mut tls, &|_| true), message)
 }
 
 fn node(context: &mut Context<'_>, message: &Message) -> Option<Node> {
@@ -382,23 +385,30 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<(Vec
             context.problem(message, "name", format!("a second cluster {:?}", message.text("name")));
         }
         let mut draft = cluster::cluster(context, message)?;
-        keep_text(draft.secrets.as_deref_mut(), message);
+        keep_text(draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut(), message);
         Some(draft)
     });
     let mut listeners_seen = listener::Seen::default();
     let listeners = context.each(message, "listeners", |context, message| {
         let mut draft = listener::listener(context, message)?;
-        keep_text(draft.secrets.as_deref_mut(), message);
+        keep_text(draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut(), message);
         listeners_seen.check(context, message, &mut draft.listener);
         Some(draft)
     });
     Some((clusters.into_iter().flatten().collect(), listeners.into_iter().flatten().collect()))
 }
 
-/// What of the bootstrap wants secrets is translated again when they come.
-fn keep_text(secrets: Option<&mut SecretUses>, message: &Message) {
+/// What of the bootstrap wants secrets, or values that may change, is translated again when they come.
+fn keep_text(secrets: Option<&mut SecretUses>, runtime: Option<&mut RuntimeUses>, message: &Message) {
+    if secrets.is_none() && runtime.is_none() {
+        return;
+    }
+    let text: Arc<str> = json::write_whole(message).into();
     if let Some(secrets) = secrets {
-        secrets.text = Some(json::write_whole(message).into());
+        secrets.text = Some(text.clone());
+    }
+    if let Some(runtime) = runtime {
+        runtime.text = Some(text);
     }
 }
 

@@ -329,6 +329,7 @@ impl Control {
         self.tell(&std::mem::take(&mut loaded.news));
         match loaded.content {
             Content::Same if loaded.file.is_none() => {
+                self.show_runtime();
                 // It may have been waited for by nobody but the beginning.
                 return self.advance();
             }
@@ -346,6 +347,7 @@ impl Control {
                 if is_other {
                     self.loader.settle();
                 }
+                self.show_runtime();
                 self.log.debug(format_args!("endpoints: {report}"));
                 return Ok(());
             }
@@ -494,6 +496,7 @@ impl Control {
             self.state.registry.server.reload_success.add(1);
         }
         self.loader.settle();
+        self.show_runtime();
         self.show();
         // Said last: whoever reads the line finds everything as it says.
         self.log.info(format_args!("configuration: {report}"));
@@ -507,6 +510,18 @@ impl Control {
     }
 
     /// Brings the process's own gauges up to date.
+    /// Shows what fields with a `runtime_key` are given, where that is another.
+    fn show_runtime(&self) {
+        let (runtime, stats) = (self.loader.runtime(), self.state.registry.runtime());
+        if stats.load_success.value() > 0 && Arc::ptr_eq(&self.state.view().runtime, &runtime) {
+            return;
+        }
+        stats.load_success.add(1);
+        stats.num_keys.set(runtime.key_count() as u64);
+        stats.num_layers.set(runtime.layers().count() as u64);
+        self.state.change_view(|view| view.runtime = runtime);
+    }
+
     fn show(&self) {
         let server = &self.state.registry.server;
         let state = self.state.server_state();

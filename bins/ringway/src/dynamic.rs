@@ -75,7 +75,11 @@ impl Dynamic {
         let mut news = News::of(brought);
         news.tallies.extend(lost.into_iter().flat_map(|scope| [Tally::Attempt(scope.clone()), Tally::Failure(scope)]));
         let held_until = self.streams.as_mut().and_then(|streams| streams.held_until(self.bundle_wait, at.instant));
-        let settled = held_until.is_none().then(|| self.cache.settle(at.instant));
+        let settled = held_until.is_none().then(|| {
+            let refused = self.cache.take_up_layers(contexts, at);
+            news.refusals.extend(refused.iter().flat_map(|(kind, refused)| refusal_lines(*kind, refused)));
+            self.cache.settle(at.instant)
+        });
         self.files.settle(&self.cache);
         if let Some(streams) = &mut self.streams {
             streams.settle(&self.cache);

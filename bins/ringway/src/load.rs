@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use ringway_control_client::{
     Builder, Built, ContextCertificates, DnsPlans, Dump, Files, LoadReports, Moment, Outcome, Problem, ReadOptions,
-    Resources, Roots, SecretFiles, ShownResource, Source as ConfigSource, SourceFiles, Streams, TlsContexts, Wait,
-    read_bootstrap_with,
+    Resources, Roots, Runtime, SecretFiles, ShownResource, Source as ConfigSource, SourceFiles, Streams, TlsContexts,
+    Wait, read_bootstrap_with,
 };
 use ringway_model::{Address, Endpoint, Snapshot, StatsRules};
 
@@ -34,6 +34,8 @@ pub(crate) struct Loader {
     dynamic: Dynamic,
     /// What the cache had when it was last in force as a whole.
     in_force: Arc<Roots>,
+    /// What fields with a `runtime_key` are given.
+    runtime: Arc<Runtime>,
 }
 
 /// What became of the configuration that was read last, rereading because of changed certificates aside.
@@ -98,7 +100,8 @@ impl Loader {
     /// A loader that has loaded nothing yet.
     pub(crate) fn new(source: Source) -> Loader {
         let (builder, contexts, dynamic) = (Builder::new(), TlsContexts::new(), Dynamic::default());
-        Loader { source, builder, contexts, last: Last::Accepted, dynamic, in_force: Arc::default() }
+        let (last, in_force, runtime) = (Last::Accepted, Arc::default(), Arc::default());
+        Loader { source, builder, contexts, last, dynamic, in_force, runtime }
     }
 
     /// The same, which has files of resources watched.
@@ -124,6 +127,11 @@ impl Loader {
     /// When somebody has waited long enough: then [`Loader::bring`].
     pub(crate) fn until(&self) -> Option<Instant> {
         self.dynamic.until
+    }
+
+    /// What fields with a `runtime_key` are given, of the file and what came for its layers.
+    pub(crate) fn runtime(&self) -> Arc<Runtime> {
+        self.dynamic.cache.runtime().unwrap_or(&self.runtime).clone()
     }
 
     /// What came besides the file, for who shows it.
@@ -291,7 +299,7 @@ impl Loader {
             sources_may_be_gone: accepted,
             node: self.source.node.clone(),
         };
-        let Loader { builder, contexts, dynamic, .. } = self;
+        let Loader { builder, contexts, dynamic, runtime, .. } = self;
         let read = || -> Result<Loaded, Vec<Problem>> {
             let mut bootstrap = read_bootstrap_with(ConfigSource { name: &name, text }, &options, contexts)?;
             let at = Moment::now();
@@ -306,6 +314,7 @@ impl Loader {
                 false => (std::mem::take(&mut bootstrap.resources), std::mem::take(&mut bootstrap.certificates)),
             };
             let (content, dns) = content(builder, resources);
+            *runtime = bootstrap.runtime;
             let file = FromFile {
                 admin: bootstrap.admin,
                 node: (bootstrap.node.id.clone(), bootstrap.node.cluster.clone()),

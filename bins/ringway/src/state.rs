@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use ringway_control_client::{ContextCertificates, Dump};
+use ringway_control_client::{ContextCertificates, Dump, Runtime};
 use ringway_model::{Address, Snapshot, StatsRules};
 use ringway_observe::{Registry, ServerState};
 use ringway_runtime::cpus::Topology;
@@ -47,6 +47,8 @@ pub(crate) struct View {
     pub(crate) certificates: Arc<[ContextCertificates]>,
     /// `node.id` and `node.cluster`.
     pub(crate) node: (String, String),
+    /// What fields with a `runtime_key` are given.
+    pub(crate) runtime: Arc<Runtime>,
     /// What is shown of the statistics.
     pub(crate) stats: Arc<StatsRules>,
     /// What the management server calls itself; empty where none did.
@@ -82,6 +84,7 @@ impl State {
             bootstrap: None,
             certificates: Arc::from([]),
             node: Default::default(),
+            runtime: Arc::default(),
             stats: Arc::default(),
             control_plane: String::new(),
             updated: SystemTime::UNIX_EPOCH,

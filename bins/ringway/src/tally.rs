@@ -21,6 +21,7 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
             Scope::Assignment(stat_name) => count_assignment(registry, stat_name, tally),
             Scope::Routes { stat_prefix, name } => count(&registry.rds(stat_prefix, name), tally),
             Scope::Secret(name) => count(&registry.sds(name), tally),
+            Scope::Runtime => count(&registry.rtds(), tally),
         }
         if let Tally::Answer(Counted { scope, accepted: Some(version) }) = tally
             && let Some(subscription) = subscription(scope)

@@ -18,10 +18,10 @@ use crate::common::resources::{assignment, eds_cluster, listener, routes, static
 use crate::common::xds::{Mood, Server};
 
 pub(crate) const ADS: &str = "{ads: {}, resource_api_version: V3}";
-const FORMS: [&str; 2] = ["GRPC", "DELTA_GRPC"];
+pub(crate) const FORMS: [&str; 2] = ["GRPC", "DELTA_GRPC"];
 
 /// An `ApiConfigSource` by the cluster `xds`, with these further fields.
-fn api(form: &str, fields: &str) -> String {
+pub(crate) fn api(form: &str, fields: &str) -> String {
     // Tried again soon, so that tests need not wait.
     let retry = "retry_policy: {retry_back_off: {base_interval: 0.05s, max_interval: 0.2s}}";
     format!(
@@ -30,7 +30,7 @@ fn api(form: &str, fields: &str) -> String {
 }
 
 /// The cluster of the management server.
-fn xds_cluster(address: &str, fields: &str) -> String {
+pub(crate) fn xds_cluster(address: &str, fields: &str) -> String {
     format!(
         "{{name: xds, connect_timeout: 1s{fields}, typed_extension_protocol_options: \
          {{envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {{\"@type\": \
@@ -39,12 +39,12 @@ fn xds_cluster(address: &str, fields: &str) -> String {
     )
 }
 
-fn socket(address: SocketAddr) -> String {
+pub(crate) fn socket(address: SocketAddr) -> String {
     format!("{{socket_address: {{address: {}, port_value: {}}}}}", address.ip(), address.port())
 }
 
 /// A bootstrap with these `dynamic_resources`, and the management server there.
-fn bootstrap(dynamic: &str, cluster: &str, statics: &str) -> String {
+pub(crate) fn bootstrap(dynamic: &str, cluster: &str, statics: &str) -> String {
     format!(
         "node: {{id: node-1, cluster: tests, metadata: {{team: a}}}}\nadmin: {{address: {{socket_address: {{address: 127.0.0.1, \
          port_value: 0}}}}}}\ndynamic_resources: {{{dynamic}}}\nstatic_resources: {{clusters: [{cluster}]{statics}}}\n"

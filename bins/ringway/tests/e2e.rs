@@ -43,6 +43,7 @@ mod reload;
 mod rest;
 mod retries;
 mod routes;
+mod rtds;
 mod seccomp;
 mod secrets;
 mod sockets;

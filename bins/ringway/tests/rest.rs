@@ -13,6 +13,7 @@ use crate::common::on_each_driver;
 use crate::common::origin::Origin;
 use crate::common::process::Proxy;
 use crate::common::resources::{assignment, eds_cluster, listener, routes, static_cluster};
+use crate::rtds::{layer, own_routes};
 
 const REST: &str = "{api_config_source: {api_type: REST, transport_api_version: V3, cluster_names: [xds], refresh_delay: 0.02s, \
                     request_timeout: 5s}, resource_api_version: V3}";
@@ -172,4 +173,22 @@ fn a_server_that_has_nothing_is_not_waited_for() {
     server.set("routes", "1", &[routes("r", &[("/", "c")])]);
     server.set("listeners", "1", &[listener("main", "r", REST)]);
     proxy.line("listener main: ");
+}
+
+#[test]
+fn a_layer_of_the_runtime_is_polled() {
+    let (one, two) = (Origin::start("one"), Origin::start("two"));
+    let server = Server::start();
+    server.set("runtime", "1", &[layer("{canary: 0}")]);
+    let cluster = static_cluster("xds", server.address)
+        .replace("\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, ", "");
+    let text = own_routes(REST, &cluster, (one.address, two.address));
+    let mut proxy = Proxy::start_yaml("poll", &text, &["--concurrency", "2"]);
+    let mut client = proxy.client();
+    assert_eq!(client.get("/name").text(), "one");
+    let asked = server.asked("runtime");
+    assert!(asked.contains("\"resource_names\": [\"one\"]"), "{asked}");
+    server.set("runtime", "2", &[layer("{canary: 100}")]);
+    proxy.line(" in force");
+    assert_eq!(client.get("/name").text(), "two");
 }

@@ -8,8 +8,8 @@ use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Received, Refused, Unread, Update};
 use super::{Cache, Kind, Moment};
 use crate::problem::Report;
-use crate::tls::TlsContexts;
-use crate::translate;
+use crate::tls::{ContextCertificates, TlsContexts};
+use crate::translate::{self, Around, RuntimeUses};
 
 impl Cache {
     /// Translates anew what depends on files that may have changed (all contexts), or (`all`) on the bootstrap itself.
@@ -17,9 +17,37 @@ impl Cache {
     pub fn translate_again(&mut self, all: bool, contexts: &mut TlsContexts, at: Moment) -> Vec<(Kind, Refused)> {
         contexts.resume();
         let mut refused = self.translate_static_again(contexts);
+        let why = if all { Why::Bootstrap } else { Why::Files };
+        self.translate_came(why, contexts, &mut refused);
+        if all {
+            // What holds of a layer that is waited for is not known: who took values keeps them until then.
+            let why = if self.awaits_layers(at.instant) { Why::BootstrapWithoutLayers } else { Why::Bootstrap };
+            self.translate_routes_again(why, &mut refused);
+        }
+        self.retry_all(contexts, at);
+        contexts.end();
+        refused
+    }
+
+    /// Translates anew what took values from the runtime that are others by now, likewise.
+    pub(super) fn translate_stale(&mut self, contexts: &mut TlsContexts, at: Moment) -> Vec<(Kind, Refused)> {
+        contexts.resume();
+        let around = self.around.clone();
+        let is_stale = |runtime: Option<&RuntimeUses>| Why::Runtime.concerns(&[], runtime, &around);
+        let clusters = static_names(&self.clusters, |draft| is_stale(draft.runtime.as_deref()));
+        let listeners = static_names(&self.listeners, |draft| is_stale(draft.runtime.as_deref()));
+        let mut refused = self.translate_these(clusters, listeners, contexts);
+        self.translate_came(Why::Runtime, contexts, &mut refused);
+        self.translate_routes_again(Why::Runtime, &mut refused);
+        self.retry_all(contexts, at);
+        contexts.end();
+        refused
+    }
+
+    fn translate_came(&mut self, why: Why, contexts: &mut TlsContexts, refused: &mut Vec<(Kind, Refused)>) {
         for name in dynamic_names(&self.clusters) {
             for (place, version, body) in held(&self.clusters[&name]) {
-                if !all && version.draft.certificates.is_empty() {
+                if !why.concerns(&version.draft.certificates, version.draft.runtime.as_deref(), &self.around) {
                     continue;
                 }
                 let (kind, mut report) = (Kind::Cluster, Report::again(&format!("cluster {name:?}")));
@@ -40,7 +68,7 @@ impl Cache {
         }
         for name in dynamic_names(&self.listeners) {
             for (place, version, body) in held(&self.listeners[&name]) {
-                if !all && version.draft.certificates.is_empty() {
+                if !why.concerns(&version.draft.certificates, version.draft.runtime.as_deref(), &self.around) {
                     continue;
                 }
                 let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));
@@ -60,21 +88,22 @@ impl Cache {
                 }
             }
         }
-        if all {
-            self.translate_routes_again(&mut refused);
-        }
+    }
+
+    fn retry_all(&mut self, contexts: &mut TlsContexts, at: Moment) {
         for kind in [Kind::Cluster, Kind::Listener, Kind::Routes] {
             self.retry(kind, contexts, at);
         }
         self.retry_secrets(contexts, at);
-        contexts.end();
-        refused
     }
 
     /// Routes take values from the bootstrap's `layered_runtime`.
-    fn translate_routes_again(&mut self, refused: &mut Vec<(Kind, Refused)>) {
+    fn translate_routes_again(&mut self, why: Why, refused: &mut Vec<(Kind, Refused)>) {
         let held = self.routes.iter().filter_map(|(key, want)| {
             let version = want.held.as_ref()?;
+            if !why.concerns(&[], version.draft.runtime.as_deref(), &self.around) {
+                return None;
+            }
             Some((key.clone(), version.clone(), version.body.clone()?))
         });
         let held: Vec<_> = held.collect();
@@ -107,7 +136,7 @@ impl Cache {
             Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
             Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
             Kind::Routes => return self.retry_routes(contexts, at),
-            Kind::Assignment | Kind::Secret => return 0,
+            Kind::Assignment | Kind::Secret | Kind::Runtime => return 0,
         };
         let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
             return 0;
@@ -148,6 +177,38 @@ impl Cache {
         }
         accepted
     }
+}
+
+/// What may be another.
+#[derive(Clone, Copy)]
+enum Why {
+    /// Files of certificates and keys.
+    Files,
+    /// All that a bootstrap says.
+    Bootstrap,
+    /// The same, but for who took values of the runtime.
+    BootstrapWithoutLayers,
+    /// Values of the runtime.
+    Runtime,
+}
+
+impl Why {
+    /// Whether what was made of this may be another.
+    fn concerns(self, certificates: &[ContextCertificates], runtime: Option<&RuntimeUses>, around: &Around) -> bool {
+        match self {
+            Why::Files => !certificates.is_empty(),
+            Why::Bootstrap => true,
+            Why::BootstrapWithoutLayers => runtime.is_none(),
+            Why::Runtime => runtime.is_some_and(|runtime| runtime.is_stale(around)),
+        }
+    }
+}
+
+/// The bootstrap's own whose newest version is so.
+pub(super) fn static_names<D, B>(entries: &BTreeMap<String, Entry<D, B>>, is_so: impl Fn(&D) -> bool) -> Vec<String> {
+    let is_so = |entry: &Entry<D, B>| entry.newest().is_some_and(|newest| is_so(&newest.draft));
+    let found = entries.iter().filter(|(_, entry)| entry.is_static && is_so(entry));
+    found.map(|(name, _)| name.clone()).collect()
 }
 
 /// Which version of a resource.

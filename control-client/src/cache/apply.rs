@@ -32,6 +32,7 @@ impl Cache {
             Kind::Assignment => self.apply_assignments(update, at, &mut verdict),
             Kind::Routes => self.apply_routes(update, at, &mut verdict),
             Kind::Secret => self.apply_secrets(update, contexts, at, &mut verdict),
+            Kind::Runtime => self.apply_layers(update, at, &mut verdict),
         }
         verdict
     }
@@ -46,6 +47,7 @@ impl Cache {
                 Kind::Assignment => answer(&mut self.assignments, key),
                 Kind::Routes => answer(&mut self.routes, key),
                 Kind::Secret => answer(&mut self.secrets, key),
+                Kind::Runtime => answer(&mut self.layers.wants, key),
                 Kind::Cluster | Kind::Listener => {}
             }
         }
@@ -57,7 +59,7 @@ impl Cache {
         match kind {
             Kind::Cluster => vec![Scope::Clusters],
             Kind::Listener => vec![Scope::Listeners],
-            Kind::Assignment | Kind::Routes | Kind::Secret => {
+            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime => {
                 let keys = self.keys_of(source, kind);
                 let all: BTreeSet<Scope> = keys.iter().flat_map(|key| self.scopes_of(kind, key)).collect();
                 all.into_iter().collect()
@@ -65,7 +67,7 @@ impl Cache {
         }
     }
 
-    fn keys_of(&self, source: &ConfigSource, kind: Kind) -> Vec<WantKey> {
+    pub(super) fn keys_of(&self, source: &ConfigSource, kind: Kind) -> Vec<WantKey> {
         fn of<D>(wants: &BTreeMap<WantKey, Want<D>>, source: &ConfigSource) -> Vec<WantKey> {
             wants.keys().filter(|(of, _)| **of == *source).cloned().collect()
         }
@@ -73,6 +75,7 @@ impl Cache {
             Kind::Assignment => of(&self.assignments, source),
             Kind::Routes => of(&self.routes, source),
             Kind::Secret => of(&self.secrets, source),
+            Kind::Runtime => of(&self.layers.wants, source),
             Kind::Cluster | Kind::Listener => Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl Cache {
                 }
             }
             Kind::Secret => _ = scopes.insert(Scope::Secret(key.1.clone())),
+            Kind::Runtime => _ = scopes.insert(Scope::Runtime),
             Kind::Cluster | Kind::Listener => {}
         }
         scopes.into_iter().collect()
@@ -141,7 +145,7 @@ impl Cache {
         match kind {
             Kind::Cluster => dynamic_names(&self.clusters).iter().for_each(|name| self.remove_cluster(name)),
             Kind::Listener => dynamic_names(&self.listeners).iter().for_each(|name| self.remove_listener(name)),
-            Kind::Assignment | Kind::Routes | Kind::Secret => {}
+            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime => {}
         }
     }
 

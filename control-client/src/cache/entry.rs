@@ -54,6 +54,10 @@ impl Body {
         Body { text }
     }
 
+    pub(super) fn text(&self) -> Arc<str> {
+        self.text.clone()
+    }
+
     /// The message again. Its places are those of the text, which nobody sees.
     pub(super) fn message(&self, kind: &'static str) -> Message {
         let mut report = Report::new("");

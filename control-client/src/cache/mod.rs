@@ -38,6 +38,7 @@ mod again;
 mod apply;
 mod entry;
 mod roots;
+mod runtime;
 mod secrets;
 mod settle;
 mod shown;
@@ -89,7 +90,9 @@ pub struct Cache {
     routes: BTreeMap<WantKey, Want<RoutesDraft>>,
     /// Their users are named with their kind: [`secrets`].
     secrets: BTreeMap<WantKey, Want<SecretDraft>>,
-    /// That of the roots, with the secrets that came.
+    /// The bootstrap wants them.
+    layers: runtime::Layers,
+    /// That of the roots, with the secrets and the layers that came.
     around: Around,
     /// `lds_config` and `cds_config` whose first answer is still to come, and since when.
     unanswered: BTreeMap<Kind, Option<Instant>>,
@@ -123,6 +126,7 @@ impl Cache {
         let before = std::mem::replace(&mut self.roots, roots);
         let roots = self.roots.clone();
         self.around = roots.around.clone().with(self.around.came.clone());
+        self.set_layers();
         for (kind, old, new) in [(Kind::Cluster, &before.cds, &roots.cds), (Kind::Listener, &before.lds, &roots.lds)] {
             let source = |used: &Option<crate::translate::SourceUse>| used.as_ref().map(|used| used.source.clone());
             if source(old) != source(new) {
@@ -151,6 +155,7 @@ impl Cache {
     /// What to ask for, now.
     pub fn wanted(&self) -> Vec<Subscription> {
         let mut wanted = Vec::new();
+        named(Kind::Runtime, self.layers.wants.keys(), &mut wanted);
         for (kind, used) in [(Kind::Cluster, &self.roots.cds), (Kind::Listener, &self.roots.lds)] {
             wanted.extend(used.iter().map(|used| Subscription {
                 source: used.source.clone(),
@@ -158,22 +163,9 @@ impl Cache {
                 names: Names::All,
             }));
         }
-        let keys = self.assignments.keys().map(|key| (Kind::Assignment, key));
-        let keys = keys.chain(self.routes.keys().map(|key| (Kind::Routes, key)));
-        for (kind, (source, name)) in keys.chain(self.secrets.keys().map(|key| (Kind::Secret, key))) {
-            match wanted.last_mut() {
-                // By source and name: those of one source stand together.
-                Some(Subscription { source: last, kind: of, names: Names::These(names) })
-                    if of == &kind && last == source =>
-                {
-                    names.insert(name.clone());
-                }
-                _ => {
-                    let names = Names::These(BTreeSet::from([name.clone()]));
-                    wanted.push(Subscription { source: source.clone(), kind, names });
-                }
-            }
-        }
+        named(Kind::Assignment, self.assignments.keys(), &mut wanted);
+        named(Kind::Routes, self.routes.keys(), &mut wanted);
+        named(Kind::Secret, self.secrets.keys(), &mut wanted);
         wanted
     }
 
@@ -197,12 +189,13 @@ impl Cache {
             Kind::Assignment => wanted(&self.assignments, source),
             Kind::Routes => wanted(&self.routes, source),
             Kind::Secret => wanted(&self.secrets, source),
+            Kind::Runtime => wanted(&self.layers.wants, source),
         }
     }
 
     /// Whether anything is to be asked for.
     pub fn wants_more(&self) -> bool {
-        let is_listed = self.roots.cds.is_some() || self.roots.lds.is_some();
+        let is_listed = self.roots.cds.is_some() || self.roots.lds.is_some() || !self.layers.wants.is_empty();
         is_listed || !self.assignments.is_empty() || !self.routes.is_empty() || !self.secrets.is_empty()
     }
 
@@ -230,6 +223,24 @@ impl Cache {
 
     fn resources_max(&self) -> usize {
         self.resources_max.unwrap_or(RESOURCES_MAX)
+    }
+}
+
+/// What these keys of one kind want, by source.
+fn named<'k>(kind: Kind, keys: impl Iterator<Item = &'k WantKey>, wanted: &mut Vec<Subscription>) {
+    for (source, name) in keys {
+        match wanted.last_mut() {
+            // By source and name: those of one source stand together.
+            Some(Subscription { source: last, kind: of, names: Names::These(names) })
+                if of == &kind && last == source =>
+            {
+                names.insert(name.clone());
+            }
+            _ => {
+                let names = Names::These(BTreeSet::from([name.clone()]));
+                wanted.push(Subscription { source: source.clone(), kind, names });
+            }
+        }
     }
 }
 

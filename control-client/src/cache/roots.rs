@@ -41,7 +41,8 @@ impl Roots {
             || listeners.iter().any(|draft| !draft.routes.is_empty() || draft.secrets.is_some())
             || clusters.iter().any(|draft| draft.secrets.is_some())
             || cds.is_some()
-            || lds.is_some();
+            || lds.is_some()
+            || !around.layers().is_empty();
         if !wants {
             return Err((clusters, listeners));
         }

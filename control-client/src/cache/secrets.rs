@@ -7,9 +7,10 @@
 //!
 //! Invariant: a draft that lacks a secret is never built of.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use super::again::static_names;
 use super::apply::{self, Taken};
 use super::entry::{Body, Entry, Rejected, Version, WantKey};
 use super::settle::{Settling, Wait};
@@ -17,7 +18,7 @@ use super::update::{Change, Received, Refused, Scope, Unread, Update, Verdict};
 use super::{Cache, Kind, Moment};
 use crate::problem::{Problem, Report};
 use crate::tls::TlsContexts;
-use crate::translate::{self, Around, ClusterDraft, ListenerDraft, SecretUses};
+use crate::translate::{self, Around, ClusterDraft, ListenerDraft, RuntimeUses, SecretUses};
 
 /// The secrets that these versions want.
 pub(super) fn wanted<'v>(versions: impl Iterator<Item = Option<&'v SecretUses>>) -> BTreeSet<WantKey> {
@@ -168,22 +169,24 @@ impl Cache {
         let mut report = Report::again(&format!("{kind} {name:?}"));
         if kind == Kind::Cluster {
             let Some(newest) = self.clusters.get(name).and_then(Entry::newest) else { return Ok(None) };
-            let Some(body) = body_of(newest, newest.draft.secrets.as_deref()) else { return Ok(None) };
+            let (secrets, runtime) = (newest.draft.secrets.as_deref(), newest.draft.runtime.as_deref());
+            let Some(body) = body_of(newest, secrets, runtime) else { return Ok(None) };
             let draft = translate::cluster(&body.message(kind.type_name()), &mut report, around, contexts);
             report.finish()?;
             let draft = draft.map(|mut draft| {
-                keep_text(draft.secrets.as_deref_mut(), newest.draft.secrets.as_deref());
+                keep_text(&body, newest, draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut());
                 Arc::new(draft)
             });
             return Ok(draft.map(|draft| Again::Cluster(with_draft(newest, draft))));
         }
         let Some(newest) = self.listeners.get(name).and_then(Entry::newest) else { return Ok(None) };
-        let Some(body) = body_of(newest, newest.draft.secrets.as_deref()) else { return Ok(None) };
+        let (secrets, runtime) = (newest.draft.secrets.as_deref(), newest.draft.runtime.as_deref());
+        let Some(body) = body_of(newest, secrets, runtime) else { return Ok(None) };
         // What it names was known when it came.
         let draft = translate::listener(&body.message(kind.type_name()), &mut report, around, contexts, &|_| true);
         report.finish()?;
         let draft = draft.map(|mut draft| {
-            keep_text(draft.secrets.as_deref_mut(), newest.draft.secrets.as_deref());
+            keep_text(&body, newest, draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut());
             // One that has none of its own was given one.
             name.clone_into(&mut draft.listener.name);
             Arc::new(draft)
@@ -193,13 +196,18 @@ impl Cache {
 
     /// Translates those of the bootstrap's own again that name secrets: the bootstrap was read without any.
     pub(super) fn translate_static_again(&mut self, contexts: &mut TlsContexts) -> Vec<(Kind, Refused)> {
-        fn names<D, B>(entries: &BTreeMap<String, Entry<D, B>>, secrets: impl Fn(&D) -> bool) -> Vec<String> {
-            let wants = |entry: &Entry<D, B>| entry.newest().is_some_and(|newest| secrets(&newest.draft));
-            let of_bootstrap = entries.iter().filter(|(_, entry)| entry.is_static && wants(entry));
-            of_bootstrap.map(|(name, _)| name.clone()).collect()
-        }
-        let clusters = names(&self.clusters, |draft| draft.secrets.is_some());
-        let listeners = names(&self.listeners, |draft| draft.secrets.is_some());
+        let clusters = static_names(&self.clusters, |draft| draft.secrets.is_some());
+        let listeners = static_names(&self.listeners, |draft| draft.secrets.is_some());
+        self.translate_these(clusters, listeners, contexts)
+    }
+
+    /// Translates the newest versions of these clusters and listeners again. What cannot be any more stays as it is, and is given back.
+    pub(super) fn translate_these(
+        &mut self,
+        clusters: Vec<String>,
+        listeners: Vec<String>,
+        contexts: &mut TlsContexts,
+    ) -> Vec<(Kind, Refused)> {
         let clusters = clusters.into_iter().map(|name| (Kind::Cluster, name));
         let mut refused = Vec::new();
         for (kind, name) in clusters.chain(listeners.into_iter().map(|name| (Kind::Listener, name))) {
@@ -259,14 +267,21 @@ impl Cache {
 }
 
 /// What a version was translated from.
-fn body_of<D>(version: &Version<D>, secrets: Option<&SecretUses>) -> Option<Body> {
-    version.body.clone().or_else(|| Some(Body::written(secrets?.text.clone()?)))
+fn body_of<D>(version: &Version<D>, secrets: Option<&SecretUses>, runtime: Option<&RuntimeUses>) -> Option<Body> {
+    let of_bootstrap = || secrets.and_then(|uses| uses.text.clone()).or_else(|| runtime?.text.clone());
+    version.body.clone().or_else(|| of_bootstrap().map(Body::written))
 }
 
 /// The text of one of the bootstrap's own goes on to what was made of it.
-fn keep_text(secrets: Option<&mut SecretUses>, before: Option<&SecretUses>) {
-    if let (Some(secrets), Some(before)) = (secrets, before) {
-        secrets.text.clone_from(&before.text);
+fn keep_text<D>(body: &Body, before: &Version<D>, secrets: Option<&mut SecretUses>, runtime: Option<&mut RuntimeUses>) {
+    if before.body.is_some() {
+        return;
+    }
+    if let Some(secrets) = secrets {
+        secrets.text = Some(body.text());
+    }
+    if let Some(runtime) = runtime {
+        runtime.text = Some(body.text());
     }
 }
 

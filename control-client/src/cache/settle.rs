@@ -57,7 +57,10 @@ pub struct Wait {
 impl Cache {
     /// Finds out what is whole by now.
     pub fn settle(&mut self, now: Instant) -> Settled {
-        let mut settling = Settling { now, waits: Vec::new(), timed_out: Vec::new(), changed: Vec::new() };
+        let awaits_layers = self.awaits_layers(now);
+        let mut settling =
+            Settling { now, awaits_layers, waits: Vec::new(), timed_out: Vec::new(), changed: Vec::new() };
+        self.settle_layers(&mut settling);
         for (kind, used) in [(Kind::Cluster, self.roots.cds.clone()), (Kind::Listener, self.roots.lds.clone())] {
             let Some(since) = self.unanswered.get_mut(&kind) else { continue };
             let since = *since.get_or_insert(now);
@@ -144,7 +147,8 @@ impl Cache {
         let Some(entry) = self.clusters.get_mut(name) else { return };
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
-        if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) {
+        let lacks_layer = Cache::lacks_layer(draft.runtime.as_deref(), settling);
+        if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) || lacks_layer {
             self.dirty_clusters.insert(name.to_owned());
             return;
         }
@@ -227,17 +231,22 @@ impl Cache {
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
         let mut is_missing = self.lacks_secret((Kind::Listener, name), draft.secrets.as_deref(), settling);
+        let mut lacks_layer = Cache::lacks_layer(draft.runtime.as_deref(), settling);
         for used in &draft.routes {
             let key: WantKey = (used.source.source.clone(), used.name.clone());
             let want = self.routes.get_mut(&key).expect("what is wanted is listed");
+            let of_routes = want.held.as_ref().and_then(|held| held.draft.runtime.as_deref());
+            lacks_layer |= Cache::lacks_layer(of_routes, settling);
             let (stat_prefix, name_of) = (used.stat_prefix.clone(), used.name.clone());
             let scope = || Scope::Routes { stat_prefix, name: name_of };
             is_missing |=
                 settling.is_missing(want, &used.source, (Kind::Listener, name), (Kind::Routes, &key.1), scope);
         }
-        if is_missing {
+        if is_missing || lacks_layer {
             self.dirty_listeners.insert(name.to_owned());
-            self.resettle_listener(name);
+            if !lacks_layer {
+                self.resettle_listener(name);
+            }
             return;
         }
         let part = self.with_routes(draft);
@@ -299,6 +308,8 @@ fn with_assignment(want: &mut Want<()>, name: &str, draft: &Arc<ClusterDraft>) -
 /// What one settling has found so far.
 pub(super) struct Settling {
     now: Instant,
+    /// A layer of the runtime has to come first.
+    pub(super) awaits_layers: bool,
     pub(super) waits: Vec<Wait>,
     timed_out: Vec<Scope>,
     changed: Vec<ClusterPart>,
@@ -324,6 +335,19 @@ impl Settling {
         want.answered = true;
         self.timed_out.push(scope());
         false
+    }
+
+    /// The same of a layer of the runtime.
+    pub(super) fn is_missing_layer<D>(&mut self, want: &mut Want<D>, used: &SourceUse, name: &str) {
+        if want.answered || want.held.is_some() {
+            return;
+        }
+        let since = *want.since.get_or_insert(self.now);
+        let what = format!("{} {name:?} of {}", Kind::Runtime, used.source);
+        if !self.waits(since, used, "layered_runtime", &what) {
+            want.answered = true;
+            self.timed_out.push(Scope::Runtime);
+        }
     }
 
     fn waits(&mut self, since: Instant, used: &SourceUse, who: &str, what: &str) -> bool {

@@ -63,6 +63,7 @@ impl Cache {
         entries(&self.listeners, Kind::Listener, &mut shown);
         wants(&self.routes, Kind::Routes, &mut shown);
         wants(&self.secrets, Kind::Secret, &mut shown);
+        wants(&self.layers.wants, Kind::Runtime, &mut shown);
         shown
     }
 }

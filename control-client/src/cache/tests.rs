@@ -97,6 +97,8 @@ impl World {
 
     /// What is whole, as text: what is built of it and committed, and who waits.
     fn settle(&mut self) -> String {
+        let at = self.at();
+        self.cache.take_up_layers(&mut self.contexts, at);
         let settled = self.cache.settle(self.now);
         let (how, built) = match settled.outcome {
             Outcome::Same => ("same", None),

@@ -27,11 +27,14 @@ pub enum Kind {
     Routes,
     /// SDS: `envoy.extensions.transport_sockets.tls.v3.Secret`.
     Secret,
+    /// RTDS: `envoy.service.runtime.v3.Runtime`.
+    Runtime,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
+    pub const ALL: [Kind; 6] =
+        [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret, Kind::Runtime];
 
     /// The full name of the message; behind `type.googleapis.com/` it is the type URL.
     pub fn type_name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Kind {
             Kind::Listener => "envoy.config.listener.v3.Listener",
             Kind::Routes => "envoy.config.route.v3.RouteConfiguration",
             Kind::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
+            Kind::Runtime => "envoy.service.runtime.v3.Runtime",
         }
     }
 
@@ -53,7 +57,7 @@ impl Kind {
     pub(crate) fn name_field(self) -> &'static str {
         match self {
             Kind::Assignment => "cluster_name",
-            Kind::Cluster | Kind::Listener | Kind::Routes | Kind::Secret => "name",
+            Kind::Cluster | Kind::Listener | Kind::Routes | Kind::Secret | Kind::Runtime => "name",
         }
     }
 
@@ -73,6 +77,7 @@ impl fmt::Display for Kind {
             Kind::Listener => "listener",
             Kind::Routes => "route configuration",
             Kind::Secret => "secret",
+            Kind::Runtime => "runtime layer",
         })
     }
 }
@@ -226,6 +231,8 @@ pub enum Scope {
     },
     /// `sds.<name>`
     Secret(String),
+    /// `runtime`, whichever layer it is.
+    Runtime,
 }
 
 /// What is to be counted of a response for one scope.

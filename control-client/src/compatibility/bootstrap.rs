@@ -47,10 +47,16 @@ pub(super) static TABLE: &[Covered] = &[
     Covered { message: "envoy.config.bootstrap.v3.LayeredRuntime", done: "layers", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.bootstrap.v3.RuntimeLayer",
-        done: "name static_layer admin_layer",
-        refused: "disk_layer rtds_layer",
+        done: "name static_layer admin_layer rtds_layer",
+        refused: "disk_layer",
         ..Covered::NOTHING
     },
+    Covered {
+        message: "envoy.config.bootstrap.v3.RuntimeLayer.RtdsLayer",
+        done: "name rtds_config",
+        ..Covered::NOTHING
+    },
+    Covered { message: "envoy.service.runtime.v3.Runtime", done: "name layer", ..Covered::NOTHING },
     Covered { message: "envoy.config.bootstrap.v3.RuntimeLayer.AdminLayer", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.overload.v3.OverloadManager",

@@ -215,7 +215,8 @@ fn every_field_is_listed_once_and_none_that_does_not_exist() {
 
 #[test]
 fn the_list_holds_the_messages_that_are_descended_into_and_no_others() {
-    let mut reached = BTreeSet::from(["envoy.config.bootstrap.v3.Bootstrap"]);
+    // What a layer of the runtime says comes by itself, and nothing else holds it.
+    let mut reached = BTreeSet::from(["envoy.config.bootstrap.v3.Bootstrap", "envoy.service.runtime.v3.Runtime"]);
     let mut left: Vec<&str> = reached.iter().copied().collect();
     while let Some(name) = left.pop() {
         let covered = Covered::of(name);

@@ -43,6 +43,7 @@ impl Poll {
             Kind::Listener => "/v3/discovery:listeners",
             Kind::Routes => "/v3/discovery:routes",
             Kind::Secret => "/v3/discovery:secrets",
+            Kind::Runtime => "/v3/discovery:runtime",
         }
     }
 

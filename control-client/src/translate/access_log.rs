@@ -214,7 +214,7 @@ fn comparison(context: &mut Context<'_>, message: &Message) -> Option<Comparison
         };
         let value = context.inside(message, "value", |context, value| {
             refuse_unsupported(value, context.report);
-            let runtime = context.around.runtime.uint(value.text("runtime_key"));
+            let runtime = context.runtime_uint(value.text("runtime_key"));
             Some(runtime.or(value.uint("default_value")).unwrap_or(0))
         })?;
         Some(Comparison { op, value })

@@ -14,7 +14,7 @@ use super::config_source::{SourceUse, config_source};
 use super::dns::{self, Discovery};
 use super::load_balancing::{assignment_policy, load_balancing};
 use super::transport::{self, Criteria};
-use super::{Context, SecretUses, extension, original_dst, socket, upstream_http};
+use super::{Context, RuntimeUses, SecretUses, extension, original_dst, socket, upstream_http};
 use crate::compatibility::refuse_unsupported;
 use crate::dns::plan::{DnsHosts, DnsName, DnsPlan};
 use crate::message::Message;
@@ -39,6 +39,8 @@ pub(crate) struct ClusterDraft {
     pub(crate) certificates: Vec<ContextCertificates>,
     /// The secrets of sources that it names.
     pub(crate) secrets: Option<Box<SecretUses>>,
+    /// What it took from a runtime that may change.
+    pub(crate) runtime: Option<Box<RuntimeUses>>,
 }
 
 /// Where a cluster's assignment is, and what of the cluster decides what the assignment means.
@@ -161,7 +163,8 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
     };
     let certificates = std::mem::take(&mut context.certificates);
     let secrets = std::mem::take(&mut context.secrets).kept();
-    Some(ClusterDraft { cluster, assignment, names, certificates, secrets })
+    let runtime = RuntimeUses::kept(std::mem::take(&mut context.asked));
+    Some(ClusterDraft { cluster, assignment, names, certificates, secrets, runtime })
 }
 
 /// `eds_cluster_config`.

@@ -10,7 +10,7 @@ use ringway_model::{
 
 use super::access_log::LogType;
 use super::config_source::SourceUse;
-use super::{Context, Names, SecretUses, access_log, address, chain, listener_filter, socket};
+use super::{Context, Names, RuntimeUses, SecretUses, access_log, address, chain, listener_filter, socket};
 use crate::builder::numbered;
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
@@ -75,6 +75,8 @@ pub(crate) struct ListenerDraft {
     pub(crate) certificates: Vec<ContextCertificates>,
     /// The secrets of sources that it names.
     pub(crate) secrets: Option<Box<SecretUses>>,
+    /// What it took from a runtime that may change.
+    pub(crate) runtime: Option<Box<RuntimeUses>>,
 }
 
 /// The `rds` of one connection manager.
@@ -120,7 +122,8 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
     let cluster_names = std::mem::take(&mut context.names).names;
     let (routes, certificates) = (std::mem::take(&mut context.routes), std::mem::take(&mut context.certificates));
     let secrets = std::mem::take(&mut context.secrets).kept();
-    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates, secrets })
+    let runtime = RuntimeUses::kept(std::mem::take(&mut context.asked));
+    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates, secrets, runtime })
 }
 
 fn translated(context: &mut Context<'_>, message: &Message) -> Option<Listener> {

@@ -153,7 +153,7 @@ fn least_request(context: &mut Context<'_>, message: &Message) -> LeastRequest {
     let defaults = LeastRequest::default();
     let bias = context.inside(message, "active_request_bias", |context, message| {
         refuse_unsupported(message, context.report);
-        context.around.runtime.double(message.text("runtime_key")).or(message.double("default_value")).or(Some(0.0))
+        context.runtime_double(message.text("runtime_key")).or(message.double("default_value")).or(Some(0.0))
     });
     LeastRequest {
         selection: message

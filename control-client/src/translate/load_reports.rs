@@ -46,6 +46,7 @@ fn servers(api: &ApiSource, clusters: &[ClusterDraft]) -> Arc<[ClusterDraft]> {
         assignment: None,
         certificates: Vec::new(),
         secrets: None,
+        runtime: None,
     };
     clusters.iter().filter(is_used).map(server).collect()
 }

@@ -113,8 +113,8 @@ pub(super) fn fraction(context: &mut Context<'_>, message: &Message) -> Option<F
 }
 
 /// What the runtime has of this key.
-pub(super) fn runtime_fraction(context: &Context<'_>, key: &str) -> Option<Fraction> {
-    let (numerator, denominator) = context.around.runtime.fraction(key)?;
+pub(super) fn runtime_fraction(context: &mut Context<'_>, key: &str) -> Option<Fraction> {
+    let (numerator, denominator) = context.runtime_fraction(key)?;
     Some(Fraction { numerator, denominator })
 }
 

@@ -132,7 +132,7 @@ fn local_rate_limit(context: &mut Context<'_>, message: &Message) -> Option<Loca
 fn is_enabled(context: &mut Context<'_>, message: &Message) -> bool {
     let flag = context.inside(message, "runtime_enabled", |context, flag| {
         refuse_unsupported(flag, context.report);
-        context.around.runtime.boolean(flag.text("runtime_key")).or(flag.boolean("default_value"))
+        context.runtime_boolean(flag.text("runtime_key")).or(flag.boolean("default_value"))
     });
     flag.unwrap_or(true)
 }

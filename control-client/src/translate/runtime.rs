@@ -1,13 +1,122 @@
-//! `envoy.config.bootstrap.v3.LayeredRuntime`.
+//! `envoy.config.bootstrap.v3.LayeredRuntime`, what came for its layers, and who asked for which value.
 
-use super::Context;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::config_source::{SourceUse, config_source};
+use super::{Around, Context};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Json, Message, Value};
-use crate::runtime::{InvalidKey, Runtime};
+use crate::problem::Report;
+use crate::runtime::{InvalidKey, LayerValues, Parts, Runtime, RuntimeValue};
 
-/// `Bootstrap.layered_runtime`.
-pub(super) fn of_bootstrap(context: &mut Context<'_>, message: &Message) -> Runtime {
+/// An `rtds_layer`: what it says comes of a source.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerUse {
+    /// Its place among all layers, the lowest being 0.
+    at: usize,
+    /// `rtds_config`.
+    pub(crate) source: SourceUse,
+    /// `rtds_layer.name`: of the resource, not of the layer.
+    pub(crate) name: String,
+}
+
+/// What a resource took from a runtime that may change.
+#[derive(Debug)]
+pub(crate) struct RuntimeUses {
+    /// By key, what held when the resource was translated.
+    values: Asked,
+    /// Of the bootstrap's own: the resource, for translating it again. Those that came by themselves are kept with their version.
+    pub(crate) text: Option<Arc<str>>,
+}
+
+/// Values that were asked for, by key.
+pub(super) type Asked = BTreeMap<String, Option<RuntimeValue>>;
+
+impl RuntimeUses {
+    /// What is kept of them; `None` where there are none.
+    pub(super) fn kept(values: Asked) -> Option<Box<RuntimeUses>> {
+        (!values.is_empty()).then(|| Box::new(RuntimeUses { values, text: None }))
+    }
+
+    /// Whether one of the values is another here.
+    pub(crate) fn is_stale(&self, around: &Around) -> bool {
+        self.values.iter().any(|(key, value)| around.runtime.value(key) != value.as_ref())
+    }
+}
+
+impl Around {
+    /// The layers whose values come of sources.
+    pub(crate) fn layers(&self) -> &[LayerUse] {
+        &self.layers
+    }
+
+    /// What is taken from now on.
+    pub(crate) fn runtime(&self) -> &Arc<Runtime> {
+        &self.runtime
+    }
+
+    /// Takes what came for each layer of a source; `None`: nothing, so that the layer is empty.
+    pub(crate) fn fill_layers(&mut self, came: impl Fn(&LayerUse) -> Option<Arc<LayerValues>>) {
+        let mut runtime = (*self.runtime).clone();
+        self.layers.iter().for_each(|layer| runtime.put(layer.at, came(layer).unwrap_or_default()));
+        self.runtime = Arc::new(runtime);
+    }
+}
+
+/// Values of the runtime, each noted as asked for where it may change.
+impl Context<'_> {
+    fn ask(&mut self, key: &str) {
+        if !self.around.layers.is_empty() && !key.is_empty() {
+            self.asked.insert(key.to_owned(), self.around.runtime.value(key).cloned());
+        }
+    }
+
+    pub(super) fn runtime_double(&mut self, key: &str) -> Option<f64> {
+        self.ask(key);
+        self.around.runtime.double(key)
+    }
+
+    pub(super) fn runtime_uint(&mut self, key: &str) -> Option<u32> {
+        self.ask(key);
+        self.around.runtime.uint(key)
+    }
+
+    pub(super) fn runtime_boolean(&mut self, key: &str) -> Option<bool> {
+        self.ask(key);
+        self.around.runtime.boolean(key)
+    }
+
+    pub(super) fn runtime_fraction(&mut self, key: &str) -> Option<Parts> {
+        self.ask(key);
+        self.around.runtime.fraction(key)
+    }
+}
+
+/// `Bootstrap.layered_runtime`, and which of its layers come of sources.
+pub(super) fn of_bootstrap(context: &mut Context<'_>, message: &Message) -> (Runtime, Vec<LayerUse>) {
     context.inside(message, "layered_runtime", |context, message| Some(layers(context, message))).unwrap_or_default()
+}
+
+/// `envoy.service.runtime.v3.Runtime`: what a layer says.
+pub(crate) fn layer(message: &Message, report: &mut Report) -> Option<LayerValues> {
+    refuse_unsupported(message, report);
+    match LayerValues::of(members(message, "layer")) {
+        Ok(values) => Some(values),
+        Err(InvalidKey(key)) => {
+            // Envoy's words.
+            report.problem_in("layer", message.place_of("layer"), format!("Invalid runtime entry value for {key}"));
+            None
+        }
+    }
+}
+
+/// What a field of type Struct holds.
+fn members<'m>(message: &'m Message, name: &str) -> &'m [(String, Json)] {
+    match message.get(name).map(|set| &set.value) {
+        Some(Value::Json(Json::Map(members))) => members,
+        _ => &[],
+    }
 }
 
 /// Keys that Envoy reads by itself, and that decide who may connect or where traffic goes: no field names them, so that none is translated.
@@ -39,9 +148,9 @@ fn say_missed(context: &mut Context<'_>, message: &Message, members: &[(String, 
 }
 
 /// Its layers, the lowest first.
-fn layers(context: &mut Context<'_>, message: &Message) -> Runtime {
+fn layers(context: &mut Context<'_>, message: &Message) -> (Runtime, Vec<LayerUse>) {
     refuse_unsupported(message, context.report);
-    let mut runtime = Runtime::default();
+    let (mut runtime, mut uses) = (Runtime::default(), Vec::new());
     context.each(message, "layers", |context, message| {
         refuse_unsupported(message, context.report);
         let name = message.text("name");
@@ -49,15 +158,30 @@ fn layers(context: &mut Context<'_>, message: &Message) -> Runtime {
             // Envoy's words.
             context.problem(message, "name", format!("Duplicate layer name: {name}"));
         }
-        let members: &[(String, Json)] = match message.get("static_layer").map(|set| &set.value) {
-            Some(Value::Json(Json::Map(members))) => members,
-            _ => &[],
-        };
+        let at = runtime.layers().count();
+        let layer = context.inside(message, "rtds_layer", |context, message| rtds(context, message, at));
+        uses.extend(layer);
+        let members = members(message, "static_layer");
         say_missed(context, message, members);
         if let Err(InvalidKey(key)) = runtime.push(name, members) {
             // Envoy's words.
             context.problem(message, "static_layer", format!("Invalid runtime entry value for {key}"));
         }
     });
-    runtime
+    (runtime, uses)
+}
+
+/// `RuntimeLayer.RtdsLayer`.
+fn rtds(context: &mut Context<'_>, message: &Message, at: usize) -> Option<LayerUse> {
+    refuse_unsupported(message, context.report);
+    let name = message.text("name").to_owned();
+    if name.is_empty() {
+        // Envoy asks for a resource without a name, which there cannot be.
+        context.problem(message, "name", "value is required");
+    }
+    if message.get("rtds_config").is_none() {
+        context.problem(message, "rtds_config", "value is required");
+    }
+    let source = context.inside(message, "rtds_config", config_source)?;
+    Some(LayerUse { at, source, name })
 }

@@ -3,8 +3,10 @@
 use crate::cache::{Kind, Names};
 use crate::discovery::{Interest, ResourceType, Variant};
 
-/// In the order in which Envoy asks for them: what is named comes behind what names it, and clusters first.
-pub(super) const ORDER: [Kind; 5] = [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
+/// In the order in which Envoy asks for them: what is named comes behind what names it, and clusters first, but for the values that all
+/// of them may take.
+pub(super) const ORDER: [Kind; 6] =
+    [Kind::Runtime, Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
 
 /// The method of ADS.
 pub(super) fn aggregated(variant: Variant) -> &'static str {
@@ -31,6 +33,8 @@ pub(super) fn method(kind: Kind, variant: Variant) -> &'static str {
         (Kind::Routes, Variant::Delta) => "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
         (Kind::Secret, Variant::StateOfTheWorld) => "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
         (Kind::Secret, Variant::Delta) => "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
+        (Kind::Runtime, Variant::StateOfTheWorld) => "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
+        (Kind::Runtime, Variant::Delta) => "/envoy.service.runtime.v3.RuntimeDiscoveryService/DeltaRuntime",
     }
 }
 

@@ -23,7 +23,8 @@ pub use self::show::{Visit, VisitHistogram};
 use crate::{
     AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, ControlPlaneStats, Distribution,
     HttpInspectorStats, HttpStats, Kind, ListenerStats, LoadBook, LoadReporterStats, MembershipStats,
-    ProxyProtocolStats, RateLimitStats, RbacStats, Row, Server, Shown, SubscriptionStats, TcpStats, TlsInspectorStats,
+    ProxyProtocolStats, RateLimitStats, RbacStats, Row, RuntimeStats, Server, Shown, SubscriptionStats, TcpStats,
+    TlsInspectorStats,
 };
 
 /// All numbers of the process.
@@ -40,9 +41,11 @@ pub struct Registry {
     control_planes: Names<ControlPlaneStats>,
     /// Likewise.
     load_reporters: Names<LoadReporterStats>,
+    /// Likewise, with the first configuration.
+    runtimes: Names<RuntimeStats>,
     /// What load reports are made of, where load is reported.
     loads: OnceLock<LoadBook>,
-    /// Of CDS and LDS, by their whole names.
+    /// Of CDS, LDS, SDS and RTDS, by their whole names.
     subscriptions: Names<SubscriptionStats>,
     /// Of RDS, by what stands behind `http.`.
     route_subscriptions: Names<SubscriptionStats>,
@@ -87,6 +90,7 @@ impl Registry {
             assignments: Names::default(),
             control_planes: Names::default(),
             load_reporters: Names::default(),
+            runtimes: Names::default(),
             loads: OnceLock::new(),
             subscriptions: Names::default(),
             route_subscriptions: Names::default(),
@@ -136,6 +140,11 @@ impl Registry {
         self.load_reporters.find("load_reporter", 1).pop().expect("one block")
     }
 
+    /// What the control thread says of `layered_runtime`; made at the first ask.
+    pub fn runtime(&self) -> Arc<RuntimeStats> {
+        self.runtimes.find("runtime", 1).pop().expect("one block")
+    }
+
     /// From the next commit on workers count what load reports say.
     pub fn begin_loads(&self) {
         self.loads.get_or_init(LoadBook::default);
@@ -159,6 +168,11 @@ impl Registry {
     /// What it says of one secret by SDS; made at the first ask.
     pub fn sds(&self, name: &str) -> Arc<SubscriptionStats> {
         self.subscriptions.find(&format!("sds.{name}"), 1).pop().expect("one block")
+    }
+
+    /// What it says of layers of the runtime by RTDS, all together as in Envoy; made at the first ask.
+    pub fn rtds(&self) -> Arc<SubscriptionStats> {
+        self.subscriptions.find("runtime", 1).pop().expect("one block")
     }
 
     /// What it says of one route configuration by RDS of the connection managers of a `stat_prefix`; made at the first
@@ -278,6 +292,7 @@ impl Registry {
         self.assignments.reset();
         self.control_planes.reset();
         self.load_reporters.reset();
+        self.runtimes.reset();
         self.subscriptions.reset();
         self.route_subscriptions.reset();
         self.listeners.reset();
@@ -310,6 +325,7 @@ impl Registry {
         add_whole(&self.subscriptions.entries(), &mut rows);
         add_whole(&self.control_planes.entries(), &mut rows);
         add_whole(&self.load_reporters.entries(), &mut rows);
+        add_whole(&self.runtimes.entries(), &mut rows);
         if rows.len() > known {
             rows.sort_by(|one, other| one.0.cmp(&other.0));
         }

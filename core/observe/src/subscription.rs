@@ -3,7 +3,7 @@
 use crate::block::block;
 
 block! {
-    /// `cluster_manager.cds.`, `listener_manager.lds.`, `http.<stat_prefix>.rds.<route_config_name>.`: one
+    /// `cluster_manager.cds.`, `listener_manager.lds.`, `sds.<secret>.`, `runtime.`, `http.<stat_prefix>.rds.<route_config_name>.`: one
     /// subscription.
     SubscriptionStats {
         /// Times that nothing came in `initial_fetch_timeout`.
@@ -53,6 +53,24 @@ block! {
         responses: Counter,
         /// Attempts after the first.
         retries: Counter,
+    }
+    histograms {}
+    beside {}
+}
+
+block! {
+    /// `runtime.`: `layered_runtime`, beside the subscription of its layers by RTDS, which has the same prefix.
+    RuntimeStats {
+        /// 0: there is no `/runtime_modify`.
+        admin_overrides_active: Gauge,
+        /// Stays 0: a layer that is refused counts in `update_rejected`, as in Envoy.
+        load_error: Counter,
+        /// Times that it was taken up: with each bootstrap, and with each layer that came.
+        load_success: Counter,
+        /// Keys that have a value.
+        num_keys: Gauge,
+        /// Layers, empty ones included.
+        num_layers: Gauge,
     }
     histograms {}
     beside {}

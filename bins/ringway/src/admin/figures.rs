@@ -1,6 +1,5 @@
 //! `/memory`, `/runtime` and the other small endpoints: what Envoy's tools ask, answered with what there is.
 
-use ringway_control_client::Dump;
 use serde_json::json;
 
 use super::Context;
@@ -24,7 +23,8 @@ pub(crate) fn memory(context: &Context, _: &Request) -> Response {
 
 /// `/runtime`: each key of `layered_runtime` with its value in each layer; the last that is there holds.
 pub(crate) fn runtime(context: &Context, _: &Request) -> Response {
-    let runtime = context.state.view().bootstrap.as_ref().map(Dump::runtime).unwrap_or_default();
+    let view = context.state.view();
+    let runtime = &view.runtime;
     let entries = runtime.entries().into_iter().map(|(key, values)| {
         let last = values.iter().rev().find(|value| !value.is_empty()).cloned().unwrap_or_default();
         (key.to_owned(), json!({ "layer_values": values, "final_value": last }))

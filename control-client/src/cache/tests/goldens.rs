@@ -29,6 +29,7 @@ fn file_of(kind: Kind) -> &'static str {
         Kind::Listener => "listeners.yaml",
         Kind::Routes => "routes.yaml",
         Kind::Secret => "secrets.yaml",
+        Kind::Runtime => "runtime.yaml",
     }
 }
 

@@ -1,4 +1,4 @@
-//! `layered_runtime` of a bootstrap that is read again: what came before has its values, too.
+//! `layered_runtime` of a bootstrap that is read again, and layers that come of sources: who took values has those that hold.
 
 use super::*;
 
@@ -33,4 +33,231 @@ fn routes_that_came_before_take_up_a_value_that_changed() {
     world.settle();
     let after = weights(&world);
     assert!(after.contains("8 60") && !after.contains("7 60"), "{after}");
+}
+
+/// A layer of a source between two of the file, each with these values.
+fn with_layer(name: &str, below: &str, above: &str, statics: &str) -> String {
+    let layer = format!("{{name: L, rtds_layer: {{name: {name}, rtds_config: {}}}}}", at());
+    let (below, above) = (format!("{{name: a, static_layer: {below}}}"), format!("{{name: b, static_layer: {above}}}"));
+    format!("layered_runtime: {{layers: [{below}, {layer}, {above}]}}\n") + &bootstrap(statics)
+}
+
+/// What a layer says.
+fn layer(name: &str, values: &str) -> String {
+    format!("{{'@type': t/envoy.service.runtime.v3.Runtime, name: {name}, layer: {values}}}")
+}
+
+/// Two clusters, a listener of routes `r`, and those: 50 to one, 60 to the other.
+fn weighted(world: &mut World) {
+    world.world(Kind::Cluster, &[cluster("c", 1), cluster("d", 2)]);
+    world.world(Kind::Listener, &[listener("l", 10, &rds("r"))]);
+    world.world(Kind::Routes, &[weighted_routes("50")]);
+}
+
+fn weighted_routes(weight: &str) -> String {
+    let to = format!(
+        "weighted_clusters: {{runtime_key_prefix: w, clusters: [{{name: c, weight: {weight}}}, {{name: d, weight: 60}}]}}"
+    );
+    format!(
+        "{{'@type': t/envoy.config.route.v3.RouteConfiguration, name: r, virtual_hosts: [{{name: v, domains: ['*'], routes: [{{match: \
+         {{prefix: /}}, route: {{{to}}}}}]}}]}}"
+    )
+}
+
+/// Those of the routes alone: endpoints stand behind.
+fn shares(world: &World) -> String {
+    weights(world).split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_layer_that_comes_moves_routes_that_came_before_and_counts_by_its_place() {
+    let mut world = World::new(&with_layer("one", "{w.c: 5, w.d: 5}", "{w.d: 9}", ""));
+    weighted(&mut world);
+    // Nothing that asks for values is in force before the layer is there, or was waited for.
+    let waiting = world.settle();
+    assert!(waiting.contains("layered_runtime waits for runtime layer \"one\" 15 s"), "{waiting}");
+    assert!(!waiting.contains("l/"), "{waiting}");
+    assert_eq!(world.world(Kind::Runtime, &[layer("one", "{w.c: 7, w.d: 7}")]), "1 accepted");
+    assert!(world.settle().starts_with("all: c=1 d=2 l/v"), "{}", world.in_force());
+    assert_eq!(shares(&world), "7 9", "the layer above the one that came wins, and the one below loses");
+    assert_eq!(world.world(Kind::Runtime, &[layer("one", "{w: {c: 8}}")]), "1 accepted");
+    world.settle();
+    assert_eq!(shares(&world), "8 9");
+    let runtime = world.cache.runtime().expect("one was taken up");
+    assert_eq!(runtime.entries()["w.c"], ["5", "8", ""]);
+    assert_eq!((runtime.key_count(), runtime.layers().count()), (2, 3));
+    // A key that goes away falls back to the layer below.
+    world.world(Kind::Runtime, &[layer("one", "{}")]);
+    world.settle();
+    assert_eq!(shares(&world), "5 9");
+    // What nobody asked for changes nothing.
+    world.world(Kind::Runtime, &[layer("one", "{x: 1}")]);
+    assert!(world.settle().starts_with("same: "));
+}
+
+#[test]
+fn a_layer_that_is_gone_is_empty() {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    weighted(&mut world);
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 7}")]);
+    world.settle();
+    assert_eq!(shares(&world), "7 60");
+    // The state of the world says nothing of what it does not name: only delta takes away.
+    assert_eq!(world.world(Kind::Runtime, &[]), "0 accepted");
+    world.settle();
+    assert_eq!(shares(&world), "7 60");
+    world.delta(Kind::Runtime, &[], &["one", "never"]);
+    world.settle();
+    assert_eq!(shares(&world), "50 60");
+    assert_eq!(world.delta(Kind::Runtime, &[layer("one", "{w.c: 8}")], &[]), "1 accepted");
+    world.settle();
+    assert_eq!(shares(&world), "8 60");
+}
+
+#[test]
+fn a_layer_that_is_wrong_leaves_the_last_one() {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    weighted(&mut world);
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 7}")]);
+    world.settle();
+    for (resources, expect) in [
+        (
+            vec![layer("one", "{w.c: 8, a: {b: [1]}}")],
+            "0 accepted; one refused: resources[0].layer: Invalid runtime entry value for a.b",
+        ),
+        (
+            vec![layer("one", "{w.c: null}")],
+            "0 accepted; one refused: resources[0].layer: Invalid runtime entry value for w.c",
+        ),
+        (vec![layer("one", "5")], "0 accepted; one refused: resources[0].layer: expected an object, found a number"),
+        (
+            vec![layer("other", "{w.c: 8}")],
+            "0 accepted; other refused: resources[0].name: only \"one\" is asked for here",
+        ),
+        (vec![layer("one", "{w.c: 7}"), layer("other", "{w.c: 8}")], "1 accepted, 1 unwanted"),
+        (
+            vec![layer("one", "{w.c: 7}"), layer("one", "{w.c: 8}")],
+            "1 accepted; one refused: resources[1].name: a second runtime layer \"one\" in one response",
+        ),
+        (
+            vec!["{'@type': t/envoy.service.runtime.v3.Runtime, layer: {w.c: 8}}".to_owned()],
+            "0 accepted;  refused: resources[0].name: value length must be at least 1 characters",
+        ),
+    ] {
+        assert_eq!(world.world(Kind::Runtime, &resources), expect);
+        assert!(world.settle().starts_with("same: "), "{expect}");
+        assert_eq!(shares(&world), "7 60", "{expect}");
+    }
+}
+
+#[test]
+fn a_layer_that_does_not_come_in_time_is_empty_until_it_does() {
+    let mut world = World::new(&with_layer("one", "{w.c: 5}", "{}", ""));
+    weighted(&mut world);
+    assert!(world.settle().contains("layered_runtime waits"));
+    assert!(world.later(14).settle().contains("waits for runtime layer \"one\" 1 s"));
+    let now = world.later(1).now;
+    assert!(!world.cache.awaits_layers(now));
+    let settled = world.cache.settle(now);
+    assert_eq!((settled.timed_out, settled.until), (vec![Scope::Runtime], None));
+    world.cache.is_reshaped = true;
+    world.settle();
+    assert_eq!(shares(&world), "5 60");
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 6}")]);
+    world.settle();
+    assert_eq!(shares(&world), "6 60");
+    // What cannot be read at all is an answer, too: nobody waits for it.
+    let mut world = World::new(&with_layer("one", "{w.c: 5}", "{}", ""));
+    weighted(&mut world);
+    world.settle();
+    assert_eq!(world.cache.failed(&source(), Kind::Runtime), [Scope::Runtime]);
+    world.settle();
+    assert_eq!(shares(&world), "5 60");
+}
+
+#[test]
+fn the_bootstraps_own_follow_a_layer() {
+    let listener = listener(
+        "l",
+        10,
+        &inline("c")
+            .replace("prefix: /}", "prefix: /, runtime_fraction: {runtime_key: part, default_value: {numerator: 43}}}"),
+    );
+    let own = |text: String| {
+        let text = text.replace("'@type': t/envoy.config.listener.v3.Listener, ", "");
+        text.replace("'@type': t/envoy.config.cluster.v3.Cluster, ", "")
+    };
+    let biased = cluster("c", 1).replacen("name: c,", "name: c, lb_policy: LEAST_REQUEST, least_request_lb_config: {active_request_bias: {runtime_key: bias, default_value: 0.5}},", 1);
+    let statics = format!("listeners: [{}], clusters: [{}]", own(listener), own(biased));
+    let text = with_layer("one", "{}", "{}", &statics).replace("dynamic_resources:", "#");
+    let mut world = World::new(&text);
+    assert_eq!(world.settle(), "all: ; layered_runtime waits for runtime layer \"one\" 15 s");
+    world.world(Kind::Runtime, &[layer("one", "{part: 7, bias: 0.25}")]);
+    assert_eq!(world.settle(), "all: c=1 l/v");
+    let shown = |world: &World| format!("{:?}", world.builder.last().expect("something is in force"));
+    assert!(shown(&world).contains("numerator: 7, denominator: 100"), "{}", shown(&world));
+    assert!(shown(&world).contains("active_request_bias: 0.25"), "{}", shown(&world));
+    world.world(Kind::Runtime, &[layer("one", "{bias: 0.75}")]);
+    world.settle();
+    assert!(shown(&world).contains("numerator: 43, denominator: 100"), "{}", shown(&world));
+    assert!(shown(&world).contains("active_request_bias: 0.75"), "{}", shown(&world));
+    // Read again, they have what came at once.
+    world.load(&text);
+    let at = world.at();
+    assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+    world.settle();
+    assert!(shown(&world).contains("active_request_bias: 0.75"), "{}", shown(&world));
+}
+
+#[test]
+fn another_layer_of_a_bootstrap_that_is_read_again_leaves_what_is_in_force_until_it_comes() {
+    let mut world = World::new(&with_layer("one", "{w.c: 5}", "{}", ""));
+    weighted(&mut world);
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 7}")]);
+    world.settle();
+    world.load(&with_layer("two", "{w.c: 5}", "{}", ""));
+    let at = world.at();
+    assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+    let settled = world.settle();
+    assert!(settled.contains("layered_runtime waits for runtime layer \"two\" 15 s"), "{settled}");
+    assert_eq!(shares(&world), "7 60", "in force");
+    // Routes that come meanwhile wait with the listener.
+    world.world(Kind::Routes, &[weighted_routes("51")]);
+    world.settle();
+    assert_eq!(shares(&world), "7 60");
+    assert_eq!(
+        world.world(Kind::Runtime, &[layer("one", "{w.c: 8}"), layer("two", "{w.c: 9}")]),
+        "1 accepted, 1 unwanted"
+    );
+    world.settle();
+    assert_eq!(shares(&world), "9 60");
+    // Without any, nobody asks for one.
+    world.load(&layered(3));
+    let at = world.at();
+    assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+    world.settle();
+    assert_eq!(shares(&world), "3 60");
+    assert!(world.cache.wanted().iter().all(|wanted| wanted.kind != Kind::Runtime));
+    assert!(world.cache.runtime().is_none());
+}
+
+#[test]
+fn who_cannot_take_a_value_keeps_what_it_was() {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    weighted(&mut world);
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 7}")]);
+    world.settle();
+    assert_eq!(world.world(Kind::Runtime, &[layer("one", "{w: {c: 0, d: 0}}")]), "1 accepted");
+    let at = world.at();
+    let refused = world.cache.take_up_layers(&mut world.contexts, at);
+    let problems: Vec<String> = refused
+        .iter()
+        .map(|(kind, refused)| format!("{kind} {}: {}", refused.name, refused.problems[0].rule))
+        .collect();
+    assert_eq!(problems, ["route configuration r: the sum of the weights must be greater than 0"]);
+    world.settle();
+    assert_eq!(shares(&world), "7 60");
+    world.world(Kind::Runtime, &[layer("one", "{w: {c: 0, d: 1}}")]);
+    world.settle();
+    assert_eq!(shares(&world), "0 1");
 }

@@ -149,12 +149,14 @@ fn literal_host(context: &mut Context<'_>, message: &Message) -> Option<HostRewr
 
 fn weighted(context: &mut Context<'_>, message: &Message, scope: Scope) -> Option<Target> {
     refuse_unsupported(message, context.report);
-    let runtime = context.around.runtime.clone();
     let prefix = message.text("runtime_key_prefix");
-    let by_runtime = |name: &str| runtime.uint(&format!("{prefix}.{name}")).filter(|_| !prefix.is_empty());
+    let by_runtime = |context: &mut Context<'_>, name: &str| match prefix {
+        "" => None,
+        prefix => context.runtime_uint(&format!("{prefix}.{name}")),
+    };
     let clusters = context.each(message, "clusters", |context, message| {
         refuse_unsupported(message, context.report);
-        let weight = by_runtime(message.text("name")).or(message.uint("weight"));
+        let weight = by_runtime(context, message.text("name")).or(message.uint("weight"));
         if weight.is_none() {
             context.problem(message, "weight", "value is required");
         }

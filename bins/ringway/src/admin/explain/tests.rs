@@ -136,6 +136,7 @@ fn view() -> View {
         bootstrap: None,
         certificates: std::sync::Arc::from([]),
         node: Default::default(),
+        runtime: Default::default(),
         stats: Default::default(),
         updated: std::time::UNIX_EPOCH,
         rejection: None,
