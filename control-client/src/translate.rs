@@ -335,10 +335,10 @@ pub(crate) fn bootstrap(message: &Message, report: &mut Report, tls: &mut TlsCon
     context.around.servers = Arc::new(Servers::of(message));
     let dynamic = message.message("dynamic_resources");
     context.around.has_ads = dynamic.is_some_and(|dynamic| dynamic.get("ads_config").is_some());
+    context.around.node = context.inside(message, "node", node).unwrap_or_default();
     let (runtime, layers) = runtime::of_bootstrap(&mut context, message);
     (context.around.runtime, context.around.layers) = (Arc::new(runtime), layers.into());
     context.around.resolver = dns::default_resolver(&mut context, message);
-    context.around.node = context.inside(message, "node", node).unwrap_or_default();
     let admin = context.inside(message, "admin", |context, admin| {
         refuse_unsupported(admin, context.report);
         context.inside(admin, "address", address)

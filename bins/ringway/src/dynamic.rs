@@ -88,6 +88,8 @@ impl Dynamic {
             news.control_plane = (now != self.control_plane).then(|| now.clone());
             self.control_plane = now;
         }
+        let warnings = self.cache.layer_warnings().into_iter().map(|text| Line { is_warning: true, text });
+        news.lines.extend(warnings);
         let Some(Settled { outcome, waits, until, timed_out }) = settled else {
             // What has come is not whole yet.
             self.until = self.until.into_iter().chain(held_until).min();

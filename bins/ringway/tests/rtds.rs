@@ -119,7 +119,7 @@ fn a_fraction_by_ads_moves_all_requests_and_fails_none() {
             assert!((100..300).contains(&moved), "{moved} of 400");
             // A wrong one is refused with its place, and the last one stays.
             server.set("RTDS", &[("one", layer("{canary: [1]}"))]);
-            let nack = server.asked("#1 RTDS [one]", "NACK");
+            let nack = server.asked("#1 RTDS [", "NACK");
             assert!(nack.contains("layer: Invalid runtime entry value for canary"), "{nack}");
             proxy.line("runtime layer \"one\" refused");
             shown(&proxy, "50", "50");

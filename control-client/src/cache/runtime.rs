@@ -31,6 +31,8 @@ pub(super) struct Layers {
     is_changed: bool,
     /// What was taken up last; `None`: nothing was since the bootstrap has layers of sources.
     taken_up: Option<Arc<Runtime>>,
+    /// What was accepted but deserves a line.
+    warnings: Vec<String>,
 }
 
 /// What a layer wants.
@@ -114,7 +116,8 @@ impl Cache {
                         let message = received.take_message().expect("what was taken has been read");
                         let values = translate::runtime_layer(&message, &mut received.report);
                         match (values, received.report.finish()) {
-                            (Some(values), Ok(_)) => {
+                            (Some(values), Ok(warnings)) => {
+                                self.layers.warnings.extend(warnings.iter().map(ToString::to_string));
                                 let (version, body, draft) = (number.clone(), Some(body), Arc::new(values));
                                 want.held = Some(Arc::new(Version { version, updated: at.time, body, draft }));
                                 want.rejected = None;
@@ -163,6 +166,11 @@ impl Cache {
         self.layers.is_changed = false;
         self.layers.taken_up = Some(self.around.runtime().clone());
         self.translate_stale(contexts, at)
+    }
+
+    /// What deserves a line of layers that were accepted since this was last asked.
+    pub fn layer_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.layers.warnings)
     }
 
     /// Whether there is a layer that has to come first.

@@ -362,11 +362,12 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | keeps connections apart that were made under different `istio.alpn` (Istio's Envoy) | a connection serves all listeners that lead to its endpoint |
 | asks its runtime for keys of its own (`envoy.reloadable_features.*`, `overload.*`, `re2.*`, `upstream.*`, ...) | takes from `layered_runtime` only what a field names by `runtime_key` or `runtime_key_prefix` |
 
-Of resources that come (`dynamic_resources`, `rds`, `eds_cluster_config`):
+Of resources that come (`dynamic_resources`, `rds`, `eds_cluster_config`, `rtds_layer`):
 
 | Envoy | Ringway |
 |---|---|
 | takes a file of EDS or RDS that holds one resource | takes several, and passes over those that nobody wants |
+| refuses a file of RTDS that holds more than one resource, or none | takes the layer that is asked for, passes over others, and refuses a file of nothing but others; one of none says nothing |
 | refuses a file of which one resource cannot be parsed | refuses that resource alone |
 | passes over a resource whose name the bootstrap has, and over fields that its API does not have | refuses the resource |
 | passes over the `load_assignment` of an EDS cluster | refuses it |

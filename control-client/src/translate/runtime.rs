@@ -101,6 +101,7 @@ pub(super) fn of_bootstrap(context: &mut Context<'_>, message: &Message) -> (Run
 /// `envoy.service.runtime.v3.Runtime`: what a layer says.
 pub(crate) fn layer(message: &Message, report: &mut Report) -> Option<LayerValues> {
     refuse_unsupported(message, report);
+    say_missed(report, message, "layer");
     match LayerValues::of(members(message, "layer")) {
         Ok(values) => Some(values),
         Err(InvalidKey(key)) => {
@@ -133,7 +134,8 @@ const CONNECTIONS: [&str; 2] = ["envoy.resource_limits.listener.", "overload.glo
 const UNLIMITED: f64 = 2_147_483_647.0;
 
 /// Says which of them have no effect.
-fn say_missed(context: &mut Context<'_>, message: &Message, members: &[(String, Json)]) {
+fn say_missed(report: &mut Report, message: &Message, field: &str) {
+    let members = members(message, field);
     for (key, value) in members.iter().filter(|(key, _)| MISSED.iter().any(|missed| key.starts_with(missed))) {
         let is_unlimited = match value {
             Json::Number(number) => *number >= UNLIMITED,
@@ -142,7 +144,7 @@ fn say_missed(context: &mut Context<'_>, message: &Message, members: &[(String, 
         };
         if !(is_unlimited && CONNECTIONS.iter().any(|bound| key.starts_with(bound))) {
             let rule = format!("{key} has no effect: Envoy reads it where no field names it");
-            context.report.warning(message.place_of("static_layer"), rule);
+            report.warning(message.place_of(field), rule);
         }
     }
 }
@@ -162,7 +164,7 @@ fn layers(context: &mut Context<'_>, message: &Message) -> (Runtime, Vec<LayerUs
         let layer = context.inside(message, "rtds_layer", |context, message| rtds(context, message, at));
         uses.extend(layer);
         let members = members(message, "static_layer");
-        say_missed(context, message, members);
+        say_missed(context.report, message, "static_layer");
         if let Err(InvalidKey(key)) = runtime.push(name, members) {
             // Envoy's words.
             context.problem(message, "static_layer", format!("Invalid runtime entry value for {key}"));

@@ -96,6 +96,19 @@ fn a_layer_that_comes_moves_routes_that_came_before_and_counts_by_its_place() {
 }
 
 #[test]
+fn keys_that_only_envoy_reads_are_said() {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    let values = "{envoy.resource_limits.listener.l.connection_limit: 5, overload.global_downstream_max_connections: 2147483647, w.c: 1}";
+    assert_eq!(world.world(Kind::Runtime, &[layer("one", values)]), "1 accepted");
+    let warnings = world.cache.layer_warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("envoy.resource_limits.listener.l.connection_limit has no effect"), "{warnings:?}");
+    // The same again is no news.
+    assert_eq!(world.world(Kind::Runtime, &[layer("one", values)]), "1 accepted");
+    assert!(world.cache.layer_warnings().is_empty());
+}
+
+#[test]
 fn a_layer_that_is_gone_is_empty() {
     let mut world = World::new(&with_layer("one", "{}", "{}", ""));
     weighted(&mut world);
