@@ -11,6 +11,7 @@ mod cluster;
 mod config_source;
 mod dns;
 mod extension;
+mod extension_config;
 mod grpc_stats;
 mod http1;
 mod http2;
@@ -51,6 +52,7 @@ use ringway_model::{
 use self::api_source::Servers;
 pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
+pub(crate) use self::extension_config::{ExtensionUse, ExtensionUses};
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
 pub(crate) use self::runtime::{LayerUse, RuntimeUses, layer as runtime_layer};
 pub(crate) use self::secret::SecretDraft;
@@ -89,6 +91,8 @@ struct Context<'r> {
     secrets: SecretUses,
     /// What the resource at hand took from a runtime that may change.
     asked: runtime::Asked,
+    /// The configurations of filters that it names.
+    extensions: ExtensionUses,
 }
 
 /// The secrets of sources (`sds_config`) that a listener or a cluster names.
@@ -121,6 +125,9 @@ impl SecretUses {
 /// Secrets of sources that have come, by source and name.
 pub(crate) type Came = BTreeMap<(Arc<ConfigSource>, String), Arc<SecretDraft>>;
 
+/// Configurations of filters that have come, likewise.
+pub(crate) type Extensions = BTreeMap<(Arc<ConfigSource>, String), Arc<Message>>;
+
 /// What of a bootstrap decides what resources mean, its own and those that come later.
 #[derive(Clone, Default)]
 pub(crate) struct Around {
@@ -140,12 +147,14 @@ pub(crate) struct Around {
     layers: Arc<[LayerUse]>,
     /// What came by `sds_config`.
     pub(crate) came: Arc<Came>,
+    /// Configurations of HTTP filters that came, as `TypedExtensionConfig`.
+    pub(crate) extensions: Arc<Extensions>,
 }
 
 impl Around {
-    /// The same with these secrets.
-    pub(crate) fn with(self, came: Arc<Came>) -> Self {
-        Self { came, ..self }
+    /// The same with what came for `before`.
+    pub(crate) fn with(self, before: &Around) -> Self {
+        Self { came: before.came.clone(), extensions: before.extensions.clone(), ..self }
     }
 }
 
@@ -192,6 +201,7 @@ impl<'r> Context<'r> {
             certificates: Vec::new(),
             secrets: SecretUses::default(),
             asked: runtime::Asked::new(),
+            extensions: ExtensionUses::default(),
         }
     }
 }
@@ -234,6 +244,12 @@ pub(crate) fn routes(
     let routes = route::configuration(&mut context, message, false)?;
     let runtime = RuntimeUses::kept(std::mem::take(&mut context.asked));
     Some(RoutesDraft { routes, cluster_names: std::mem::take(&mut context.names).names, runtime })
+}
+
+/// A configuration of an HTTP filter of ECDS: whether it is one, by itself.
+pub(crate) fn extension(message: &Message, report: &mut Report) {
+    let mut tls = TlsContexts::new();
+    extension_config::check(&mut Context::new(report, Around::default(), &mut tls, &|_| true), message);
 }
 
 /// A secret of SDS, likewise.
@@ -391,7 +407,9 @@ fn static_resources(context: &mut Context<'_>, message: &Message) -> Option<(Vec
     let mut listeners_seen = listener::Seen::default();
     let listeners = context.each(message, "listeners", |context, message| {
         let mut draft = listener::listener(context, message)?;
-        keep_text(draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut(), message);
+        if draft.secrets.is_some() || draft.runtime.is_some() || draft.extensions.is_some() {
+            draft.keep_text(Some(json::write_whole(message).into()));
+        }
         listeners_seen.check(context, message, &mut draft.listener);
         Some(draft)
     });

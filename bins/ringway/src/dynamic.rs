@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringway_control_client::{
-    Brought, Cache, ControlPlane, Counted, Files, Kind, Line, Moment, Outcome, Refused, Scope, Settled, Streams,
-    TlsContexts, Wait,
+    Brought, Cache, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused, Scope, Settled,
+    Streams, TlsContexts, Wait,
 };
 
 /// What comes besides the bootstrap.
@@ -54,6 +54,8 @@ pub(crate) enum Tally {
     Failure(Scope),
     /// Nothing came in time.
     TimedOut(Scope),
+    /// Something became of the configuration of a filter.
+    Extension(String, ExtensionEvent),
 }
 
 impl Dynamic {
@@ -117,6 +119,8 @@ impl News {
                     let lines = verdict.refused.iter().flat_map(|refused| refusal_lines(kind, refused));
                     news.refusals.extend(lines);
                     news.tallies.extend(verdict.counted.into_iter().map(Tally::Answer));
+                    let events = verdict.extensions.into_iter();
+                    news.tallies.extend(events.map(|(name, event)| Tally::Extension(name, event)));
                 }
                 Err(failure) => {
                     news.refusals.push(format!("{source}: no {kind} could be read of it:"));

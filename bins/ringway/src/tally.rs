@@ -2,9 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ringway_control_client::{Counted, Scope};
+use ringway_control_client::{Counted, ExtensionEvent, Scope};
 use ringway_model::hash::xx_hash;
-use ringway_observe::{Registry, SubscriptionStats};
+use ringway_observe::{ExtensionStats, Registry, SubscriptionStats};
 
 use crate::dynamic::Tally;
 
@@ -14,6 +14,10 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
         let scope = match tally {
             Tally::Attempt(scope) | Tally::Failure(scope) | Tally::TimedOut(scope) => scope,
             Tally::Answer(Counted { scope, .. }) => scope,
+            Tally::Extension(name, event) => {
+                count_event(&registry.extension(name), *event);
+                continue;
+            }
         };
         match scope {
             Scope::Clusters => count(&registry.cds(), tally),
@@ -22,6 +26,14 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
             Scope::Routes { stat_prefix, name } => count(&registry.rds(stat_prefix, name), tally),
             Scope::Secret(name) => count(&registry.sds(name), tally),
             Scope::Runtime => count(&registry.rtds(), tally),
+            Scope::Extension(name) => {
+                let events = registry.extension(name);
+                count(&registry.ecds(name), tally);
+                let is_lost = matches!(tally, Tally::Failure(_) | Tally::TimedOut(_));
+                if is_lost || matches!(tally, Tally::Answer(Counted { accepted: None, .. })) {
+                    events.config_fail.add(1);
+                }
+            }
         }
         if let Tally::Answer(Counted { scope, accepted: Some(version) }) = tally
             && let Some(subscription) = subscription(scope)
@@ -40,6 +52,8 @@ fn subscription(scope: &Scope) -> Option<String> {
         Scope::Assignment(_) => return None,
         Scope::Routes { stat_prefix, name } => format!("http.{stat_prefix}.rds.{name}"),
         Scope::Secret(name) => format!("sds.{name}"),
+        Scope::Runtime => "runtime".to_owned(),
+        Scope::Extension(name) => format!("extension_config_discovery.http_filter.{name}"),
     })
 }
 
@@ -54,6 +68,14 @@ fn count(stats: &SubscriptionStats, tally: &Tally) {
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
+        Tally::Extension(..) => {}
+    }
+}
+
+fn count_event(stats: &ExtensionStats, event: ExtensionEvent) {
+    match event {
+        ExtensionEvent::Reload => stats.config_reload.add(1),
+        ExtensionEvent::Conflict => stats.config_conflict.add(1),
     }
 }
 
@@ -70,6 +92,7 @@ fn count_assignment(registry: &Registry, stat_name: &str, tally: &Tally) {
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
+        Tally::Extension(..) => {}
     }
 }
 

@@ -95,6 +95,7 @@ impl Cache {
             self.retry(kind, contexts, at);
         }
         self.retry_secrets(contexts, at);
+        self.retry_extensions(contexts, at);
     }
 
     /// Routes take values from the bootstrap's `layered_runtime`.
@@ -136,7 +137,7 @@ impl Cache {
             Kind::Cluster => (rejected(&self.clusters), &self.roots.cds),
             Kind::Listener => (rejected(&self.listeners), &self.roots.lds),
             Kind::Routes => return self.retry_routes(contexts, at),
-            Kind::Assignment | Kind::Secret | Kind::Runtime => return 0,
+            Kind::Assignment | Kind::Secret | Kind::Runtime | Kind::Extension => return 0,
         };
         let Some(source) = source.as_ref().map(|used| used.source.clone()).filter(|_| !before.is_empty()) else {
             return 0;
@@ -213,7 +214,7 @@ pub(super) fn static_names<D, B>(entries: &BTreeMap<String, Entry<D, B>>, is_so:
 
 /// Which version of a resource.
 #[derive(Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     /// In force; another one waits to take its place.
     Active,
     /// The newest.
@@ -227,7 +228,7 @@ fn held<D, B>(entry: &Entry<D, B>) -> Vec<(Place, Arc<Version<D>>, Body)> {
     older.chain(newest).filter_map(|(place, version)| Some((place, version.clone(), version.body.clone()?))).collect()
 }
 
-fn put<D, B>(entry: &mut Entry<D, B>, place: Place, version: Version<D>) {
+pub(super) fn put<D, B>(entry: &mut Entry<D, B>, place: Place, version: Version<D>) {
     match place {
         Place::Active => entry.active = Some(Arc::new(version)),
         Place::Newest => entry.warming = Some(Arc::new(version)),

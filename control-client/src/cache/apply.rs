@@ -28,11 +28,16 @@ impl Cache {
         self.unanswered.remove(&update.kind);
         match update.kind {
             Kind::Cluster => self.apply_clusters(update, contexts, at, &mut verdict),
-            Kind::Listener => self.apply_listeners(update, contexts, at, &mut verdict),
+            Kind::Listener => {
+                self.apply_listeners(update, contexts, at, &mut verdict);
+                // What was refused may fit those that came.
+                self.retry_extensions(contexts, at);
+            }
             Kind::Assignment => self.apply_assignments(update, at, &mut verdict),
             Kind::Routes => self.apply_routes(update, at, &mut verdict),
             Kind::Secret => self.apply_secrets(update, contexts, at, &mut verdict),
             Kind::Runtime => self.apply_layers(update, at, &mut verdict),
+            Kind::Extension => self.apply_extensions(update, contexts, at, &mut verdict),
         }
         verdict
     }
@@ -48,6 +53,7 @@ impl Cache {
                 Kind::Routes => answer(&mut self.routes, key),
                 Kind::Secret => answer(&mut self.secrets, key),
                 Kind::Runtime => answer(&mut self.layers.wants, key),
+                Kind::Extension => answer(&mut self.extensions, key),
                 Kind::Cluster | Kind::Listener => {}
             }
         }
@@ -59,7 +65,7 @@ impl Cache {
         match kind {
             Kind::Cluster => vec![Scope::Clusters],
             Kind::Listener => vec![Scope::Listeners],
-            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime => {
+            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime | Kind::Extension => {
                 let keys = self.keys_of(source, kind);
                 let all: BTreeSet<Scope> = keys.iter().flat_map(|key| self.scopes_of(kind, key)).collect();
                 all.into_iter().collect()
@@ -76,6 +82,7 @@ impl Cache {
             Kind::Routes => of(&self.routes, source),
             Kind::Secret => of(&self.secrets, source),
             Kind::Runtime => of(&self.layers.wants, source),
+            Kind::Extension => of(&self.extensions, source),
             Kind::Cluster | Kind::Listener => Vec::new(),
         }
     }
@@ -105,6 +112,7 @@ impl Cache {
             }
             Kind::Secret => _ = scopes.insert(Scope::Secret(key.1.clone())),
             Kind::Runtime => _ = scopes.insert(Scope::Runtime),
+            Kind::Extension => _ = scopes.insert(Scope::Extension(key.1.clone())),
             Kind::Cluster | Kind::Listener => {}
         }
         scopes.into_iter().collect()
@@ -145,7 +153,7 @@ impl Cache {
         match kind {
             Kind::Cluster => dynamic_names(&self.clusters).iter().for_each(|name| self.remove_cluster(name)),
             Kind::Listener => dynamic_names(&self.listeners).iter().for_each(|name| self.remove_listener(name)),
-            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime => {}
+            Kind::Assignment | Kind::Routes | Kind::Secret | Kind::Runtime | Kind::Extension => {}
         }
     }
 
@@ -184,6 +192,7 @@ impl Cache {
         let secrets = secrets::wanted(versions.map(|version| version.draft.secrets.as_deref()));
         let before = std::mem::replace(&mut entry.secrets, secrets.clone());
         self.relink_secrets((Kind::Listener, name), &before, &secrets);
+        self.relink_extensions(name);
     }
 
     fn remove_cluster(&mut self, name: &str) {
@@ -200,6 +209,7 @@ impl Cache {
         self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.routes, name, &entry.wants, &BTreeSet::new());
         self.relink_secrets((Kind::Listener, name), &entry.secrets, &BTreeSet::new());
+        self.relink_extensions(name);
         self.dirty_listeners.remove(name);
         self.is_reshaped |= entry.built.is_some();
     }

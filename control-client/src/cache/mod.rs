@@ -37,6 +37,7 @@
 mod again;
 mod apply;
 mod entry;
+mod extensions;
 mod roots;
 mod runtime;
 mod secrets;
@@ -51,12 +52,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::entry::{Entry, Want, WantKey};
+use self::extensions::ExtensionUser;
 pub use self::roots::Roots;
 pub use self::settle::{ClusterParts, Outcome, Settled, Wait};
 pub use self::shown::{ShownError, ShownResource, ShownVersion};
 pub(crate) use self::update::{Change, Received, Unread, Update};
-pub use self::update::{ConfigSource, Counted, Kind, Names, Refused, Scope, Subscription, Verdict};
+pub use self::update::{ConfigSource, Counted, ExtensionEvent, Kind, Names, Refused, Scope, Subscription, Verdict};
 use crate::bootstrap::{ClusterPart, ListenerPart};
+use crate::message::Message;
 use crate::tls::ContextCertificates;
 use crate::translate::{Around, ClusterDraft, ListenerDraft, RoutesDraft, SecretDraft};
 
@@ -92,7 +95,10 @@ pub struct Cache {
     secrets: BTreeMap<WantKey, Want<SecretDraft>>,
     /// The bootstrap wants them.
     layers: runtime::Layers,
-    /// That of the roots, with the secrets and the layers that came.
+    /// Configurations of HTTP filters, and the listeners that name any: [`extensions`].
+    extensions: BTreeMap<WantKey, Want<Message>>,
+    extension_users: BTreeMap<String, ExtensionUser>,
+    /// That of the roots, with the secrets, the layers and the configurations of filters that came.
     around: Around,
     /// `lds_config` and `cds_config` whose first answer is still to come, and since when.
     unanswered: BTreeMap<Kind, Option<Instant>>,
@@ -125,7 +131,7 @@ impl Cache {
     pub fn set_roots(&mut self, roots: Arc<Roots>, at: Moment) {
         let before = std::mem::replace(&mut self.roots, roots);
         let roots = self.roots.clone();
-        self.around = roots.around.clone().with(self.around.came.clone());
+        self.around = roots.around.clone().with(&self.around);
         self.set_layers();
         for (kind, old, new) in [(Kind::Cluster, &before.cds, &roots.cds), (Kind::Listener, &before.lds, &roots.lds)] {
             let source = |used: &Option<crate::translate::SourceUse>| used.as_ref().map(|used| used.source.clone());
@@ -166,6 +172,7 @@ impl Cache {
         named(Kind::Assignment, self.assignments.keys(), &mut wanted);
         named(Kind::Routes, self.routes.keys(), &mut wanted);
         named(Kind::Secret, self.secrets.keys(), &mut wanted);
+        named(Kind::Extension, self.extensions.keys(), &mut wanted);
         wanted
     }
 
@@ -190,13 +197,15 @@ impl Cache {
             Kind::Routes => wanted(&self.routes, source),
             Kind::Secret => wanted(&self.secrets, source),
             Kind::Runtime => wanted(&self.layers.wants, source),
+            Kind::Extension => wanted(&self.extensions, source),
         }
     }
 
     /// Whether anything is to be asked for.
     pub fn wants_more(&self) -> bool {
         let is_listed = self.roots.cds.is_some() || self.roots.lds.is_some() || !self.layers.wants.is_empty();
-        is_listed || !self.assignments.is_empty() || !self.routes.is_empty() || !self.secrets.is_empty()
+        let is_named = !self.assignments.is_empty() || !self.routes.is_empty() || !self.secrets.is_empty();
+        is_listed || is_named || !self.extensions.is_empty()
     }
 
     /// [`Cache::certificates`], where clusters have brought others since the last call.

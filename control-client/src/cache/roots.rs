@@ -39,6 +39,7 @@ impl Roots {
         let Read { mut clusters, listeners, cds, lds, ads, node_told, around, .. } = read;
         let wants = clusters.iter().any(|draft| draft.assignment.is_some())
             || listeners.iter().any(|draft| !draft.routes.is_empty() || draft.secrets.is_some())
+            || listeners.iter().any(|draft| draft.extensions.is_some())
             || clusters.iter().any(|draft| draft.secrets.is_some())
             || cds.is_some()
             || lds.is_some()

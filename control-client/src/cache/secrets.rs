@@ -180,13 +180,14 @@ impl Cache {
             return Ok(draft.map(|draft| Again::Cluster(with_draft(newest, draft))));
         }
         let Some(newest) = self.listeners.get(name).and_then(Entry::newest) else { return Ok(None) };
-        let (secrets, runtime) = (newest.draft.secrets.as_deref(), newest.draft.runtime.as_deref());
-        let Some(body) = body_of(newest, secrets, runtime) else { return Ok(None) };
+        let Some(body) = newest.body.clone().or_else(|| Some(Body::written(newest.draft.text()?))) else {
+            return Ok(None);
+        };
         // What it names was known when it came.
         let draft = translate::listener(&body.message(kind.type_name()), &mut report, around, contexts, &|_| true);
         report.finish()?;
         let draft = draft.map(|mut draft| {
-            keep_text(&body, newest, draft.secrets.as_deref_mut(), draft.runtime.as_deref_mut());
+            draft.keep_text(newest.body.is_none().then(|| body.text()));
             // One that has none of its own was given one.
             name.clone_into(&mut draft.listener.name);
             Arc::new(draft)
@@ -194,10 +195,11 @@ impl Cache {
         Ok(draft.map(|draft| Again::Listener(with_draft(newest, draft))))
     }
 
-    /// Translates those of the bootstrap's own again that name secrets: the bootstrap was read without any.
+    /// Translates those of the bootstrap's own again that name secrets or configurations of filters: the bootstrap was read without any.
     pub(super) fn translate_static_again(&mut self, contexts: &mut TlsContexts) -> Vec<(Kind, Refused)> {
         let clusters = static_names(&self.clusters, |draft| draft.secrets.is_some());
-        let listeners = static_names(&self.listeners, |draft| draft.secrets.is_some());
+        let names_any = |draft: &ListenerDraft| draft.secrets.is_some() || draft.extensions.is_some();
+        let listeners = static_names(&self.listeners, names_any);
         self.translate_these(clusters, listeners, contexts)
     }
 

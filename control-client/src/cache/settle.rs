@@ -232,6 +232,7 @@ impl Cache {
         let draft = &candidate.draft;
         let mut is_missing = self.lacks_secret((Kind::Listener, name), draft.secrets.as_deref(), settling);
         let mut lacks_layer = Cache::lacks_layer(draft.runtime.as_deref(), settling);
+        is_missing |= self.awaits_extension(name, draft.extensions.as_deref(), settling);
         for used in &draft.routes {
             let key: WantKey = (used.source.source.clone(), used.name.clone());
             let want = self.routes.get_mut(&key).expect("what is wanted is listed");
@@ -307,7 +308,7 @@ fn with_assignment(want: &mut Want<()>, name: &str, draft: &Arc<ClusterDraft>) -
 
 /// What one settling has found so far.
 pub(super) struct Settling {
-    now: Instant,
+    pub(super) now: Instant,
     /// A layer of the runtime has to come first.
     pub(super) awaits_layers: bool,
     pub(super) waits: Vec<Wait>,
@@ -350,7 +351,7 @@ impl Settling {
         }
     }
 
-    fn waits(&mut self, since: Instant, used: &SourceUse, who: &str, what: &str) -> bool {
+    pub(super) fn waits(&mut self, since: Instant, used: &SourceUse, who: &str, what: &str) -> bool {
         let until = deadline(since, used.timeout);
         let waits = until.is_none_or(|until| self.now < until);
         if waits {

@@ -64,6 +64,7 @@ impl Cache {
         wants(&self.routes, Kind::Routes, &mut shown);
         wants(&self.secrets, Kind::Secret, &mut shown);
         wants(&self.layers.wants, Kind::Runtime, &mut shown);
+        wants(&self.extensions, Kind::Extension, &mut shown);
         shown
     }
 }

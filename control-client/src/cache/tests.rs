@@ -14,6 +14,7 @@ use crate::tls::TlsContexts;
 use crate::wire::Writer;
 use crate::{Builder, Built};
 
+mod extensions;
 mod goldens;
 mod runtime;
 mod secrets;

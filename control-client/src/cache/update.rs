@@ -29,12 +29,14 @@ pub enum Kind {
     Secret,
     /// RTDS: `envoy.service.runtime.v3.Runtime`.
     Runtime,
+    /// ECDS: `envoy.config.core.v3.TypedExtensionConfig`, of an HTTP filter.
+    Extension,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 6] =
-        [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret, Kind::Runtime];
+    pub const ALL: [Kind; 7] =
+        [Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret, Kind::Runtime, Kind::Extension];
 
     /// The full name of the message; behind `type.googleapis.com/` it is the type URL.
     pub fn type_name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Kind {
             Kind::Routes => "envoy.config.route.v3.RouteConfiguration",
             Kind::Secret => "envoy.extensions.transport_sockets.tls.v3.Secret",
             Kind::Runtime => "envoy.service.runtime.v3.Runtime",
+            Kind::Extension => "envoy.config.core.v3.TypedExtensionConfig",
         }
     }
 
@@ -57,7 +60,7 @@ impl Kind {
     pub(crate) fn name_field(self) -> &'static str {
         match self {
             Kind::Assignment => "cluster_name",
-            Kind::Cluster | Kind::Listener | Kind::Routes | Kind::Secret | Kind::Runtime => "name",
+            Kind::Cluster | Kind::Listener | Kind::Routes | Kind::Secret | Kind::Runtime | Kind::Extension => "name",
         }
     }
 
@@ -78,6 +81,7 @@ impl fmt::Display for Kind {
             Kind::Routes => "route configuration",
             Kind::Secret => "secret",
             Kind::Runtime => "runtime layer",
+            Kind::Extension => "extension configuration",
         })
     }
 }
@@ -205,6 +209,8 @@ pub struct Verdict {
     pub refused: Vec<Refused>,
     /// What statistics say of it.
     pub counted: Vec<Counted>,
+    /// What else they say of configurations of filters, by name.
+    pub extensions: Vec<(String, ExtensionEvent)>,
     /// How many were accepted, whether they changed anything or not.
     pub accepted: usize,
     /// How many nobody wants.
@@ -233,6 +239,17 @@ pub enum Scope {
     Secret(String),
     /// `runtime`, whichever layer it is.
     Runtime,
+    /// `extension_config_discovery.http_filter.<name>`
+    Extension(String),
+}
+
+/// What became of the configuration of a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExtensionEvent {
+    /// Another one than before is used from the next commit on.
+    Reload,
+    /// A listener came for whose filter the one that is held is not.
+    Conflict,
 }
 
 /// What is to be counted of a response for one scope.

@@ -7,13 +7,18 @@ const NOT_COMPRESSED: &str = "content is passed on as the origin gave it, which 
 pub(super) static TABLE: &[Covered] = &[
     Covered {
         message: "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter",
-        done: "name typed_config",
+        done: "name typed_config config_discovery",
         only: &[],
         ignored: &[(
             "is_optional",
             "a filter that is not supported is refused, optional or not: it may be one that decides who may pass",
         )],
-        refused: "config_discovery disabled",
+        refused: "disabled",
+    },
+    Covered {
+        message: "envoy.config.core.v3.ExtensionConfigSource",
+        done: "config_source default_config apply_default_config_without_warming type_urls",
+        ..Covered::NOTHING
     },
     Covered {
         message: "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",

@@ -70,6 +70,7 @@ const OPENED: &[(&str, &str, &str)] = &[
     // Only those that are ignored may stand there.
     ("envoy.config.cluster.v3.Filter", "typed_config", "envoy.config.core.v3.TypedExtensionConfig"),
     (HTTP_FILTER, "typed_config", "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig"),
+    ("envoy.config.core.v3.ExtensionConfigSource", "default_config", "envoy.extensions.filters.http.router.v3.Router"),
     (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.fault.v3.HTTPFault"),
     (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.cors.v3.Cors"),
     (HTTP_FILTER, "typed_config", "envoy.extensions.filters.http.compressor.v3.Compressor"),

@@ -44,6 +44,7 @@ impl Poll {
             Kind::Routes => "/v3/discovery:routes",
             Kind::Secret => "/v3/discovery:secrets",
             Kind::Runtime => "/v3/discovery:runtime",
+            Kind::Extension => "/v3/discovery:extension_configs",
         }
     }
 

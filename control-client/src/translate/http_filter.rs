@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringway_model::{AlpnOverrides, GrpcStatsRules};
 
 use super::tls::PEER_EXCHANGE;
-use super::{Context, extension, grpc_stats};
+use super::{Context, extension, extension_config, grpc_stats};
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Message, Value};
 
@@ -17,7 +17,10 @@ const COMPRESSOR: &str = "envoy.extensions.filters.http.compressor.v3.Compressor
 const CORS: &str = "envoy.extensions.filters.http.cors.v3.Cors";
 const FAULT: &str = "envoy.extensions.filters.http.fault.v3.HTTPFault";
 const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
-const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+pub(super) const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+
+/// The filters that are acted upon, or have nothing to do as they may be configured.
+pub(super) const SUPPORTED: [&str; 6] = [ROUTER, GRPC_STATS, ALPN, FAULT, CORS, COMPRESSOR];
 
 /// What routes may say for a filter that has nothing to do by itself.
 const OF_ROUTES: [&str; 2] = [FAULT, "envoy.extensions.filters.http.cors.v3.CorsPolicy"];
@@ -25,12 +28,14 @@ const OF_ROUTES: [&str; 2] = [FAULT, "envoy.extensions.filters.http.cors.v3.Cors
 const WRAPPER: &str = "envoy.config.route.v3.FilterConfig";
 
 /// What the filters say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct HttpFilters {
     pub(super) suppress_envoy_headers: bool,
     pub(super) respect_expected_timeout: bool,
     pub(super) grpc_stats: Option<GrpcStatsRules>,
     pub(super) alpn: Option<Arc<AlpnOverrides>>,
+    /// One of them has no configuration.
+    pub(super) is_lacking: bool,
 }
 
 /// `http_filters`.
@@ -38,18 +43,23 @@ pub(super) fn http_filters(context: &mut Context<'_>, message: &Message) -> Http
     let count = message.items("http_filters").len();
     let (mut accepted, mut routers, mut is_last) = (0, 0, true);
     let mut filters = HttpFilters::default();
+    let mut at = 0;
     context.each(message, "http_filters", |context, message| {
+        at += 1;
         refuse_unsupported(message, context.report);
-        if message.get("config_discovery").is_some() {
-            return; // refused above
-        }
         is_last &= routers == 0;
+        if message.get("config_discovery").is_some() {
+            // The last one is the router, whether that has come or not.
+            let is_accepted = extension_config::filter(context, message, at == count, &mut filters);
+            accepted += usize::from(is_accepted);
+            routers += usize::from(is_accepted && at == count);
+            return;
+        }
         if extension::is_ignored(message) {
             accepted += 1;
             return;
         }
-        let supported = [ROUTER, GRPC_STATS, ALPN, FAULT, CORS, COMPRESSOR];
-        let kind = extension::of(context, message, &supported, |context, config| {
+        let kind = extension::of(context, message, &SUPPORTED, |context, config| {
             filters.read(context, config);
             Some(config.kind.name())
         });
@@ -67,7 +77,7 @@ pub(super) fn http_filters(context: &mut Context<'_>, message: &Message) -> Http
 }
 
 impl HttpFilters {
-    fn read(&mut self, context: &mut Context<'_>, config: &Message) {
+    pub(super) fn read(&mut self, context: &mut Context<'_>, config: &Message) {
         refuse_unsupported(config, context.report);
         let is_set = |name| config.boolean(name).unwrap_or(false);
         match config.kind.name() {

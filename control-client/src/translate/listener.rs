@@ -10,7 +10,9 @@ use ringway_model::{
 
 use super::access_log::LogType;
 use super::config_source::SourceUse;
-use super::{Context, Names, RuntimeUses, SecretUses, access_log, address, chain, listener_filter, socket};
+use super::{
+    Context, ExtensionUses, Names, RuntimeUses, SecretUses, access_log, address, chain, listener_filter, socket,
+};
 use crate::builder::numbered;
 use crate::compatibility::refuse_unsupported;
 use crate::message::Message;
@@ -77,6 +79,8 @@ pub(crate) struct ListenerDraft {
     pub(crate) secrets: Option<Box<SecretUses>>,
     /// What it took from a runtime that may change.
     pub(crate) runtime: Option<Box<RuntimeUses>>,
+    /// The configurations of filters of sources that it names.
+    pub(crate) extensions: Option<Box<ExtensionUses>>,
 }
 
 /// The `rds` of one connection manager.
@@ -92,6 +96,26 @@ pub(crate) struct RoutesUse {
 }
 
 impl ListenerDraft {
+    /// Of the bootstrap's own that names what comes: the resource.
+    pub(crate) fn text(&self) -> Option<Arc<str>> {
+        let of_secrets = self.secrets.as_ref().and_then(|secrets| secrets.text.clone());
+        let of_runtime = || self.runtime.as_ref()?.text.clone();
+        of_secrets.or_else(of_runtime).or_else(|| self.extensions.as_ref()?.text.clone())
+    }
+
+    /// Keeps the resource, for translating it again with what comes.
+    pub(crate) fn keep_text(&mut self, text: Option<Arc<str>>) {
+        if let Some(secrets) = &mut self.secrets {
+            secrets.text.clone_from(&text);
+        }
+        if let Some(runtime) = &mut self.runtime {
+            runtime.text.clone_from(&text);
+        }
+        if let Some(extensions) = &mut self.extensions {
+            extensions.text = text;
+        }
+    }
+
     /// The listener with the route configurations that `find` gives; where it gives none, nothing is routed.
     pub(crate) fn with_routes<'f>(
         &self,
@@ -123,7 +147,8 @@ pub(super) fn listener(context: &mut Context<'_>, message: &Message) -> Option<L
     let (routes, certificates) = (std::mem::take(&mut context.routes), std::mem::take(&mut context.certificates));
     let secrets = std::mem::take(&mut context.secrets).kept();
     let runtime = RuntimeUses::kept(std::mem::take(&mut context.asked));
-    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates, secrets, runtime })
+    let extensions = std::mem::take(&mut context.extensions).kept();
+    Some(ListenerDraft { listener: listener?, cluster_names, routes, certificates, secrets, runtime, extensions })
 }
 
 fn translated(context: &mut Context<'_>, message: &Message) -> Option<Listener> {

@@ -83,6 +83,7 @@ pub(super) fn connection_manager(context: &mut Context<'_>, message: &Message) -
         proxy_100_continue: message.boolean("proxy_100_continue").unwrap_or(false),
         grpc_stats: filters.grpc_stats,
         alpn: filters.alpn,
+        lacks_filter: filters.is_lacking,
     })
 }
 

@@ -5,8 +5,8 @@ use crate::discovery::{Interest, ResourceType, Variant};
 
 /// In the order in which Envoy asks for them: what is named comes behind what names it, and clusters first, but for the values that all
 /// of them may take.
-pub(super) const ORDER: [Kind; 6] =
-    [Kind::Runtime, Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret];
+pub(super) const ORDER: [Kind; 7] =
+    [Kind::Runtime, Kind::Cluster, Kind::Assignment, Kind::Listener, Kind::Routes, Kind::Secret, Kind::Extension];
 
 /// The method of ADS.
 pub(super) fn aggregated(variant: Variant) -> &'static str {
@@ -35,6 +35,12 @@ pub(super) fn method(kind: Kind, variant: Variant) -> &'static str {
         (Kind::Secret, Variant::Delta) => "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
         (Kind::Runtime, Variant::StateOfTheWorld) => "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
         (Kind::Runtime, Variant::Delta) => "/envoy.service.runtime.v3.RuntimeDiscoveryService/DeltaRuntime",
+        (Kind::Extension, Variant::StateOfTheWorld) => {
+            "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs"
+        }
+        (Kind::Extension, Variant::Delta) => {
+            "/envoy.service.extension.v3.ExtensionConfigDiscoveryService/DeltaExtensionConfigs"
+        }
     }
 }
 

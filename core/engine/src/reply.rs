@@ -47,6 +47,8 @@ macro_rules! retried_failure {
 pub(crate) enum Failure {
     /// No route for the host and path.
     NoRoute,
+    /// A filter of the listener has no configuration.
+    NoFilterConfig,
     /// The route names a cluster that this generation does not have.
     NoCluster,
     /// The cluster has no endpoint.
@@ -105,6 +107,7 @@ impl Failure {
     pub(crate) fn local(self) -> Local<'static> {
         let (status, flag, body) = match self {
             Failure::NoRoute => (404, ResponseFlag::NR, &b""[..]),
+            Failure::NoFilterConfig => (500, ResponseFlag::NFCF, &b""[..]),
             Failure::NoCluster => (503, ResponseFlag::NC, &b""[..]),
             Failure::NoHealthyUpstream => (503, ResponseFlag::UH, &b"no healthy upstream"[..]),
             Failure::Overflow => (503, ResponseFlag::UO, upstream_failure!("overflow")),

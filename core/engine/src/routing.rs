@@ -177,6 +177,9 @@ pub(crate) fn route<'c>(
     request: &Request<'_>,
     hop: &mut RequestHop<'_>,
 ) -> Result<Forward, Answer<'c>> {
+    if chain.http.lacks_filter {
+        return Err(Failure::NoFilterConfig.local().into());
+    }
     let chance = connection.worker.chance();
     let caches = &mut *chain.caches.borrow_mut();
     let found = match chain.http.routes.route(&Routed::received(request, chain, hop), chance, caches) {

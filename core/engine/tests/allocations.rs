@@ -227,6 +227,7 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         proxy_100_continue: false,
         grpc_stats: Some(GrpcStatsRules { methods: CountedMethods::All { replaces_dots: true }, times: true }),
         alpn: None,
+        lacks_filter: false,
     };
     let chain = FilterChain {
         id: ChainId(0),

@@ -41,6 +41,8 @@ flags! {
     UF = "UF", "UpstreamConnectionFailure";
     /// No route for the request; answered 404.
     NR = "NR", "NoRouteFound";
+    /// A filter of the listener has no configuration; answered 500.
+    NFCF = "NFCF", "NoFilterConfigFound";
     /// No such cluster; answered 503.
     NC = "NC", "NoClusterFound";
     /// The upstream closed its connection before its response was complete; answered 503.
@@ -151,7 +153,7 @@ mod tests {
         check(&[], "-");
         check(&[ResponseFlag::NR], "NR");
         check(&[ResponseFlag::UF, ResponseFlag::URX], "URX,UF");
-        check(ResponseFlag::ALL, "URX,UO,UH,UF,NR,NC,UC,LR,UR,UT,UMSDR,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
+        check(ResponseFlag::ALL, "URX,UO,UH,UF,NR,NFCF,NC,UC,LR,UR,UT,UMSDR,UPE,DC,DR,DPE,SI,DT,OM,DO,UDO");
         for flag in ResponseFlag::ALL {
             assert_eq!(flag.short(), format!("{flag:?}"));
             assert!(!flag.long().is_empty());

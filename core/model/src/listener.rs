@@ -208,4 +208,7 @@ pub struct HttpConnectionManager {
     pub grpc_stats: Option<GrpcStatsRules>,
     /// The filter `istio.alpn`, where it is.
     pub alpn: Option<Arc<AlpnOverrides>>,
+    /// The configuration of one of its filters has not come (`config_discovery`), and there is none to go by instead: each request is
+    /// answered 500, for nobody knows what that filter would let pass.
+    pub lacks_filter: bool,
 }

@@ -48,6 +48,8 @@ pub use registry::{Registry, Visit, VisitHistogram, is_used};
 pub use ringway_model::{ResponseFlag, ResponseFlags};
 pub use server::{Server, ServerState};
 pub use stats::{ClusterStats, HttpStats, ListenerStats, MembershipStats, Origin};
-pub use subscription::{AssignmentStats, ControlPlaneStats, LoadReporterStats, RuntimeStats, SubscriptionStats};
+pub use subscription::{
+    AssignmentStats, ControlPlaneStats, ExtensionStats, LoadReporterStats, RuntimeStats, SubscriptionStats,
+};
 pub use tcp::TcpStats;
 pub use tls::{TlsPart, TlsStats};

@@ -22,7 +22,7 @@ use self::show::{Rows, visit_histograms};
 pub use self::show::{Visit, VisitHistogram};
 use crate::{
     AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, ControlPlaneStats, Distribution,
-    HttpInspectorStats, HttpStats, Kind, ListenerStats, LoadBook, LoadReporterStats, MembershipStats,
+    ExtensionStats, HttpInspectorStats, HttpStats, Kind, ListenerStats, LoadBook, LoadReporterStats, MembershipStats,
     ProxyProtocolStats, RateLimitStats, RbacStats, Row, RuntimeStats, Server, Shown, SubscriptionStats, TcpStats,
     TlsInspectorStats,
 };
@@ -47,6 +47,7 @@ pub struct Registry {
     loads: OnceLock<LoadBook>,
     /// Of CDS, LDS, SDS and RTDS, by their whole names.
     subscriptions: Names<SubscriptionStats>,
+    extensions: Names<ExtensionStats>,
     /// Of RDS, by what stands behind `http.`.
     route_subscriptions: Names<SubscriptionStats>,
     /// The versions that were accepted last, by the whole names of their texts.
@@ -93,6 +94,7 @@ impl Registry {
             runtimes: Names::default(),
             loads: OnceLock::new(),
             subscriptions: Names::default(),
+            extensions: Names::default(),
             route_subscriptions: Names::default(),
             versions: Mutex::default(),
             breakers: Names::default(),
@@ -173,6 +175,16 @@ impl Registry {
     /// What it says of layers of the runtime by RTDS, all together as in Envoy; made at the first ask.
     pub fn rtds(&self) -> Arc<SubscriptionStats> {
         self.subscriptions.find("runtime", 1).pop().expect("one block")
+    }
+
+    /// What it says of the configuration of one HTTP filter by ECDS; made at the first ask.
+    pub fn ecds(&self, name: &str) -> Arc<SubscriptionStats> {
+        self.subscriptions.find(&extension_scope(name), 1).pop().expect("one block")
+    }
+
+    /// The rest of that; made at the first ask.
+    pub fn extension(&self, name: &str) -> Arc<ExtensionStats> {
+        self.extensions.find(&extension_scope(name), 1).pop().expect("one block")
     }
 
     /// What it says of one route configuration by RDS of the connection managers of a `stat_prefix`; made at the first
@@ -294,6 +306,7 @@ impl Registry {
         self.load_reporters.reset();
         self.runtimes.reset();
         self.subscriptions.reset();
+        self.extensions.reset();
         self.route_subscriptions.reset();
         self.listeners.reset();
         self.https.reset();
@@ -323,6 +336,7 @@ impl Registry {
         drop(base);
         let known = rows.len();
         add_whole(&self.subscriptions.entries(), &mut rows);
+        add_whole(&self.extensions.entries(), &mut rows);
         add_whole(&self.control_planes.entries(), &mut rows);
         add_whole(&self.load_reporters.entries(), &mut rows);
         add_whole(&self.runtimes.entries(), &mut rows);
@@ -567,6 +581,10 @@ pub(crate) fn listener_http_rows() -> impl Iterator<Item = (usize, &'static Row<
 /// itself is always written, another counts as written when it is not zero.
 pub fn is_used(name: &str, value: u64) -> bool {
     value != 0 || ["server.", "config.", "listener_manager.", "cluster_manager."].iter().any(|of| name.starts_with(of))
+}
+
+fn extension_scope(name: &str) -> String {
+    format!("extension_config_discovery.http_filter.{name}")
 }
 
 /// The connection manager's prefix and the route configuration of `<stat_prefix>.rds.<name>`.

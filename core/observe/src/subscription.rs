@@ -26,6 +26,20 @@ block! {
 }
 
 block! {
+    /// `extension_config_discovery.http_filter.<name>.`: what of a filter's configuration is not counted with its subscription.
+    ExtensionStats {
+        /// Listeners that came for whose filter the one that is held is not.
+        config_conflict: Counter,
+        /// Times that one was refused, or none came.
+        config_fail: Counter,
+        /// Times that another one came to be used.
+        config_reload: Counter,
+    }
+    histograms {}
+    beside {}
+}
+
+block! {
     /// `cluster.<name>.`: what of a cluster's assignments is not counted with its names
     /// ([`ClusterStats`](crate::ClusterStats)).
     AssignmentStats {

@@ -41,7 +41,9 @@ impl List {
             ["last_updated" | "version_info"] => true,
             ["name"] => self.field == "dynamic_listeners" || self.dump == "SecretsConfigDump",
             // What they hold is as the item is.
-            ["active_state" | "warming_state" | "error_state", ..] => self.field.starts_with("dynamic_"),
+            ["active_state" | "warming_state" | "error_state", ..] => {
+                self.field.starts_with("dynamic_") || self.field == "ecds_filters"
+            }
             [first, rest @ ..] => *first == self.resource && has_path(self.of, rest),
             [] => false,
         }
@@ -98,6 +100,7 @@ fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints:
     const ASSIGNMENT: &str = "envoy.config.endpoint.v3.ClusterLoadAssignment";
     const LISTENER: &str = "envoy.config.listener.v3.Listener";
     const ROUTES: &str = "envoy.config.route.v3.RouteConfiguration";
+    const EXTENSION: &str = "envoy.config.core.v3.TypedExtensionConfig";
     const SECRET: &str = "envoy.extensions.transport_sockets.tls.v3.Secret";
     let mut routes = vec![];
     part("listeners").into_iter().flatten().for_each(|listener| route_configurations(listener, &mut routes));
@@ -130,6 +133,12 @@ fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints:
         let values = values.collect();
         dynamic(&mut lists, "ClustersConfigDump", field, "DynamicCluster", "cluster", CLUSTER, "name", values);
     }
+    let state =
+        |shown: &ShownResource| state_json("ecds_filter", EXTENSION, shown.active.as_ref(), shown.error.as_ref());
+    let came = of_kind(Kind::Extension).filter(|shown| shown.active.is_some() || shown.error.is_some());
+    let values = came.map(state).collect();
+    let (dump, field, item) = ("EcdsConfigDump", "ecds_filters", "EcdsFilterConfig");
+    dynamic(&mut lists, dump, field, item, "ecds_filter", EXTENSION, "name", values);
     if with_endpoints {
         let clusters = view.snapshot.iter().flat_map(|snapshot: &std::sync::Arc<Snapshot>| snapshot.clusters.iter());
         let assignments = clusters.map(|cluster| json!({ "endpoint_config": typed(ASSIGNMENT, &assignment(cluster)) }));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use ringway_model::Listener;
 
 use super::super::entry::{Body, Entry};
-use super::super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
+use super::super::update::{Change, Counted, ExtensionEvent, Received, Refused, Scope, Update, Verdict};
 use super::super::{Cache, Kind, Moment};
 use super::{Taken, dynamic_names, rejected, renumber, take};
 use crate::tls::TlsContexts;
@@ -114,6 +114,8 @@ impl Cache {
             match entry.take_in(draft, received.report, number, body, at) {
                 Ok(draft) => {
                     taken_addresses.extend(addresses(&draft.listener).map(|address| (address, name.clone())));
+                    let misfits = draft.extensions.iter().flat_map(|extensions| extensions.misfits());
+                    verdict.extensions.extend(misfits.map(|name| (name.to_owned(), ExtensionEvent::Conflict)));
                     (verdict.accepted, verdict.is_change) = (verdict.accepted + 1, true);
                     self.touch_listener(&name);
                 }

@@ -30,6 +30,7 @@ fn file_of(kind: Kind) -> &'static str {
         Kind::Routes => "routes.yaml",
         Kind::Secret => "secrets.yaml",
         Kind::Runtime => "runtime.yaml",
+        Kind::Extension => "extensions.yaml",
     }
 }
 

@@ -148,6 +148,10 @@ impl Way<'_> {
             let kind = String::from_utf8_lossy(kind);
             return Err(answered(UPGRADE_REFUSED, format!("upgrade_configs do not allow {kind:?}")));
         }
+        if self.http.lacks_filter {
+            let why = "the configuration of an HTTP filter has not come (config_discovery)".to_owned();
+            return Err(answered(Failure::NoFilterConfig.local(), why));
+        }
         let mut filters: Vec<_> = self.http.grpc_stats.iter().map(|_| "grpc_stats".to_owned()).collect();
         filters.extend(self.http.alpn.iter().map(|_| "istio.alpn".to_owned()));
         filters.push("router".into());

@@ -27,8 +27,7 @@ pub(super) fn of(dynamic: &DynamicView, rejection: Option<&Rejection>, explanati
                 .iter()
                 .any(|cluster| matches!(kind, "cluster" | "assignment") && cluster.name == name)
     };
-    let kinds =
-        [Kind::Listener, Kind::Routes, Kind::Cluster, Kind::Assignment, Kind::Secret].map(|kind| kind.to_string());
+    let kinds = Kind::ALL.map(|kind| kind.to_string());
     let waits = dynamic.waits.iter().map(|wait| {
         // `cluster "c"`, as the cache says it.
         let named = kinds.iter().find_map(|kind| Some((kind, wait.who.strip_prefix(kind.as_str())?.trim_start())));
