@@ -17,6 +17,7 @@ mod control_planes;
 mod deploy;
 mod dns;
 mod doctor;
+mod ecds;
 mod explain;
 mod extensions;
 mod eyeballs;

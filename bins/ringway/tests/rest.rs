@@ -15,13 +15,13 @@ use crate::common::process::Proxy;
 use crate::common::resources::{assignment, eds_cluster, listener, routes, static_cluster};
 use crate::rtds::{layer, own_routes};
 
-const REST: &str = "{api_config_source: {api_type: REST, transport_api_version: V3, cluster_names: [xds], refresh_delay: 0.02s, \
+pub(crate) const REST: &str = "{api_config_source: {api_type: REST, transport_api_version: V3, cluster_names: [xds], refresh_delay: 0.02s, \
                     request_timeout: 5s}, resource_api_version: V3}";
 
 /// A management server that says what it was given, by type (`clusters`). Its thread ends with the test's process.
 #[derive(Clone)]
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
 
@@ -41,7 +41,7 @@ enum Says {
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the kernel's choice");
         let server = Server { address: listener.local_addr().expect("it is bound"), state: Arc::default() };
         let own = server.clone();
@@ -49,7 +49,7 @@ impl Server {
         server
     }
 
-    fn set(&self, of: &'static str, version: &'static str, resources: &[String]) {
+    pub(crate) fn set(&self, of: &'static str, version: &'static str, resources: &[String]) {
         let list = resources.join(", ");
         self.state.lock().expect("no panic").says.insert(of, Says::Resources(version, format!("[{list}]")));
     }

@@ -75,6 +75,11 @@ impl Cache {
                 let (message, around) = (body.message(kind.type_name()), &self.around);
                 // What it names was known when it came.
                 let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
+                let extensions = draft.as_ref().and_then(|draft| draft.extensions.as_deref());
+                let is_misfit = extensions.is_some_and(|extensions| extensions.misfits().next().is_some());
+                if is_misfit && matches!(place, Place::Active) {
+                    continue; // what is held was written for the newer version
+                }
                 match (draft, report.finish()) {
                     (Some(draft), Ok(_)) => {
                         let version = Version { draft: Arc::new(draft), ..again(&version, body) };

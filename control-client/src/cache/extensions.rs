@@ -119,12 +119,12 @@ impl Cache {
             self.count(verdict, Kind::Extension, &key, accepted);
         }
         for name in gone {
-            self.remove_extension((source.clone(), name), contexts, verdict);
+            self.remove_extension((source.clone(), name), &version, contexts, verdict);
         }
     }
 
     /// Its users go on without.
-    fn remove_extension(&mut self, key: WantKey, contexts: &mut TlsContexts, verdict: &mut Verdict) {
+    fn remove_extension(&mut self, key: WantKey, version: &str, contexts: &mut TlsContexts, verdict: &mut Verdict) {
         if !self.extensions.contains_key(&key) {
             return;
         }
@@ -134,9 +134,14 @@ impl Cache {
             Ok(again) => {
                 self.take_with(around, again);
                 let want = self.extensions.get_mut(&key).expect("it is wanted");
-                (want.held, want.rejected, want.answered) = (None, None, true);
+                if want.held.take().is_some() {
+                    verdict.extensions.push((key.1.clone(), ExtensionEvent::Reload));
+                }
+                (want.rejected, want.answered) = (None, true);
                 self.dirty_listeners.extend(want.users.iter().cloned());
                 verdict.is_change = true;
+                // Envoy counts it as an update, too.
+                self.count(verdict, Kind::Extension, &key, Some(version.to_owned()));
             }
             // Two defaults of one chain that do not go together: what is in force stays.
             Err(problems) => verdict.refused.push(Refused { name: key.1, problems }),

@@ -235,7 +235,7 @@ fn local_details(local: &Local<'_>, transport_failure: &'static str) -> &'static
         None => "direct_response",
         Some(ResponseFlag::NR) => "route_not_found",
         Some(ResponseFlag::NC) => "cluster_not_found",
-        // As in Envoy.
+        // Envoy has no words for it either.
         Some(ResponseFlag::NFCF) => "",
         Some(ResponseFlag::UH) => "no_healthy_upstream",
         Some(ResponseFlag::UO) => "upstream_reset_before_response_started{overflow}",

@@ -133,12 +133,15 @@ fn lists(bootstrap: &Value, view: &View, came: &[ShownResource], with_endpoints:
         let values = values.collect();
         dynamic(&mut lists, "ClustersConfigDump", field, "DynamicCluster", "cluster", CLUSTER, "name", values);
     }
-    let state =
-        |shown: &ShownResource| state_json("ecds_filter", EXTENSION, shown.active.as_ref(), shown.error.as_ref());
-    let came = of_kind(Kind::Extension).filter(|shown| shown.active.is_some() || shown.error.is_some());
-    let values = came.map(state).collect();
-    let (dump, field, item) = ("EcdsConfigDump", "ecds_filters", "EcdsFilterConfig");
-    dynamic(&mut lists, dump, field, item, "ecds_filter", EXTENSION, "name", values);
+    // As in Envoy, once a filter names one.
+    if of_kind(Kind::Extension).next().is_some() {
+        let state =
+            |shown: &ShownResource| state_json("ecds_filter", EXTENSION, shown.active.as_ref(), shown.error.as_ref());
+        let came = of_kind(Kind::Extension).filter(|shown| shown.active.is_some() || shown.error.is_some());
+        let values = came.map(state).collect();
+        let (dump, field, item) = ("EcdsConfigDump", "ecds_filters", "EcdsFilterConfig");
+        dynamic(&mut lists, dump, field, item, "ecds_filter", EXTENSION, "name", values);
+    }
     if with_endpoints {
         let clusters = view.snapshot.iter().flat_map(|snapshot: &std::sync::Arc<Snapshot>| snapshot.clusters.iter());
         let assignments = clusters.map(|cluster| json!({ "endpoint_config": typed(ASSIGNMENT, &assignment(cluster)) }));

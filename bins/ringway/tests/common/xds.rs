@@ -27,13 +27,14 @@ use tokio::task::{LocalSet, spawn_local};
 use super::wait_for;
 
 /// The types that are served, by the names that people give the services.
-const TYPES: [(&str, &str); 6] = [
+const TYPES: [(&str, &str); 7] = [
     ("CDS", "envoy.config.cluster.v3.Cluster"),
     ("EDS", "envoy.config.endpoint.v3.ClusterLoadAssignment"),
     ("LDS", "envoy.config.listener.v3.Listener"),
     ("RDS", "envoy.config.route.v3.RouteConfiguration"),
     ("SDS", "envoy.extensions.transport_sockets.tls.v3.Secret"),
     ("RTDS", "envoy.service.runtime.v3.Runtime"),
+    ("ECDS", "envoy.config.core.v3.TypedExtensionConfig"),
 ];
 
 /// A running server. Its thread ends with the test's process.

@@ -259,6 +259,11 @@ fn a_listener_and_its_filter_change_their_type_in_either_order() {
                 "{settled}"
             );
             assert_eq!(world.filters("l"), "counts");
+            // A reload meanwhile leaves the one in force as it is.
+            let at = world.at();
+            assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+            assert!(world.settle().contains("listener \"l\" waits"));
+            assert_eq!(world.filters("l"), "counts");
             assert_eq!(world.world(Kind::Extension, &[cors()]), "1 accepted");
         } else {
             assert!(world.world(Kind::Extension, &[cors()]).contains("f refused"));
