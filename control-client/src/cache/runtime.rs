@@ -139,8 +139,8 @@ impl Cache {
             };
             self.count(verdict, Kind::Runtime, &key, accepted);
         }
-        if verdict.counted.is_empty() && !verdict.refused.is_empty() {
-            self.count_refusal(&source, verdict);
+        if is_alone && has_none {
+            self.answer_without(&source, verdict);
         }
         for name in gone {
             if let Some(want) = self.layers.wants.get_mut(&(source.clone(), name)) {
@@ -150,9 +150,13 @@ impl Cache {
         }
     }
 
-    /// Nothing of a response was for a layer, and something of it was refused.
-    fn count_refusal(&self, source: &Arc<ConfigSource>, verdict: &mut Verdict) {
-        if let Some(key) = self.keys_of(source, Kind::Runtime).first() {
+    /// A source for nobody else said something, and nothing of a layer: nobody waits for it any more.
+    fn answer_without(&mut self, source: &Arc<ConfigSource>, verdict: &mut Verdict) {
+        let keys = self.keys_of(source, Kind::Runtime);
+        for key in &keys {
+            self.layers.wants.entry(key.clone()).and_modify(|want| want.answered = true);
+        }
+        if let Some(key) = keys.first().filter(|_| !verdict.refused.is_empty()) {
             self.count(verdict, Kind::Runtime, key, None);
         }
     }

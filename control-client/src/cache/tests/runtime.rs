@@ -179,7 +179,15 @@ fn a_layer_that_does_not_come_in_time_is_empty_until_it_does() {
     world.world(Kind::Runtime, &[layer("one", "{w.c: 6}")]);
     world.settle();
     assert_eq!(shares(&world), "6 60");
-    // What cannot be read at all is an answer, too: nobody waits for it.
+    // A file that has none, or only others, is an answer, too: nobody waits for it. So is what cannot be read at all.
+    for resources in [vec![], vec![layer("other", "{w.c: 6}")]] {
+        let mut world = World::new(&with_layer("one", "{w.c: 5}", "{}", ""));
+        weighted(&mut world);
+        assert!(world.settle().contains("layered_runtime waits"));
+        world.world(Kind::Runtime, &resources);
+        world.settle();
+        assert_eq!(shares(&world), "5 60");
+    }
     let mut world = World::new(&with_layer("one", "{w.c: 5}", "{}", ""));
     weighted(&mut world);
     world.settle();
