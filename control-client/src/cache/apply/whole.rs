@@ -26,7 +26,10 @@ impl Cache {
         for received in received {
             let (name, number, body, mut received) =
                 match admit(&mut self.clusters, received, &mut seen, (Kind::Cluster, max), &version, at) {
-                    Admitted::New(Taken { name, version, body, received }) => (name, version, body, received),
+                    Admitted::New(taken) => {
+                        let Taken { name, version, body, received } = *taken;
+                        (name, version, body, received)
+                    }
                     Admitted::Again(_) => {
                         verdict.accepted += 1;
                         continue;
@@ -85,7 +88,10 @@ impl Cache {
         for received in received {
             let (name, number, body, mut received) =
                 match admit(&mut self.listeners, received, &mut seen, (Kind::Listener, max), &version, at) {
-                    Admitted::New(Taken { name, version, body, received }) => (name, version, body, received),
+                    Admitted::New(taken) => {
+                        let Taken { name, version, body, received } = *taken;
+                        (name, version, body, received)
+                    }
                     Admitted::Again(name) => {
                         let newest = self.listeners.get(&name).and_then(Entry::newest).expect("it is the same");
                         taken_addresses
@@ -155,7 +161,7 @@ fn whole(change: Change, held: Vec<String>) -> (Vec<Received>, Vec<String>) {
 /// What becomes of a received listener or cluster before anything is made of it.
 enum Admitted {
     /// It is to be translated, as this version.
-    New(Taken),
+    New(Box<Taken>),
     /// The newest version says the very same.
     Again(String),
     Refused(Refused),
@@ -188,7 +194,7 @@ fn admit<D, B>(
             if held.is_some_and(|entry| same_again(entry, &taken.body, &taken.version)) {
                 return Admitted::Again(taken.name);
             }
-            Admitted::New(taken)
+            Admitted::New(Box::new(taken))
         }
         Err(refusal) => {
             reject(entries, &refusal, version, at, max);
