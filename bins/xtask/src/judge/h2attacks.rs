@@ -40,8 +40,7 @@ const BURST: u64 = 1_000;
 const SLICE: Duration = Duration::from_millis(5);
 /// Requests of the witness before a flood, for its usual median.
 const REQUESTS_BEFORE: usize = 300;
-/// Requests during floods at least, or the median says nothing; a flood that ends sooner is played again, so often at most. The bursts that
-/// floods are held against have to say something, however often that takes.
+/// Requests during floods at least, or the median says nothing; a flood that ends sooner is played again, so often at most.
 const REQUESTS_DURING: usize = 40;
 const REPEATS_MAX: usize = 30;
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
@@ -144,7 +143,7 @@ impl Stand<'_> {
     /// The witness's median while a client that breaks no rule asks as much as it may.
     fn burst(mut self) -> Result<Duration, String> {
         let front = self.front;
-        let (_, noticed) = self.witnessed(usize::MAX, || burst(front))?;
+        let (_, noticed) = self.witnessed(|| burst(front))?;
         println!("bursts of {BURST} requests: {}", noticed.line());
         Ok(noticed.during.median)
     }
@@ -152,7 +151,7 @@ impl Stand<'_> {
     /// A flood from a client.
     fn client_floods(&mut self, flood: &Flood) -> Result<String, String> {
         let (front, count) = (self.front, self.bench.count);
-        let (outcomes, noticed) = self.witnessed(REPEATS_MAX, || {
+        let (outcomes, noticed) = self.witnessed(|| {
             let mut stream = TcpStream::connect_timeout(&front, CONNECT_LIMIT)?;
             stream.set_nodelay(true)?;
             stream.write_all(&flood::hello())?;
@@ -164,7 +163,7 @@ impl Stand<'_> {
     /// A flood from an origin.
     fn origin_floods(&mut self, attack: &origin::Attack) -> Result<String, String> {
         let (front, count, bad) = (self.front, self.bench.count, self.bad.clone());
-        let (outcomes, noticed) = self.witnessed(REPEATS_MAX, || {
+        let (outcomes, noticed) = self.witnessed(|| {
             bad.prepare(attack, count);
             let outcome = origin::provoke(front, &bad, attack, count);
             bad.end();
@@ -176,7 +175,7 @@ impl Stand<'_> {
     /// Plays one of the described attacks, which says itself whether what it wants holds, under a witness's eyes.
     fn watched(&mut self, mut play: impl FnMut() -> io::Result<String>) -> Result<String, String> {
         let mut said = String::new();
-        let (_, noticed) = self.witnessed(REPEATS_MAX, || {
+        let (_, noticed) = self.witnessed(|| {
             said = play()?;
             Ok(Outcome::default())
         })?;
@@ -187,11 +186,7 @@ impl Stand<'_> {
     }
 
     /// Plays a flood, as often as a witness needs to notice it, or until one is not ended.
-    fn witnessed(
-        &mut self,
-        repeats_max: usize,
-        mut play: impl FnMut() -> io::Result<Outcome>,
-    ) -> Result<(Vec<Outcome>, Noticed), String> {
+    fn witnessed(&mut self, mut play: impl FnMut() -> io::Result<Outcome>) -> Result<(Vec<Outcome>, Noticed), String> {
         let proxy = &self.proxy;
         let mut witness = Witness::connect(self.front)?;
         let before = witness.count(REQUESTS_BEFORE, proxy)?;
@@ -199,7 +194,7 @@ impl Stand<'_> {
         let (outcomes, during) = std::thread::scope(|scope| {
             let noticing = scope.spawn(|| witness.until(&over, &asked, proxy));
             let mut outcomes = Vec::new();
-            while outcomes.len() < repeats_max && asked.load(Ordering::Relaxed) < REQUESTS_DURING {
+            while outcomes.len() < REPEATS_MAX && asked.load(Ordering::Relaxed) < REQUESTS_DURING {
                 outcomes.push(play());
                 if outcomes.last().is_some_and(|outcome| !outcome.as_ref().is_ok_and(Outcome::is_ended)) {
                     break;
