@@ -509,7 +509,6 @@ impl Control {
         Ok(())
     }
 
-    /// Brings the process's own gauges up to date.
     /// Shows what fields with a `runtime_key` are given, where that is another.
     fn show_runtime(&self) {
         let (runtime, stats) = (self.loader.runtime(), self.state.registry.runtime());
@@ -522,6 +521,7 @@ impl Control {
         self.state.change_view(|view| view.runtime = runtime);
     }
 
+    /// Brings the process's own gauges up to date.
     fn show(&self) {
         let server = &self.state.registry.server;
         let state = self.state.server_state();

@@ -44,10 +44,18 @@ impl Cache {
         refused
     }
 
+    /// A version in force keeps the values that it has while a layer is awaited: without that they are others than before and than after.
+    fn keeps_values(&self, place: Place, runtime: Option<&RuntimeUses>) -> bool {
+        matches!(place, Place::Active) && runtime.is_some() && self.lacks_any_layer()
+    }
+
     fn translate_came(&mut self, why: Why, contexts: &mut TlsContexts, refused: &mut Vec<(Kind, Refused)>) {
         for name in dynamic_names(&self.clusters) {
             for (place, version, body) in held(&self.clusters[&name]) {
-                if !why.concerns(&version.draft.certificates, version.draft.runtime.as_deref(), &self.around) {
+                let runtime = version.draft.runtime.as_deref();
+                if !why.concerns(&version.draft.certificates, runtime, &self.around)
+                    || self.keeps_values(place, runtime)
+                {
                     continue;
                 }
                 let (kind, mut report) = (Kind::Cluster, Report::again(&format!("cluster {name:?}")));
@@ -68,7 +76,10 @@ impl Cache {
         }
         for name in dynamic_names(&self.listeners) {
             for (place, version, body) in held(&self.listeners[&name]) {
-                if !why.concerns(&version.draft.certificates, version.draft.runtime.as_deref(), &self.around) {
+                let runtime = version.draft.runtime.as_deref();
+                if !why.concerns(&version.draft.certificates, runtime, &self.around)
+                    || self.keeps_values(place, runtime)
+                {
                     continue;
                 }
                 let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));

@@ -193,6 +193,9 @@ impl Cache {
                 let Some(body) = version.body.clone().or_else(|| version.draft.text().map(Body::written)) else {
                     continue;
                 };
+                if matches!(place, Place::Active) && version.draft.runtime.is_some() && self.lacks_any_layer() {
+                    continue; // it keeps the values that it has until the layers have come
+                }
                 let kind = Kind::Listener;
                 let mut report = Report::again(&format!("{kind} {name:?}"));
                 // What it names was known when it came.
@@ -206,9 +209,12 @@ impl Cache {
                     }
                     _ => continue,
                 };
+                let of_all = draft.extensions.as_deref();
+                if matches!(place, Place::Active) && of_all.is_some_and(|all| all.misfits().next().is_some()) {
+                    continue; // whatever came, what is held of another was written for the newer version
+                }
                 let misfits: Vec<&str> = uses_of(&draft, key).filter_map(|used| used.misfit.as_deref()).collect();
                 match (came, place) {
-                    (Some(_), Place::Active) if !misfits.is_empty() => continue,
                     (Some(came), Place::Newest) if !misfits.is_empty() => {
                         let mut report = Report::new(&format!("{} {:?}", Kind::Extension, key.1));
                         for rule in misfits {

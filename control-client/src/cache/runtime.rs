@@ -144,7 +144,8 @@ impl Cache {
         }
         for name in gone {
             if let Some(want) = self.layers.wants.get_mut(&(source.clone(), name)) {
-                (want.held, want.answered, verdict.is_change) = (None, true, true);
+                want.go();
+                verdict.is_change = true;
                 self.fill_layers();
             }
         }
@@ -184,6 +185,12 @@ impl Cache {
             let until = deadline(want.since.unwrap_or(now), layer.source.timeout);
             !want.answered && want.held.is_none() && until.is_none_or(|until| now < until)
         })
+    }
+
+    /// Whether a layer has neither come nor been waited for in vain.
+    pub(super) fn lacks_any_layer(&self) -> bool {
+        let lacks = |want: &Want<_>| !want.answered && want.held.is_none();
+        self.around.layers().iter().any(|layer| self.layers.wants.get(&key_of(layer)).is_some_and(lacks))
     }
 
     /// Whether something of these values has to wait because a layer does.

@@ -150,6 +150,9 @@ impl Cache {
         let lacks_layer = Cache::lacks_layer(draft.runtime.as_deref(), settling);
         if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) || lacks_layer {
             self.dirty_clusters.insert(name.to_owned());
+            if lacks_layer {
+                self.resettle_cluster(name, settling);
+            }
             return;
         }
         let cluster = match draft.assignment.as_deref() {

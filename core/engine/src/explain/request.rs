@@ -114,6 +114,10 @@ impl Way<'_> {
     }
 
     fn route(&self, request: &Request<'_>, routed: &Routed<'_>, steps: &mut Vec<Step>) -> Taken {
+        if self.http.lacks_filter {
+            let why = "the configuration of an HTTP filter has not come (config_discovery)".to_owned();
+            return Err(answered(Failure::NoFilterConfig.local(), why));
+        }
         let routes = &self.http.routes;
         steps.push(Step::new("route configuration", &*routes.name, []));
         let Some((host, domain)) = routes.virtual_host(request.authority()) else {
@@ -147,10 +151,6 @@ impl Way<'_> {
         if tunnel != Tunnel::Not && !Upgrade::allows(&self.http.upgrades, tunnel::upgrades(&found.route.action), kind) {
             let kind = String::from_utf8_lossy(kind);
             return Err(answered(UPGRADE_REFUSED, format!("upgrade_configs do not allow {kind:?}")));
-        }
-        if self.http.lacks_filter {
-            let why = "the configuration of an HTTP filter has not come (config_discovery)".to_owned();
-            return Err(answered(Failure::NoFilterConfig.local(), why));
         }
         let mut filters: Vec<_> = self.http.grpc_stats.iter().map(|_| "grpc_stats".to_owned()).collect();
         filters.extend(self.http.alpn.iter().map(|_| "istio.alpn".to_owned()));
