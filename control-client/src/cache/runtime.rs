@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::apply::{self, Taken};
-use super::entry::{Rejected, Version, Want, WantKey};
+use super::entry::{Want, WantKey};
 use super::settle::Settling;
 use super::update::{Refused, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, deadline};
@@ -115,21 +115,20 @@ impl Cache {
                     } else {
                         let message = received.take_message().expect("what was taken has been read");
                         let values = translate::runtime_layer(&message, &mut received.report);
-                        match (values, received.report.finish()) {
+                        let outcome = match (values, received.report.finish()) {
                             (Some(values), Ok(warnings)) => {
                                 self.layers.warnings.extend(warnings.iter().map(ToString::to_string));
-                                let (version, body, draft) = (number.clone(), Some(body), Arc::new(values));
-                                want.held = Some(Arc::new(Version { version, updated: at.time, body, draft }));
-                                want.rejected = None;
+                                Ok(Arc::new(values))
+                            }
+                            (_, finished) => Err(finished.err().unwrap_or_default()),
+                        };
+                        match want.take_in(outcome, number.clone(), body, at, false) {
+                            Ok(()) => {
                                 verdict.accepted += 1;
                                 self.fill_layers();
                                 Some(number)
                             }
-                            (_, outcome) => {
-                                let problems = outcome.err().unwrap_or_default();
-                                let (kept, body) = (problems.clone(), Some(body));
-                                let (version, at) = (number, at.time);
-                                want.rejected = Some(Rejected { version, at, problems: kept, body, is_retried: false });
+                            Err(problems) => {
                                 verdict.refused.push(Refused { name: key.1.clone(), problems });
                                 None
                             }
