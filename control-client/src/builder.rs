@@ -84,7 +84,7 @@ impl Builder {
         let last = self.last.clone().unwrap_or_default();
         let changed = endpoints.into_iter().filter_map(|(name, endpoints)| {
             let before = last.clusters.get(last.clusters.id_of(name.as_bytes())?)?;
-            if before.endpoints == endpoints {
+            if *before.endpoints == *endpoints {
                 return None;
             }
             let mut cluster = (**before).clone();

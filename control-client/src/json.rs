@@ -10,22 +10,22 @@ use crate::schema::{Field, Kind, Shape};
 
 /// The whole message as one JSON object.
 pub(crate) fn write(message: &Message) -> String {
-    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false };
+    let mut out = Writer::new();
     out.message(message, None);
     out.out.push('\n');
     out.out
 }
 
-/// The same with all that is sensitive: not for showing it.
+/// The same with all that is sensitive, and without a blank: for keeping it and not for showing it.
 pub(crate) fn write_whole(message: &Message) -> String {
-    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: true };
+    let mut out = Writer { keeps_secrets: true, has_lines: false, ..Writer::new() };
     out.message(message, None);
     out.out
 }
 
 /// One text, quoted.
 pub(crate) fn text(text: &str) -> String {
-    let mut out = Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false };
+    let mut out = Writer::new();
     out.text(text);
     out.out
 }
@@ -37,11 +37,17 @@ struct Writer {
     redacting: bool,
     /// Sensitive fields are like all others.
     keeps_secrets: bool,
+    /// Each member stands on a line of its own: twice as many bytes.
+    has_lines: bool,
 }
 
 const REDACTED: &str = "[redacted]";
 
 impl Writer {
+    fn new() -> Writer {
+        Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false, has_lines: true }
+    }
+
     fn is_secret(&self, set: &Set) -> bool {
         set.field.sensitive && !self.keeps_secrets
     }
@@ -71,21 +77,29 @@ impl Writer {
         self.out.push(open);
         self.depth += 1;
         for at in 0..count {
-            self.out.push_str(if at == 0 { "\n" } else { ",\n" });
-            self.out.extend(std::iter::repeat_n("  ", self.depth));
+            if at > 0 {
+                self.out.push(',');
+            }
+            self.line();
             member(self, at);
         }
         self.depth -= 1;
         if count > 0 {
-            self.out.push('\n');
-            self.out.extend(std::iter::repeat_n("  ", self.depth));
+            self.line();
         }
         self.out.push(close);
     }
 
+    fn line(&mut self) {
+        if self.has_lines {
+            self.out.push('\n');
+            self.out.extend(std::iter::repeat_n("  ", self.depth));
+        }
+    }
+
     fn key(&mut self, name: &str) {
         self.text(name);
-        self.out.push_str(": ");
+        self.out.push_str(if self.has_lines { ": " } else { ":" });
     }
 
     fn value(&mut self, value: &Value, field: &'static Field) {
@@ -245,12 +259,12 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::write;
+    use super::{write, write_whole};
     use crate::problem::Report;
     use crate::reader::{self, Unknown};
     use crate::schema::MessageType;
 
-    /// Reads a message of this type and writes it without line breaks.
+    /// Reads a message of this type and writes it without line breaks; what is kept of it is on one line, and reads as the same.
     #[track_caller]
     fn check(kind: &str, text: &str, expect: &str) {
         let mut report = Report::new("f");
@@ -260,6 +274,12 @@ mod tests {
         assert_eq!(report.problems, []);
         let written: String = write(&message).lines().map(str::trim_start).collect();
         assert_eq!(written, expect);
+        let kept = write_whole(&message);
+        assert_eq!(kept.lines().count(), 1, "{kept}");
+        let node = crate::document::parse(&kept, &mut report).expect("JSON");
+        let again = reader::read(&node, kind, Unknown::Refused, &mut report).expect("the message");
+        assert_eq!((report.problems.as_slice(), write_whole(&again)), (&[][..], kept));
+        assert_eq!(write(&again), write(&message));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn build_same(count: usize) -> Box<dyn FnMut()> {
 fn endpoints_at(port: u16) -> Vec<Endpoint> {
     let mut builder = Builder::new();
     let snapshot = builder.build(&read(&bootstrap(1, Endpoints::Static(port)))).snapshot().clone();
-    snapshot.clusters.iter().next().expect("one cluster").endpoints.clone()
+    snapshot.clusters.iter().next().expect("one cluster").endpoints.to_vec()
 }
 
 fn rebuild_one(count: usize) -> Box<dyn FnMut()> {

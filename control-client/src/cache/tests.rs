@@ -484,7 +484,7 @@ fn of_endpoints_with_one_address_the_first_counts() {
     assert_eq!(world.settle(), "all: a=1,2");
     let last = world.builder.last().expect("it was built");
     let hostnames =
-        last.clusters.iter().flat_map(|cluster| &cluster.endpoints).map(|endpoint| endpoint.hostname.clone());
+        last.clusters.iter().flat_map(|cluster| cluster.endpoints.iter()).map(|endpoint| endpoint.hostname.clone());
     assert_eq!(hostnames.collect::<Vec<_>>(), ["one", "two"]);
 }
 

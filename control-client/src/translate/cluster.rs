@@ -72,9 +72,11 @@ impl AssignmentUse {
         // As in Envoy, of endpoints with one address the first one counts.
         let mut seen = HashSet::with_capacity(endpoints.len());
         endpoints.retain(|endpoint| seen.insert(endpoint.address.clone()));
-        drop(seen);
-        endpoints.shrink_to_fit();
-        Some(Cluster { balancer: Balancer::draft(balancing, &endpoints), endpoints, ..cluster.clone() })
+        Some(Cluster {
+            balancer: Balancer::draft(balancing, &endpoints),
+            endpoints: endpoints.into(),
+            ..cluster.clone()
+        })
     }
 }
 
@@ -151,14 +153,14 @@ pub(super) fn cluster(context: &mut Context<'_>, message: &Message) -> Option<Cl
         circuit_breakers: breakers.unwrap_or_default(),
         high_breakers,
         balancer: Balancer::draft(balancing, &endpoints),
-        endpoints,
+        endpoints: endpoints.into(),
         logical,
         outgoing: socket::of_cluster(context, message),
         http: UpstreamHttp { keeps_alpn: transport::keeps_alpn(message), ..protocol.http },
         http1: protocol.http1,
         http2: protocol.http2,
         protocol: protocol.version,
-        transports: transports?,
+        transports: transports?.into(),
         original_dst: original_dst::original_dst(context, message),
     };
     let certificates = std::mem::take(&mut context.certificates);

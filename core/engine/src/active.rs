@@ -62,7 +62,7 @@ impl ActiveBook {
             }
             let (_, known) = self.0.entry(cluster.id).or_insert_with(|| (cluster.name.clone(), HashMap::new()));
             let old = std::mem::take(known);
-            for endpoint in &cluster.endpoints {
+            for endpoint in cluster.endpoints.iter() {
                 let fresh = || ActiveRow::new(workers);
                 known
                     .entry(endpoint.address.clone())

@@ -307,7 +307,7 @@ fn serve(
             // An upstream that is told whose connection it is has to be told so.
             let is_told = |id| {
                 let cluster = view.cluster(id).into_iter();
-                cluster.flat_map(|cluster| &cluster.config.transports).any(|all| all.proxy_protocol.is_some())
+                cluster.flat_map(|cluster| cluster.config.transports.iter()).any(|all| all.proxy_protocol.is_some())
             };
             let arrived = arrived
                 .or_else(|| config.target.clusters().any(is_told).then(|| Rc::new(Seen::new(&stream, None).arrived)));

@@ -275,14 +275,14 @@ mod tests {
             circuit_breakers: CircuitBreakers::default(),
             high_breakers: None,
             balancer: Balancer::new(LoadBalancing::default(), &endpoints),
-            endpoints,
+            endpoints: endpoints.into(),
             logical: false,
             outgoing: None,
             http: UpstreamHttp::default(),
             http1: Http1Rules::default(),
             http2: Http2Options::default(),
             protocol: UpstreamProtocol::default(),
-            transports: vec![UpstreamTransport::default()],
+            transports: [UpstreamTransport::default()].into(),
             original_dst: None,
         })
     }

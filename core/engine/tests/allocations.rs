@@ -271,14 +271,14 @@ fn snapshot(origin: SocketAddr, route: Route, requests: RequestRules, access_log
         circuit_breakers: CircuitBreakers::default(),
         high_breakers: None,
         balancer: Balancer::new(LoadBalancing::default(), &endpoints),
-        endpoints,
+        endpoints: endpoints.into(),
         logical: false,
         outgoing: None,
         http: UpstreamHttp::default(),
         http1,
         http2: Http2Options::default(),
         protocol: UpstreamProtocol::Http1,
-        transports: vec![UpstreamTransport::default()],
+        transports: [UpstreamTransport::default()].into(),
         original_dst: None,
     }));
     Arc::new(snapshot)

@@ -1,6 +1,7 @@
 //! A cluster: the endpoints that serve one name, and the rules for using them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
@@ -29,7 +30,8 @@ pub struct Cluster {
     /// The same of the priority HIGH; `None` where no request has it.
     pub high_breakers: Option<CircuitBreakers>,
     /// `load_assignment`, flattened in the order of the file. Whoever changes it builds `balancer` anew: [`Cluster::set_endpoints`].
-    pub endpoints: Vec<Endpoint>,
+    /// Shared by the versions of the cluster that have the same.
+    pub endpoints: Arc<[Endpoint]>,
     /// LOGICAL_DNS: the endpoint is a name, and connections to addresses that it had before stay in use.
     pub logical: bool,
     /// Which of the endpoints is next.
@@ -45,7 +47,7 @@ pub struct Cluster {
     /// The version of HTTP that its endpoints are spoken to in.
     pub protocol: UpstreamProtocol,
     /// `transport_socket`, then `transport_socket_matches`: at least the first.
-    pub transports: Vec<UpstreamTransport>,
+    pub transports: Arc<[UpstreamTransport]>,
     /// ORIGINAL_DST: it has no endpoints of its own.
     pub original_dst: Option<OriginalDst>,
 }
@@ -54,7 +56,7 @@ impl Cluster {
     /// The same cluster with other endpoints.
     pub fn set_endpoints(&mut self, endpoints: Vec<Endpoint>) {
         self.balancer = Balancer::new(self.balancer.config().clone(), &endpoints);
-        self.endpoints = endpoints;
+        self.endpoints = endpoints.into();
     }
 
     /// Builds what of the balancer is built last, or shares it with the version before, where the endpoints are the same.

@@ -58,7 +58,7 @@ fn cluster_text(cluster: &Cluster, out: &mut String) {
         }
     }
     let _ = writeln!(out, "{name}::added_via_api::false");
-    for endpoint in &cluster.endpoints {
+    for endpoint in cluster.endpoints.iter() {
         let placement = &endpoint.placement;
         let locality = placement.locality.as_deref().cloned().unwrap_or_default();
         for (row, value) in [

@@ -260,7 +260,7 @@ pub(super) fn error_json(of: &str, error: &ShownError) -> Value {
 /// A cluster's endpoints as they are in force: those that a name led to, too.
 fn assignment(cluster: &Cluster) -> Value {
     let mut groups: Vec<(u32, Value, Vec<Value>)> = Vec::new();
-    for endpoint in &cluster.endpoints {
+    for endpoint in cluster.endpoints.iter() {
         let placement = &endpoint.placement;
         let (priority, locality) = (placement.priority, locality_json(placement.locality.as_deref()));
         let mut address = json!({ "address": address_json(&endpoint.address), "health_check_config": {} });
