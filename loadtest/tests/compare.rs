@@ -98,6 +98,40 @@ fn the_origin_alone_is_the_floor() {
     assert!((floor - twice).abs() < 0.01, "{floor} {twice}");
 }
 
+/// Two proxies of which one waits 50 ms before each answer, and one that fails all: the rate is half of what the slow one came to, for all, the
+/// origin, too. The one that fails has no capacity, and does not set the rate.
+#[test]
+fn one_rate_for_all_is_a_part_of_the_slowest_ones_capacity() {
+    let folder = Folder::new("same");
+    let json = folder.path("out.json");
+    let ours = ["fast ", "slow --delay 50ms", "broken --error-rate 1"].map(|text| {
+        let (name, options) = text.split_once(' ').expect("a space");
+        format!("{name}={} {{config}}", folder.script(name, &fake("", options)))
+    });
+    let ours: Vec<&str> = ours.iter().flat_map(|ours| ["--ours", ours]).collect();
+    let output = compare(&[&ours[..], &["--scenarios", "h1-same-50", "--json", &json]].concat());
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "one failed: {said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("/s for all: 50 % of what slow came to"), "{said}");
+    let json = folder.json("out.json");
+    let number = |name: &str, member: &str| row(&json, "h1-same-50", name)[member].as_f64().expect("a number");
+    let capacity = number("slow", "own_capacity");
+    assert!(capacity <= 64.0 / 0.05, "64 connections, 50 ms each: {capacity}");
+    for name in ["origin", "fast", "slow"] {
+        let row = row(&json, "h1-same-50", name);
+        assert_eq!((&row["outcome"], &row["capacity_of"]), (&"measured".into(), &"slow".into()), "{row:#}");
+        assert_eq!((number(name, "asked_rate"), number(name, "capacity")), (capacity / 2.0, capacity), "{row:#}");
+        assert!(number(name, "own_capacity") >= capacity, "{row:#}");
+        assert!(row["latency_us"]["p99.9"].as_f64() >= row["late_us"]["p50"].as_f64(), "{row:#}");
+        assert!(row["rounds"][0]["p99.9_us"].as_f64() > Some(0.0), "{row:#}");
+    }
+    let broken = row(&json, "h1-same-50", "broken");
+    assert_eq!(broken["outcome"], "failed");
+    let why = broken["why"].as_str().expect("a reason");
+    assert!(why.contains("no capacity: most requests of h1-64 failed") && why.contains("status"), "{why}");
+    assert!(json["scenarios"][0]["generator"].as_str().expect("a line").ends_with("-c 64 --rate ASKED_RATE"));
+}
+
 #[test]
 fn what_stands_for_a_proxy_is_measured_and_ends_with_us() {
     let folder = Folder::new("fake");

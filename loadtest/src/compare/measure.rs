@@ -109,6 +109,7 @@ impl Sample {
             "generator_cpu_us": rounded(self.generator_us()),
             "p50_us": rounded(self.number("/latency_us/p50")),
             "p99_us": rounded(self.number("/latency_us/p99")),
+            "p99.9_us": rounded(self.number("/latency_us/p99.9")),
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod bed;
+mod capacity;
 mod config;
 pub(crate) mod held;
 mod host;
@@ -264,10 +265,12 @@ fn subjects(matches: &mut ArgMatches) -> Result<(Vec<Peer>, Vec<Missing>), Strin
     Ok((found, missing))
 }
 
-/// The address of a listener of this name, for tests and those who read documents.
+/// How the generator is started, for those who read documents: without the address of a listener, and the rate of each row.
 pub(crate) fn shown_arguments(scenario: &Scenario) -> String {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0)).to_string();
     let words = scenario.arguments(&nowhere).into_iter().map(|word| word.replace(&nowhere, "LISTENER"));
+    let rate: &[&str] = if scenario.is_open() { &["--rate", "ASKED_RATE"] } else { &[] };
+    let words = words.chain(rate.iter().map(|word| (*word).to_owned()));
     let quoted = words.map(|word| if word.contains(' ') { format!("'{word}'") } else { word });
     format!("ringway-load run {}", quoted.collect::<Vec<_>>().join(" "))
 }

@@ -1,6 +1,5 @@
 //! The rounds: in each of a scenario all take their turn, so that a noisy host moves all of them alike.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::account::{Memory, reset_peak};
 use super::bed::{Folder, Origin, Places, Running};
+use super::capacity::{Asked, Capacities};
 use super::idle;
 use super::instructions::{self, Count};
 use super::measure::{Fault, Sample, Target, measure};
@@ -47,8 +47,7 @@ pub(crate) struct Run<'a> {
     /// What the proxies that run have listeners for.
     configured: Vec<Way>,
     done: Vec<(Scenario, Vec<Row>)>,
-    /// Rates of closed loops, of each subject and scenario.
-    capacities: BTreeMap<(String, &'static str), f64>,
+    capacities: Capacities,
 }
 
 impl<'a> Run<'a> {
@@ -62,7 +61,7 @@ impl<'a> Run<'a> {
     ) -> Run<'a> {
         let subject = |peer| Subject { peer, running: None, idle: Memory::default() };
         let subjects = peers.into_iter().map(subject).collect();
-        let (configured, done, capacities) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (configured, done, capacities) = (Vec::new(), Vec::new(), Capacities::default());
         Run { plan, folder, origin, places, interrupted, subjects, configured, done, capacities }
     }
 
@@ -189,21 +188,10 @@ impl<'a> Run<'a> {
     fn load(&mut self, scenario: &Scenario) -> Option<Vec<Row>> {
         let turns: Vec<Option<usize>> =
             self.turns().into_iter().filter(|who| who.is_some() || self.origin_target(scenario).is_some()).collect();
-        let mut outcomes: Vec<Result<Measured, Outcome>> = Vec::new();
-        for who in &turns {
-            outcomes.push(self.prepare(*who, scenario)?);
+        if let Load::Part { capacity, .. } = scenario.load {
+            self.find_capacities(&turns, named(capacity).expect("a test looks after it"))?;
         }
-        for round in 1..=self.plan.rounds {
-            for (who, outcome) in turns.iter().zip(&mut outcomes) {
-                let Ok(measured) = outcome else { continue };
-                progress(&format!("{}, round {round} of {}: {}", scenario.name, self.plan.rounds, self.name(*who)));
-                match self.once(*who, scenario, measured.asked) {
-                    Ok(sample) => measured.rounds.push(sample),
-                    Err(Fault::Interrupted) => return None,
-                    Err(Fault::Failed(why)) => *outcome = Err(Outcome::Failed(self.because(*who, why))),
-                }
-            }
-        }
+        let mut outcomes = self.rounds(&turns, scenario, scenario.name)?;
         for (who, outcome) in turns.iter().zip(&mut outcomes) {
             if let Ok(measured) = outcome {
                 self.complete(*who, scenario, measured)?;
@@ -216,6 +204,51 @@ impl<'a> Run<'a> {
         Some(turns.iter().zip(outcomes).map(row).collect())
     }
 
+    /// The closed loop of those whose capacity is not known yet: before the open loop's first round, for its rate follows from all of them.
+    fn find_capacities(&mut self, turns: &[Option<usize>], base: &'static Scenario) -> Option<()> {
+        let is_unknown = |who: &&Option<usize>| !self.capacities.is_known(&self.name(**who), base.name);
+        let unknown: Vec<Option<usize>> = turns.iter().filter(is_unknown).copied().collect();
+        let outcomes = self.rounds(&unknown, base, &format!("capacity ({})", base.name))?;
+        for (who, outcome) in unknown.iter().zip(outcomes) {
+            if let Err(Outcome::Failed(why)) = outcome {
+                self.capacities.failed(&self.name(*who), base.name, why);
+            }
+        }
+        Some(())
+    }
+
+    /// All rounds of a scenario, of those whose turns these are; `None`: it was interrupted.
+    fn rounds(
+        &mut self,
+        turns: &[Option<usize>],
+        scenario: &Scenario,
+        called: &str,
+    ) -> Option<Vec<Result<Measured, Outcome>>> {
+        let mut outcomes: Vec<Result<Measured, Outcome>> = Vec::new();
+        for who in turns {
+            outcomes.push(self.prepare(*who, turns, scenario)?);
+        }
+        for round in 1..=self.plan.rounds {
+            for (who, outcome) in turns.iter().zip(&mut outcomes) {
+                let Ok(measured) = outcome else { continue };
+                progress(&format!("{called}, round {round} of {}: {}", self.plan.rounds, self.name(*who)));
+                match self.once(*who, scenario, measured.asked.as_ref()) {
+                    Ok(sample) => measured.rounds.push(sample),
+                    Err(Fault::Interrupted) => return None,
+                    Err(Fault::Failed(why)) => *outcome = Err(Outcome::Failed(self.because(*who, why))),
+                }
+            }
+        }
+        if let Load::Closed { .. } = scenario.load {
+            for (who, outcome) in turns.iter().zip(&outcomes) {
+                if let Ok(measured) = outcome {
+                    self.capacities.measured(&self.name(*who), scenario.name, &measured.rounds);
+                }
+            }
+        }
+        Some(outcomes)
+    }
+
     fn target_of(&mut self, who: Option<usize>, scenario: &Scenario) -> Result<Target, Outcome> {
         match who {
             Some(at) => self.target(at, scenario),
@@ -223,70 +256,59 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Warms a subject up, and finds the rate of an open loop; `None`: it was interrupted.
-    fn prepare(&mut self, who: Option<usize>, scenario: &Scenario) -> Option<Result<Measured, Outcome>> {
+    /// Warms a subject up, and knows the rate of an open loop; `None`: it was interrupted.
+    fn prepare(
+        &mut self,
+        who: Option<usize>,
+        turns: &[Option<usize>],
+        scenario: &Scenario,
+    ) -> Option<Result<Measured, Outcome>> {
         let target = match self.target_of(who, scenario) {
             Ok(target) => target,
             Err(outcome) => return Some(Err(outcome)),
         };
         let mut measured = Measured { has_cpu: true, is_bulk: scenario.way.is_bulk(), ..Measured::default() };
-        let (warm, time) = match scenario.load {
-            Load::Part { part, capacity } => {
-                let base = named(capacity).expect("a test looks after it");
-                let key = (self.name(who), capacity);
-                if let Some(capacity) = self.capacities.get(&key) {
-                    measured.asked = Some((part * capacity, *capacity));
-                }
-                (base, if measured.asked.is_some() { WARM_UP } else { self.plan.time })
+        if let Load::Part { part, capacity, whose } = scenario.load {
+            let subjects: Vec<String> = turns.iter().map(|who| self.name(*who)).collect();
+            match self.capacities.asked(&self.name(who), &subjects, (part, capacity, whose)) {
+                Ok(asked) => measured.asked = Some(asked),
+                Err(why) => return Some(Err(Outcome::Failed(why))),
             }
-            _ => (scenario, WARM_UP),
-        };
+        }
         reset_peak(&target.processes);
-        let arguments = warm.arguments(&target.address.to_string());
-        match measure(&target, &arguments, time, self.places, self.interrupted) {
-            Ok(sample) => {
-                if let (Load::Part { part, capacity }, None) = (scenario.load, measured.asked) {
-                    let rate = sample.rate();
-                    if rate < 1.0 {
-                        return Some(Err(Outcome::Failed("no capacity: nothing was answered".to_owned())));
-                    }
-                    self.capacities.insert((self.name(who), capacity), rate);
-                    measured.asked = Some((part * rate, rate));
-                }
-                Some(Ok(measured))
-            }
+        // Without a rate this is a closed loop, whatever the scenario is.
+        let arguments = scenario.arguments(&target.address.to_string());
+        match measure(&target, &arguments, WARM_UP, self.places, self.interrupted) {
+            Ok(_) => Some(Ok(measured)),
             Err(Fault::Interrupted) => None,
             Err(Fault::Failed(why)) => Some(Err(Outcome::Failed(self.because(who, why)))),
         }
     }
 
     /// One round of one subject.
-    fn once(&mut self, who: Option<usize>, scenario: &Scenario, asked: Option<(f64, f64)>) -> Result<Sample, Fault> {
+    fn once(&mut self, who: Option<usize>, scenario: &Scenario, asked: Option<&Asked>) -> Result<Sample, Fault> {
         let target = match self.target_of(who, scenario) {
             Ok(target) => target,
             Err(Outcome::Failed(why)) => return Err(Fault::Failed(why)),
             Err(_) => unreachable!("who cannot was left out"),
         };
         let mut arguments = scenario.arguments(&target.address.to_string());
-        if let Some((rate, _)) = asked {
-            arguments.extend(["--rate".to_owned(), format!("{rate:.1}")]);
+        if let Some(asked) = asked {
+            arguments.extend(["--rate".to_owned(), format!("{:.1}", asked.rate)]);
         }
         let sample = measure(&target, &arguments, self.plan.time, self.places, self.interrupted)?;
         let ended = who.and_then(|at| self.subjects[at].running.as_mut()?.ended());
         ended.map_or(Ok(sample), |why| Err(Fault::Failed(why)))
     }
 
-    /// What is taken once, behind the rounds: the peak, the capacity, the instructions; `None`: it was interrupted.
+    /// What is taken once, behind the rounds: the peak, the instructions; `None`: it was interrupted.
     fn complete(&mut self, who: Option<usize>, scenario: &Scenario, measured: &mut Measured) -> Option<()> {
         let Ok(target) = self.target_of(who, scenario) else { return Some(()) };
         measured.peak = Memory::of(&target.processes).peak;
-        if let (Load::Closed { .. }, Some(rate)) = (scenario.load, measured.rate()) {
-            self.capacities.insert((self.name(who), scenario.name), rate.median);
-        }
         if instructions::are_counted() {
             // In a pass of its own: counting slows every switch of tasks.
             let count = Count::begin(&target.processes, &self.places.load, &self.folder.path);
-            match self.once(who, scenario, measured.asked) {
+            match self.once(who, scenario, measured.asked.as_ref()) {
                 Ok(sample) => {
                     let each = |count: u64| count as f64 / sample.answered().max(1.0);
                     measured.instructions = count.and_then(Count::end).map(|(user, kernel)| (each(user), each(kernel)));

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::capacity::Asked;
 use super::idle::Idle;
 use super::measure::Sample;
 use crate::report::QUANTILES;
@@ -42,8 +43,8 @@ pub(crate) struct Measured {
     pub(crate) peak: u64,
     /// Instructions a request in user space and in the kernel, from a pass of its own.
     pub(crate) instructions: Option<(f64, f64)>,
-    /// The rate that was asked for, and the capacity of which it is a part.
-    pub(crate) asked: Option<(f64, f64)>,
+    /// The rate that was asked for, of an open loop.
+    pub(crate) asked: Option<Asked>,
 }
 
 /// The middle of some figures, and their least and greatest.
@@ -101,13 +102,24 @@ impl Measured {
         faults.map(str::to_owned).next()
     }
 
+    /// A percentile of the latencies over the rounds, in microseconds.
+    pub(crate) fn latency(&self, quantile: &str) -> Option<Spread> {
+        self.times("/latency_us", quantile)
+    }
+
+    /// By how much the generator itself was late, of an open loop, likewise.
+    pub(crate) fn late(&self, quantile: &str) -> Option<Spread> {
+        self.asked.as_ref().and_then(|_| self.times("/generator/late_us", quantile))
+    }
+
+    fn times(&self, pointer: &str, name: &str) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(|sample| sample.run.pointer(pointer)?[name].as_f64()))
+    }
+
     /// Each percentile's median over the rounds, in microseconds.
-    pub(crate) fn latency(&self) -> Value {
+    fn percentiles(&self, pointer: &str) -> Value {
         let names = QUANTILES.iter().map(|(name, _)| *name).chain(["mean", "max"]);
-        let of = |name: &str| {
-            let figures = self.rounds.iter().filter_map(|sample| sample.run["latency_us"][name].as_f64());
-            Spread::of(figures).map(|spread| rounded(spread.median))
-        };
+        let of = |name: &str| self.times(pointer, name).map(|spread| rounded(spread.median));
         Value::Object(names.map(|name| (name.to_owned(), json!(of(name)))).collect::<Map<_, _>>())
     }
 
@@ -132,9 +144,12 @@ impl Measured {
             "instructions_user": self.instructions.map(|(user, _)| user),
             "instructions_kernel": self.instructions.map(|(_, kernel)| kernel),
             "generator_cpu_us": spread(self.spread(Sample::generator_us)),
-            "latency_us": self.latency(),
-            "asked_rate": self.asked.map(|(rate, _)| rate),
-            "capacity": self.asked.map(|(_, capacity)| capacity),
+            "latency_us": self.percentiles("/latency_us"),
+            "late_us": self.asked.as_ref().map(|_| self.percentiles("/generator/late_us")),
+            "asked_rate": self.asked.as_ref().map(|asked| asked.rate),
+            "capacity": self.asked.as_ref().map(|asked| asked.capacity),
+            "capacity_of": self.asked.as_ref().map(|asked| &asked.of),
+            "own_capacity": self.asked.as_ref().map(|asked| asked.own),
             "peak_bytes": self.has_cpu.then_some(self.peak),
             "threads": self.threads(),
             "connections": self.rounds.iter().rev().find_map(|sample| sample.connections.clone()),

@@ -72,7 +72,16 @@ pub(crate) enum Load {
     /// As many new connections as can be had, by so many at once.
     NewConnections { at_once: u32 },
     /// Open loop at a part of what the closed loop of `capacity` came to.
-    Part { part: f64, capacity: &'static str },
+    Part { part: f64, capacity: &'static str, whose: Whose },
+}
+
+/// Whose capacity it is of which an open loop asks a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Each one's own: the faster has more to do.
+    Own,
+    /// The slowest one's: the same rate for all.
+    Slowest,
 }
 
 /// See the module.
@@ -94,11 +103,15 @@ const fn closed(connections: u32, streams: u32) -> Load {
 }
 
 const fn part(part: f64, capacity: &'static str) -> Load {
-    Load::Part { part, capacity }
+    Load::Part { part, capacity, whose: Whose::Own }
+}
+
+const fn same(part: f64, capacity: &'static str) -> Load {
+    Load::Part { part, capacity, whose: Whose::Slowest }
 }
 
 /// All of them, in the order in which they run: memory first, on fresh processes.
-pub(crate) const SCENARIOS: [Scenario; 22] = [
+pub(crate) const SCENARIOS: [Scenario; 24] = [
     row("idle", Way::Http1, Load::Idle { connections: 7000 }, "idle connections, HTTP/1"),
     row("idle-h2", Way::Http2, Load::Idle { connections: 3000 }, "idle connections, HTTP/2"),
     row("idle-tls", Way::Tls, Load::Idle { connections: 3000 }, "idle connections, TLS"),
@@ -121,12 +134,17 @@ pub(crate) const SCENARIOS: [Scenario; 22] = [
     row("h2-rate-20", Way::Http2, part(0.2, "h2-16x10"), "HTTP/2, open loop at 20 % of capacity"),
     row("h2-rate-50", Way::Http2, part(0.5, "h2-16x10"), "HTTP/2, open loop at 50 % of capacity"),
     row("h2-rate-80", Way::Http2, part(0.8, "h2-16x10"), "HTTP/2, open loop at 80 % of capacity"),
+    row("h1-same-50", Way::Http1, same(0.5, "h1-64"), "HTTP/1, open loop at 50 % of the slowest one's capacity"),
+    row("h2-same-50", Way::Http2, same(0.5, "h2-16x10"), "HTTP/2, open loop at 50 % of the slowest one's capacity"),
 ];
 
 /// The scenario of this name, if there is one.
 pub(crate) fn named(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
+
+/// Of a name like `rate-50` there is one for each protocol.
+const BOTH: [&str; 2] = ["rate-", "same-"];
 
 /// Reads `idle,h1-64,rate-50`, of which the last stands for both of its kind; `all`.
 ///
@@ -140,7 +158,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Scenario>, String> {
     for word in text.split(',') {
         let is_meant = |scenario: &&Scenario| {
             scenario.name == word
-                || (word.starts_with("rate-")
+                || (BOTH.iter().any(|kind| word.starts_with(kind))
                     && scenario.name.strip_suffix(word).is_some_and(|rest| rest.ends_with('-')))
         };
         let before = wanted.len();
@@ -194,6 +212,11 @@ impl Scenario {
         all
     }
 
+    /// Whether it is an open loop: its latencies are what counts.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.load, Load::Part { .. })
+    }
+
     /// Whether what counts of it is memory.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.load, Load::Idle { .. })
@@ -211,7 +234,7 @@ mod tests {
     fn names_are_different_and_capacities_are_of_closed_loops() {
         for (at, scenario) in SCENARIOS.iter().enumerate() {
             assert!(SCENARIOS[..at].iter().all(|other| other.name != scenario.name), "{scenario:?}");
-            if let Load::Part { part, capacity } = scenario.load {
+            if let Load::Part { part, capacity, .. } = scenario.load {
                 let base = named(capacity).unwrap();
                 assert!(matches!(base.load, Load::Closed { .. }) && base.way == scenario.way && part < 1.0);
                 assert!(SCENARIOS[..at].contains(base), "it runs before");
@@ -223,8 +246,9 @@ mod tests {
     fn wishes_are_read_or_refused() {
         let names = |text| parse(text).map(|all| all.iter().map(|one| one.name).collect::<Vec<_>>());
         assert_eq!(names("h1-64,rate-50"), Ok(vec!["h1-64", "h1-rate-50", "h2-rate-50"]));
+        assert_eq!(names("same-50"), Ok(vec!["h1-same-50", "h2-same-50"]));
         assert_eq!(names("all").map(|all| all.len()), Ok(SCENARIOS.len()));
-        for wrong in ["", "h1", "rate-", "h1-64,,tcp-64"] {
+        for wrong in ["", "h1", "rate-", "same-", "50", "h1-64,,tcp-64"] {
             assert!(names(wrong).unwrap_err().contains("no scenario"), "{wrong}");
         }
     }
@@ -234,6 +258,7 @@ mod tests {
         let said = |name: &str| named(name).unwrap().arguments("127.0.0.1:9").join(" ");
         assert_eq!(said("h2-16x10"), "h2c://127.0.0.1:9/ -c 16 -s 10");
         assert_eq!(said("h1-rate-20"), "http://127.0.0.1:9/ -c 64");
+        assert_eq!(said("h2-same-50"), "h2c://127.0.0.1:9/ -c 16 -s 10");
         assert_eq!(said("tls-new"), "https://127.0.0.1:9/ --insecure --http1 -c 16 --new-connections");
         assert!(said("h1-sidecar").contains("--path /app150/items?page=7 -H x-request-field-0: vvv"));
     }

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::row::{Outcome, Row};
-use super::scenario::Scenario;
+use super::row::{Measured, Outcome, Row, Spread};
+use super::scenario::{Load, Scenario, Whose};
 
 /// The name of the row of the origin alone.
 pub(crate) const ORIGIN: &str = "origin";
@@ -17,9 +17,35 @@ pub(crate) fn floor(scenario: &Scenario, rows: &[Row]) -> Option<f64> {
     }
 }
 
+/// Percentiles of the latency; of an open loop with their spread, for there they are what counts.
+fn latency(scenario: &Scenario, measured: &Measured) -> String {
+    let names: &[&str] = if scenario.is_open() { &["p50", "p99", "p99.9"] } else { &["p50", "p99"] };
+    let shown = names.iter().filter_map(|name| {
+        let Spread { median, least, most } = measured.latency(name)?;
+        let spread = if scenario.is_open() { format!(" ({least:.0} to {most:.0})") } else { String::new() };
+        Some(format!(", {name} {median:.0} us{spread}"))
+    });
+    let late = measured.late("p99").map(|late| format!(", late p99 {:.0} us", late.median));
+    shown.chain(late).collect()
+}
+
+/// Of an open loop at one rate for all: which one.
+fn same_rate(scenario: &Scenario, rows: &[Row]) -> Option<String> {
+    let Load::Part { part, whose: Whose::Slowest, .. } = scenario.load else { return None };
+    let asked = rows.iter().find_map(|row| match &row.outcome {
+        Outcome::Measured(measured) => measured.asked.as_ref(),
+        _ => None,
+    })?;
+    let (rate, of, capacity) = (asked.rate, &asked.of, asked.capacity);
+    Some(format!("{rate:.0}/s for all: {:.0} % of what {of} came to, {capacity:.0}/s", part * 100.0))
+}
+
 /// The rows of a scenario.
 pub(crate) fn table(scenario: &Scenario, rows: &[Row]) -> String {
     let mut out = format!("\n{}: {}\n", scenario.name, scenario.what);
+    if let Some(said) = same_rate(scenario, rows) {
+        let _ = writeln!(out, "  {said}");
+    }
     let floor = floor(scenario, rows);
     let width = rows.iter().map(|row| row.subject.chars().count()).max().unwrap_or(0);
     for row in rows {
@@ -51,9 +77,7 @@ pub(crate) fn table(scenario: &Scenario, rows: &[Row]) -> String {
                 if let Some((user, kernel)) = measured.instructions {
                     let _ = write!(out, ", {:.1}k + {:.1}k instructions", user / 1e3, kernel / 1e3);
                 }
-                let latency = measured.latency();
-                let us = |name: &str| latency[name].as_f64().unwrap_or(0.0);
-                let _ = write!(out, ", p50 {:.0} us, p99 {:.0} us", us("p50"), us("p99"));
+                let _ = write!(out, "{}", latency(scenario, measured));
                 if let Some(failures) = measured.failures() {
                     let _ = write!(out, "  FAILED: {failures}");
                 }

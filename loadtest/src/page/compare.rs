@@ -1,13 +1,14 @@
 //! What `compare` found: tables with a column for each proxy, in which the best of each row is marked; bars of CPU time; latencies.
 
+mod latency;
+
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::runs::curves;
 use super::table::{compared_table, digits, facts, number, table};
 use super::{Plots, Source};
-use crate::plot::{Axis, Bar, Group, Line, bars, draw, escaped};
+use crate::plot::{Bar, Group, bars, escaped};
 
 /// Scenarios whose bars are drawn together.
 const FAMILIES: [(&str, &[&str]); 5] = [
@@ -17,10 +18,6 @@ const FAMILIES: [(&str, &[&str]); 5] = [
     ("Handshakes", &["tls-new"]),
     ("1 MiB", &["h1-1MB", "tcp-1MB"]),
 ];
-/// Parts of the capacity at which latencies are measured, for either protocol.
-const RATES: [(&str, [&str; 3]); 2] =
-    [("HTTP/1", ["h1-rate-20", "h1-rate-50", "h1-rate-80"]), ("HTTP/2", ["h2-rate-20", "h2-rate-50", "h2-rate-80"])];
-
 /// A comparison, read.
 struct Compared<'a> {
     json: &'a Value,
@@ -53,7 +50,9 @@ pub(super) fn part(source: &Source, plots: &mut Plots) -> String {
     out.push_str(&compared.rates());
     out.push_str(&compared.bulk());
     out.push_str(&compared.memory());
-    out.push_str(&compared.latency(plots));
+    out.push_str(&compared.latency_at_the_same_rate(plots));
+    out.push_str(&compared.latency_at_own_rates(plots));
+    out.push_str(&compared.doubts());
     out.push_str(&compared.spread());
     out.push_str(&compared.host());
     out.push_str(&compared.commands());
@@ -325,88 +324,6 @@ impl<'a> Compared<'a> {
              of them to all. A proxy that can serve h1-sidecar has its 200 routes and 100 clusters among all listeners.</p>\n{}",
             compared_table(&self.escaped_names(), &rows)
         )
-    }
-
-    fn latency(&self, plots: &mut Plots) -> String {
-        let mut out = String::new();
-        for (protocol, names) in RATES {
-            let scenarios: Vec<&Value> = names.iter().filter_map(|name| self.scenario(name)).collect();
-            if scenarios.is_empty() {
-                continue;
-            }
-            let _ = writeln!(out, "<h3>{protocol}</h3>");
-            let mut rows: Vec<Vec<String>> = Vec::new();
-            for (what, pointer) in
-                [("p50, µs", "/latency_us/p50"), ("p99, µs", "/latency_us/p99"), ("p99.9, µs", "/latency_us/p99.9")]
-            {
-                for scenario in &scenarios {
-                    let share = text(&scenario["name"]).rsplit('-').next().unwrap_or_default();
-                    let mut row = vec![format!("{what}, at {} % of capacity", escaped(share))];
-                    row.extend(self.cells(scenario, pointer, Better::Less));
-                    rows.push(row);
-                }
-            }
-            out.push_str(&compared_table(&self.escaped_names(), &rows));
-            out.push_str("<div class=\"plots\">\n");
-            let caption = format!("{protocol}: latency against rate");
-            out.push_str(&plots.figure(&caption, self.against_rate(&caption, &scenarios)));
-            for scenario in &scenarios {
-                let measured = |name: &&str| {
-                    let row = Self::row(scenario, name).filter(|row| row["outcome"] == "measured")?;
-                    Some(((*name).to_owned(), &row["latency_us"]))
-                };
-                let latencies: Vec<(String, &Value)> = self.names.iter().filter_map(measured).collect();
-                let caption = text(&scenario["what"]).to_owned();
-                out.push_str(&plots.figure(&caption, curves(&caption, &latencies)));
-            }
-            out.push_str("</div>\n");
-        }
-        let doubts: Vec<String> = list(&self.json["scenarios"])
-            .iter()
-            .flat_map(|scenario| list(&scenario["rows"]).iter().map(move |row| (scenario, row)))
-            .filter_map(|(scenario, row)| {
-                let doubt = row["doubt"].as_str()?;
-                let (scenario, subject) = (text(&scenario["name"]), text(&row["subject"]));
-                Some(format!("<li>{}, {}: {}</li>", escaped(scenario), escaped(subject), escaped(doubt)))
-            })
-            .collect();
-        if !doubts.is_empty() {
-            let _ = writeln!(
-                out,
-                "<p>The generator did not keep the rate, so that these latencies are partly its own:</p><ul>{}</ul>",
-                doubts.join("")
-            );
-        }
-        if out.is_empty() {
-            return out;
-        }
-        format!(
-            "<h2>Latency</h2>\n<p>In an open loop at a part of what each proxy's own closed loop came to, so that the faster has more to do. A latency runs \
-             from when a request was due.</p>\n{out}"
-        )
-    }
-
-    /// p50 (dashed) and p99 of each proxy at the rates that it answered.
-    fn against_rate(&self, title: &str, scenarios: &[&Value]) -> String {
-        let mut lines = Vec::new();
-        for name in &self.names {
-            for (quantile, is_dashed) in [("p99", false), ("p50", true)] {
-                let point = |scenario: &&Value| {
-                    let rate = Self::figure(scenario, name, "/rate/median")?;
-                    let latency = Self::figure(scenario, name, &format!("/latency_us/{quantile}"))?;
-                    Some((rate, latency.max(1e-3)))
-                };
-                let points: Vec<(f64, f64)> = scenarios.iter().filter_map(point).collect();
-                if !points.is_empty() {
-                    let colour = self.colour(name);
-                    lines.push(Line { name: format!("{name}, {quantile}"), points, colour, is_dashed });
-                }
-            }
-        }
-        let all = || lines.iter().flat_map(|line| line.points.iter());
-        let x = Axis::even("requests a second", all().map(|point| point.0));
-        let y = Axis::logarithmic("latency, µs", all().map(|point| point.1).collect::<Vec<_>>().into_iter());
-        draw(title, &x, &y, &lines)
     }
 
     /// How connections and CPU time lie on the proxies' workers, in the scenario with the most connections.

@@ -49,19 +49,18 @@ fn run_table(runs: &[&Source]) -> String {
 }
 
 fn percentiles(runs: &[&Source]) -> String {
-    let runs = runs.iter().map(|source| (source.name.clone(), &source.json["latency_us"]));
+    let runs = runs.iter().enumerate().map(|(at, source)| (source.name.clone(), at, &source.json["latency_us"]));
     curves("Latency by percentile", &runs.collect::<Vec<_>>())
 }
 
-/// Latency against one request in so many.
-pub(super) fn curves(title: &str, latencies: &[(String, &Value)]) -> String {
+/// Latency against one request in so many: a name, a colour and percentiles for each line.
+pub(super) fn curves(title: &str, latencies: &[(String, usize, &Value)]) -> String {
     let lines: Vec<Line> = latencies
         .iter()
-        .enumerate()
-        .map(|(colour, (name, latency))| {
+        .map(|(name, colour, latency)| {
             let known = QUANTILES.iter().filter(|(name, _)| latency[*name].is_number());
             let points = known.map(|(name, part)| (1.0 / (1.0 - part), number(&latency[*name]).max(1e-3)));
-            Line { name: name.clone(), points: points.collect(), colour, is_dashed: false }
+            Line { name: name.clone(), points: points.collect(), colour: *colour, is_dashed: false }
         })
         .collect();
     let marks = [(2.0, "50 %"), (10.0, "90 %"), (100.0, "99 %"), (1e3, "99.9 %"), (1e4, "99.99 %"), (1e5, "99.999 %")];

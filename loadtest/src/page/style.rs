@@ -28,7 +28,7 @@ th { vertical-align: bottom; } th:first-child, td:first-child { text-align: left
 td:first-child { white-space: normal; min-width: 9rem; }
 .facts td { text-align: left; white-space: normal; } .facts td:first-child { min-width: 7rem; vertical-align: top; }
 small, .quiet { color: var(--quiet); font-size: .82em; }
-.times { display: inline-block; min-width: 3.4em; text-align: left; }
+.times { display: inline-block; min-width: 3.4em; text-align: left; } .spread { display: block; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: 1rem 2rem; }
 figure { margin: 0; min-width: 0; } figcaption { font-weight: 600; }
 svg { display: block; width: 100%; max-width: 40rem; height: auto; }

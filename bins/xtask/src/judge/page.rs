@@ -23,14 +23,14 @@ const BROWSER_LIMIT: Duration = Duration::from_secs(90);
 /// A quick comparison of what is asked for here takes a minute and a half.
 const COMPARE_LIMIT: Duration = Duration::from_secs(600);
 /// What is compared: of each kind of scenario one.
-const SCENARIOS: &str = "idle,idle-h2,h1-64,h1-1MB,h2-100,tls-new,rate-20,rate-50,rate-80";
+const SCENARIOS: &str = "idle,idle-h2,h1-64,h1-1MB,h2-100,tls-new,rate-20,rate-50,rate-80,same-50";
 /// Widths and heights of a phone and of a desktop, in CSS pixels.
 const SCREENS: [(&str, u32, u32); 2] = [("phone", 375, 812), ("desktop", 1280, 900)];
 /// What is looked for in a page, and the start of it that lets it do so: nothing but what stands in the page itself may be loaded.
 const CHECKS: &str = include_str!("page/checks.js");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
 /// Whatever of a page has to be there.
-const HEADS: [&str; 14] = [
+const HEADS: [&str; 17] = [
     "CPU time a request",
     "CPU a request: HTTP/1",
     "CPU a request: HTTP/2",
@@ -38,7 +38,10 @@ const HEADS: [&str; 14] = [
     "Requests a second",
     "Bulk",
     "Memory",
-    "Latency",
+    "Latency at the same rate",
+    "HTTP/1: latency at the same rate",
+    "HTTP/2: latency at the same rate",
+    "Latency at rates of their own",
     "HTTP/1: latency against rate",
     "HTTP/2, open loop at 80 % of capacity",
     "Spread over workers",
