@@ -156,6 +156,27 @@ fn what_stands_for_a_proxy_is_measured_and_ends_with_us() {
     gone(std::fs::read_to_string(pid).expect("it said it").trim());
 }
 
+/// All on the same CPUs: it is measured, and said. A proxy is told how many workers it is to have.
+#[test]
+fn cpus_in_common_are_no_reason_not_to_look() {
+    let folder = Folder::new("shared");
+    let [json, workers] = ["out.json", "workers"].map(|name| folder.path(name));
+    let script = folder.script("fake", &fake(&format!("echo $2 > {workers}"), ""));
+    let ours = format!("fake={script} {{config}} {{workers}}");
+    let all = ringway_runtime::cpus::affinity().expect("it can be asked");
+    let list = ringway_runtime::cpus::format(&all);
+    let cpus = ["--proxy-cpus", &list, "--load-cpus", &list];
+    let output = compare(&[&["--ours", &ours, "--scenarios", "h1-64", "--json", &json], &cpus[..]].concat());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains(&format!("note: the proxies share CPU {list} with")), "{said}");
+    assert_eq!(std::fs::read_to_string(workers).expect("it said it").trim(), all.len().to_string());
+    let json = folder.json("out.json");
+    assert_eq!((&json["proxy_cpus"], &json["load_cpus"]), (&all.clone().into(), &all.into()));
+    assert!(json["notes"][0].as_str().expect("a note").contains("share CPU"));
+    assert_eq!(row(&json, "h1-64", "fake")["outcome"], "measured");
+}
+
 #[test]
 fn what_fails_is_shown_and_is_the_exit_status() {
     let folder = Folder::new("fails");

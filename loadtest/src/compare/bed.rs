@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use ringway_runtime::cpus;
+
 use super::account::Memory;
 use super::config::{CERTIFICATE, Origins, Wiring};
 use super::held::Held;
@@ -34,6 +36,19 @@ impl Places {
     /// Cores of the generator, and of the origin: half of theirs each.
     pub(crate) fn cores(&self) -> usize {
         (self.load.len() / 2).max(1)
+    }
+
+    /// What is to be said of it where proxies and load have CPUs in common: nobody is kept from that, for on small hosts there is no other way to
+    /// see several workers.
+    pub(crate) fn note(&self) -> Option<String> {
+        let shared: Vec<usize> = self.proxy.iter().copied().filter(|cpu| self.load.contains(cpu)).collect();
+        (!shared.is_empty()).then(|| {
+            format!(
+                "the proxies share CPU {} with the generator and the origin: rates are what all of them come to together, and in latencies is what \
+                 they wait for each other; CPU time a request is the proxy's alone",
+                cpus::format(&shared)
+            )
+        })
     }
 }
 
@@ -231,6 +246,14 @@ fn free_ports(count: usize) -> Result<Vec<u16>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpus_in_common_are_told_of() {
+        let note = |proxy: &[usize], load: &[usize]| Places { proxy: proxy.to_vec(), load: load.to_vec() }.note();
+        assert_eq!((note(&[0], &[1]), note(&[0, 1], &[2, 3])), (None, None));
+        assert!(note(&[0, 1], &[0, 1]).unwrap().contains("share CPU 0-1 with"));
+        assert!(note(&[0, 1], &[1, 2]).unwrap().contains("share CPU 1 with"));
+    }
 
     #[test]
     fn ports_are_different_and_a_folder_of_our_own_goes_away() {

@@ -1,7 +1,7 @@
 //! One load on one target: what the generator saw, and what the target's processes took for it.
 
-use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read;
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -13,6 +13,7 @@ use super::account::CpuTimes;
 use super::bed::{LOOK, Places, own};
 use super::held::Held;
 use super::row::rounded;
+use super::workers::Workers;
 
 /// Why there is no sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,8 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     /// Whose CPU time counts; none: it is not ours to look at.
     pub(crate) processes: Vec<u32>,
-    /// Its admin server, if it has one that tells of workers.
-    pub(crate) admin: Option<SocketAddr>,
+    /// Who tells of its workers.
+    pub(crate) workers: Option<Workers>,
 }
 
 /// What came of it.
@@ -194,7 +195,7 @@ pub(crate) fn measure(
     let run = Load::start(&all, places)?.finish(interrupted, || {
         if !asked && began.elapsed() > time / 2 {
             asked = true;
-            connections = target.admin.and_then(workers);
+            connections = target.workers.as_ref().and_then(|workers| workers.connections(places.proxy.len()));
         }
     })?;
     let threads = CpuTimes::of(&target.processes).since(&before);
@@ -207,66 +208,9 @@ fn connections(arguments: &[String]) -> usize {
     at.and_then(|at| arguments.get(at + 1)?.parse().ok()).unwrap_or(1)
 }
 
-/// An admin server that does not answer within this is not asked again.
-const ADMIN_MAX: Duration = Duration::from_secs(1);
-
-/// Connections of each worker, as an admin server tells them: Ringway's `/workers`, or Envoy's statistics of each.
-fn workers(admin: SocketAddr) -> Option<Vec<u64>> {
-    let ringway = get(admin, "/workers").and_then(|text| of_ringway(&text));
-    ringway.or_else(|| of_envoy(&get(admin, "/stats?filter=worker_.*downstream_cx_active")?))
-}
-
-fn of_ringway(text: &str) -> Option<Vec<u64>> {
-    let json: Value = serde_json::from_str(text).ok()?;
-    json["workers"].as_array()?.iter().map(|worker| worker["connections"].as_u64()).collect()
-}
-
-/// Lines like `listener.127.0.0.1_80.worker_0.downstream_cx_active: 5`, summed for each worker.
-fn of_envoy(text: &str) -> Option<Vec<u64>> {
-    let mut workers = Vec::new();
-    for line in text.lines() {
-        let Some((name, value)) = line.rsplit_once(": ") else { continue };
-        let Some(rest) = name.split_once(".worker_").map(|(_, rest)| rest) else { continue };
-        let Some(number) = rest.strip_suffix(".downstream_cx_active").and_then(|number| number.parse().ok()) else {
-            continue;
-        };
-        if number >= WORKERS_MAX {
-            return None;
-        }
-        if workers.len() <= number {
-            workers.resize(number + 1, 0);
-        }
-        workers[number] += value.trim().parse::<u64>().ok()?;
-    }
-    (!workers.is_empty()).then_some(workers)
-}
-
-/// More workers than any host has CPUs: a larger number is none.
-const WORKERS_MAX: usize = 4096;
-
-/// The body of an answer of an admin server; `None`: there is none, or it is no 200.
-fn get(admin: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect_timeout(&admin, ADMIN_MAX).ok()?;
-    stream.set_read_timeout(Some(ADMIN_MAX)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: admin\r\nconnection: close\r\n\r\n").ok()?;
-    let mut text = String::new();
-    let _end = BufReader::new(stream).read_to_string(&mut text); // a reset behind the answer changes nothing of it
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    (head.split(' ').nth(1)? == "200").then(|| body.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_of_workers_are_read() {
-        assert_eq!(of_ringway(r#"{"workers": [{"connections": 3}, {"connections": 5}]}"#), Some(vec![3, 5]));
-        assert_eq!(of_ringway("no"), None);
-        let stats = "listener.127.0.0.1_1.worker_1.downstream_cx_active: 4\nlistener.127.0.0.1_1.worker_0.downstream_cx_active: 2\n\
-                     listener.127.0.0.1_2.worker_1.downstream_cx_active: 1\nlistener.admin.main_thread.downstream_cx_active: 1\n";
-        assert_eq!((of_envoy(stats), of_envoy("")), (Some(vec![2, 5]), None));
-    }
 
     #[test]
     fn figures_follow_from_what_was_counted() {

@@ -18,6 +18,7 @@ mod rounds;
 mod row;
 pub(crate) mod scenario;
 mod text;
+mod workers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -154,6 +155,10 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
         cpus::format(&places.proxy),
         cpus::format(&places.load)
     ));
+    let note = places.note();
+    if let Some(note) = &note {
+        say(&format!("note: {note}\n"));
+    }
     let plan = Plan {
         rounds: if is_quick { 1 } else { rounds },
         time: if is_quick { QUICK_TIME } else { time },
@@ -175,6 +180,7 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
             "seconds": plan.time.as_secs_f64(),
             "proxy_cpus": places.proxy,
             "load_cpus": places.load,
+            "notes": note.into_iter().collect::<Vec<_>>(),
             "host": host,
         });
         crate::write(&path, &format!("{:#}\n", document(head, &run, &missing)))?;
@@ -226,7 +232,7 @@ fn places(matches: &mut ArgMatches) -> Result<Places, String> {
     }
     let proxy = proxy.unwrap_or_else(|| all[..1].to_vec());
     let others: Vec<usize> = all.iter().copied().filter(|cpu| !proxy.contains(cpu)).collect();
-    // On a host with one CPU all share it: that is told, and is no reason not to look.
+    // Where the proxies have all CPUs, all share them: that is told, and is no reason not to look.
     let load = load.unwrap_or(if others.is_empty() { proxy.clone() } else { others });
     Ok(Places { proxy, load })
 }

@@ -76,14 +76,9 @@ impl Kind {
         }
     }
 
-    /// Looks for it on this host.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub(crate) fn find(self) -> Result<Peer, Missing> {
-        let missing = |why: &str| Missing { name: self.name().to_owned(), why: why.to_owned() };
-        let program = self.program().ok_or_else(|| missing("not installed here; --install does it"))?;
-        let (format, arguments, asking): (_, &[&str], &str) = match self {
+    /// What its configuration is written in, what it is started by, and what it is asked for its version by.
+    fn started_by(self) -> (Format, &'static [&'static str], &'static str) {
+        match self {
             Kind::Envoy => {
                 let arguments = &[
                     "-c",
@@ -98,7 +93,17 @@ impl Kind {
             }
             Kind::Haproxy => (Format::Haproxy, &["-db", "-f", "{config}"], "-v"),
             Kind::Nginx => (Format::Nginx, &["-e", "stderr", "-c", "{config}"], "-v"),
-        };
+        }
+    }
+
+    /// Looks for it on this host.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn find(self) -> Result<Peer, Missing> {
+        let missing = |why: &str| Missing { name: self.name().to_owned(), why: why.to_owned() };
+        let program = self.program().ok_or_else(|| missing("not installed here; --install does it"))?;
+        let (format, arguments, asking) = self.started_by();
         let version = version(&program, asking).ok_or_else(|| missing("it does not say its version"))?;
         let words = std::iter::once(program.display().to_string());
         let words = words.chain(arguments.iter().map(|word| (*word).to_owned())).collect();
@@ -258,6 +263,15 @@ mod tests {
         ] {
             assert_eq!(version_in(line).as_deref(), version, "{line}");
         }
+    }
+
+    /// Those that have no number of workers in their files (see `config`) are given it here.
+    #[test]
+    fn all_have_a_worker_for_each_cpu() {
+        let envoy = Kind::Envoy.started_by();
+        let at = envoy.1.iter().position(|word| *word == "--concurrency").unwrap();
+        assert_eq!((envoy.0, envoy.1[at + 1]), (Format::V3, "{workers}"));
+        assert!(super::super::OURS.ends_with("--concurrency {workers}"));
     }
 
     #[test]

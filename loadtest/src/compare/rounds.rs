@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::account::{Memory, reset_peak};
 use super::bed::{Folder, Origin, Places, Running};
 use super::capacity::{Asked, Capacities};
+use super::config::Format;
 use super::idle;
 use super::instructions::{self, Count};
 use super::measure::{Fault, Sample, Target, measure};
@@ -15,6 +16,7 @@ use super::peer::Peer;
 use super::row::{Measured, Outcome, Row, rounded};
 use super::scenario::{Load, Scenario, WARM_UP, Way, named};
 use super::text::{ORIGIN, floor};
+use super::workers::Workers;
 use super::{progress, shown_arguments};
 
 /// What is to be measured.
@@ -138,15 +140,20 @@ impl<'a> Run<'a> {
         }
         let running = self.subjects[at].running.as_ref().expect("it was started");
         let address = running.wiring.address(scenario.way).expect("every way of a scenario is configured");
-        let has_admin = running.peer.format == super::config::Format::V3;
-        let admin = has_admin.then(|| ([127, 0, 0, 1], running.wiring.admin).into());
-        Ok(Target { address, processes: running.processes(), admin })
+        let (admin, port) = (([127, 0, 0, 1], running.wiring.admin).into(), address.port());
+        let processes = running.processes();
+        let workers = match running.peer.format {
+            Format::V3 => Workers::Admin(admin),
+            Format::Haproxy => Workers::Stats { socket: admin, port },
+            Format::Nginx => Workers::Processes { all: processes.clone(), port },
+        };
+        Ok(Target { address, processes, workers: Some(workers) })
     }
 
     fn origin_target(&self, scenario: &Scenario) -> Option<Target> {
         let processes =
             self.origin.processes(scenario.way).filter(|_| scenario.way.has_floor() && !scenario.is_idle())?;
-        Some(Target { address: self.origin.addresses.of(scenario.way), processes, admin: None })
+        Some(Target { address: self.origin.addresses.of(scenario.way), processes, workers: None })
     }
 
     /// Who takes part, in turn: the origin alone, and each proxy. `None` is the origin.

@@ -123,6 +123,11 @@ impl Measured {
         Value::Object(names.map(|name| (name.to_owned(), json!(of(name)))).collect::<Map<_, _>>())
     }
 
+    /// Connections of each worker, of the last round that knows them.
+    pub(crate) fn connections(&self) -> Option<&[u64]> {
+        self.rounds.iter().rev().find_map(|sample| sample.connections.as_deref())
+    }
+
     /// Each thread's part of the CPU time, of those that have a hundredth of it, in the last round.
     fn threads(&self) -> Vec<Value> {
         let threads = self.rounds.last().map(|sample| sample.threads.as_slice()).unwrap_or_default();
@@ -152,7 +157,7 @@ impl Measured {
             "own_capacity": self.asked.as_ref().map(|asked| asked.own),
             "peak_bytes": self.has_cpu.then_some(self.peak),
             "threads": self.threads(),
-            "connections": self.rounds.iter().rev().find_map(|sample| sample.connections.clone()),
+            "connections": self.connections(),
             "doubt": self.doubt(),
             "rounds": self.rounds.iter().map(|sample| sample.document(self.has_cpu)).collect::<Vec<_>>(),
         })

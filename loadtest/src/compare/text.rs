@@ -78,6 +78,10 @@ pub(crate) fn table(scenario: &Scenario, rows: &[Row]) -> String {
                     let _ = write!(out, ", {:.1}k + {:.1}k instructions", user / 1e3, kernel / 1e3);
                 }
                 let _ = write!(out, "{}", latency(scenario, measured));
+                if let Some(connections) = measured.connections().filter(|all| all.len() > 1) {
+                    let all: Vec<String> = connections.iter().map(u64::to_string).collect();
+                    let _ = write!(out, ", connections {}", all.join(" + "));
+                }
                 if let Some(failures) = measured.failures() {
                     let _ = write!(out, "  FAILED: {failures}");
                 }

@@ -102,6 +102,9 @@ impl<'a> Compared<'a> {
                  the least to the greatest. Where two differ by less, they are the same.</p>"
             );
         }
+        for note in list(&json["notes"]) {
+            let _ = writeln!(out, "<p><strong>Note</strong>: {}.</p>", escaped(text(note)));
+        }
         for missing in list(&json["missing"]) {
             let _ = writeln!(
                 out,
@@ -326,28 +329,38 @@ impl<'a> Compared<'a> {
         )
     }
 
-    /// How connections and CPU time lie on the proxies' workers, in the scenario with the most connections.
+    /// How connections and CPU time lie on the proxies' workers, in the scenarios with the most connections of either protocol.
     fn spread(&self) -> String {
-        let Some(scenario) = ["h1-256", "h1-64", "h2-16x10"].iter().find_map(|name| self.scenario(name)) else {
+        let first = |names: &[&str]| names.iter().find_map(|name| self.scenario(name));
+        let scenarios: Vec<&Value> = [first(&["h1-256", "h1-64", "h1-same-50"]), first(&["h2-16x10", "h2-same-50"])]
+            .into_iter()
+            .flatten()
+            .collect();
+        if scenarios.is_empty() {
             return String::new();
-        };
-        let row = |name: &&str| {
-            let row = Self::row(scenario, name).filter(|row| row["outcome"] == "measured")?;
-            let connections = match row["connections"].as_array() {
-                Some(all) => all.iter().map(Value::to_string).collect::<Vec<_>>().join(" + "),
-                None => "<small>it does not tell</small>".to_owned(),
+        }
+        let mut out =
+            "<h2>Spread over workers</h2>\n<p>Connections of each worker, and each thread's part of the CPU time.</p>\n".to_owned();
+        for scenario in scenarios {
+            let row = |name: &&str| {
+                let row = Self::row(scenario, name).filter(|row| row["outcome"] == "measured")?;
+                let connections = match row["connections"].as_array() {
+                    Some(all) => all.iter().map(Value::to_string).collect::<Vec<_>>().join(" + "),
+                    None => "<small>it does not tell</small>".to_owned(),
+                };
+                let part = |thread: &Value| {
+                    format!("{} {:.0} %", escaped(text(&thread["name"])), 100.0 * number(&thread["part"]))
+                };
+                let threads: Vec<String> = list(&row["threads"]).iter().map(part).collect();
+                Some(vec![escaped(name), connections, threads.join(", ")])
             };
-            let part =
-                |thread: &Value| format!("{} {:.0} %", escaped(text(&thread["name"])), 100.0 * number(&thread["part"]));
-            let threads: Vec<String> = list(&row["threads"]).iter().map(part).collect();
-            Some(vec![escaped(name), connections, threads.join(", ")])
-        };
-        let rows: Vec<Vec<String>> = self.names.iter().filter_map(row).collect();
-        format!(
-            "<h2>Spread over workers</h2>\n<p>{}: connections of each worker, and each thread's part of the CPU time.</p>\n{}",
-            escaped(text(&scenario["what"])),
-            table(&["", "connections", "threads"], &rows)
-        )
+            let rows: Vec<Vec<String>> = self.names.iter().filter_map(row).collect();
+            if !rows.is_empty() {
+                let head = ["", "connections", "threads"];
+                let _ = write!(out, "<h3>{}</h3>\n{}", escaped(text(&scenario["what"])), table(&head, &rows));
+            }
+        }
+        out
     }
 
     fn host(&self) -> String {
@@ -415,4 +428,26 @@ fn row_of(name: &str, figures: &[Option<f64>]) -> Vec<String> {
         figure.filter(|figure| *figure > 0.0).map_or_else(String::new, |figure| compared_cell(figure, best))
     };
     std::iter::once(escaped(name)).chain(figures.iter().map(cell)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn notes_and_workers_are_shown() {
+        let thread = |name: &str, part: f64| json!({"name": name, "part": part});
+        let row = json!({
+            "subject": "a", "outcome": "measured", "connections": [31, 33], "threads": [thread("w<0>", 0.25), thread("w1", 0.75)],
+        });
+        let scenario = |name: &str| json!({"name": name, "what": format!("{name}, in words"), "rows": [row]});
+        let json = json!({"notes": ["they <share>"], "scenarios": [scenario("h1-64"), scenario("h2-16x10")]});
+        let compared = Compared { json: &json, names: vec!["a"] };
+        assert!(compared.head().contains("they &lt;share&gt;"));
+        let out = compared.spread();
+        assert_eq!(out.matches("<td>31 + 33</td><td>w&lt;0&gt; 25 %, w1 75 %</td>").count(), 2, "{out}");
+        assert!(out.contains("h1-64, in words") && out.contains("h2-16x10, in words"), "{out}");
+    }
 }

@@ -7,9 +7,9 @@ use super::{BACKLOG, CERTIFICATE, CONNECTIONS_MAX, Format, IDLE_TIMEOUT_S, KEPT_
 pub(super) fn write(wiring: &Wiring) -> String {
     let mut out = format!(
         "# Written by ringway-load compare.\n\
-         global\n    nbthread {}\n    maxconn {CONNECTIONS_MAX}\n\n\
+         global\n    nbthread {}\n    maxconn {CONNECTIONS_MAX}\n    stats socket ipv4@127.0.0.1:{} level operator\n\n\
          defaults\n    http-reuse always\n    timeout connect 5s\n    timeout server 60s\n    timeout client {IDLE_TIMEOUT_S}s\n",
-        wiring.workers
+        wiring.workers, wiring.admin
     );
     for (way, port) in wiring.listeners.iter().filter(|(way, _)| Format::Haproxy.cannot(*way).is_none()) {
         let name = way.name();

@@ -132,6 +132,13 @@ mod tests {
                 let is_there = text.contains(&port.to_string());
                 assert_eq!(is_there, format.cannot(*way).is_none(), "{format:?} {way:?}\n{text}");
             }
+            // Proxies that take the number on their command line are given it there.
+            let workers = match format {
+                Format::V3 => None,
+                Format::Haproxy => Some("nbthread 2\n"),
+                Format::Nginx => Some("worker_processes 2;"),
+            };
+            assert!(workers.is_none_or(|said| text.contains(said)), "all have as many workers: {text}");
             assert!(text.contains("/f/"), "its files are in the folder: {text}");
         }
     }
