@@ -2,7 +2,8 @@
 
 mod support;
 
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use support::{Loaded, Origin, Running, command, load};
 
@@ -135,6 +136,72 @@ fn what_is_never_answered() {
     }
     let loaded = load(&[&format!("https://{address}"), "-k", "-n", "1", "-c", "1", "--connect-timeout", "50ms"]);
     check(&loaded, "connect_timeout", 1);
+}
+
+/// The type and stream of the next frame of HTTP/2; `None`: the peer has gone.
+fn next_frame(stream: &mut TcpStream) -> Option<(u8, u32)> {
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).ok()?;
+    let [a, b, c, kind, _, stream_id @ ..] = header;
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).ok()?;
+    Some((kind, u32::from_be_bytes(stream_id)))
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = (payload.len() as u32).to_be_bytes();
+    [&len[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// Answers one request of HTTP/2 with these fields (index in the static table, value) and, unless they are all, this content.
+fn answer_once(listener: &TcpListener, fields: &[(u8, &str)], content: Option<&str>) {
+    let [data, headers, settings] = [0, 1, 4];
+    let (mut stream, _) = listener.accept().expect("it connects");
+    stream.read_exact(&mut [0; 24]).expect("a preface");
+    stream.write_all(&frame(settings, 0, 0, &[])).expect("it reads");
+    let id = std::iter::from_fn(|| next_frame(&mut stream)).find(|(kind, _)| *kind == headers).expect("a request").1;
+    let mut block = Vec::new();
+    for (index, value) in fields {
+        let index = if *index < 15 { vec![*index] } else { vec![15, index - 15] }; // RFC 7541 §6.2.2, §5.1
+        block.extend_from_slice(&[&index, &[value.len() as u8][..], value.as_bytes()].concat());
+    }
+    let (end_stream, end_headers) = (1, 4);
+    let mut answer = frame(headers, end_headers | u8::from(content.is_none()), id, &block);
+    if let Some(content) = content {
+        answer.extend_from_slice(&frame(data, end_stream, id, content.as_bytes()));
+    }
+    stream.write_all(&answer).expect("it reads");
+    while next_frame(&mut stream).is_some() {}
+}
+
+#[test]
+fn heads_that_are_not_as_http2_wants_them_are_no_answers() {
+    const STATUS: u8 = 8;
+    const LENGTH: u8 = 28;
+    for (fields, content, is_answer) in [
+        (&[(STATUS, "200"), (LENGTH, "5")][..], Some("hello"), true),
+        (&[(STATUS, "200"), (LENGTH, "0")], None, true),
+        (&[(STATUS, "200")], Some("hello"), true),
+        // 200 modulo 2^16, and what a parser of numbers takes for 200.
+        (&[(STATUS, "65736")], Some("hello"), false),
+        (&[(STATUS, "+200")], Some("hello"), false),
+        (&[(STATUS, "200"), (LENGTH, "+5")], Some("hello"), false),
+        (&[(STATUS, "200"), (LENGTH, "five")], Some("hello"), false),
+        (&[(STATUS, "200"), (LENGTH, "5"), (LENGTH, "6")], Some("hello"), false),
+        // Less than was told: also of more than 2^32 bytes, and where nothing comes at all.
+        (&[(STATUS, "200"), (LENGTH, "6")], Some("hello"), false),
+        (&[(STATUS, "200"), (LENGTH, "4294967301")], Some("hello"), false),
+        (&[(STATUS, "200"), (LENGTH, "5")], None, false),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
+        let url = format!("h2c://{}", listener.local_addr().expect("it is bound"));
+        let loaded = std::thread::scope(|scope| {
+            scope.spawn(|| answer_once(&listener, fields, content));
+            load(&[&url, "-n", "1", "-c", "1", "-s", "1"])
+        });
+        let found = (loaded.number("answered"), loaded.failures("protocol"));
+        assert_eq!(found, if is_answer { (1, 0) } else { (0, 1) }, "{fields:?} {content:?} {:#}", loaded.json);
+    }
 }
 
 #[test]

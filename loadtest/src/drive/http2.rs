@@ -11,6 +11,7 @@ use ringway_protocols::http2::message::write_request;
 use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
 use ringway_runtime::{Chunk, Instant, Stream, Timer};
 
+use super::head::{Head, grpc_status};
 use super::{Begin, lost};
 use crate::expect::{Answer, Body};
 use crate::failure::Failure;
@@ -233,40 +234,35 @@ impl Http2 {
     }
 
     fn head(&mut self, key: Key, ends: bool, scratch: &Scratch) {
-        let mut status = 0;
-        let mut length = None;
-        for field in scratch.fields.iter() {
-            match field.name {
-                b":status" => status = number(field.value).unwrap_or(0) as u16,
-                b"content-length" => length = number(field.value),
-                _ => {}
-            }
+        let Some(head) = Head::read(scratch.fields.iter()) else { return self.malformed(key) };
+        if head.is_interim() {
+            return;
         }
-        if (100..200).contains(&status) {
-            return; // an interim one: the final head follows
-        }
-        let is_head_only = self.worker.plan.request.method() == ringway_protocols::Method::Head;
-        if let Some(length) = length
-            && !is_head_only
-            && !ends
-        {
-            self.codec.expect_length(key, u64::from(length));
+        let to_head = self.worker.plan.request.method() == ringway_protocols::Method::Head;
+        match head.content(to_head) {
+            // Content was told of and none comes: no whole answer, as a body of HTTP/1 that is cut short.
+            Some(length) if ends && length > 0 => return self.malformed(key),
+            Some(length) if !ends => self.codec.expect_length(key, length),
+            _ => {}
         }
         let Some(exchange) = self.exchange(key) else { return };
-        exchange.status = status;
-        if !(100..1000).contains(&status) {
-            self.codec.reset(key, Code::PROTOCOL_ERROR, &mut self.out);
-            self.fail(key, Failure::Protocol);
-        } else if ends {
+        exchange.status = head.status;
+        if ends {
             // Of gRPC: a head and trailers in one ("Trailers-Only").
-            exchange.grpc_status = grpc_status(scratch);
+            exchange.grpc_status = grpc_status(scratch.fields.iter());
             self.complete(key);
         }
     }
 
+    /// Its head breaks RFC 9113 §8.1.1.
+    fn malformed(&mut self, key: Key) {
+        self.codec.reset(key, Code::PROTOCOL_ERROR, &mut self.out);
+        self.fail(key, Failure::Protocol);
+    }
+
     fn trailers(&mut self, key: Key, scratch: &Scratch) {
         if let Some(exchange) = self.exchange(key) {
-            exchange.grpc_status = grpc_status(scratch);
+            exchange.grpc_status = grpc_status(scratch.fields.iter());
             self.complete(key);
         }
     }
@@ -443,13 +439,4 @@ impl Http2 {
         }
         self.waiting
     }
-}
-
-/// The value of `grpc-status`.
-fn grpc_status(scratch: &Scratch) -> Option<u32> {
-    scratch.fields.iter().find(|field| field.name == b"grpc-status").and_then(|field| number(field.value))
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -3,6 +3,7 @@
 //! A driver takes requests from the dispatcher, sends them, and says what became of each: an answer, or why there is none. It connects
 //! anew where its connection is gone, and only for a request, so that whatever happens is somebody's.
 
+mod head;
 mod http1;
 mod http2;
 mod serial;
