@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::table::{compared_table, digits, facts, number, table};
+use super::table::{compared_table, digits, facts, number};
 use super::{Plots, Source};
 use crate::plot::{Bar, Group, bars, escaped};
 
@@ -356,8 +356,8 @@ impl<'a> Compared<'a> {
             };
             let rows: Vec<Vec<String>> = self.names.iter().filter_map(row).collect();
             if !rows.is_empty() {
-                let head = ["", "connections", "threads"];
-                let _ = write!(out, "<h3>{}</h3>\n{}", escaped(text(&scenario["what"])), table(&head, &rows));
+                let head = ["connections", "threads"].map(str::to_owned);
+                let _ = write!(out, "<h3>{}</h3>\n{}", escaped(text(&scenario["what"])), compared_table(&head, &rows));
             }
         }
         out
