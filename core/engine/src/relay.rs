@@ -3,13 +3,15 @@
 //! What arrives is decoded in place; data leaves as slices of the very buffers in which it came, between chunk lines
 //! of our own where the outgoing framing is chunked. Backpressure: while the sink holds more than
 //! `Limits::unsent_high` bytes that its kernel did not take (or what `per_connection_buffer_limit_bytes` says), the source is not read.
+//! A large body of a told size between two bare sockets, which nobody has to look at or to keep, goes through a pump
+//! (decision 16).
 
 use std::io::ErrorKind;
 use std::task::{Context, Poll};
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
 use ringway_protocols::{Error, Framing, Out};
-use ringway_runtime::{BlockMut, Chunk};
+use ringway_runtime::{BlockMut, Chunk, Pump, PumpError, PumpLimits, Stream};
 
 use crate::grpc_stats::{self, Meter};
 use crate::kept::Kept;
@@ -25,6 +27,10 @@ pub(crate) const CHUNK_BYTES: usize = 4 << 10;
 
 /// A bulk buffer.
 pub(crate) const BULK_BYTES: usize = 64 << 10;
+
+/// A body with as much to come is worth a pump: of the first bulk buffers a socket may have to be made ready, and what is left goes
+/// through a pipe.
+const PUMPED_MIN: u64 = 4 * BULK_BYTES as u64;
 
 /// Why a body did not arrive whole.
 #[derive(Debug)]
@@ -88,6 +94,8 @@ pub(crate) struct Relay {
     carry: Option<BlockMut>,
     /// What went to the sink, where it may have to go to another one.
     pub(crate) kept: Option<Box<Kept>>,
+    /// It moves all the rest.
+    pump: Option<Box<Pump>>,
 }
 
 impl Relay {
@@ -112,6 +120,7 @@ impl Relay {
             sent: 0,
             carry: None,
             kept: None,
+            pump: None,
         }
     }
 
@@ -132,6 +141,7 @@ impl Relay {
 
     /// Moves no more: the sink is gone.
     pub(crate) fn give_up(&mut self) {
+        self.pump = None;
         self.done = true;
     }
 
@@ -193,8 +203,13 @@ impl Relay {
         to: &Side,
     ) -> Poll<Result<(), RelayError>> {
         let mut budget = worker.limits.relay_bytes_per_poll;
+        let unsent_max = self.unsent_max.map_or(worker.limits.unsent_high, |max| max as usize);
         while !self.done {
-            let unsent_max = self.unsent_max.map_or(worker.limits.unsent_high, |max| max as usize);
+            if let Some((from, to)) = self.bare(unsent_max, from, to) {
+                let bytes_per_poll = worker.limits.relay_bytes_per_poll;
+                let left = self.decoder.remaining_hint().expect("of a told size");
+                return self.pump(context, from, to, PumpLimits { bytes_per_poll, held_max: unsent_max, left });
+            }
             match to.poll_unsent_below(context, unsent_max) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(RelayError::Sink)),
@@ -232,6 +247,56 @@ impl Relay {
         }
         self.receive_as(self.receive.unless_bulk(to), from, to);
         Poll::Ready(Ok(()))
+    }
+
+    /// The two sockets, where the rest of the body goes through a pump.
+    #[inline]
+    fn bare<'a>(&mut self, unsent_max: usize, from: &'a Side, to: &'a Side) -> Option<(&'a Stream, &'a Stream)> {
+        self.decoder.remaining_hint().filter(|left| self.pump.is_some() || *left >= PUMPED_MIN)?;
+        let (from, to) = (from.socket()?, to.socket()?);
+        if self.pump.is_none() {
+            let is_looked_at = self.grpc.is_some() || self.kept.is_some() || self.chunked_out || self.carry.is_some();
+            if is_looked_at || from.has_layer() || to.has_layer() || unsent_max < BULK_BYTES {
+                return None;
+            }
+            self.pump = Some(Box::new(Pump::of_part(from)));
+        }
+        Some((from, to))
+    }
+
+    /// Moves what is left of the body.
+    fn pump(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &Stream,
+        to: &Stream,
+        limits: PumpLimits,
+    ) -> Poll<Result<(), RelayError>> {
+        let pump = self.pump.as_mut().expect("there is one");
+        let given = |pump: &Pump| pump.moved() - pump.held() as u64;
+        let (moved_before, given_before) = (pump.moved(), given(pump));
+        let polled = pump.poll(context, from, to, limits);
+        let moved = pump.moved() - moved_before;
+        self.sent += given(pump) - given_before;
+        self.read |= moved > 0;
+        self.received += moved;
+        self.moved += moved;
+        if moved > 0 {
+            self.decoder.pass(moved);
+        }
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                self.pump = None;
+                self.done = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(PumpError::Sink(_))) => Poll::Ready(Err(RelayError::Sink)),
+            Poll::Ready(Err(PumpError::Source(error))) => match self.decoder.finish_on_eof() {
+                Err(rule) if error.kind() == ErrorKind::UnexpectedEof => Poll::Ready(Err(RelayError::Malformed(rule))),
+                _ => Poll::Ready(Err(RelayError::Source)),
+            },
+        }
     }
 
     /// Large bodies come in large buffers: one system call and one send for each 64 KiB instead of each 4 KiB.
@@ -413,8 +478,8 @@ mod tests {
         }
     }
 
-    /// The most that was queued towards the sink while a body of this size was moved.
-    fn queued_most(size: usize, unsent_max: Option<u32>) -> usize {
+    /// The most that was queued towards the sink while a body of this size was moved, and how many of its bytes were spliced.
+    fn queued_most(size: usize, unsent_max: Option<u32>) -> (usize, u64) {
         let (source, writes) = peer(move |mut stream| stream.write_all(&vec![b'x'; size]).expect("the relay reads"));
         let (sink, reads) = peer(move |mut stream| {
             let mut all = Vec::new();
@@ -439,8 +504,9 @@ mod tests {
             })
             .await
             .expect("a whole body");
+            assert_eq!([relay.moved, relay.received, relay.sent], [size as u64; 3]);
             to.socket().expect("a socket").flushed().await.expect("it reads");
-            most
+            (most, worker.core.stats().bytes_spliced.get())
         });
         writes.join().expect("the source");
         reads.join().expect("the sink");
@@ -454,10 +520,17 @@ mod tests {
         // What one receive brings at most: several chunks, settled.
         const RECEIVE_BYTES: usize = 16 << 10;
         for max in [1, 16 << 10, 32 << 10] {
-            let most = queued_most(SIZE, Some(max as u32));
+            let (most, spliced) = queued_most(SIZE, Some(max as u32));
             assert!(most > 0 && most <= max + RECEIVE_BYTES, "{most} bytes of {max}");
+            assert_eq!(spliced, 0, "where little may be held");
         }
-        let (most, usual) = (queued_most(SIZE, None), Limits::default().unsent_high);
-        assert!(most > 32 << 10 && most <= usual + BULK_BYTES, "{most} bytes of {usual}");
+        let usual = Limits::default().unsent_high;
+        let (most, spliced) = queued_most(PUMPED_MIN as usize - 1, None);
+        assert!(
+            most > 32 << 10 && most <= usual + BULK_BYTES && spliced == 0,
+            "{most} bytes of {usual}, {spliced} spliced"
+        );
+        let (most, spliced) = queued_most(SIZE, None);
+        assert!(most <= usual + BULK_BYTES && spliced > SIZE as u64 / 2, "{most} bytes of {usual}, {spliced} spliced");
     }
 }

@@ -11,6 +11,9 @@
 //! than a bulk buffer, what fills its chunks goes through a pipe at once. An end or an error is the same in each. A pipe is held only while bytes lie in it: their reader is slow then. An idle flow holds no bulk buffer
 //! either: one is given to the kernel when there is something to read (`flag::POLL_FIRST`).
 //!
+//! A pump for a part of a flow ([`Pump::of_part`]) begins in bulk, since more than a little is known to come, ends with the part's last byte, and what
+//! comes behind stays with the source.
+//!
 //! Who has a pump neither receives from the one stream nor sends to the other meanwhile.
 //! Invariant: bytes lie in the pipe only while none are queued in user space, on either side.
 
@@ -32,6 +35,15 @@ pub struct PumpLimits {
     pub bytes_per_poll: usize,
     /// Bytes that a slow reader may leave with us, in user space or in a pipe; one receive may come on top.
     pub held_max: usize,
+    /// Bytes that may be taken from the source, from this poll on: the pump is done with the last of them. `u64::MAX`: all until its end.
+    pub left: u64,
+}
+
+impl PumpLimits {
+    /// As many bytes as one receive may bring.
+    fn left_max(&self) -> usize {
+        usize::try_from(self.left).unwrap_or(usize::MAX)
+    }
 }
 
 /// Which side ended a pump before its time.
@@ -72,8 +84,10 @@ const SPLICE_MIN_WITHOUT_BULK: usize = LEAN;
 pub struct Pump {
     mode: Mode,
     pipe: Option<Pipe>,
-    held: usize,
+    held: u32,
     moved: u64,
+    /// More than a little of it is known to come, and nothing has said yet that it comes slowly.
+    is_promised: bool,
 }
 
 impl Default for Pump {
@@ -85,7 +99,15 @@ impl Default for Pump {
 impl Pump {
     /// One that has moved nothing.
     pub fn new() -> Pump {
-        Pump { mode: Mode::Chunks { run: 0 }, pipe: None, held: 0, moved: 0 }
+        Pump { mode: Mode::Chunks { run: 0 }, pipe: None, held: 0, moved: 0, is_promised: false }
+    }
+
+    /// One for a part of what comes from `from`, of which there is enough for a bulk buffer: [`PumpLimits::left`] says in each poll how much
+    /// of it is left. A source that ends before fails it: `UnexpectedEof`.
+    pub fn of_part(from: &Stream) -> Pump {
+        let mut pump = Pump { is_promised: true, ..Pump::new() };
+        pump.begin_bulk(from);
+        pump
     }
 
     /// Bytes taken from the source so far. With a layer they are plain ones.
@@ -95,10 +117,10 @@ impl Pump {
 
     /// Those of them that lie in its pipe; others are in the sink's queue, or the kernel's.
     pub fn held(&self) -> usize {
-        self.held
+        self.held as usize
     }
 
-    /// Whether the source has ended, and the sink was given all of it.
+    /// Whether the source has ended, or all was moved that was to be, and the sink was given all of it.
     pub fn is_done(&self) -> bool {
         self.mode == Mode::Done
     }
@@ -108,26 +130,26 @@ impl Pump {
         matches!(self.mode, Mode::Splice { .. })
     }
 
-    /// Moves what can be moved now. Ready when the source has ended and the sink was given all of it (which may lie in its queue:
-    /// [`Stream::shutdown_write`] follows it); an error when a side failed before.
+    /// Moves what can be moved now. Ready when the source has ended, or the last of so many bytes was moved, and the sink was given all of it (which
+    /// may lie in its queue: [`Stream::shutdown_write`] follows it); an error when a side failed before.
     pub fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &Stream,
         to: &Stream,
-        limits: PumpLimits,
+        mut limits: PumpLimits,
     ) -> Poll<Result<(), PumpError>> {
-        let mut left = limits.bytes_per_poll;
+        let mut budget = limits.bytes_per_poll;
         while self.mode != Mode::Done {
-            if left == 0 {
+            if budget == 0 {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             let moved = match self.mode {
-                Mode::Splice { .. } => ready!(self.splice(cx, from, to, limits))?,
-                _ => ready!(self.copy(cx, from, to, limits))?,
+                Mode::Splice { .. } => ready!(self.splice(cx, from, to, &mut limits))?,
+                _ => ready!(self.copy(cx, from, to, &mut limits))?,
             };
-            left = left.saturating_sub(moved);
+            budget = budget.saturating_sub(moved);
         }
         Poll::Ready(Ok(()))
     }
@@ -140,13 +162,13 @@ impl Pump {
         cx: &mut Context<'_>,
         from: &Stream,
         to: &Stream,
-        limits: PumpLimits,
+        limits: &mut PumpLimits,
     ) -> Poll<Result<usize, PumpError>> {
         ready!(to.poll_unsent_below(cx, limits.held_max)).map_err(PumpError::Sink)?;
-        if self.keeps_coming(from, limits) && may_splice(from, to, limits) {
+        if self.keeps_coming(from, *limits) && may_splice(from, to, *limits) {
             // The pipe's bytes come behind what is queued.
             ready!(to.poll_unsent_below(cx, 0)).map_err(PumpError::Sink)?;
-            self.begin_splice(from, to, limits);
+            self.begin_splice(from, to, *limits);
             return Poll::Ready(Ok(0));
         }
         match from.poll_recv(cx) {
@@ -164,17 +186,22 @@ impl Pump {
                 }
                 Poll::Pending
             }
-            Poll::Ready(Ok(Some(chunk))) => {
+            Poll::Ready(Ok(Some(mut chunk))) => {
+                self.learn(from, &chunk, *limits);
+                let most = limits.left_max();
+                if chunk.len() > most {
+                    let ours = chunk.split_to(most);
+                    from.unread(std::mem::replace(&mut chunk, ours));
+                }
                 let n = chunk.len();
-                self.learn(from, &chunk, limits);
-                self.moved += n as u64;
+                self.took(n, limits);
                 to.send(chunk);
+                if limits.left == 0 {
+                    self.finish(from);
+                }
                 Poll::Ready(Ok(n))
             }
-            Poll::Ready(Ok(None)) => {
-                self.finish(from);
-                Poll::Ready(Ok(0))
-            }
+            Poll::Ready(Ok(None)) => Poll::Ready(self.source_ended(from, limits).map(|()| 0)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(PumpError::Source(error))),
         }
     }
@@ -205,7 +232,8 @@ impl Pump {
     /// Whether what comes is a flow that a pipe is worth while for.
     fn keeps_coming(&self, from: &Stream, limits: PumpLimits) -> bool {
         match self.mode {
-            Mode::Bulk { full, .. } => full == FULL_ENOUGH,
+            // What is known to come keeps coming, until it has come in small pieces all the same.
+            Mode::Bulk { full, .. } => full == FULL_ENOUGH || self.is_promised && limits.left_max() >= SPLICE_MIN,
             Mode::Chunks { run } => run >= RECV_UNREAD_MAX && limits.held_max < from.inner().pools.bulk_size(),
             Mode::Splice { .. } | Mode::Done => false,
         }
@@ -220,6 +248,13 @@ impl Pump {
         }
     }
 
+    fn took(&mut self, n: usize, limits: &mut PumpLimits) {
+        self.moved += n as u64;
+        if limits.left != u64::MAX {
+            limits.left -= n as u64;
+        }
+    }
+
     fn begin_bulk(&mut self, from: &Stream) {
         from.socket().set(flag::POLL_FIRST);
         from.set_bulk(true);
@@ -228,12 +263,22 @@ impl Pump {
 
     fn back_to_chunks(&mut self, from: &Stream) {
         end_bulk(from);
+        self.is_promised = false;
         self.mode = Mode::Chunks { run: 0 };
     }
 
     fn finish(&mut self, from: &Stream) {
         end_bulk(from);
         self.mode = Mode::Done;
+    }
+
+    /// The end of the source: that of the pump, where it does not come too soon.
+    fn source_ended(&mut self, from: &Stream, limits: &PumpLimits) -> Result<(), PumpError> {
+        self.finish(from);
+        match limits.left {
+            0 | u64::MAX => Ok(()),
+            _ => Err(PumpError::Source(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     // --- Through a pipe --------------------------------------------------------------------------------------------------
@@ -247,8 +292,17 @@ impl Pump {
             return;
         }
         // SPLICE_F_NONBLOCK is for the pipe's side only (splice(2)).
-        inner.stats.syscalls.add(4);
-        if [from, to].iter().all(|stream| sys::set_nonblocking(stream.socket().fd.get()).is_ok()) {
+        let is_nonblocking = |socket: &Socket| {
+            if !socket.has(flag::NONBLOCKING) {
+                inner.stats.syscalls.add(2);
+                if sys::set_nonblocking(socket.fd.get()).is_err() {
+                    return false;
+                }
+                socket.set(flag::NONBLOCKING);
+            }
+            true
+        };
+        if is_nonblocking(from.socket()) && is_nonblocking(to.socket()) {
             from.socket().unset(flag::POLL_FIRST | flag::BULK_FILLED);
             self.mode = Mode::Splice { run: 0, lean: 0 };
         }
@@ -260,7 +314,7 @@ impl Pump {
         cx: &mut Context<'_>,
         from: &Stream,
         to: &Stream,
-        limits: PumpLimits,
+        limits: &mut PumpLimits,
     ) -> Poll<Result<usize, PumpError>> {
         let (inner, source, sink) = (from.inner(), from.socket(), to.socket());
         if sink.send.get() == Send::Failed {
@@ -275,7 +329,7 @@ impl Pump {
             }
             if !is_quiet(source) {
                 // Somebody else received: what lies there goes first, in its way.
-                self.copy_again(from, limits);
+                self.copy_again(from, *limits);
                 return Poll::Ready(Ok(0));
             }
             ready!(self.fill(cx, from, limits))?;
@@ -288,10 +342,10 @@ impl Pump {
         let mut moved = 0;
         while self.held > 0 {
             inner.stats.syscalls.add(1);
-            match pipe.empty(sink.fd.get(), self.held) {
+            match pipe.empty(sink.fd.get(), self.held()) {
                 Ok(n) => {
-                    assert!(0 < n && n <= self.held, "a pipe gives what lies in it");
-                    self.held -= n;
+                    assert!(0 < n && n <= self.held(), "a pipe gives what lies in it");
+                    self.held -= n as u32;
                     moved += n;
                     inner.stats.bytes_sent.add(n as u64);
                 }
@@ -310,19 +364,25 @@ impl Pump {
                 }
             }
         }
+        if limits.left == 0 {
+            let pipe = self.pipe.take();
+            pipe.into_iter().for_each(|pipe| inner.pipes.put(pipe));
+            self.finish(from);
+        }
         Poll::Ready(Ok(moved))
     }
 
     /// Takes what the source has. When that is nothing, the pipe goes back; when it was little several times, so does the mode.
-    fn fill(&mut self, cx: &mut Context<'_>, from: &Stream, limits: PumpLimits) -> Poll<Result<(), PumpError>> {
+    fn fill(&mut self, cx: &mut Context<'_>, from: &Stream, limits: &mut PumpLimits) -> Poll<Result<(), PumpError>> {
         let (inner, source) = (from.inner(), from.socket());
         let Some(pipe) = self.pipe.take().or_else(|| inner.pipes.take(&inner.stats)) else {
-            self.copy_again(from, limits); // All are held.
+            self.copy_again(from, *limits); // All are held.
             return Poll::Ready(Ok(()));
         };
+        let most = limits.held_max.min(inner.pipes.size()).min(limits.left_max());
         let filled = loop {
             inner.stats.syscalls.add(1);
-            match pipe.fill(source.fd.get(), limits.held_max.min(inner.pipes.size())) {
+            match pipe.fill(source.fd.get(), most) {
                 Err(libc::EINTR) => {}
                 filled => break filled,
             }
@@ -331,8 +391,8 @@ impl Pump {
         match filled {
             Ok(n) if n > 0 => {
                 *run += n;
-                self.held = n;
-                self.moved += n as u64;
+                self.held = u32::try_from(n).expect("a pipe is smaller");
+                self.took(n, limits);
                 self.pipe = Some(pipe);
                 inner.stats.bytes_received.add(n as u64);
                 inner.stats.bytes_spliced.add(n as u64);
@@ -341,8 +401,7 @@ impl Pump {
             Ok(_) => {
                 inner.pipes.put(pipe);
                 inner.receive_ended(source, 0);
-                self.finish(from);
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.source_ended(from, limits));
             }
             Err(libc::EAGAIN) => inner.pipes.put(pipe),
             Err(errno) => {

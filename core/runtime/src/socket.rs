@@ -98,6 +98,8 @@ pub(crate) mod flag {
     pub(crate) const BULK_FILLED: u32 = 1 << 16;
     /// Receives bring one chunk each, and only when somebody asks.
     pub(crate) const SPARING: u32 = 1 << 17;
+    /// The descriptor is O_NONBLOCK, as a pump wants it.
+    pub(crate) const NONBLOCKING: u32 = 1 << 18;
 }
 
 /// One connection's slot.

@@ -10,7 +10,7 @@ use ringway_runtime::{Core, Options, Pump, PumpError, PumpLimits, Stream};
 use support::toy::Toy;
 use support::*;
 
-const LIMITS: PumpLimits = PumpLimits { bytes_per_poll: 512 << 10, held_max: 256 << 10 };
+const LIMITS: PumpLimits = PumpLimits { bytes_per_poll: 512 << 10, held_max: 256 << 10, left: u64::MAX };
 
 /// A relay between two connections: the client's end, the server's, and the two that the relay holds.
 struct Relay {
@@ -120,7 +120,8 @@ fn with_too_little_of_everything() {
     for held_max in [64 << 10, 100_000] {
         each_driver_with(options.clone(), move |core: Core| async move {
             let ends = relay(&core).await;
-            exchange(&core, &ends, PumpLimits { bytes_per_poll: 10_000, held_max }, 1, (300_000, 500_000)).await;
+            exchange(&core, &ends, PumpLimits { bytes_per_poll: 10_000, held_max, ..LIMITS }, 1, (300_000, 500_000))
+                .await;
         });
     }
 }
@@ -136,7 +137,7 @@ fn sparing_sources() {
             move |core: Core| async move {
                 let ends = relay(&core).await;
                 [&ends.near, &ends.far].iter().for_each(|stream| stream.set_sparing(true));
-                let limits = PumpLimits { bytes_per_poll: 100_000, held_max };
+                let limits = PumpLimits { bytes_per_poll: 100_000, held_max, ..LIMITS };
                 let some = exchange(&core, &ends, limits, 9, (1 << 20, 300_000)).await;
                 // What comes in bits and pieces, as from the simulated kernel, is not spliced.
                 assert!(spliced || some == 0, "{some} bytes of {held_max}");
@@ -364,11 +365,125 @@ fn a_pump_that_is_given_up() {
     }
 }
 
+/// Pumps the next `size` bytes.
+async fn pump_part(
+    pump: &mut Pump,
+    (from, to): (&Stream, &Stream),
+    limits: PumpLimits,
+    size: usize,
+) -> Result<(), PumpError> {
+    poll_fn(|cx| {
+        let left = size as u64 - pump.moved();
+        pump.poll(cx, from, to, PumpLimits { left, ..limits })
+    })
+    .await
+}
+
+/// One part of a flow after another: between two pumps somebody reads some bytes himself, as a head, and none is lost or taken too early.
+#[test]
+fn parts_of_a_flow() {
+    const HEAD: usize = 10;
+    for (held_max, pipes_max) in [(256 << 10, 4), (64 << 10, 4), (256 << 10, 0)] {
+        let limits = PumpLimits { held_max, ..LIMITS };
+        each_driver_with(Options { pipes_max, ..Options::default() }, move |core: Core| async move {
+            let (ends, mut chance) = (relay(&core).await, Chance(7));
+            let mut size =
+                || [1, 3_000, 70_000, 300_000, 1_500_000][chance.below(5) as usize] + chance.below(99) as usize;
+            let sizes: Vec<usize> = (0..12).map(|_| size()).collect();
+            let all = pattern(sizes.iter().map(|size| size + HEAD).sum());
+            let Relay { client, near, far, server } = &ends;
+            let parts = async {
+                for size in &sizes {
+                    let mut head = HEAD;
+                    while head > 0 {
+                        let mut chunk = near.recv().await.expect("an open socket").expect("no end yet");
+                        let ours = chunk.split_to(head.min(chunk.len()));
+                        near.unread(chunk);
+                        head -= ours.len();
+                        far.send(ours);
+                    }
+                    let mut pump = Pump::of_part(near);
+                    pump_part(&mut pump, (near, far), limits, *size).await.expect("all of it");
+                    assert_eq!((pump.moved(), pump.held(), pump.is_done()), (*size as u64, 0, true));
+                }
+                far.shutdown_write();
+            };
+            let ((), (got, ())) =
+                both(write(&core, client, &all, Chance(8)), both(read(&core, server, Chance(9)), parts)).await;
+            assert!(got == all, "{} bytes", got.len());
+            let stats = core.stats();
+            assert!(pipes_max > 0 || stats.bytes_spliced.get() == 0);
+            assert_eq!(stats.bulk_in_use.get(), 0);
+        });
+    }
+}
+
+/// Of what is known to come nearly all is spliced, each time; an empty pipe goes home with the last byte.
+#[test]
+fn a_large_part_is_spliced_from_the_beginning() {
+    const SIZE: usize = 1 << 20;
+    for io in kernel_drivers() {
+        on_driver(io, &Options { pipes_max: 1, ..Options::default() }, &|core: Core| async move {
+            let flows = [relay(&core).await, relay(&core).await];
+            for ends in flows.iter().chain(&flows) {
+                let before = core.stats().bytes_spliced.get();
+                let mut pump = Pump::of_part(&ends.near);
+                let through = async {
+                    pump_part(&mut pump, (&ends.near, &ends.far), LIMITS, SIZE).await.expect("all of it");
+                };
+                let bytes = pattern(SIZE);
+                let reads = both(recv_exact(&ends.server, SIZE), through);
+                let ((), (got, ())) = both(rush(&core, &ends.client, &bytes), reads).await;
+                let spliced = core.stats().bytes_spliced.get() - before;
+                assert!(got == bytes && spliced > SIZE as u64 / 2, "{spliced} of {SIZE} bytes");
+            }
+        });
+    }
+}
+
+/// A source that ends, or fails, before it has given what was to come.
+#[test]
+fn a_part_that_is_cut_off() {
+    for (bytes, reset) in [(10, false), (100_000, false), (2 << 20, false), (2 << 20, true)] {
+        each_kernel_driver(move |core: Core| async move {
+            let Relay { client, near, far, server } = relay(&core).await;
+            let mut pump = Pump::of_part(&near);
+            let all = pattern(bytes);
+            let (((), error), got) = both(
+                both(
+                    async {
+                        rush(&core, &client, &all).await;
+                        if reset {
+                            poll_fn(|cx| client.poll_unsent_below(cx, 0)).await.expect("an open socket");
+                            turns(&core, 20).await;
+                            client.abort();
+                        } else {
+                            client.shutdown_write();
+                            client.flushed().await.expect("an open socket");
+                        }
+                    },
+                    async {
+                        let error = pump_part(&mut pump, (&near, &far), LIMITS, (4 << 20) + 1).await;
+                        far.shutdown_write();
+                        error
+                    },
+                ),
+                read(&core, &server, Chance(3)),
+            )
+            .await;
+            let Err(PumpError::Source(error)) = error else { panic!("{error:?}") };
+            let kind = if reset { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
+            assert_eq!(error.kind(), kind);
+            assert!(all.starts_with(&got) && (reset || got.len() == bytes), "{} bytes", got.len());
+        });
+    }
+}
+
 /// Budgets hold: a poll moves about as much as it may, and comes back.
 #[test]
 fn a_poll_has_a_budget() {
     each_kernel_driver(|core: Core| async move {
-        let limits = PumpLimits { bytes_per_poll: 64 << 10, held_max: 64 << 10 };
+        let limits = PumpLimits { bytes_per_poll: 64 << 10, held_max: 64 << 10, ..LIMITS };
         let (ends, mut pump) = (relay(&core).await, Pump::new());
         let bytes = pattern(4 << 20);
         let work = async {

@@ -68,8 +68,11 @@ async fn side(core: Core, stream: Stream, mut chance: Chance, sizes: (usize, usi
 
 async fn relay(core: Core, ends: (Stream, Stream), mut chance: Chance, fate: Rc<Fate>) {
     let (near, far) = ends;
-    let limits =
-        PumpLimits { bytes_per_poll: 100_000, held_max: [30_000, 64 << 10, 200_000][chance.below(3) as usize] };
+    let limits = PumpLimits {
+        bytes_per_poll: 100_000,
+        held_max: [30_000, 64 << 10, 200_000][chance.below(3) as usize],
+        left: u64::MAX,
+    };
     if chance.below(4) == 0 {
         near.set_sparing(true);
     }

@@ -150,6 +150,16 @@ impl BodyDecoder {
         }
     }
 
+    /// So many bytes of content were moved by somebody who does not look at them, of a body whose size is told beforehand. Panics where they are
+    /// more than are left.
+    pub fn pass(&mut self, bytes: u64) {
+        assert!(self.state == State::Length && bytes <= self.left, "content of this body");
+        self.left -= bytes;
+        if self.left == 0 {
+            self.state = State::Done;
+        }
+    }
+
     /// Legal but odd events so far: chunks with extensions, sizes with more zeros than one.
     #[must_use]
     pub fn glitches(&self) -> u32 {
