@@ -1,12 +1,13 @@
 //! HPACK: field sections of HTTP/2 as bytes (RFC 7541), both directions.
 //!
 //! A [`Decoder`] reads a whole block into a [`FieldList`]; an [`Encoder`] writes fields to the caller's [`crate::Out`]. Both know only their dynamic
-//! table; what a field means, and which are forbidden, is HTTP/2's affair. They hold no memory while their table is empty.
+//! table; what a field means, and which are forbidden, is HTTP/2's affair. They hold no memory while their table is empty, but for the section that an encoder in use wrote last.
 
 mod decoder;
 mod encoder;
 mod huffman;
 mod integer;
+mod last;
 mod line;
 mod list;
 mod name;
@@ -47,6 +48,24 @@ pub trait FieldSink {
     fn next_lines(&mut self, lines: &[u8]) -> usize {
         _ = lines;
         0
+    }
+
+    /// Takes what the front of `text` says, as far as it is the same that was taken the last time: `text` is what is left of what this section's fields
+    /// are made of, a part of them from each of its pieces, in order. How much that is: whole pieces. `None`: the section is not kept, and that is not asked again.
+    /// Else the next piece comes field by field, then [`FieldSink::piece`], then this again. `form` is all that fields depend on beside their piece.
+    fn again(&mut self, form: u8, text: &[u8]) -> Option<usize> {
+        _ = (form, text);
+        None
+    }
+
+    /// What came since the one before was this piece's.
+    fn piece(&mut self, text: &[u8]) {
+        _ = text;
+    }
+
+    /// The end of the text, which says nothing.
+    fn end(&mut self, text: &[u8]) {
+        _ = text;
     }
 
     /// A pseudo-field, whose name the static table first has at this index.

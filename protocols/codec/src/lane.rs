@@ -98,9 +98,55 @@ pub(crate) fn find(bytes: &[u8], mut at: usize, byte: u8) -> usize {
     rest.iter().position(|&other| other == byte).map_or(bytes.len(), |more| at + more)
 }
 
+/// Whether two texts are the same: looked at a lane at a time, the last lane over what was seen already.
+#[inline]
+pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let (Some(last), Some(other_last)) = (one.last_chunk::<LANE_BYTES>(), other.last_chunk()) else {
+        return one == other;
+    };
+    for (one, other) in one.as_chunks().0.iter().zip(other.as_chunks().0) {
+        if Lane::of(one).same(other).bits() != ALL {
+            return false;
+        }
+    }
+    Lane::of(last).same(other_last).bits() == ALL
+}
+
+/// Bytes at the front of both.
+#[inline]
+pub(crate) fn common_len(one: &[u8], other: &[u8]) -> usize {
+    let mut at = 0;
+    for (one, other) in one.as_chunks::<LANE_BYTES>().0.iter().zip(other.as_chunks().0) {
+        let same = Lane::of(one).same(other).bits();
+        if same != ALL {
+            return at + same.trailing_ones() as usize;
+        }
+        at += LANE_BYTES;
+    }
+    at + one[at..].iter().zip(&other[at..]).take_while(|(one, other)| one == other).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_differ_wherever_a_byte_does() {
+        for len in 0..70 {
+            let text = vec![b'a'; len];
+            assert!(is_same(&text, &text.clone()) && !is_same(&text, &vec![b'a'; len + 1]));
+            assert_eq!(common_len(&text, &vec![b'a'; len + 1]), len);
+            for at in 0..len {
+                let mut other = text.clone();
+                other[at] = b'b';
+                assert!(!is_same(&text, &other), "{at} of {len}");
+                assert_eq!(common_len(&text, &other), at);
+            }
+        }
+    }
 
     #[test]
     fn few_bytes_have_zeros_behind_them() {

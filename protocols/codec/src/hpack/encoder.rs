@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 
+use super::last::Last;
 use super::name::Name;
 use super::table::{ENTRY_OVERHEAD, Found, Table};
 use super::{Field, huffman, integer, line, statics};
-use crate::lane::{ALL, LANE_BYTES, Lane};
+use crate::lane::is_same;
 
 /// What is done about the table with a field that is not in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Encoder {
     last: Option<u16>,
     first: u16,
     next: u16,
+    /// The section before. In memory of its own, which a connection that rests does without.
+    before: Option<Box<Last>>,
     /// What we would use, and what the peer allows.
     wanted: usize,
     allowed: usize,
@@ -63,6 +66,7 @@ impl Encoder {
             last: None,
             first: 0,
             next: 0,
+            before: None,
             wanted: table_bytes_max,
             allowed: Self::TABLE_BYTES,
             smallest: (size < Self::TABLE_BYTES).then_some(size),
@@ -82,13 +86,15 @@ impl Encoder {
             (self.names, self.pairs, self.recent) = (VecDeque::new(), VecDeque::new(), Vec::new());
             self.resize(self.wanted.min(self.allowed));
         }
+        self.before = None;
     }
 
-    /// Bytes of memory that its table holds.
+    /// Bytes of memory that it holds beyond itself.
     #[must_use]
     pub fn memory(&self) -> usize {
         let hashes = self.names.capacity() + self.pairs.capacity();
-        self.table.memory() + hashes * size_of::<u32>() + self.recent.capacity() * size_of::<u16>()
+        let before = self.before.as_ref().map_or(0, |before| before.memory());
+        self.table.memory() + before + hashes * size_of::<u32>() + self.recent.capacity() * size_of::<u16>()
     }
 
     fn resize(&mut self, size: usize) {
@@ -107,6 +113,9 @@ impl Encoder {
     /// What precedes the fields of a block: the table's new size, where it has changed (RFC 7541 §4.2).
     pub fn begin(&mut self, out: &mut Vec<u8>) {
         (self.last, self.next) = (None, self.first);
+        if let Some(before) = &mut self.before {
+            before.begin();
+        }
         if let Some(smallest) = self.smallest.take() {
             let size = self.table.size_max();
             if smallest < size {
@@ -116,13 +125,42 @@ impl Encoder {
         }
     }
 
+    /// Writes what the front of `text` was written as in the section before: `text` is what is left of what the fields of this one are made of, and what is
+    /// written so is done with. How much that is; `None`: this section is not kept, and need not be told of. Who is told some other number writes the
+    /// next piece of the text, tells of it by [`Encoder::piece`], and asks again. `form` is all that fields depend on beside their piece of text.
+    #[inline]
+    pub(crate) fn again(&mut self, form: u8, text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
+        let done = self.before.get_or_insert_default().again(form, text, self.table.changes(), out);
+        if done.is_some_and(|len| len > 0) {
+            // No entry is known to have been the last one.
+            (self.last, self.next) = (Some(self.inserted), self.inserted);
+        }
+        done
+    }
+
+    /// Keeps what this piece of text was written as, which is what came to `out` since the one before.
+    #[inline]
+    pub(crate) fn piece(&mut self, text: &[u8], out: &[u8]) {
+        if let Some(before) = &mut self.before {
+            before.piece(text, self.table.changes(), out);
+        }
+    }
+
+    /// The same of the end of the text.
+    #[inline]
+    pub(crate) fn end(&mut self, text: &[u8], out: &[u8]) {
+        if let Some(before) = &mut self.before {
+            before.end(text, self.table.changes(), out);
+        }
+    }
+
     /// Writes the field of a whole line, `name: value` and CRLF, where it is in the table as it stands: most fields of a connection that is
     /// used end here, and nobody has looked where their values begin. False, and nothing was written: it is another's to read it.
     #[inline]
     pub fn line(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
         let Some(text) = line.len().checked_sub(line::END.len()).filter(|&len| len >= SAMPLE) else { return false };
         let Some((age, found)) = self.guess(line_hash(&line[..text])) else { return false };
-        if !is_same_line(found.line, line) {
+        if !is_same(found.line, line) {
             return false;
         }
         let follower = found.follower;
@@ -367,23 +405,6 @@ fn mixed(len: usize, first: [u8; SAMPLE], middle: [u8; SAMPLE], last: [u8; SAMPL
     (state.wrapping_mul(MIX) >> 32) as u32
 }
 
-/// Whether two lines are the same: looked at a lane at a time, the last lane over what was seen already.
-#[inline]
-fn is_same_line(one: &[u8], other: &[u8]) -> bool {
-    if one.len() != other.len() {
-        return false;
-    }
-    let (Some(last), Some(other_last)) = (one.last_chunk::<LANE_BYTES>(), other.last_chunk()) else {
-        return one == other;
-    };
-    for (one, other) in one.as_chunks().0.iter().zip(other.as_chunks().0) {
-        if Lane::of(one).same(other).bits() != ALL {
-            return false;
-        }
-    }
-    Lane::of(last).same(other_last).bits() == ALL
-}
-
 #[inline]
 fn put_integer(value: usize, bits: u32, first: u8, out: &mut Vec<u8>) {
     if value < (1 << bits) - 1 {
@@ -435,19 +456,6 @@ mod tests {
                 line::put(name, value, &mut line);
                 let whole = line_hash(&line[..line.len() - line::END.len()]);
                 assert_eq!(pair_hash(name, value), whole, "{name_len} and {value_len}");
-            }
-        }
-    }
-
-    #[test]
-    fn lines_differ_wherever_a_byte_does() {
-        for len in 0..70 {
-            let line = vec![b'a'; len];
-            assert!(is_same_line(&line, &line.clone()) && !is_same_line(&line, &vec![b'a'; len + 1]));
-            for at in 0..len {
-                let mut other = line.clone();
-                other[at] = b'b';
-                assert!(!is_same_line(&line, &other), "{at} of {len}");
             }
         }
     }

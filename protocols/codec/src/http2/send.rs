@@ -46,6 +46,21 @@ impl FieldSink for Fields<'_> {
     }
 
     #[inline]
+    fn again(&mut self, form: u8, text: &[u8]) -> Option<usize> {
+        self.encoder.again(form, text, self.block)
+    }
+
+    #[inline]
+    fn piece(&mut self, text: &[u8]) {
+        self.encoder.piece(text, self.block);
+    }
+
+    #[inline]
+    fn end(&mut self, text: &[u8]) {
+        self.encoder.end(text, self.block);
+    }
+
+    #[inline]
     fn pseudo(&mut self, index: usize, field: Field<'_>) {
         self.encoder.pseudo(index, field, self.block);
     }

@@ -18,11 +18,24 @@ pub fn write_request(
     lower: &mut Vec<u8>,
     sink: &mut impl FieldSink,
 ) {
+    let mut form = match scheme {
+        _ if tunnel || never_indexed => None,
+        b"http" => Some(Form::HttpRequest),
+        b"https" => Some(Form::HttpsRequest),
+        _ => None,
+    };
+    match form.and_then(|form| sink.again(form as u8, head)) {
+        Some(0) => {}
+        Some(known) => return write_rest(&head[known..], REQUEST_DROPPED, form, lower, sink),
+        None => form = None,
+    }
     let method = &head[..find(head, 0, b' ')];
     let target = &head[(method.len() + 1).min(head.len())..];
     let target = &target[..find(target, 0, b' ')];
     let mut lines = Lines::of_head(head);
+    let fields_start = lines.0.len();
     let host = lines.take_host();
+    let is_host_first = lines.0.len() < fields_start;
     let protocol = if tunnel { protocol(lines.clone()) } else { None };
     let is_connect = method == b"CONNECT";
     write_pseudo(METHOD, if protocol.is_some() { b"CONNECT" } else { method }, sink);
@@ -44,9 +57,21 @@ pub fn write_request(
     }
     // A tunnel has no content (RFC 9113 §8.5).
     let is_tunnel = protocol.is_some() || is_connect;
-    let dropped = DROPPED.with(Known::Host);
-    let dropped = if is_tunnel { dropped.with(Known::ContentLength) } else { dropped };
-    write_fields(lines, dropped, never_indexed, lower, sink);
+    let dropped = if is_tunnel { REQUEST_DROPPED.with(Known::ContentLength) } else { REQUEST_DROPPED };
+    // A piece says itself what is written for it: the authority of the first one must not stand in another.
+    form = form.filter(|_| is_host_first && !is_tunnel);
+    if form.is_some() {
+        sink.piece(&head[..head.len() - lines.0.len()]);
+    }
+    write_fields(lines, dropped, form, never_indexed, lower, sink);
+}
+
+/// What the fields of a head depend on beside its text, where that is all; none of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    HttpRequest,
+    HttpsRequest,
+    Response,
 }
 
 /// Gives the fields of a response's head, interim ones, too. `tunnel`: it grants one, by 101 to an Upgrade or by 2xx to CONNECT. The rest is as
@@ -54,13 +79,23 @@ pub fn write_request(
 pub fn write_response(head: &[u8], tunnel: bool, never_indexed: bool, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
     /// Where they stand behind `HTTP/1.1 `.
     const DIGITS: std::ops::Range<usize> = 9..12;
+    let mut form = if tunnel || never_indexed { None } else { Some(Form::Response) };
+    match form.and_then(|form| sink.again(form as u8, head)) {
+        Some(0) => {}
+        Some(known) => return write_rest(&head[known..], DROPPED, form, lower, sink),
+        None => form = None,
+    }
     let status = match head.get(DIGITS).unwrap_or(b"502") {
         b"101" if tunnel => b"200",
         status => status,
     };
     write_pseudo(STATUS, status, sink);
     let dropped = if tunnel { DROPPED.with(Known::ContentLength) } else { DROPPED };
-    write_fields(Lines::of_head(head), dropped, never_indexed, lower, sink);
+    let lines = Lines::of_head(head);
+    if form.is_some() {
+        sink.piece(&head[..head.len() - lines.0.len()]);
+    }
+    write_fields(lines, dropped, form, never_indexed, lower, sink);
 }
 
 /// Gives the fields of a trailer section, lines and the empty line, but for those that may not travel in one (RFC 9110 §6.5.1) and those that
@@ -101,33 +136,73 @@ const DROPPED: KnownSet = KnownSet::NONE
     .with(Known::Upgrade)
     .with(Known::Http2Settings);
 
+/// The same of a request, which has said `Host` by then.
+const REQUEST_DROPPED: KnownSet = DROPPED.with(Known::Host);
+
+/// The fields of what is left of a head of which the sink knew the front.
+#[inline]
+fn write_rest(rest: &[u8], dropped: KnownSet, form: Option<Form>, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
+    if !rest.is_empty() {
+        let mut lines = Lines(rest);
+        // That it does not know the first of them it has said.
+        match lines.next() {
+            None => sink.end(rest),
+            Some(whole) => {
+                write_line(whole, dropped, false, lower, sink);
+                sink.piece(whole);
+                write_fields(lines, dropped, form, false, lower, sink);
+            }
+        }
+    }
+}
+
+/// The fields of the lines. `form`: the sink keeps the section, and is told which line is which.
 fn write_fields(
     mut lines: Lines<'_>,
     dropped: KnownSet,
+    mut form: Option<Form>,
     never_indexed: bool,
     lower: &mut Vec<u8>,
     sink: &mut impl FieldSink,
 ) {
     loop {
-        // What is in the table as it stands was not dropped when it went in.
-        if !never_indexed {
+        if let Some(known) = form.and_then(|form| sink.again(form as u8, lines.0)) {
+            lines.0 = &lines.0[known..];
+            if lines.0.is_empty() {
+                return;
+            }
+        } else if !never_indexed {
+            form = None;
+            // What is in the table as it stands was not dropped when it went in.
             lines.0 = &lines.0[sink.next_lines(lines.0)..];
         }
-        let Some(whole) = lines.next() else { return };
-        if !never_indexed && sink.line(whole) {
-            continue;
+        let Some(whole) = lines.next() else { break };
+        write_line(whole, dropped, never_indexed, lower, sink);
+        if form.is_some() {
+            sink.piece(whole);
         }
-        let line = Line::read(whole);
-        if begins_like_dropped(line.name) {
-            let known = Known::from_name(line.name);
-            // RFC 9113 §8.2.2
-            let is_te_of_hop = known == Known::Te && !line.value.eq_ignore_ascii_case(b"trailers");
-            if is_te_of_hop || dropped.contains(known) {
-                continue;
-            }
-        }
-        write_field(&line, never_indexed, lower, sink);
     }
+    if form.is_some() {
+        sink.end(lines.0);
+    }
+}
+
+/// The field of a line, unless it is dropped.
+#[inline(always)]
+fn write_line(whole: &[u8], dropped: KnownSet, never_indexed: bool, lower: &mut Vec<u8>, sink: &mut impl FieldSink) {
+    if !never_indexed && sink.line(whole) {
+        return;
+    }
+    let line = Line::read(whole);
+    if begins_like_dropped(line.name) {
+        let known = Known::from_name(line.name);
+        // RFC 9113 §8.2.2
+        let is_te_of_hop = known == Known::Te && !line.value.eq_ignore_ascii_case(b"trailers");
+        if is_te_of_hop || dropped.contains(known) {
+            return;
+        }
+    }
+    write_field(&line, never_indexed, lower, sink);
 }
 
 /// Whether the first letter is one of those that are worth a second look.
@@ -239,3 +314,6 @@ impl<'a> Iterator for Lines<'a> {
         Some(line)
     }
 }
+
+#[cfg(test)]
+mod tests;
