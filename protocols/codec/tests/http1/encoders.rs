@@ -74,6 +74,30 @@ fn an_absolute_target_becomes_origin_form_with_its_own_host() {
     );
 }
 
+/// A start that is copied as it lies is what would be written: what configuration removes is not Host, and no other spelling passes.
+#[test]
+fn a_request_begins_in_one_spelling() {
+    const SENT: &str = "GET /a HTTP/1.1\r\nHost: a.test\r\nX: 1\r\n\r\n";
+    for (line, host) in [
+        ("GET /a HTTP/1.1", "Host: a.test"),
+        ("\r\nGET /a HTTP/1.1", "Host: a.test"),
+        ("GET /a HTTP/1.0", "Host: a.test"),
+        ("GET http://a.test/a HTTP/1.1", "Host: a.test"),
+        ("GET /a HTTP/1.1", "host: a.test"),
+        ("GET /a HTTP/1.1", "Host:a.test"),
+        ("GET /a HTTP/1.1", "Host:  a.test"),
+        ("GET /a HTTP/1.1", "Host: a.test "),
+        ("GET /a HTTP/1.1", "Host:\ta.test"),
+    ] {
+        let edit = HeadEdit { remove: &[b"host"], drop: KnownSet::NONE.with(Known::Host), ..PLAIN };
+        request(&format!("{line}\r\n{host}\r\nX: 1\r\n\r\n"), Framing::None, &edit, SENT);
+        request(&format!("{line}\r\nX: 1\r\n{host}\r\n\r\n"), Framing::None, &PLAIN, SENT);
+    }
+    let instead = HeadEdit { authority: Some(b"b"), ..PLAIN };
+    request("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, &instead, "GET / HTTP/1.1\r\nHost: b\r\n\r\n");
+    request("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Framing::None, &PLAIN, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
 #[test]
 fn what_is_for_one_hop_stays_here() {
     request(
