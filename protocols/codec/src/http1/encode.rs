@@ -7,7 +7,7 @@
 use super::authority::is_valid as is_authority;
 use super::{is_field, is_path};
 use crate::chars::list;
-use crate::head::{Field, Framing, HeadTable, Known, KnownSet, Path, Request, Response, Span, Version};
+use crate::head::{Field, Framing, HeadTable, Known, KnownSet, Path, Request, Response, Version};
 use crate::out::Out;
 use memchr::memchr;
 use std::ops::Range;
@@ -76,10 +76,6 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
     assert!(instead.0.is_none_or(is_path) && instead.1.is_none_or(is_authority), "unclean override");
     let (table, bytes) = (request.table, request.bytes);
     let is_as_received = instead.0.is_none() && table.path == Path::Span(table.target);
-    if is_as_received && instead.1.is_none() && begins_as_written(bytes, table) {
-        let framed = put_kept_fields(bytes, table, Some(table.method_span.start), framing, edit, out);
-        return put_end(request, framing, framed, edit, out);
-    }
     if is_as_received {
         // Method, space and path lie together.
         out.put(&bytes[table.method_span.start as usize..table.target.end as usize]);
@@ -92,36 +88,13 @@ pub fn encode_request(request: &Request<'_>, framing: Framing, edit: &HeadEdit<'
     out.put(b" HTTP/1.1\r\nHost: ");
     out.put(authority);
     out.put(b"\r\n");
-    let framed = put_kept_fields(bytes, table, None, framing, edit, out);
-    put_end(request, framing, framed, edit, out);
-}
-
-/// Whether a request that goes on with its own target and authority begins, up to the end of Host, with the bytes that would be written: those of a reader of
-/// HTTP/2 do, and of HTTP/1.1 those in the usual spelling.
-#[inline]
-fn begins_as_written(bytes: &[u8], table: &HeadTable) -> bool {
-    const VERSION: usize = b" HTTP/1.1\r\n".len();
-    const HOST: &[u8] = b"Host: ";
-    let Some(host) = table.fields.first().filter(|first| first.known == Known::Host) else { return false };
-    let value = Span { start: host.value_start, end: host.value_start + host.value_len };
-    let next = table.fields.get(1).map_or(table.end - 2, |next| next.name_start);
-    table.version != Version::Http10
-        && host.name_start == table.target.end + VERSION as u32
-        && table.authority == value
-        && next == value.end + 2
-        && bytes[host.name_start as usize..].starts_with(HOST)
-        && value.start == host.name_start + HOST.len() as u32
-}
-
-/// What comes behind the fields that travel on.
-#[inline(always)]
-fn put_end(request: &Request<'_>, framing: Framing, framed: bool, edit: &HeadEdit<'_>, out: &mut impl Out) {
+    let framed = put_kept_fields(bytes, table, false, framing, edit, out);
     if request.te_trailers() {
         // RFC 9110 §10.1.4: whoever sends TE nominates it.
         out.put(b"TE: trailers\r\nConnection: TE\r\n");
     }
     if edit.upgrade {
-        put_upgrade(request.bytes, request.table, request.upgrade(), true, out);
+        put_upgrade(bytes, table, request.upgrade(), true, out);
     }
     if !framed {
         put_framing(framing, out);
@@ -163,7 +136,7 @@ pub fn encode_response(
         out.put(response.reason());
         out.put(b"\r\n");
     }
-    let framed = put_kept_fields(bytes, table, is_as_received.then_some(0), framing, edit, out);
+    let framed = put_kept_fields(bytes, table, is_as_received, framing, edit, out);
     if !framed {
         put_framing(framing, out);
     }
@@ -198,12 +171,12 @@ fn put_upgrade(bytes: &[u8], table: &HeadTable, protocols: Option<&[u8]>, persis
     out.put(b"\r\n");
 }
 
-/// Appends the received fields that travel on, in runs, and what lies before them from `start` on as it lies: the start line, and of a request Host. True when
-/// the framing field was among them: a Content-Length that says what is wanted, written as we would write it.
+/// Appends the received fields that travel on, in runs, and `with_line` the start line before them as it lies. True when the
+/// framing field was among them: a Content-Length that says what is wanted, written as we would write it.
 fn put_kept_fields(
     bytes: &[u8],
     table: &HeadTable,
-    start: Option<u32>,
+    with_line: bool,
     framing: Framing,
     edit: &HeadEdit<'_>,
     out: &mut impl Out,
@@ -229,10 +202,8 @@ fn put_kept_fields(
     let mut framed = false;
     // What is kept lies in runs: only a field that is left out ends one.
     let line_start = |at: usize| table.fields.get(at).map_or(fields_end, |field: &Field| field.name_start as usize);
-    let mut run_start = start.map_or_else(|| line_start(0), |start| start as usize);
-    // Host, where it is as it is written, goes whatever names it.
-    let skipped = usize::from(is_request && start.is_some());
-    for (at, field) in table.fields.iter().enumerate().skip(skipped) {
+    let mut run_start = if with_line { 0 } else { line_start(0) };
+    for (at, field) in table.fields.iter().enumerate() {
         if removes_none && !looked_at.contains(field.known) && !field.nominated {
             continue;
         }
