@@ -95,8 +95,13 @@ impl Wheel {
 
     /// Remembers when the wheel wants to be served next.
     fn wants(&self, next: Option<(usize, usize, u64)>) {
-        self.due_ns
-            .set(next.map_or(NEVER, |(_, _, tick)| self.start.ns().saturating_add(tick.saturating_mul(self.tick_ns))));
+        self.due_ns.set(next.map_or(NEVER, |(_, _, tick)| self.ns_of(tick)));
+    }
+
+    /// When a tick begins, on the loop's clock.
+    #[inline]
+    fn ns_of(&self, tick: u64) -> u64 {
+        self.start.ns().saturating_add(tick.saturating_mul(self.tick_ns))
     }
 
     /// Serves what is due at `now`, on the loop's clock. Says whether it left something for the next turn.
@@ -199,20 +204,21 @@ impl Wheel {
     fn schedule(&self, index: u32, at: Instant) {
         let tick = self.tick_ceil(at);
         // SAFETY: plain fields.
-        let next = unsafe {
+        let due = unsafe {
             self.state.with(|state| {
                 match state.slots[index as usize].place {
                     Place::In(..) => state.unlink(index),
                     Place::Off => {}
                     Place::Free => unreachable!("a handle names a live timer"),
                 }
-                state.link(index, tick);
+                let due = state.link(index, tick);
                 let slot = &mut state.slots[index as usize];
                 slot.due = self.begin_of(slot.tick);
-                state.next_due()
+                due
             })
         };
-        self.wants(next);
+        // All others are known: only this one may be the first now.
+        self.due_ns.set(self.due_ns.get().min(self.ns_of(due)));
     }
 }
 
@@ -278,7 +284,8 @@ impl State {
         first
     }
 
-    fn link(&mut self, index: u32, tick: u64) {
+    /// Puts the entry into the list of its tick; when that wants to be looked at, or before.
+    fn link(&mut self, index: u32, tick: u64) -> u64 {
         let tick = tick.max(self.elapsed + 1).min(self.elapsed + TICKS_MAX - 1);
         let differs = (self.elapsed ^ tick) | (SLOTS as u64 - 1);
         let level = (((63 - differs.leading_zeros()) / SLOT_BITS) as usize).min(LEVELS - 1);
@@ -296,6 +303,7 @@ impl State {
         }
         self.heads[level][slot] = index;
         self.occupied[level] |= 1 << slot;
+        tick >> (SLOT_BITS * level as u32) << (SLOT_BITS * level as u32)
     }
 
     fn unlink(&mut self, index: u32) {
