@@ -130,10 +130,8 @@ impl Files {
                 let outcome = match read {
                     Ok(update) => {
                         let verdict = cache.apply(update, contexts, at);
-                        if *kind == Kind::Cluster && verdict.accepted > 0 {
-                            // Files come in any order: who was refused may have named what comes only now.
-                            cache.retry(Kind::Listener, contexts, at);
-                            cache.retry(Kind::Routes, contexts, at);
+                        if verdict.is_change {
+                            cache.retry_after(&BTreeSet::from([*kind]), contexts, at);
                         }
                         Ok(verdict)
                     }

@@ -52,7 +52,7 @@ use ringway_model::{
 use self::api_source::Servers;
 pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
-pub(crate) use self::extension_config::{ExtensionUse, ExtensionUses};
+pub(crate) use self::extension_config::{ExtensionUse, ExtensionUses, Given};
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
 pub(crate) use self::runtime::{LayerUse, RuntimeUses, layer as runtime_layer};
 pub(crate) use self::secret::SecretDraft;

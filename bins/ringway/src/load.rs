@@ -237,9 +237,10 @@ impl Loader {
     /// refused alone.
     pub(crate) fn refuse_listeners(&mut self, problems: &[(String, String)]) -> Option<Resources> {
         let at = Moment::now();
-        let cache = &mut self.dynamic.cache;
+        let (cache, contexts) = (&mut self.dynamic.cache, &mut self.contexts);
+        let mut refuse = |name: &str, rule: &str| cache.refuse_listener(name, rule.to_owned(), contexts, at);
         // Each of them, whatever becomes of the others.
-        let refused = problems.iter().filter(|(name, rule)| cache.refuse_listener(name, rule.clone(), at)).count();
+        let refused = problems.iter().filter(|(name, rule)| refuse(name, rule)).count();
         // A version that came back may want what was given up since, and has not seen what came since.
         self.dynamic.until = Some(at.instant);
         (refused == problems.len()).then(|| self.dynamic.cache.resources())

@@ -1,15 +1,15 @@
 //! Translating once more what came before: what it was made of may be another.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::apply::dynamic_names;
-use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
+use super::entry::{Body, Entry, Rejected, Version, Want, WantKey, outcome};
 use super::update::{Change, Received, Refused, Unread, Update};
 use super::{Cache, Kind, Moment};
-use crate::problem::Report;
+use crate::problem::{Problem, Report};
 use crate::tls::{ContextCertificates, TlsContexts};
-use crate::translate::{self, Around, RuntimeUses};
+use crate::translate::{self, Around, ListenerDraft, RuntimeUses};
 
 impl Cache {
     /// Translates anew what depends on files that may have changed (all contexts), or (`all`) on the bootstrap itself.
@@ -77,33 +77,55 @@ impl Cache {
         for name in dynamic_names(&self.listeners) {
             for (place, version, body) in held(&self.listeners[&name]) {
                 let runtime = version.draft.runtime.as_deref();
-                if !why.concerns(&version.draft.certificates, runtime, &self.around)
-                    || self.keeps_values(place, runtime)
-                {
+                if !why.concerns(&version.draft.certificates, runtime, &self.around) {
                     continue;
                 }
-                let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));
-                let (message, around) = (body.message(kind.type_name()), &self.around);
-                // What it names was known when it came.
-                let draft = translate::listener(&message, &mut report, around, contexts, &|_| true);
-                let extensions = draft.as_ref().and_then(|draft| draft.extensions.as_deref());
-                let is_misfit = extensions.is_some_and(|extensions| extensions.misfits().next().is_some());
-                if is_misfit && matches!(place, Place::Active) {
-                    continue; // what is held was written for the newer version
-                }
-                match (draft, report.finish()) {
-                    (Some(draft), Ok(_)) => {
-                        let version = Version { draft: Arc::new(draft), ..again(&version, body) };
+                match self.listener_again(&name, place, &version, body, contexts) {
+                    Some(Ok(version)) => {
                         put(self.listeners.get_mut(&name).expect("it is there"), place, version);
                         self.touch_listener(&name);
                     }
-                    (_, outcome) => {
-                        let (name, problems) = (name.clone(), outcome.err().unwrap_or_default());
-                        refused.push((kind, Refused { name, problems }));
+                    Some(Err(problems)) => {
+                        refused.push((Kind::Listener, Refused { name: name.clone(), problems }));
                     }
+                    None => {}
                 }
             }
         }
+    }
+
+    /// Translates a version of a listener that came once more. `None`: it is to stay as it is.
+    fn listener_again(
+        &self,
+        name: &str,
+        place: Place,
+        version: &Version<ListenerDraft>,
+        body: Body,
+        contexts: &mut TlsContexts,
+    ) -> Option<Result<Version<ListenerDraft>, Vec<Problem>>> {
+        if self.keeps_values(place, version.draft.runtime.as_deref()) {
+            return None;
+        }
+        let (kind, mut report) = (Kind::Listener, Report::again(&format!("listener {name:?}")));
+        // What it names was known when it came.
+        let draft =
+            translate::listener(&body.message(kind.type_name()), &mut report, &self.around, contexts, &|_| true);
+        let extensions = draft.as_ref().and_then(|draft| draft.extensions.as_deref());
+        if matches!(place, Place::Active) && extensions.is_some_and(|all| all.misfits().next().is_some()) {
+            return None; // what is held was written for the newer version
+        }
+        Some(outcome(draft, report).map(|draft| Version { draft, ..again(version, body) }))
+    }
+
+    /// The version of a listener that is in force again takes up what came while it was not, as far as it can have it.
+    pub(super) fn renew_active(&mut self, name: &str, contexts: &mut TlsContexts) {
+        let Some(active) = self.listeners.get(name).and_then(|entry| entry.active.clone()) else { return };
+        let Some(body) = active.body.clone() else { return };
+        contexts.resume();
+        if let Some(Ok(version)) = self.listener_again(name, Place::Active, &active, body, contexts) {
+            put(self.listeners.get_mut(name).expect("it is there"), Place::Active, version);
+        }
+        contexts.end();
     }
 
     fn retry_all(&mut self, contexts: &mut TlsContexts, at: Moment) {
@@ -142,9 +164,30 @@ impl Cache {
         }
     }
 
+    /// Tries those again that were refused for what came only now: servers and files bring it in any order.
+    pub(crate) fn retry_after(&mut self, came: &BTreeSet<Kind>, contexts: &mut TlsContexts, at: Moment) {
+        let mut due = BTreeSet::new();
+        for kind in came {
+            match kind {
+                // Who was refused may have named one.
+                Kind::Cluster => due.extend([Kind::Listener, Kind::Routes]),
+                // It may have been refused for what was held of one.
+                Kind::Extension => due.extend([Kind::Listener]),
+                Kind::Secret => due.extend([Kind::Cluster, Kind::Listener]),
+                // What they change is translated again at the settling, with all that was refused.
+                Kind::Runtime => {}
+                // Nobody else is judged by them.
+                Kind::Assignment | Kind::Listener | Kind::Routes => {}
+            }
+        }
+        for kind in due {
+            self.retry(kind, contexts, at);
+        }
+    }
+
     /// Tries those again that were refused for what may have changed: files, or which clusters there are. Who is refused
     /// again is as before. Gives how many came.
-    pub(crate) fn retry(&mut self, kind: Kind, contexts: &mut TlsContexts, at: Moment) -> usize {
+    pub(super) fn retry(&mut self, kind: Kind, contexts: &mut TlsContexts, at: Moment) -> usize {
         fn rejected<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<(String, Rejected)> {
             let rejected = |(name, entry): (&String, &Entry<D, B>)| Some((name.clone(), entry.rejected.clone()?));
             entries.iter().filter_map(rejected).filter(|(_, rejected)| rejected.is_retried).collect()

@@ -4,7 +4,8 @@
 //! type is none of `type_urls`, it is a router that does not stand last) or the chain has a problem then, it is refused and the last good one stays.
 //! What is removed is gone: the filter goes by its `default_config`, or each request is answered 500.
 //!
-//! Invariant: a listener's draft was made with what `around` holds, or without what did not fit it.
+//! Invariant: a listener's draft was made with what `around` holds, or without what did not fit it; one that is put in force for the first time
+//! has used all that is held for it, or has waited for another one in vain.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use std::time::Instant;
 use super::again::{Place, put};
 use super::apply::{self, Taken};
 use super::entry::{Body, Entry, Rejected, Version, WantKey};
-use super::settle::Settling;
+use super::settle::{Settling, Wait};
 use super::update::{Change, ExtensionEvent, Received, Refused, Scope, Unread, Update, Verdict};
 use super::{Cache, Kind, Moment};
 use crate::message::Message;
 use crate::problem::{Problem, Report};
 use crate::tls::TlsContexts;
-use crate::translate::{self, Around, ExtensionUses, ListenerDraft};
+use crate::translate::{self, Around, ExtensionUses, Given, ListenerDraft};
 
 /// A listener that names configurations.
 #[derive(Debug, Default)]
@@ -213,7 +214,7 @@ impl Cache {
                 if matches!(place, Place::Active) && of_all.is_some_and(|all| all.misfits().next().is_some()) {
                     continue; // whatever came, what is held of another was written for the newer version
                 }
-                let misfits: Vec<&str> = uses_of(&draft, key).filter_map(|used| used.misfit.as_deref()).collect();
+                let misfits: Vec<&str> = uses_of(&draft, key).filter_map(|used| used.misfit()).collect();
                 match (came, place) {
                     (Some(came), Place::Newest) if !misfits.is_empty() => {
                         let mut report = Report::new(&format!("{} {:?}", Kind::Extension, key.1));
@@ -270,9 +271,21 @@ impl Cache {
         let user = self.extension_users.get_mut(name);
         let mut since = user.as_ref().and_then(|user| user.since);
         let mut has_misfit = false;
-        for used in extensions.into_iter().flat_map(|of| &of.uses).filter(|used| used.warms) {
+        for used in extensions.into_iter().flat_map(|of| &of.uses) {
             let key: WantKey = (used.source.source.clone(), used.name.clone());
-            if let Some(misfit) = &used.misfit {
+            let is_held = self.extensions.get(&key).is_some_and(|want| want.held.is_some());
+            if is_held && matches!(used.given, Given::Nothing) {
+                // It could not be made with what is held: one of the bootstrap's own is read without any. What is in force stays.
+                let who = format!("{} {name:?}", Kind::Listener);
+                let what = format!("another {} {:?} of {}", Kind::Extension, used.name, used.source.source);
+                settling.waits.push(Wait { who, what, until: None, is_over: true });
+                awaits = true;
+                continue;
+            }
+            if !used.warms {
+                continue;
+            }
+            if let Some(misfit) = used.misfit() {
                 // Another one is on its way, most likely.
                 has_misfit = true;
                 let since = *since.get_or_insert(settling.now);

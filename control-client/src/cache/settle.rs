@@ -11,6 +11,7 @@ use super::{Cache, Kind, Moment, Roots, deadline};
 use crate::bootstrap::{ClusterPart, ListenerPart, Resources};
 use crate::builder::Builder;
 use crate::problem::{Problem, Report};
+use crate::tls::TlsContexts;
 use crate::translate::{self, ClusterDraft, ListenerDraft, SourceUse};
 
 /// What settling came to.
@@ -109,7 +110,7 @@ impl Cache {
     /// A listener of the last settling cannot be put in force, for a reason that only the host knows. The version
     /// before it comes back, where there is one. `false`: it is the bootstrap's own, or not new, and cannot be refused
     /// alone.
-    pub fn refuse_listener(&mut self, name: &str, rule: String, at: Moment) -> bool {
+    pub fn refuse_listener(&mut self, name: &str, rule: String, contexts: &mut TlsContexts, at: Moment) -> bool {
         let Some(entry) = self.listeners.get_mut(name).filter(|entry| !entry.is_static) else { return false };
         let Some((active, built)) = entry.before.take() else { return false };
         let refused = std::mem::replace(&mut entry.active, active);
@@ -120,6 +121,7 @@ impl Cache {
         let version = refused.map_or_else(String::new, |version| version.version.clone());
         entry.rejected = Some(Rejected { version, at: at.time, problems: vec![problem], body, is_retried: false });
         // What came for it since is taken up at the next settling.
+        self.renew_active(name, contexts);
         self.touch_listener(name);
         self.is_reshaped = true;
         true

@@ -571,26 +571,60 @@ fn a_listener_that_the_host_refuses_is_refused_alone() {
     world.world(Kind::Listener, &[listener("l", 90, &inline("c")), listener("m", 91, &inline("c"))]);
     let _ = world.cache.settle(world.now);
     let at = world.at();
-    assert!(world.cache.refuse_listener("l", "in use".into(), at));
-    assert!(!world.cache.refuse_listener("nobody", "in use".into(), at));
+    assert!(world.cache.refuse_listener("l", "in use".into(), &mut world.contexts, at));
+    assert!(!world.cache.refuse_listener("nobody", "in use".into(), &mut world.contexts, at));
     world.builder.build_resources(&world.cache.resources());
     let ports: Vec<String> =
         world.builder.last().expect("built").listeners.iter().map(|l| l.addresses[0].address.to_string()).collect();
     assert_eq!(ports, ["127.0.0.1:80", "127.0.0.1:91"]);
     let shown = world.cache.shown().into_iter().find(|shown| shown.name == "l").expect("it is shown");
     assert_eq!(shown.error.expect("refused").problems, ["listener \"l\":1:1: address: in use"]);
-    assert!(world.cache.refuse_listener("m", "in use as well".into(), at), "nothing was committed yet");
+    assert!(
+        world.cache.refuse_listener("m", "in use as well".into(), &mut world.contexts, at),
+        "nothing was committed yet"
+    );
     // Another settling before the commit does not forget what was in force, and neither do two versions in a row.
     world.world(Kind::Listener, &[listener("l", 92, &inline("c")), listener("m", 81, &inline("c"))]);
     let _ = world.cache.settle(world.now);
     world.world(Kind::Listener, &[listener("l", 93, &inline("c")), listener("m", 81, &inline("c"))]);
     let _ = world.cache.settle(world.now);
-    assert!(world.cache.refuse_listener("l", "in use".into(), at));
+    assert!(world.cache.refuse_listener("l", "in use".into(), &mut world.contexts, at));
     world.settle();
     let listeners = &world.builder.last().expect("built").listeners;
     assert_eq!(listeners[0].addresses[0].address.to_string(), "127.0.0.1:80");
     // What was committed does not go back.
-    assert!(!world.cache.refuse_listener("l", "in use".into(), at));
+    assert!(!world.cache.refuse_listener("l", "in use".into(), &mut world.contexts, at));
+}
+
+/// Guards values that came while another version had taken its place.
+#[test]
+fn a_listener_that_comes_back_has_what_came_meanwhile() {
+    let mut world = World::new(&runtime::with_layer("one", "{}", "{}", ""));
+    world.world(Kind::Cluster, &[cluster("a", 1), cluster("c", 1), cluster("d", 2)]);
+    let weighted = |port| {
+        let routes = runtime::weighted_routes("50");
+        let (_, hosts) = routes.split_once("name: r, ").expect("it has a name");
+        listener("l", port, &format!("route_config: {{{hosts}"))
+    };
+    let both = |port| vec![weighted(port), extensions::of_router("m", port + 1, "")];
+    world.world(Kind::Listener, &both(10));
+    world.world(Kind::Runtime, &[runtime::layer("one", "{w.c: 7}")]);
+    world.world(Kind::Extension, &[extensions::router_config(true)]);
+    assert_eq!(world.settle(), "all: a=1 c=1 d=2 l/v m/v");
+    world.world(Kind::Listener, &both(20));
+    let _ = world.cache.settle(world.now);
+    world.world(Kind::Runtime, &[runtime::layer("one", "{w.c: 9}")]);
+    world.world(Kind::Extension, &[extensions::router_config(false)]);
+    let at = world.at();
+    assert!(world.cache.take_up_layers(&mut world.contexts, at).is_empty());
+    let _ = world.cache.settle(world.now);
+    for name in ["l", "m"] {
+        assert!(world.cache.refuse_listener(name, "in use".into(), &mut world.contexts, at));
+    }
+    world.settle();
+    let listeners = &world.builder.last().expect("built").listeners;
+    assert_eq!(listeners[0].addresses[0].address.to_string(), "127.0.0.1:10");
+    assert_eq!((runtime::shares(&world).as_str(), world.filters("m").as_str()), ("9 60", ""));
 }
 
 /// LDS and CDS are two files, and are moved in any order.

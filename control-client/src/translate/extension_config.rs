@@ -32,8 +32,29 @@ pub(crate) struct ExtensionUse {
     pub(crate) name: String,
     /// The listener waits for it: not with `apply_default_config_without_warming`.
     pub(crate) warms: bool,
-    /// Why what came is not for this filter; the filter does without.
-    pub(crate) misfit: Option<String>,
+    /// What it was made with.
+    pub(crate) given: Given,
+}
+
+/// What became of the configuration that had come for a filter.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// None had come.
+    Nothing,
+    /// The filter goes by it.
+    Used,
+    /// Why it is not for this filter; the filter does without.
+    Misfit(String),
+}
+
+impl ExtensionUse {
+    /// Why what came is not for this filter, where it is not.
+    pub(crate) fn misfit(&self) -> Option<&str> {
+        match &self.given {
+            Given::Misfit(rule) => Some(rule),
+            Given::Nothing | Given::Used => None,
+        }
+    }
 }
 
 impl ExtensionUses {
@@ -44,7 +65,7 @@ impl ExtensionUses {
 
     /// The names of those that came and are not for their filter.
     pub(crate) fn misfits(&self) -> impl Iterator<Item = &str> {
-        self.uses.iter().filter(|used| used.misfit.is_some()).map(|used| &*used.name)
+        self.uses.iter().filter(|used| used.misfit().is_some()).map(|used| &*used.name)
     }
 }
 
@@ -85,8 +106,12 @@ pub(super) fn filter(context: &mut Context<'_>, message: &Message, is_last: bool
             }
             _ => by_default,
         };
-        let misfit = fits.and_then(Result::err);
-        context.extensions.uses.push(ExtensionUse { source, name: name.to_owned(), warms, misfit });
+        let given = match fits {
+            None => Given::Nothing,
+            Some(Ok(())) => Given::Used,
+            Some(Err(rule)) => Given::Misfit(rule),
+        };
+        context.extensions.uses.push(ExtensionUse { source, name: name.to_owned(), warms, given });
         Some(())
     });
     context.report.problems.len() == problems

@@ -138,7 +138,7 @@ impl Streams {
             return (brought, lost);
         }
         contexts.resume();
-        let mut has_clusters = false;
+        let mut came = BTreeSet::new();
         for Letter { id, event } in letters {
             // One that was stopped meanwhile has nothing to say any more.
             let Some((key, running)) = self.running.iter_mut().find(|(_, running)| running.id == id) else { continue };
@@ -159,7 +159,7 @@ impl Streams {
                     verdict.unwanted += unwanted;
                     // Who waits for it may have gone.
                     let _ = answer.send(refusals(&verdict));
-                    has_clusters |= kind == Kind::Cluster && verdict.accepted > 0;
+                    came.extend(verdict.is_change.then_some(kind));
                     if running.is_said(kind, &verdict) {
                         verdict.refused.clear();
                     }
@@ -185,6 +185,7 @@ impl Streams {
                     let update = Update { source: source.clone(), kind, version: String::new(), change };
                     let counted = Vec::new();
                     let verdict = Verdict { counted, ..cache.apply(update, contexts, at) };
+                    came.extend(verdict.is_change.then_some(kind));
                     brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes: Vec::new() });
                 }
                 Event::Connected(address) => running.state.connected(address),
@@ -206,11 +207,7 @@ impl Streams {
                 }
             }
         }
-        if has_clusters {
-            // Who was refused may have named what comes only now.
-            cache.retry(Kind::Listener, contexts, at);
-            cache.retry(Kind::Routes, contexts, at);
-        }
+        cache.retry_after(&came, contexts, at);
         contexts.end();
         (brought, lost)
     }

@@ -27,7 +27,7 @@ fn of_filters(name: &str, port: u16, filters: &[String]) -> String {
 }
 
 /// One whose router has to come.
-fn of_router(name: &str, port: u16, more: &str) -> String {
+pub(super) fn of_router(name: &str, port: u16, more: &str) -> String {
     of_filters(name, port, &[discovered("f", &[ROUTER], more)])
 }
 
@@ -35,7 +35,7 @@ fn extension(name: &str, config: &str) -> String {
     format!("{{'@type': t/envoy.config.core.v3.TypedExtensionConfig, name: {name}, typed_config: {{{config}}}}}")
 }
 
-fn router_config(suppresses: bool) -> String {
+pub(super) fn router_config(suppresses: bool) -> String {
     extension("f", &format!("'@type': {ROUTER}, suppress_envoy_headers: {suppresses}"))
 }
 
@@ -58,7 +58,7 @@ impl World {
     }
 
     /// What the filters of a listener come to.
-    fn filters(&self, listener: &str) -> String {
+    pub(super) fn filters(&self, listener: &str) -> String {
         let (_, manager) = self.manager(listener);
         let mut words = Vec::new();
         words.extend(manager.headers.suppress_envoy_headers.then_some("suppresses"));
@@ -286,6 +286,36 @@ fn a_listener_and_its_filter_change_their_type_in_either_order() {
     assert_eq!(world.filters("l"), "lacks");
 }
 
+/// Guards a listener that is refused only for what is held: nothing says it again when that is right.
+#[test]
+fn a_listener_that_was_refused_is_tried_again_when_its_filter_comes() {
+    let cors = format!("{FILTERS}.cors.v3.Cors");
+    let own = format!("{{name: s, typed_config: {{'@type': {STATS}}}}}");
+    let both = discovered("f", &[STATS, &cors], "");
+    for is_removed in [false, true] {
+        let mut world = World::with_cluster();
+        world.world(Kind::Listener, &[of_filters("l", 2, &[both.clone(), router()])]);
+        world.world(Kind::Extension, &[stats_config()]);
+        assert_eq!(world.settle(), "all: a=1 l/v");
+        let said = world.delta(Kind::Listener, &[of_filters("m", 3, &[own.clone(), both.clone(), router()])], &[]);
+        assert!(said.ends_with("the filter grpc_stats is supported once in a chain"), "{said}");
+        let came = BTreeSet::from([Kind::Extension]);
+        let again = |world: &mut World| {
+            let at = world.at();
+            world.cache.retry_after(&came, &mut world.contexts, at);
+            world.settle()
+        };
+        assert_eq!(again(&mut world), "same: a=1 l/v");
+        match is_removed {
+            true => _ = world.delta(Kind::Extension, &[], &["f"]),
+            false => _ = world.world(Kind::Extension, &[extension("f", &format!("'@type': {cors}"))]),
+        }
+        assert_eq!(again(&mut world), "all: a=1 l/v m/v");
+        assert_eq!(world.filters("m"), if is_removed { "counts lacks" } else { "counts" });
+        assert!(world.cache.shown().iter().all(|shown| shown.error.is_none()));
+    }
+}
+
 /// Guards who warms: what is in force meanwhile is served with the filter that came.
 #[test]
 fn the_version_in_force_takes_up_what_comes_while_a_newer_one_waits() {
@@ -323,6 +353,41 @@ fn what_the_bootstrap_has_gets_its_filters_too() {
     world.world(Kind::Extension, &[router_config(false)]);
     world.settle();
     assert_eq!(world.filters("l"), "");
+}
+
+/// Guards access: a file that is read again must not make a filter go by its default while what is held is right for what is in force.
+#[test]
+fn a_listener_of_the_bootstrap_that_cannot_have_what_is_held_stays_as_it_was() {
+    let strip = |text: String, kind: &str| text.replace(&format!("'@type': t/envoy.config.{kind}, "), "");
+    let a = strip(cluster("a", 1), "cluster.v3.Cluster");
+    let text = |filters: &[String]| {
+        let l = strip(of_filters("l", 2, filters), "listener.v3.Listener");
+        format!("static_resources: {{clusters: [{a}], listeners: [{l}]}}\n")
+    };
+    let cors = format!("{FILTERS}.cors.v3.Cors");
+    let own = format!("{{name: s, typed_config: {{'@type': {STATS}}}}}");
+    for more in ["", ", default_config: {'@type': CORS}, apply_default_config_without_warming: true"] {
+        let comes = discovered("f", &[STATS, &cors], &more.replace("CORS", &cors));
+        let mut world = World::new(&text(&[comes.clone(), router()]));
+        world.settle();
+        assert_eq!(world.world(Kind::Extension, &[stats_config()]), "1 accepted");
+        world.settle();
+        assert_eq!(world.filters("l"), "counts");
+        world.load(&text(&[own.clone(), comes.clone(), router()]).replace("name: v,", "name: w,"));
+        let at = world.at();
+        let refused = world.cache.translate_again(true, &mut world.contexts, at);
+        assert_eq!(refused.len(), 1, "{more}: {refused:?}");
+        for _ in 0..2 {
+            let settled = world.later(16).settle();
+            let expect = "same: a=1 l/v; listener \"l\" waits for another extension configuration \"f\" for ever";
+            assert_eq!(settled, expect, "{more}");
+            assert_eq!(world.filters("l"), "counts", "{more}");
+        }
+        // The right one comes.
+        let right = extension("f", &format!("'@type': {cors}"));
+        assert_eq!(world.world(Kind::Extension, &[right]), "1 accepted", "{more}");
+        assert_eq!(world.settle(), "all: a=1 l/w", "{more}");
+    }
 }
 
 #[test]

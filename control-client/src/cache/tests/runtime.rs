@@ -36,14 +36,14 @@ fn routes_that_came_before_take_up_a_value_that_changed() {
 }
 
 /// A layer of a source between two of the file, each with these values.
-fn with_layer(name: &str, below: &str, above: &str, statics: &str) -> String {
+pub(super) fn with_layer(name: &str, below: &str, above: &str, statics: &str) -> String {
     let layer = format!("{{name: L, rtds_layer: {{name: {name}, rtds_config: {}}}}}", at());
     let (below, above) = (format!("{{name: a, static_layer: {below}}}"), format!("{{name: b, static_layer: {above}}}"));
     format!("layered_runtime: {{layers: [{below}, {layer}, {above}]}}\n") + &bootstrap(statics)
 }
 
 /// What a layer says.
-fn layer(name: &str, values: &str) -> String {
+pub(super) fn layer(name: &str, values: &str) -> String {
     format!("{{'@type': t/envoy.service.runtime.v3.Runtime, name: {name}, layer: {values}}}")
 }
 
@@ -54,7 +54,7 @@ fn weighted(world: &mut World) {
     world.world(Kind::Routes, &[weighted_routes("50")]);
 }
 
-fn weighted_routes(weight: &str) -> String {
+pub(super) fn weighted_routes(weight: &str) -> String {
     let to = format!(
         "weighted_clusters: {{runtime_key_prefix: w, clusters: [{{name: c, weight: {weight}}}, {{name: d, weight: 60}}]}}"
     );
@@ -65,7 +65,7 @@ fn weighted_routes(weight: &str) -> String {
 }
 
 /// Those of the routes alone: endpoints stand behind.
-fn shares(world: &World) -> String {
+pub(super) fn shares(world: &World) -> String {
     weights(world).split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
@@ -280,5 +280,20 @@ fn who_cannot_take_a_value_keeps_what_it_was() {
     assert_eq!(shares(&world), "7 60");
     world.world(Kind::Runtime, &[layer("one", "{w: {c: 0, d: 1}}")]);
     world.settle();
+    assert_eq!(shares(&world), "0 1");
+}
+
+#[test]
+fn a_listener_that_was_refused_for_a_layer_is_tried_again_when_another_comes() {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    world.world(Kind::Cluster, &[cluster("c", 1), cluster("d", 2)]);
+    world.world(Kind::Runtime, &[layer("one", "{w: {c: 0, d: 0}}")]);
+    let routes = weighted_routes("50");
+    let (_, hosts) = routes.split_once("name: r, ").expect("it has a name");
+    let said = world.world(Kind::Listener, &[listener("l", 10, &format!("route_config: {{{hosts}"))]);
+    assert!(said.ends_with("the sum of the weights must be greater than 0"), "{said}");
+    assert_eq!(world.settle(), "all: c=1 d=2");
+    world.world(Kind::Runtime, &[layer("one", "{w: {c: 0, d: 1}}")]);
+    assert_eq!(world.settle(), "all: c=1 d=2 l/v");
     assert_eq!(shares(&world), "0 1");
 }
