@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringway_control_client::{
-    Brought, Cache, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused, Scope, Settled,
+    Brought, Cache, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused, Retried, Scope, Settled,
     Streams, TlsContexts, Wait,
 };
 
@@ -82,6 +82,9 @@ impl Dynamic {
             news.refusals.extend(refused.iter().flat_map(|(kind, refused)| refusal_lines(*kind, refused)));
             self.cache.settle(at.instant)
         });
+        let Retried { counted, extensions } = self.cache.take_retried();
+        news.tallies.extend(counted.into_iter().map(Tally::Answer));
+        news.tallies.extend(extensions.into_iter().map(|(name, event)| Tally::Extension(name, event)));
         self.files.settle(&self.cache);
         if let Some(streams) = &mut self.streams {
             streams.settle(&self.cache);

@@ -131,6 +131,8 @@ fn without_a_configuration_nobody_gets_through() {
         assert_eq!((answer.status(), answer.text().as_str()), (500, ""));
         let explained = proxy.admin("GET", "/explain?url=http://x/name&listener=second").text();
         assert!(explained.contains("NFCF") && explained.contains("config_discovery"), "{explained}");
+        // Nobody asks for the route before that.
+        assert!(!explained.contains("virtual host"), "{explained}");
         // What comes is taken up.
         server.set("ECDS", &[("g", router("g", false)), ("h", router("h", false))]);
         proxy.line(" in force");

@@ -208,6 +208,7 @@ impl Cache {
         });
         let change = Change::Delta { changed: again.collect(), removed: Vec::new() };
         let verdict = self.apply(Update { source, kind, version: String::new(), change }, contexts, at);
+        self.retried.extensions.extend(verdict.extensions);
         let refused: HashSet<&str> = verdict.refused.iter().map(|refused| refused.name.as_str()).collect();
         for (name, rejected) in before.into_iter().filter(|(name, _)| refused.contains(name.as_str())) {
             if kind == Kind::Cluster {

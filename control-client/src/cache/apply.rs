@@ -6,7 +6,7 @@ mod whole;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
+use super::entry::{Answer, Body, Entry, Rejected, Version, Want, WantKey};
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, secrets};
 use crate::document::TEXT_BYTES_MAX;
@@ -42,18 +42,26 @@ impl Cache {
         verdict
     }
 
-    /// A source could not say anything of a kind, or nothing that can be read: nobody waits for it any more. Gives
-    /// whose statistics count that.
+    /// A source said nothing of a kind that can be read: nobody waits for it any more. Gives whose statistics count that.
     pub fn failed(&mut self, source: &ConfigSource, kind: Kind) -> Vec<Scope> {
+        self.answered(source, kind, Answer::Unreadable)
+    }
+
+    /// A source said that it has none of a kind, likewise.
+    pub(crate) fn has_none(&mut self, source: &ConfigSource, kind: Kind) -> Vec<Scope> {
+        self.answered(source, kind, Answer::Given)
+    }
+
+    fn answered(&mut self, source: &ConfigSource, kind: Kind, with: Answer) -> Vec<Scope> {
         self.unanswered.remove(&kind);
         let keys: Vec<WantKey> = self.keys_of(source, kind);
         for key in &keys {
             match kind {
-                Kind::Assignment => answer(&mut self.assignments, key),
-                Kind::Routes => answer(&mut self.routes, key),
-                Kind::Secret => answer(&mut self.secrets, key),
-                Kind::Runtime => answer(&mut self.layers.wants, key),
-                Kind::Extension => answer(&mut self.extensions, key),
+                Kind::Assignment => answer(&mut self.assignments, key, with),
+                Kind::Routes => answer(&mut self.routes, key, with),
+                Kind::Secret => answer(&mut self.secrets, key, with),
+                Kind::Runtime => answer(&mut self.layers.wants, key, with),
+                Kind::Extension => answer(&mut self.extensions, key, with),
                 Kind::Cluster | Kind::Listener => {}
             }
         }
@@ -236,9 +244,10 @@ pub(super) fn relink<D>(
     }
 }
 
-fn answer<D>(wants: &mut BTreeMap<WantKey, Want<D>>, key: &WantKey) {
-    if let Some(want) = wants.get_mut(key) {
-        want.answered = true;
+/// What can be read once and not any more has been said.
+fn answer<D>(wants: &mut BTreeMap<WantKey, Want<D>>, key: &WantKey, with: Answer) {
+    if let Some(want) = wants.get_mut(key).filter(|want| want.answer != Answer::Given) {
+        want.answer = with;
     }
 }
 

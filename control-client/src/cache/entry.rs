@@ -184,11 +184,22 @@ pub(super) struct Want<D> {
     pub(super) rejected: Option<Rejected>,
     /// When somebody first waited for it.
     pub(super) since: Option<Instant>,
-    /// The source has said something about it: nobody waits for it any more.
-    pub(super) answered: bool,
+    pub(super) answer: Answer,
     /// Of an assignment what clusters became with it: what is checked when it comes need not be done again when it is
     /// settled.
     pub(super) made: Vec<Made>,
+}
+
+/// What a source has said about a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing yet: who wants it waits.
+    #[default]
+    Awaited,
+    /// Something, if only that there is none; or nothing in time. Nobody waits for it any more.
+    Given,
+    /// Nothing that can be read. Nobody waits for it any more, and whether there is one is not known.
+    Unreadable,
 }
 
 /// What a cluster became with an assignment, until that is settled.
@@ -228,7 +239,12 @@ impl<D> Want<D> {
 
     /// It is there no more, and its source said so.
     pub(super) fn go(&mut self) {
-        (self.held, self.rejected, self.answered, self.made) = (None, None, true, Vec::new());
+        (self.held, self.rejected, self.answer, self.made) = (None, None, Answer::Given, Vec::new());
+    }
+
+    /// Whether it is still to be waited for.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.answer == Answer::Awaited && self.held.is_none()
     }
 
     /// What a cluster of this draft became with it.
@@ -244,6 +260,13 @@ impl<D> Want<D> {
 
 impl<D> Default for Want<D> {
     fn default() -> Self {
-        Want { users: BTreeSet::new(), held: None, rejected: None, since: None, answered: false, made: Vec::new() }
+        Want {
+            users: BTreeSet::new(),
+            held: None,
+            rejected: None,
+            since: None,
+            answer: Answer::default(),
+            made: Vec::new(),
+        }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use super::again::{Place, put};
 use super::apply::{self, Taken};
-use super::entry::{Body, Entry, Rejected, Version, WantKey};
+use super::entry::{Answer, Body, Entry, Rejected, Version, WantKey};
 use super::settle::{Settling, Wait};
 use super::update::{Change, ExtensionEvent, Received, Refused, Scope, Unread, Update, Verdict};
 use super::{Cache, Kind, Moment};
@@ -77,7 +77,7 @@ impl Cache {
             let mut accepted = None;
             let mut rejected = None;
             // Whoever waited for it goes on either way.
-            let mut is_change = !std::mem::replace(&mut want.answered, true);
+            let mut is_change = std::mem::replace(&mut want.answer, Answer::Given) == Answer::Awaited;
             match apply::take(received, &mut seen, None, Kind::Extension) {
                 Err(refusal) => {
                     rejected = Some(apply::rejected(&refusal, &version, at));
@@ -138,7 +138,7 @@ impl Cache {
                 if want.held.take().is_some() {
                     verdict.extensions.push((key.1.clone(), ExtensionEvent::Reload));
                 }
-                (want.rejected, want.answered) = (None, true);
+                (want.rejected, want.answer) = (None, Answer::Given);
                 self.dirty_listeners.extend(want.users.iter().cloned());
                 verdict.is_change = true;
                 // Envoy counts it as an update, too.
@@ -254,7 +254,10 @@ impl Cache {
             let change = Change::Delta { changed, removed: Vec::new() };
             let update = Update { source: key.0.clone(), kind: Kind::Extension, version: String::new(), change };
             let verdict = self.apply(update, contexts, at);
-            if !verdict.refused.is_empty() {
+            if verdict.refused.is_empty() {
+                self.retried.counted.extend(verdict.counted);
+                self.retried.extensions.extend(verdict.extensions);
+            } else {
                 self.extensions.entry(key).and_modify(|want| want.rejected = Some(rejected));
             }
         }

@@ -113,12 +113,23 @@ pub struct Cache {
     unproven: Vec<String>,
     /// Something was added or removed, or more than endpoints changed, since the last settling.
     is_reshaped: bool,
+    /// What statistics say of those that were refused, and are right now.
+    retried: Retried,
     /// The last part that was given a serial.
     serial: u64,
     /// How often [`Cache::wanted`] may have come to give something else.
     wants_serial: u64,
     /// [`RESOURCES_MAX`], but in tests.
     resources_max: Option<usize>,
+}
+
+/// What there is to be counted of resources that came before.
+#[derive(Debug, Default)]
+pub struct Retried {
+    /// As [`Verdict::counted`].
+    pub counted: Vec<Counted>,
+    /// As [`Verdict::extensions`].
+    pub extensions: Vec<(String, ExtensionEvent)>,
 }
 
 impl Cache {
@@ -223,6 +234,11 @@ impl Cache {
     /// Whether there is a cluster of this name, in force or not yet.
     fn knows_cluster(&self, name: &str) -> bool {
         self.clusters.get(name).is_some_and(|entry| entry.newest().is_some())
+    }
+
+    /// What statistics count of resources that were refused and were accepted since this was last asked: other resources came.
+    pub fn take_retried(&mut self) -> Retried {
+        std::mem::take(&mut self.retried)
     }
 
     fn next_serial(&mut self) -> u64 {

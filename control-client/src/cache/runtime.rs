@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::apply::{self, Taken};
-use super::entry::{Want, WantKey};
+use super::entry::{Answer, Want, WantKey};
 use super::settle::Settling;
 use super::update::{Refused, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, deadline};
@@ -100,7 +100,7 @@ impl Cache {
                 verdict.refused.extend(taken.err().map(|(refused, _)| refused));
                 continue;
             };
-            (want.answered, verdict.is_change) = (true, true);
+            (want.answer, verdict.is_change) = (Answer::Given, true);
             let accepted = match taken {
                 Err(refusal) => {
                     want.rejected = Some(apply::rejected(&refusal, &version, at));
@@ -154,7 +154,7 @@ impl Cache {
     fn answer_without(&mut self, source: &Arc<ConfigSource>, verdict: &mut Verdict) {
         let keys = self.keys_of(source, Kind::Runtime);
         for key in &keys {
-            self.layers.wants.entry(key.clone()).and_modify(|want| want.answered = true);
+            self.layers.wants.entry(key.clone()).and_modify(|want| want.answer = Answer::Given);
         }
         if let Some(key) = keys.first().filter(|_| !verdict.refused.is_empty()) {
             self.count(verdict, Kind::Runtime, key, None);
@@ -182,14 +182,13 @@ impl Cache {
         self.around.layers().iter().any(|layer| {
             let want = &self.layers.wants[&key_of(layer)];
             let until = deadline(want.since.unwrap_or(now), layer.source.timeout);
-            !want.answered && want.held.is_none() && until.is_none_or(|until| now < until)
+            want.is_awaited() && until.is_none_or(|until| now < until)
         })
     }
 
     /// Whether a layer has neither come nor been waited for in vain.
     pub(super) fn lacks_any_layer(&self) -> bool {
-        let lacks = |want: &Want<_>| !want.answered && want.held.is_none();
-        self.around.layers().iter().any(|layer| self.layers.wants.get(&key_of(layer)).is_some_and(lacks))
+        self.around.layers().iter().any(|layer| self.layers.wants.get(&key_of(layer)).is_some_and(Want::is_awaited))
     }
 
     /// Whether something of these values has to wait because a layer does.

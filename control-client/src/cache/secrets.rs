@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::again::static_names;
 use super::apply::{self, Taken};
-use super::entry::{Body, Entry, Rejected, Version, WantKey};
+use super::entry::{Answer, Body, Entry, Rejected, Version, WantKey};
 use super::settle::{Settling, Wait};
 use super::update::{Change, Received, Refused, Scope, Unread, Update, Verdict};
 use super::{Cache, Kind, Moment};
@@ -81,7 +81,7 @@ impl Cache {
                 verdict.unwanted += 1;
                 continue;
             };
-            (want.answered, verdict.is_change) = (true, true);
+            (want.answer, verdict.is_change) = (Answer::Given, true);
             let accepted = match apply::take(received, &mut seen, None, Kind::Secret) {
                 Err(refusal) => {
                     want.rejected = Some(apply::rejected(&refusal, &version, at));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ringway_model::Cluster;
 
-use super::entry::{Body, Rejected, Version, Want, WantKey};
+use super::entry::{Answer, Body, Rejected, Version, Want, WantKey};
 use super::update::Scope;
 use super::{Cache, Kind, Moment, Roots, deadline};
 use crate::bootstrap::{ClusterPart, ListenerPart, Resources};
@@ -331,27 +331,27 @@ impl Settling {
         (of, what): (Kind, &str),
         scope: impl FnOnce() -> Scope,
     ) -> bool {
-        if want.answered || want.held.is_some() {
+        if !want.is_awaited() {
             return false;
         }
         let since = *want.since.get_or_insert(self.now);
         if self.waits(since, used, &format!("{kind} {who:?}"), &format!("{of} {what:?} of {}", used.source)) {
             return true;
         }
-        want.answered = true;
+        want.answer = Answer::Given;
         self.timed_out.push(scope());
         false
     }
 
     /// The same of a layer of the runtime.
     pub(super) fn is_missing_layer<D>(&mut self, want: &mut Want<D>, used: &SourceUse, name: &str) {
-        if want.answered || want.held.is_some() {
+        if !want.is_awaited() {
             return;
         }
         let since = *want.since.get_or_insert(self.now);
         let what = format!("{} {name:?} of {}", Kind::Runtime, used.source);
         if !self.waits(since, used, "layered_runtime", &what) {
-            want.answered = true;
+            want.answer = Answer::Given;
             self.timed_out.push(Scope::Runtime);
         }
     }

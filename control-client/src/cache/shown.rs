@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::entry::{Body, Entry, Rejected, Version, Want, WantKey};
+use super::entry::{Answer, Body, Entry, Rejected, Version, Want, WantKey};
 use super::{Cache, Kind};
 
 /// One resource that did not come with the bootstrap.
@@ -88,7 +88,7 @@ fn wants<D>(wants: &BTreeMap<WantKey, Want<D>>, kind: Kind, shown: &mut Vec<Show
         active: want.held.as_deref().and_then(|version| self::version(version, kind)),
         warming: None,
         error: want.rejected.as_ref().map(|rejected| error(rejected, kind)),
-        is_missing: want.held.is_none() && want.answered,
+        is_missing: want.held.is_none() && want.answer == Answer::Given,
     }));
 }
 

@@ -498,7 +498,7 @@ fn what_goes_takes_its_refusal_with_it() {
     assert!(world.delta(Kind::Assignment, &[wrong], &[]).contains("refused"));
     assert!(world.cache.assignments.values().all(|want| want.rejected.is_some()));
     world.delta(Kind::Assignment, &[], &["a"]);
-    assert!(world.cache.assignments.values().all(|want| want.rejected.is_none() && want.answered));
+    assert!(world.cache.assignments.values().all(|want| want.rejected.is_none() && !want.is_awaited()));
 }
 
 /// Envoy 1.40 waits 15 s here by delta ADS: the assignment was not sent again.
@@ -625,6 +625,34 @@ fn a_listener_that_comes_back_has_what_came_meanwhile() {
     let listeners = &world.builder.last().expect("built").listeners;
     assert_eq!(listeners[0].addresses[0].address.to_string(), "127.0.0.1:10");
     assert_eq!((runtime::shares(&world).as_str(), world.filters("m").as_str()), ("9 60", ""));
+}
+
+/// Guards what is shown: who cannot be read has not said that there is none.
+#[test]
+fn what_could_not_be_read_is_not_missing() {
+    let is_missing = |world: &World| {
+        world.cache.shown().iter().find(|shown| shown.kind == Kind::Assignment).map(|shown| shown.is_missing)
+    };
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("c", "")]);
+    world.world(Kind::Listener, &[]);
+    assert!(world.settle().contains("waits for assignment"));
+    assert_eq!(is_missing(&world), Some(false));
+    world.cache.failed(&source(), Kind::Assignment);
+    assert_eq!(is_missing(&world), Some(false));
+    assert_eq!(world.settle(), "all: c=", "nobody waits for it");
+    world.cache.has_none(&source(), Kind::Assignment);
+    assert_eq!(is_missing(&world), Some(true));
+    world.cache.failed(&source(), Kind::Assignment);
+    assert_eq!(is_missing(&world), Some(true), "it was said once");
+    world.world(Kind::Assignment, &[assignment("c", 1)]);
+    assert_eq!(is_missing(&world), Some(false));
+    // Nothing in time.
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[eds_cluster("c", "")]);
+    world.settle();
+    world.later(16).settle();
+    assert_eq!(is_missing(&world), Some(true));
 }
 
 /// LDS and CDS are two files, and are moved in any order.

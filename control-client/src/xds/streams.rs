@@ -174,7 +174,7 @@ impl Streams {
                 }
                 Event::Nothing(kind) => {
                     say(false, format!("{name}: the server has none"));
-                    lost.extend(cache.failed(source, kind));
+                    lost.extend(cache.has_none(source, kind));
                 }
                 Event::Expired(kind, removed) => {
                     say(

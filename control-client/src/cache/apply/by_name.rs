@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::super::entry::{Entry, Made, WantKey, outcome};
+use super::super::entry::{Answer, Entry, Made, WantKey, outcome};
 use super::super::update::{Refused, Update, Verdict};
 use super::super::{Cache, Kind, Moment};
 use super::{Taken, holds_again, named, rejected, take};
@@ -26,7 +26,7 @@ impl Cache {
                 verdict.unwanted += 1;
                 continue;
             };
-            want.answered = true;
+            want.answer = Answer::Given;
             let users = want.users.clone();
             let taken = take(received, &mut seen, None, Kind::Assignment);
             let (mut accepted, mut is_same) = (None, false);
@@ -98,7 +98,7 @@ impl Cache {
                 verdict.unwanted += 1;
                 continue;
             };
-            want.answered = true;
+            want.answer = Answer::Given;
             let users = want.users.clone();
             let (mut accepted, mut is_same) = (None, false);
             match take(received, &mut seen, None, Kind::Routes) {

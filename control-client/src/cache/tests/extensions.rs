@@ -269,7 +269,14 @@ fn a_listener_and_its_filter_change_their_type_in_either_order() {
             assert!(world.world(Kind::Extension, &[cors()]).contains("f refused"));
             world.settle();
             assert_eq!(world.filters("l"), "counts");
+            assert!(world.cache.take_retried().counted.is_empty());
             assert_eq!(world.world(Kind::Listener, &[of_cors()]), "1 accepted");
+            // What was counted as refused is counted as accepted, once.
+            let Retried { counted, extensions } = world.cache.take_retried();
+            let accepted = Some("1".to_owned());
+            assert_eq!(counted, [Counted { scope: Scope::Extension("f".into()), accepted }]);
+            assert_eq!(extensions, [("f".to_owned(), ExtensionEvent::Reload)]);
+            assert!(world.cache.take_retried().counted.is_empty());
         }
         assert_eq!(world.settle(), "all: a=1 l/v");
         assert_eq!(world.filters("l"), "");
@@ -284,6 +291,25 @@ fn a_listener_and_its_filter_change_their_type_in_either_order() {
     world.settle();
     assert_eq!(world.later(16).settle(), "all: a=1 l/v");
     assert_eq!(world.filters("l"), "lacks");
+}
+
+/// Guards who is in force: what came for the newer version is not for it, and must not leave its requests without a filter.
+#[test]
+fn the_version_in_force_keeps_its_filter_while_the_newer_one_waits_for_something_else() {
+    let cors = format!("{FILTERS}.cors.v3.Cors");
+    let mut world = World::with_cluster();
+    world.world(Kind::Listener, &[of_filters("l", 2, &[discovered("f", &[STATS], ""), router()])]);
+    world.world(Kind::Extension, &[stats_config()]);
+    world.settle();
+    let newer = of_filters("l", 2, &[discovered("f", &[&cors], ""), router()]).replace(&inline("a"), &rds("r"));
+    assert_eq!(world.world(Kind::Listener, &[newer]), "1 accepted");
+    assert_eq!(world.world(Kind::Extension, &[extension("f", &format!("'@type': {cors}"))]), "1 accepted");
+    let waits = "listener \"l\" waits for route configuration \"r\" 15 s";
+    assert_eq!(world.settle(), format!("same: a=1 l/v; {waits}"));
+    assert_eq!(world.filters("l"), "counts");
+    world.world(Kind::Routes, &[routes("r", "h", "a")]);
+    assert_eq!(world.settle(), "all: a=1 l/h");
+    assert_eq!(world.filters("l"), "");
 }
 
 /// Guards a listener that is refused only for what is held: nothing says it again when that is right.

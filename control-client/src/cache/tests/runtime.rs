@@ -262,6 +262,41 @@ fn another_layer_of_a_bootstrap_that_is_read_again_leaves_what_is_in_force_until
     assert!(world.cache.runtime().is_none());
 }
 
+/// A listener of these weights and of a router that has to come, whose newer version waits for its routes; and a reload that brings a layer
+/// which has not come. What came for the layer before says 7.
+fn one_that_is_in_force_meanwhile() -> World {
+    let mut world = World::new(&with_layer("one", "{}", "{}", ""));
+    world.world(Kind::Cluster, &[cluster("c", 1), cluster("d", 2)]);
+    let routes = weighted_routes("50");
+    let (_, hosts) = routes.split_once("name: r, ").expect("it has a name");
+    let of_routes = |routes: &str| extensions::of_router("l", 10, "").replace(&inline("a"), routes);
+    world.world(Kind::Listener, &[of_routes(&format!("route_config: {{{hosts}"))]);
+    world.world(Kind::Runtime, &[layer("one", "{w.c: 7}")]);
+    world.world(Kind::Extension, &[extensions::router_config(true)]);
+    assert_eq!(world.settle(), "all: c=1 d=2 l/v");
+    world.world(Kind::Listener, &[of_routes(&rds("r"))]);
+    assert!(world.settle().contains("listener \"l\" waits for route configuration \"r\""));
+    world.load(&with_layer("two", "{}", "{}", ""));
+    world
+}
+
+#[test]
+fn the_version_in_force_keeps_its_values_while_the_newer_one_and_a_layer_are_awaited() {
+    let mut world = one_that_is_in_force_meanwhile();
+    let at = world.at();
+    assert!(world.cache.translate_again(true, &mut world.contexts, at).is_empty());
+    let settled = world.settle();
+    assert!(settled.contains("layered_runtime waits for runtime layer \"two\""), "{settled}");
+    assert_eq!(shares(&world), "7 60");
+    // A filter that comes meanwhile waits with the layer.
+    assert_eq!(world.world(Kind::Extension, &[extensions::router_config(false)]), "1 accepted");
+    world.settle();
+    assert_eq!((shares(&world).as_str(), world.filters("l").as_str()), ("7 60", "suppresses"));
+    world.world(Kind::Runtime, &[layer("two", "{w.c: 9}")]);
+    world.settle();
+    assert_eq!((shares(&world).as_str(), world.filters("l").as_str()), ("9 60", ""));
+}
+
 #[test]
 fn who_cannot_take_a_value_keeps_what_it_was() {
     let mut world = World::new(&with_layer("one", "{}", "{}", ""));
