@@ -96,7 +96,7 @@ impl Control {
                 Ok(Command::Terminate | Command::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     return Ok(Began::Ended);
                 }
-                Ok(Command::Names) => self.learn()?,
+                Ok(Command::Names) => self.learn().and_then(|()| self.take_up_names())?,
                 Ok(command) => _ = self.obey(command, Phase::Serving),
                 Err(RecvTimeoutError::Timeout) => self.bring(&BTreeSet::new())?,
             }
@@ -207,7 +207,11 @@ impl Control {
             Command::ReopenLogs => self.logs.reopen(),
             Command::Show => self.show(),
             Command::Names => {
-                if let Err(problems) = self.learn() {
+                let learnt = self.learn().and_then(|()| match phase {
+                    Phase::Serving => self.take_up_names(),
+                    Phase::Leaving(_) | Phase::Ended => Ok(()),
+                });
+                if let Err(problems) = learnt {
                     self.refuse("names are known", problems);
                 }
             }
@@ -324,8 +328,14 @@ impl Control {
         problems.iter().for_each(|problem| self.log.error(problem));
     }
 
-    /// Takes a configuration in, in place of one that still waits for its names.
-    fn accept(&mut self, mut loaded: Loaded) -> Result<(), Vec<String>> {
+    /// Takes a configuration in, in place of one that still waits for its names, and has names looked up that are to be known before
+    /// their cluster is in one.
+    fn accept(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
+        let outcome = self.take_in(loaded);
+        outcome.and(self.directory.expect(self.loader.awaited_names()).map_err(no_thread))
+    }
+
+    fn take_in(&mut self, mut loaded: Loaded) -> Result<(), Vec<String>> {
         self.tell(&std::mem::take(&mut loaded.news));
         match loaded.content {
             Content::Same if loaded.file.is_none() => {
@@ -353,7 +363,7 @@ impl Control {
             }
             Content::Built(_) | Content::Named(_) | Content::Same => {}
         }
-        self.directory.want(&loaded.dns).map_err(|error| vec![format!("no thread to look names up: {error}")])?;
+        self.directory.want(&loaded.dns).map_err(no_thread)?;
         if let Some(before) = self.warming.take()
             && loaded.file.is_none()
         {
@@ -422,6 +432,14 @@ impl Control {
             self.log.debug(format_args!("endpoints: {report}"));
         }
         self.advance()
+    }
+
+    /// Takes up clusters that have waited for their names.
+    fn take_up_names(&mut self) -> Result<(), Vec<String>> {
+        match self.loader.know_names(self.directory.answered()) {
+            true => self.bring(&BTreeSet::new()),
+            false => Ok(()),
+        }
     }
 
     /// Stages and commits. A listener that came by itself and that the host refuses is refused alone.
@@ -531,6 +549,10 @@ impl Control {
         let days = days_until_first(&self.state.view().certificates, SystemTime::now());
         server.days_until_first_cert_expiring.set(days);
     }
+}
+
+fn no_thread(error: std::io::Error) -> Vec<String> {
+    vec![format!("no thread to look names up: {error}")]
 }
 
 /// Lets the allocator give back what was freed: mimalloc does it a second later, but only when somebody frees a whole

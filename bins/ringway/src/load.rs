@@ -124,6 +124,16 @@ impl Loader {
         &self.dynamic.waits
     }
 
+    /// Clusters that wait for the first answer to their names.
+    pub(crate) fn awaited_names(&self) -> &DnsPlans {
+        self.dynamic.cache.awaited_names()
+    }
+
+    /// The names of these are known. Gives whether somebody waited for them: then [`Loader::bring`].
+    pub(crate) fn know_names(&mut self, known: DnsPlans) -> bool {
+        self.dynamic.cache.know_names(known)
+    }
+
     /// When somebody has waited long enough: then [`Loader::bring`].
     pub(crate) fn until(&self) -> Option<Instant> {
         self.dynamic.until

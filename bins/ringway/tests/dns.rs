@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::ads::{self, ADS, by_ads};
 use crate::common::config::Config;
 use crate::common::dns::{A, AAAA, Answer, NameServer};
 use crate::common::on_each_driver;
 use crate::common::origin::Origin;
 use crate::common::process::{Proxy, TempDir, run};
+use crate::common::resources::{eds_cluster, routes, static_cluster};
 use crate::common::wait_for;
+use crate::common::xds::Server;
 
 /// Asked for again at once: tests wait for questions, not for time.
 const SOON: &str = "dns_refresh_rate: 0.02s";
@@ -282,6 +285,48 @@ fn no_request_fails_while_names_and_files_change() {
         stop.store(true, Ordering::Relaxed);
         let counts: Vec<u32> = clients.into_iter().map(|client| client.join().expect("no request failed")).collect();
         assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+        assert_eq!(proxy.stat("config.reload_failed"), 0);
+    });
+}
+
+/// A cluster of ADS whose name nobody answers for holds up nobody, and comes when it is known. Until then it is one that is not there.
+#[test]
+fn a_cluster_that_comes_waits_for_its_name_alone() {
+    on_each_driver(|io| {
+        let [one, two] = ["one", "two"].map(Origin::start);
+        let names = NameServer::start();
+        names.set("a.test", Answer { silent: true, ..Answer::default() });
+        let server = Server::start();
+        ads::one_cluster(&server, one.address);
+        let of_name = |name: &str| {
+            let address = format!("address: {}", two.address.ip());
+            let text = static_cluster("d", two.address).replace(&address, &format!("address: {name}"));
+            text.replace("load_assignment", &format!("type: STRICT_DNS, {V4}, load_assignment"))
+        };
+        let of_d = |to: &str| ("RDS", [("r", routes("r", &[("/d", "d"), ("/", to)]))]);
+        let set = |(service, resources): (&'static str, [(&str, String); 1])| server.set(service, &resources);
+        let bootstrap = format!("{}\n{}", by_ads("DELTA_GRPC", &server), names.resolver(""));
+        let mut proxy = ads::start(io, &bootstrap);
+        assert_eq!(proxy.get("/name").text(), "one");
+        server.set("CDS", &[("c", eds_cluster("c", ADS, "")), ("d", of_name("a.test"))]);
+        proxy.line("cluster \"d\" waits for the first answer to its names");
+        set(of_d("c"));
+        proxy.line(" in force");
+        assert_eq!((proxy.get("/name").text().as_str(), proxy.get("/d").status()), ("one", 503));
+        assert!(proxy.admin("GET", "/init_dump").text().contains("the first answer to its names"));
+        // Others go on coming.
+        server.set("CDS", &[("c", static_cluster("c", two.address)), ("d", of_name("a.test"))]);
+        proxy.line(" in force");
+        assert_eq!(proxy.get("/name").text(), "two");
+        names.set("b.test", Answer::of(&["127.0.0.1"]));
+        server.set("CDS", &[("c", static_cluster("c", one.address)), ("d", of_name("b.test"))]);
+        wait_for("the cluster of a name", || (proxy.get("/d").status() == 200).then_some(()));
+        assert_eq!(proxy.get("/name").text(), "one");
+        // A version of another name that nobody answers for leaves the one before in force.
+        server.set("CDS", &[("c", static_cluster("c", two.address)), ("d", of_name("a.test"))]);
+        proxy.line("cluster \"d\" waits for the first answer to its names");
+        wait_for("the other cluster", || (proxy.get("/name").text() == "two").then_some(()));
+        assert_eq!(proxy.get("/d").status(), 200);
         assert_eq!(proxy.stat("config.reload_failed"), 0);
     });
 }

@@ -38,6 +38,7 @@ mod again;
 mod apply;
 mod entry;
 mod extensions;
+mod names;
 mod roots;
 mod runtime;
 mod secrets;
@@ -100,6 +101,8 @@ pub struct Cache {
     extension_users: BTreeMap<String, ExtensionUser>,
     /// That of the roots, with the secrets, the layers and the configurations of filters that came.
     around: Around,
+    /// Clusters whose names are looked up before they are put in force: [`names`].
+    lookups: names::Lookups,
     /// `lds_config` and `cds_config` whose first answer is still to come, and since when.
     unanswered: BTreeMap<Kind, Option<Instant>>,
     /// What [`Cache::settle`] looks at: names of clusters and of listeners.

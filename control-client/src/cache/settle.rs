@@ -72,6 +72,7 @@ impl Cache {
             settling.timed_out.push(if kind == Kind::Cluster { Scope::Clusters } else { Scope::Listeners });
             self.unanswered.remove(&kind);
         }
+        self.begin_lookups();
         // Clusters come first: listeners name them.
         for name in std::mem::take(&mut self.dirty_clusters) {
             self.settle_cluster(&name, &mut settling);
@@ -79,6 +80,7 @@ impl Cache {
         for name in std::mem::take(&mut self.dirty_listeners) {
             self.settle_listener(&name, &mut settling);
         }
+        self.end_lookups();
         let is_reshaped = std::mem::take(&mut self.is_reshaped);
         let outcome = match settling.changed.is_empty() {
             _ if is_reshaped => Outcome::All,
@@ -150,9 +152,10 @@ impl Cache {
         let Some(candidate) = entry.newest().cloned() else { return };
         let draft = &candidate.draft;
         let lacks_layer = Cache::lacks_layer(draft.runtime.as_deref(), settling);
-        if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) || lacks_layer {
+        let awaits_names = self.awaits_names(name, &candidate, settling);
+        if self.lacks_secret((Kind::Cluster, name), draft.secrets.as_deref(), settling) || lacks_layer || awaits_names {
             self.dirty_clusters.insert(name.to_owned());
-            if lacks_layer {
+            if lacks_layer || awaits_names {
                 self.resettle_cluster(name, settling);
             }
             return;
@@ -200,6 +203,7 @@ impl Cache {
             _ => self.is_reshaped = true,
         }
         self.touch_cluster(name);
+        self.end_lookup(name);
         self.dirty_clusters.remove(name);
         self.unshared.insert(name.to_owned());
     }

@@ -16,6 +16,7 @@ use crate::{Builder, Built};
 
 mod extensions;
 mod goldens;
+mod names;
 mod runtime;
 mod secrets;
 

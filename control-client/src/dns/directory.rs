@@ -3,10 +3,11 @@
 //! ```text
 //!   want ──> warming ──(each cluster has its first answer)──> warm ──> adopt: in force
 //!              └──────────────── discard, or the next want ─────────────> gone
+//!   expect ──> expected ──(its first answer)──> answered: may be wanted
 //! ```
 //! Whatever a configuration shares with the one in force keeps its answers: an equal plan under an equal name is followed once.
 //!
-//! Invariant: what is followed is in force, or warming, or both.
+//! Invariant: what is followed is in force, or warming, or expected.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -152,6 +153,8 @@ pub struct Directory {
     next: FollowId,
     in_force: BTreeMap<String, FollowId>,
     warming: Option<BTreeMap<String, FollowId>>,
+    /// Clusters that are in no configuration yet.
+    expected: BTreeMap<String, FollowId>,
 }
 
 impl Directory {
@@ -164,6 +167,7 @@ impl Directory {
             next: 0,
             in_force: BTreeMap::new(),
             warming: None,
+            expected: BTreeMap::new(),
         }
     }
 
@@ -172,20 +176,49 @@ impl Directory {
     /// # Errors
     /// The thread that asks could not be started.
     pub fn want(&mut self, plans: &DnsPlans) -> io::Result<()> {
+        self.warming = Some(self.follow_all(plans)?);
+        self.forget();
+        Ok(())
+    }
+
+    /// Looks up the names of clusters that are to be in a configuration once these are known: of these and no others.
+    ///
+    /// # Errors
+    /// As [`Directory::want`].
+    pub fn expect(&mut self, plans: &DnsPlans) -> io::Result<()> {
+        if plans.is_empty() && self.expected.is_empty() {
+            return Ok(());
+        }
+        self.expected = self.follow_all(plans)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Of the expected ones those that may be wanted now: some endpoint is known, or all names have been asked for.
+    pub fn answered(&self) -> DnsPlans {
+        let answered = self.expected.iter().map(|(cluster, id)| (cluster, &self.followed[id]));
+        let answered = answered.filter(|(_, followed)| followed.is_warm());
+        answered.map(|(cluster, followed)| (cluster.clone(), followed.plan.clone())).collect()
+    }
+
+    fn follow_all(&mut self, plans: &DnsPlans) -> io::Result<BTreeMap<String, FollowId>> {
         if !plans.is_empty() && self.follower.is_none() {
             self.follower = Some(Follower::start(self.letterbox.clone())?);
         }
-        let before = self.warming.take().unwrap_or_default();
-        let mut warming = BTreeMap::new();
-        for (cluster, plan) in plans {
-            let known = [&self.in_force, &before].into_iter().filter_map(|clusters| clusters.get(cluster));
-            let known = known.copied().find(|id| self.followed.get(id).is_some_and(|followed| followed.plan == *plan));
-            let id = known.unwrap_or_else(|| self.follow(cluster, plan));
-            warming.insert(cluster.clone(), id);
-        }
-        self.warming = Some(warming);
-        self.forget();
-        Ok(())
+        let ids = plans.iter().map(|(cluster, plan)| {
+            let known = [Some(&self.in_force), self.warming.as_ref(), Some(&self.expected)];
+            let known = known.into_iter().flatten().filter_map(|clusters| clusters.get(cluster)).copied();
+            let mut known = known.filter(|id| self.followed.get(id).is_some_and(|followed| followed.plan == *plan));
+            (cluster.clone(), known.next(), plan)
+        });
+        let ids: Vec<_> = ids.collect();
+        Ok(ids
+            .into_iter()
+            .map(|(cluster, id, plan)| {
+                let id = id.unwrap_or_else(|| self.follow(&cluster, plan));
+                (cluster, id)
+            })
+            .collect())
     }
 
     fn follow(&mut self, cluster: &str, plan: &Arc<DnsPlan>) -> FollowId {
@@ -203,11 +236,10 @@ impl Directory {
         self.next
     }
 
-    /// Lets go of what is neither in force nor warming.
+    /// Lets go of what is neither in force nor warming nor expected.
     fn forget(&mut self) {
-        let (in_force, warming) = (&self.in_force, &self.warming);
-        let all: HashSet<FollowId> =
-            in_force.values().chain(warming.iter().flat_map(BTreeMap::values)).copied().collect();
+        let sets = [Some(&self.in_force), self.warming.as_ref(), Some(&self.expected)];
+        let all: HashSet<FollowId> = sets.into_iter().flatten().flat_map(BTreeMap::values).copied().collect();
         let follower = &self.follower;
         self.followed.retain(|id, _| {
             let kept = all.contains(id);
