@@ -1,10 +1,11 @@
-//! Resources from files: `path_config_source`. The first of the transports that feed the [`Cache`].
+//! Resources from files: `path_config_source`, and the files of a `disk_layer`. The first of the transports that feed the [`Cache`].
 //!
 //! A file holds a `DiscoveryResponse` as YAML or JSON. It is read when somebody wants what it may have, and when it was
 //! replaced. There is nobody to acknowledge to: what is refused is said in the log and in `/config_dump`.
 //!
 //! Invariant: files that one move replaced are of one version when they are applied ([`pins`]).
 
+mod disk_layer;
 mod pins;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::document::{self, Content, Node, TEXT_BYTES_MAX};
 use crate::message::{Message, Value};
 use crate::problem::{Problem, Report};
 use crate::reader::{self, Unknown};
+use crate::runtime::LayerValues;
 use crate::scalar;
 use crate::schema::MessageType;
 use crate::source_watch::SourceFiles;
@@ -120,7 +122,12 @@ impl Files {
                 let text = &texts[source];
                 let name = source.to_string();
                 let read = match text {
-                    Ok(text) => read_response(&name, text, source, *kind, Unknown::Refused),
+                    Ok(Held::Text(text)) => read_response(&name, text, source, *kind, Unknown::Refused),
+                    Ok(Held::Layer(values)) => {
+                        let outcome = Ok(cache.apply_directory(source, values.clone(), at));
+                        brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });
+                        continue;
+                    }
                     Err(why) => {
                         let problem =
                             Problem { file: name, line: 1, column: 1, path: String::new(), rule: why.clone() };
@@ -179,7 +186,7 @@ impl Files {
     }
 
     fn is_due(&self, wanted: &Subscription, moved: Option<&BTreeSet<PathBuf>>, is_first: bool) -> bool {
-        let ConfigSource::Path { path, .. } = &*wanted.source else { return false };
+        let Some(path) = path_of(&wanted.source) else { return false };
         let known = self.read.get(&(wanted.kind, wanted.source.clone()));
         let is_read = match (known, &wanted.names) {
             (None, _) => false,
@@ -197,27 +204,16 @@ impl Files {
         if let Some(watch) = &self.watch {
             wanted.iter().filter(is_new).for_each(|wanted| watch.watch(&wanted.source));
         }
-        let path = |wanted: &Subscription| match &*wanted.source {
-            ConfigSource::Path { path, .. } => Some(path.clone()),
-            ConfigSource::Ads | ConfigSource::Api(_) => None,
-        };
-        let paths: Vec<PathBuf> = wanted.iter().filter_map(path).collect();
-        self.pins.look(paths.iter().map(PathBuf::as_path));
+        self.pins.look(wanted.iter().filter_map(|wanted| path_of(&wanted.source)));
     }
 
     fn place(&self, source: &ConfigSource) -> PathBuf {
-        match source {
-            ConfigSource::Path { path, .. } => self.pins.place(path),
-            ConfigSource::Ads | ConfigSource::Api(_) => PathBuf::new(),
-        }
+        path_of(source).map_or_else(PathBuf::new, |path| self.pins.place(path))
     }
 
     /// The texts of all these files, and whether the directory of one of them went away meanwhile.
-    fn texts(&mut self, due: &[&Subscription]) -> (BTreeMap<Arc<ConfigSource>, Result<String, String>>, bool) {
-        let path = |wanted: &&Subscription| match &*wanted.source {
-            ConfigSource::Path { path, .. } => Some((wanted.source.clone(), path.clone())),
-            ConfigSource::Ads | ConfigSource::Api(_) => None,
-        };
+    fn texts(&mut self, due: &[&Subscription]) -> (BTreeMap<Arc<ConfigSource>, Result<Held, String>>, bool) {
+        let path = |wanted: &&Subscription| Some((wanted.source.clone(), path_of(&wanted.source)?.to_owned()));
         let paths: BTreeMap<Arc<ConfigSource>, PathBuf> = due.iter().filter_map(path).collect();
         if let Some(watch) = &self.watch {
             // Before it is known where they lead: who moves it afterwards is heard of.
@@ -226,14 +222,34 @@ impl Files {
         self.pins.look(paths.values().map(PathBuf::as_path));
         let mut is_stale = false;
         let texts = paths.into_iter().map(|(source, path)| {
-            let text = read(&self.pins.place(&path)).map_err(|error| {
-                is_stale |= self.pins.is_stale(&path, &error);
-                format!("cannot be read: {error}")
-            });
-            (source, text)
+            let place = self.pins.place(&path);
+            let held = match &*source {
+                ConfigSource::Directory { below, .. } => disk_layer::read(&place, below).map(Held::Layer),
+                _ => read(&place).map(Held::Text).map_err(|error| {
+                    is_stale |= self.pins.is_stale(&path, &error);
+                    format!("cannot be read: {error}")
+                }),
+            };
+            (source, held)
         });
         let texts = texts.collect();
         (texts, is_stale)
+    }
+}
+
+/// What a source holds.
+enum Held {
+    Text(String),
+    /// Of a `disk_layer`.
+    Layer(LayerValues),
+}
+
+/// What is watched and read of a source; `None`: it is none of files.
+fn path_of(source: &ConfigSource) -> Option<&Path> {
+    match source {
+        ConfigSource::Path { path, .. } => Some(path),
+        ConfigSource::Directory { link, .. } => Some(link),
+        ConfigSource::Ads | ConfigSource::Api(_) => None,
     }
 }
 

@@ -359,7 +359,8 @@ fn enumeration(node: &Node, kind: &'static EnumType) -> Result<i32, String> {
     }
 }
 
-fn json(node: &Node) -> Json {
+/// A node as a value of any shape.
+pub(crate) fn json(node: &Node) -> Json {
     match node.content() {
         Content::Null => Json::Null,
         Content::Bool(value) => Json::Bool(*value),

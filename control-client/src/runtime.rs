@@ -1,7 +1,7 @@
 //! `layered_runtime`: values by key that stand in the place of what other fields give as default.
 //!
 //! A field with a `runtime_key` has its value from here when it is translated, so that a request asks nobody. What a layer says may come
-//! later and change (`rtds_layer`): then what asked for it is translated again. `disk_layer` is refused. What a value means was observed
+//! later and change (`rtds_layer`, `disk_layer`): then what asked for it is translated again. What a value means was observed
 //! on Envoy 1.40.
 
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub(crate) enum RuntimeValue {
     Text(String),
     /// What spells a `FractionalPercent`, or tries to.
     Fraction(Vec<(String, Json)>),
+    /// What a file holds, and what that is; `None`: nothing but a text.
+    Spelled(String, Option<Box<RuntimeValue>>),
 }
 
 /// A key whose value can be none: null, or a list.
@@ -91,14 +93,18 @@ impl Runtime {
     pub(crate) fn value(&self, key: &str) -> Option<&RuntimeValue> {
         // What has no key asks nothing.
         let layers = self.layers.iter().rev().filter(|_| !key.is_empty());
-        layers.filter_map(|layer| layer.values.0.get(key)).next()
+        let value = layers.filter_map(|layer| layer.values.0.get(key)).next()?;
+        match value {
+            RuntimeValue::Spelled(_, meant) => meant.as_deref(),
+            _ => Some(value),
+        }
     }
 
     fn number(&self, key: &str) -> Option<f64> {
         match self.value(key)? {
             RuntimeValue::Number(number) => Some(*number),
             RuntimeValue::Text(text) => text.trim().parse().ok(),
-            RuntimeValue::Bool(_) | RuntimeValue::Fraction(_) => None,
+            RuntimeValue::Bool(_) | RuntimeValue::Fraction(_) | RuntimeValue::Spelled(..) => None,
         }
     }
 
@@ -127,7 +133,7 @@ impl Runtime {
         match self.value(key)? {
             RuntimeValue::Fraction(members) => fraction(members),
             RuntimeValue::Number(_) | RuntimeValue::Text(_) => self.uint(key).map(|numerator| (numerator, 100)),
-            RuntimeValue::Bool(_) => None,
+            RuntimeValue::Bool(_) | RuntimeValue::Spelled(..) => None,
         }
     }
 }
@@ -140,6 +146,22 @@ impl LayerValues {
         members.iter().try_for_each(|(key, value)| flatten(key, value, &mut values))?;
         Ok(LayerValues(values))
     }
+
+    /// What files hold, by key: as it stands there, and as a value. One that is none has the key all the same, and gives nothing.
+    pub(crate) fn of_files(files: &BTreeMap<String, (String, Json)>) -> LayerValues {
+        let values = files.iter().map(|(key, (text, value))| {
+            let mut own = BTreeMap::new();
+            // An object that is no fraction is one key here, which says nothing.
+            let meant = flatten(key, value, &mut own).ok().and_then(|()| own.remove(key)).map(Box::new);
+            (key.clone(), RuntimeValue::Spelled(text.clone(), meant))
+        });
+        LayerValues(values.collect())
+    }
+
+    /// The keys that it has.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
 }
 
 impl RuntimeValue {
@@ -147,7 +169,7 @@ impl RuntimeValue {
         match self {
             RuntimeValue::Number(number) => number.to_string(),
             RuntimeValue::Bool(value) => value.to_string(),
-            RuntimeValue::Text(text) => text.clone(),
+            RuntimeValue::Text(text) | RuntimeValue::Spelled(text, _) => text.clone(),
             RuntimeValue::Fraction(members) => {
                 let members = members.iter().map(|(key, value)| match value {
                     Json::Number(number) => format!("{key}: {number}"),

@@ -146,6 +146,7 @@ fn file(source: &ConfigSource) -> Option<WatchedFile> {
         ConfigSource::Path { path, watched_directory } => {
             Some(WatchedFile { path: path.clone(), directory: watched_directory.clone() })
         }
+        ConfigSource::Directory { link, .. } => Some(WatchedFile { path: link.clone(), directory: None }),
         ConfigSource::Ads | ConfigSource::Api(_) => None,
     }
 }

@@ -54,7 +54,7 @@ pub(crate) use self::cluster::{AssignmentUse, ClusterDraft};
 pub(crate) use self::config_source::SourceUse;
 pub(crate) use self::extension_config::{ExtensionUse, ExtensionUses, Given};
 pub(crate) use self::listener::{ListenerDraft, RoutesUse};
-pub(crate) use self::runtime::{LayerUse, RuntimeUses, layer as runtime_layer};
+pub(crate) use self::runtime::{LayerUse, RuntimeUses, layer as runtime_layer, missed as runtime_missed};
 pub(crate) use self::secret::SecretDraft;
 use crate::api_source::ApiSource;
 use crate::bootstrap::Node;

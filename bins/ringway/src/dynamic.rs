@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ringway_control_client::{
-    Brought, Cache, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused, Retried, Scope, Settled,
-    Streams, TlsContexts, Wait,
+    Brought, Cache, ConfigSource, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused,
+    Retried, Scope, Settled, Streams, TlsContexts, Wait,
 };
 
 /// What comes besides the bootstrap.
@@ -54,6 +54,8 @@ pub(crate) enum Tally {
     Failure(Scope),
     /// Nothing came in time.
     TimedOut(Scope),
+    /// A layer of files could not be read.
+    LayerFailed,
     /// Something became of the configuration of a filter.
     Extension(String, ExtensionEvent),
 }
@@ -126,6 +128,9 @@ impl News {
                     news.tallies.extend(events.map(|(name, event)| Tally::Extension(name, event)));
                 }
                 Err(failure) => {
+                    if matches!(*source, ConfigSource::Directory { .. }) {
+                        news.tallies.push(Tally::LayerFailed);
+                    }
                     news.refusals.push(format!("{source}: no {kind} could be read of it:"));
                     news.refusals.extend(failure.problems.iter().map(ToString::to_string));
                     news.tallies.extend(failure.scopes.into_iter().map(Tally::Failure));

@@ -14,6 +14,10 @@ pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
         let scope = match tally {
             Tally::Attempt(scope) | Tally::Failure(scope) | Tally::TimedOut(scope) => scope,
             Tally::Answer(Counted { scope, .. }) => scope,
+            Tally::LayerFailed => {
+                registry.runtime().load_error.add(1);
+                continue;
+            }
             Tally::Extension(name, event) => {
                 count_event(&registry.extension(name), *event);
                 continue;
@@ -68,7 +72,7 @@ fn count(stats: &SubscriptionStats, tally: &Tally) {
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
-        Tally::Extension(..) => {}
+        Tally::Extension(..) | Tally::LayerFailed => {}
     }
 }
 
@@ -92,7 +96,7 @@ fn count_assignment(registry: &Registry, stat_name: &str, tally: &Tally) {
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
-        Tally::Extension(..) => {}
+        Tally::Extension(..) | Tally::LayerFailed => {}
     }
 }
 

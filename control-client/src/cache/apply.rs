@@ -119,6 +119,8 @@ impl Cache {
                 }
             }
             Kind::Secret => _ = scopes.insert(Scope::Secret(key.1.clone())),
+            // RTDS alone.
+            Kind::Runtime if matches!(*key.0, ConfigSource::Directory { .. }) => {}
             Kind::Runtime => _ = scopes.insert(Scope::Runtime),
             Kind::Extension => _ = scopes.insert(Scope::Extension(key.1.clone())),
             Kind::Cluster | Kind::Listener => {}

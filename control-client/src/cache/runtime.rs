@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::apply::{self, Taken};
-use super::entry::{Answer, Want, WantKey};
+use super::entry::{Answer, Version, Want, WantKey};
 use super::settle::Settling;
 use super::update::{Refused, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, deadline};
@@ -72,7 +72,7 @@ impl Cache {
         let Update { source, version, change, .. } = update;
         // One by one, and for nobody else: then Envoy, too, refuses one of another name.
         let is_alone = match &*source {
-            ConfigSource::Path { .. } => true,
+            ConfigSource::Path { .. } | ConfigSource::Directory { .. } => true,
             ConfigSource::Api(api) => matches!(api.form, Form::Rest { .. }),
             ConfigSource::Ads => false,
         };
@@ -148,6 +148,28 @@ impl Cache {
                 self.fill_layers();
             }
         }
+    }
+
+    /// Takes in what the files of a `disk_layer` say.
+    pub(crate) fn apply_directory(&mut self, source: &Arc<ConfigSource>, values: LayerValues, at: Moment) -> Verdict {
+        let (values, mut verdict) = (Arc::new(values), Verdict { accepted: 1, ..Verdict::default() });
+        for key in self.keys_of(source, Kind::Runtime) {
+            let want = self.layers.wants.get_mut(&key).expect("it is wanted");
+            want.answer = Answer::Given;
+            if want.held.as_ref().is_some_and(|held| held.draft == values) {
+                continue;
+            }
+            let draft = values.clone();
+            want.held = Some(Arc::new(Version { version: String::new(), updated: at.time, body: None, draft }));
+            verdict.is_change = true;
+            let missed = translate::runtime_missed(&values)
+                .map(|key| format!("{source}: {key} has no effect: Envoy reads it where no field names it"));
+            self.layers.warnings.extend(missed);
+        }
+        if verdict.is_change {
+            self.fill_layers();
+        }
+        verdict
     }
 
     /// A source for nobody else said something, and nothing of a layer: nobody waits for it any more.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::entry::{Answer, Body, Entry, Rejected, Version, Want, WantKey};
-use super::{Cache, Kind};
+use super::{Cache, ConfigSource, Kind};
 
 /// One resource that did not come with the bootstrap.
 #[derive(Clone, Debug)]
@@ -82,7 +82,8 @@ fn entries<D, B>(entries: &BTreeMap<String, Entry<D, B>>, kind: Kind, shown: &mu
 }
 
 fn wants<D>(wants: &BTreeMap<WantKey, Want<D>>, kind: Kind, shown: &mut Vec<ShownResource>) {
-    shown.extend(wants.iter().map(|((_, name), want)| ShownResource {
+    let came = wants.iter().filter(|((source, _), _)| !matches!(**source, ConfigSource::Directory { .. }));
+    shown.extend(came.map(|((_, name), want)| ShownResource {
         kind,
         name: name.clone(),
         active: want.held.as_deref().and_then(|version| self::version(version, kind)),

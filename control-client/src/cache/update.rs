@@ -98,6 +98,13 @@ pub enum ConfigSource {
         /// itself.
         watched_directory: Option<PathBuf>,
     },
+    /// A `disk_layer` of the runtime: a directory of files, which a link leads to. No resources: see [`files`](crate::Files).
+    Directory {
+        /// `symlink_root`: a move onto it says that there is another version.
+        link: PathBuf,
+        /// Where the files are, below what the link leads to.
+        below: PathBuf,
+    },
     /// `ads`: the one stream of `dynamic_resources.ads_config`, whatever that says.
     Ads,
     /// `api_config_source`: a stream for each kind.
@@ -109,6 +116,7 @@ impl fmt::Display for ConfigSource {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ConfigSource::Path { path, .. } => write!(formatter, "{}", path.display()),
+            ConfigSource::Directory { link, below } => write!(formatter, "{}", link.join(below).display()),
             ConfigSource::Ads => formatter.write_str("ADS"),
             ConfigSource::Api(api) => write!(formatter, "{api}"),
         }

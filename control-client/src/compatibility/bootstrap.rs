@@ -47,8 +47,12 @@ pub(super) static TABLE: &[Covered] = &[
     Covered { message: "envoy.config.bootstrap.v3.LayeredRuntime", done: "layers", ..Covered::NOTHING },
     Covered {
         message: "envoy.config.bootstrap.v3.RuntimeLayer",
-        done: "name static_layer admin_layer rtds_layer",
-        refused: "disk_layer",
+        done: "name static_layer disk_layer admin_layer rtds_layer",
+        ..Covered::NOTHING
+    },
+    Covered {
+        message: "envoy.config.bootstrap.v3.RuntimeLayer.DiskLayer",
+        done: "symlink_root subdirectory append_service_cluster",
         ..Covered::NOTHING
     },
     Covered {

@@ -61,3 +61,74 @@ fn responses_in_their_spellings() {
         assert_eq!(read(&text), expect, "{text}");
     }
 }
+
+/// A directory of keys behind a link: each version is one commit, one that is wrong leaves the last, and none is an empty layer.
+#[test]
+fn a_layer_of_files_follows_its_link() {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::Files;
+    use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
+    use crate::cache::{Cache, Moment};
+    use crate::tls::TlsContexts;
+
+    let home = std::env::temp_dir().join(format!("ringway-layer-of-files-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&home);
+    let link = home.join("current");
+    let version = |name: &str, files: &[(&str, &str)]| {
+        for (file, text) in files {
+            let path = home.join(name).join(file);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+            fs::write(path, text).expect("a file");
+        }
+        symlink(name, home.join("next")).expect("a link");
+        fs::rename(home.join("next"), &link).expect("a move");
+    };
+    version("1", &[("e/w/c", "7"), ("e/shop/w/d", "9"), ("e/overload.x", "1")]);
+    let layer = |name: &str, more: &str| {
+        format!("{{name: {name}, disk_layer: {{symlink_root: {}, subdirectory: e{more}}}}}", link.display())
+    };
+    let text = format!(
+        "node: {{id: i, cluster: shop}}\nlayered_runtime: {{layers: [{{name: s, static_layer: {{w.c: 1, w.d: 2}}}}, {}, {}]}}\n",
+        layer("a", ""),
+        layer("b", ", append_service_cluster: true"),
+    );
+    let read = read_bootstrap(Source { name: "b", text: &text }, &ReadOptions::default()).expect("it is right");
+    let (mut cache, mut files, mut contexts) = (Cache::new(), Files::new(), TlsContexts::new());
+    cache.set_roots(read.roots.expect("more has to come"), Moment::now());
+    let mut bring = |cache: &mut Cache, moved: &[&PathBuf]| {
+        let moved: BTreeSet<PathBuf> = moved.iter().map(|path| (*path).clone()).collect();
+        let brought = files.bring(cache, &mut contexts, Some(&moved), Moment::now());
+        assert!(brought.iter().all(|one| one.scopes.is_empty()), "nobody counts it as a resource");
+        let refused = brought.iter().filter_map(|one| one.outcome.as_ref().err());
+        let refused: Vec<String> = refused.map(|failure| failure.problems[0].rule.clone()).collect();
+        cache.take_up_layers(&mut contexts, Moment::now());
+        let waits = cache.settle(Moment::now().instant).waits;
+        assert!(waits.is_empty(), "{waits:?}");
+        files.settle(cache);
+        let runtime = cache.runtime().expect("there are layers of sources").clone();
+        let values = ["w.c", "w.d"].map(|key| runtime.uint(key).map_or("none".to_owned(), |value| value.to_string()));
+        (values.join(" "), refused.join(" | "), runtime.entries().len())
+    };
+    let good = |values: &str, count| (values.to_owned(), String::new(), count);
+    assert_eq!(bring(&mut cache, &[]), good("7 9", 4));
+    let warning =
+        format!("{}: overload.x has no effect: Envoy reads it where no field names it", link.join("e").display());
+    assert_eq!(cache.layer_warnings(), [warning]);
+    assert!(cache.shown().is_empty(), "it is no resource");
+    // In place, and a move onto something else.
+    fs::write(home.join("1/e/w/c"), "8").expect("a file");
+    assert_eq!(bring(&mut cache, &[]), good("7 9", 4));
+    assert_eq!(bring(&mut cache, &[&link]), good("8 9", 4));
+    version("2", &[("e/w/c", "10"), ("e/shop/w/d", "11"), ("e/w/d", "12")]);
+    assert_eq!(bring(&mut cache, &[&link]), good("10 11", 3));
+    version("3", &[("e/w/c", "13"), ("e/bad", "a: b: c: [")]);
+    let (values, refused, _) = bring(&mut cache, &[&link]);
+    assert_eq!(values, "10 12", "what is wrong leaves the last one, and the other one is gone");
+    assert!(refused.contains("e/bad:1:"), "{refused}");
+    version("4", &[("x", "1")]);
+    assert_eq!(bring(&mut cache, &[&link]), good("1 2", 2));
+    fs::remove_dir_all(home).expect("removed");
+}

@@ -1,23 +1,25 @@
 //! `envoy.config.bootstrap.v3.LayeredRuntime`, what came for its layers, and who asked for which value.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::config_source::{SourceUse, config_source};
 use super::{Around, Context};
+use crate::cache::ConfigSource;
 use crate::compatibility::refuse_unsupported;
 use crate::message::{Json, Message, Value};
 use crate::problem::Report;
 use crate::runtime::{InvalidKey, LayerValues, Parts, Runtime, RuntimeValue};
 
-/// An `rtds_layer`: what it says comes of a source.
+/// An `rtds_layer` or a `disk_layer`: what it says comes of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerUse {
     /// Its place among all layers, the lowest being 0.
     at: usize,
-    /// `rtds_config`.
+    /// `rtds_config`, or the directory.
     pub(crate) source: SourceUse,
-    /// `rtds_layer.name`: of the resource, not of the layer.
+    /// `rtds_layer.name`: of the resource, not of the layer. Of a `disk_layer` the layer's.
     pub(crate) name: String,
 }
 
@@ -133,6 +135,11 @@ const CONNECTIONS: [&str; 2] = ["envoy.resource_limits.listener.", "overload.glo
 /// What stands where no limit is meant (Istio's bootstrap).
 const UNLIMITED: f64 = 2_147_483_647.0;
 
+/// Those of a layer's keys that have no effect.
+pub(crate) fn missed(values: &LayerValues) -> impl Iterator<Item = &str> {
+    values.keys().filter(|key| MISSED.iter().any(|missed| key.starts_with(missed)))
+}
+
 /// Says which of them have no effect.
 fn say_missed(report: &mut Report, message: &Message, field: &str) {
     let members = members(message, field);
@@ -162,6 +169,18 @@ fn layers(context: &mut Context<'_>, message: &Message) -> (Runtime, Vec<LayerUs
         }
         let at = runtime.layers().count();
         let layer = context.inside(message, "rtds_layer", |context, message| rtds(context, message, at));
+        uses.extend(layer);
+        let layer = context.inside(message, "disk_layer", |context, message| {
+            refuse_unsupported(message, context.report);
+            // Joined by slashes, as in Envoy: each is below the one before, whatever it begins with.
+            let below = match message.boolean("append_service_cluster").unwrap_or(false) {
+                true => format!("{}/{}", message.text("subdirectory"), context.around.node.cluster),
+                false => message.text("subdirectory").to_owned(),
+            };
+            let below = Path::new(below.trim_start_matches('/')).to_owned();
+            let source = Arc::new(ConfigSource::Directory { link: message.text("symlink_root").into(), below });
+            Some(LayerUse { at, source: SourceUse { source, timeout: None }, name: name.to_owned() })
+        });
         uses.extend(layer);
         let members = members(message, "static_layer");
         say_missed(context.report, message, "static_layer");

@@ -231,7 +231,7 @@ impl Streams {
         let mut wanted: BTreeMap<Key, (Arc<ApiSource>, Wants)> = BTreeMap::new();
         for Subscription { source, kind, names } in cache.wanted() {
             let (api, of) = match &*source {
-                ConfigSource::Path { .. } => continue,
+                ConfigSource::Path { .. } | ConfigSource::Directory { .. } => continue,
                 ConfigSource::Ads => (roots.ads.clone(), None),
                 ConfigSource::Api(api) => (Some(api.clone()), Some(kind)),
             };

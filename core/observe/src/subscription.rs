@@ -77,7 +77,7 @@ block! {
     RuntimeStats {
         /// 0: there is no `/runtime_modify`.
         admin_overrides_active: Gauge,
-        /// Stays 0: a layer that is refused counts in `update_rejected`, as in Envoy.
+        /// Times that a layer of files could not be read. A layer of a source that is refused counts in `update_rejected`, as in Envoy.
         load_error: Counter,
         /// Times that it was taken up: with each bootstrap, and with each layer that came.
         load_success: Counter,

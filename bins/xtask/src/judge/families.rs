@@ -105,7 +105,7 @@ const REVIEWED: &[(&str, &str)] = &[
     ("envoy_main_thread_watchdog_*", "stalls are counted by worker: ringway_loop_stalls"),
     ("envoy_overload_refresh_interval_delay", "overload_manager has no effect"),
     ("envoy_runtime_deprecated_feature_*", "a deprecated field is done or refused"),
-    ("envoy_runtime_override_dir_*", "disk_layer is refused"),
+    ("envoy_runtime_override_dir_*", "how often layers of files were there: /runtime shows what they say"),
     ("envoy_server_compilation_settings_fips_mode", "TLS"),
     ("envoy_server_debug_assertion_failures", "an assertion that fails ends the process"),
     ("envoy_server_dropped_stat_flushes", "stats_sinks is refused"),
