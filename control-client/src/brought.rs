@@ -1,6 +1,7 @@
 //! What a source brought the cache, and what became of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::{ConfigSource, Kind, Scope, Verdict};
 use crate::problem::Problem;
@@ -16,6 +17,8 @@ pub struct Brought {
     pub outcome: Result<Verdict, Failure>,
     /// Whose statistics count the attempt.
     pub scopes: Vec<Scope>,
+    /// How long it took to take it in; of what could not be read, nothing.
+    pub took: Duration,
 }
 
 /// What nothing could be used of.

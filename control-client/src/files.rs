@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use self::pins::Pins;
 use crate::brought::{Brought, Failure};
@@ -119,13 +120,14 @@ impl Files {
                 let Subscription { source, kind, names } = wanted;
                 self.read.insert((*kind, source.clone()), (names.clone(), self.place(source)));
                 let scopes = cache.scopes(source, *kind);
+                let began = Instant::now();
                 let text = &texts[source];
                 let name = source.to_string();
                 let read = match text {
                     Ok(Held::Text(text)) => read_response(&name, text, source, *kind, Unknown::Refused),
                     Ok(Held::Layer(values)) => {
-                        let outcome = Ok(cache.apply_directory(source, values.clone(), at));
-                        brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });
+                        let (outcome, took) = (Ok(cache.apply_directory(source, values.clone(), at)), began.elapsed());
+                        brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes, took });
                         continue;
                     }
                     Err(why) => {
@@ -144,7 +146,8 @@ impl Files {
                     }
                     Err(problems) => Err(Failure { problems, scopes: cache.failed(source, *kind) }),
                 };
-                brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes });
+                let took = began.elapsed();
+                brought.push(Brought { source: source.clone(), kind: *kind, outcome, scopes, took });
             }
         }
         true

@@ -46,7 +46,7 @@ pub use brought::{Brought, Failure};
 pub use builder::{Builder, Built};
 pub use cache::{
     Cache, ClusterParts, ConfigSource, Counted, ExtensionEvent, Kind, Moment, Names, Outcome, Refused, Retried, Roots,
-    Scope, Settled, ShownError, ShownResource, ShownVersion, Subscription, Verdict, Wait,
+    RoutesEvent, Scope, Settled, ShownError, ShownResource, ShownVersion, Subscription, Verdict, Wait,
 };
 pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringway_control_client::{
     Brought, Cache, ConfigSource, ControlPlane, Counted, ExtensionEvent, Files, Kind, Line, Moment, Outcome, Refused,
-    Retried, Scope, Settled, Streams, TlsContexts, Wait,
+    Retried, RoutesEvent, Scope, Settled, Streams, TlsContexts, Wait,
 };
 
 /// What comes besides the bootstrap.
@@ -56,6 +56,10 @@ pub(crate) enum Tally {
     TimedOut(Scope),
     /// A layer of files could not be read.
     LayerFailed,
+    /// So long it took to take in what was accepted.
+    Took(Scope, Duration),
+    /// Something became of a route configuration.
+    Routes(Scope, RoutesEvent),
     /// Something became of the configuration of a filter.
     Extension(String, ExtensionEvent),
 }
@@ -117,13 +121,16 @@ impl Dynamic {
 impl News {
     fn of(brought: Vec<Brought>) -> News {
         let mut news = News::default();
-        for Brought { source, kind, outcome, scopes } in brought {
+        for Brought { source, kind, outcome, scopes, took } in brought {
             news.tallies.extend(scopes.into_iter().map(Tally::Attempt));
             match outcome {
                 Ok(verdict) => {
                     let lines = verdict.refused.iter().flat_map(|refused| refusal_lines(kind, refused));
                     news.refusals.extend(lines);
+                    let accepted = verdict.counted.iter().filter(|counted| counted.accepted.is_some());
+                    news.tallies.extend(accepted.map(|counted| Tally::Took(counted.scope.clone(), took)));
                     news.tallies.extend(verdict.counted.into_iter().map(Tally::Answer));
+                    news.tallies.extend(verdict.routes.into_iter().map(|(scope, event)| Tally::Routes(scope, event)));
                     let events = verdict.extensions.into_iter();
                     news.tallies.extend(events.map(|(name, event)| Tally::Extension(name, event)));
                 }

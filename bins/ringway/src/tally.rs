@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ringway_control_client::{Counted, ExtensionEvent, Scope};
+use ringway_control_client::{Counted, ExtensionEvent, RoutesEvent, Scope};
 use ringway_model::hash::xx_hash;
 use ringway_observe::{ExtensionStats, Registry, SubscriptionStats};
 
@@ -12,7 +12,11 @@ use crate::dynamic::Tally;
 pub(crate) fn tally(registry: &Registry, tallies: &[Tally]) {
     for tally in tallies {
         let scope = match tally {
-            Tally::Attempt(scope) | Tally::Failure(scope) | Tally::TimedOut(scope) => scope,
+            Tally::Attempt(scope) | Tally::Failure(scope) | Tally::TimedOut(scope) | Tally::Took(scope, _) => scope,
+            Tally::Routes(scope, event) => {
+                count_routes(registry, scope, *event);
+                continue;
+            }
             Tally::Answer(Counted { scope, .. }) => scope,
             Tally::LayerFailed => {
                 registry.runtime().load_error.add(1);
@@ -66,13 +70,26 @@ fn count(stats: &SubscriptionStats, tally: &Tally) {
         Tally::Attempt(_) => stats.update_attempt.add(1),
         Tally::Failure(_) => stats.update_failure.add(1),
         Tally::TimedOut(_) => stats.init_fetch_timeout.add(1),
+        Tally::Took(_, took) => stats.update_duration.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
         Tally::Answer(Counted { accepted: None, .. }) => stats.update_rejected.add(1),
         Tally::Answer(Counted { accepted: Some(version), .. }) => {
             stats.update_success.add(1);
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
-        Tally::Extension(..) | Tally::LayerFailed => {}
+        Tally::Routes(..) | Tally::Extension(..) | Tally::LayerFailed => {}
+    }
+}
+
+fn count_routes(registry: &Registry, scope: &Scope, event: RoutesEvent) {
+    let Scope::Routes { stat_prefix, name } = scope else { return };
+    let stats = registry.route_config(stat_prefix, name);
+    match event {
+        RoutesEvent::Reload => {
+            stats.config_reload.add(1);
+            stats.config_reload_time_ms.set(now_ms());
+        }
+        RoutesEvent::Empty => stats.update_empty.add(1),
     }
 }
 
@@ -96,7 +113,8 @@ fn count_assignment(registry: &Registry, stat_name: &str, tally: &Tally) {
             stats.update_time.set(now_ms());
             stats.version.set(number(version));
         }
-        Tally::Extension(..) | Tally::LayerFailed => {}
+        // Ten thousand clusters would have as many histograms.
+        Tally::Took(..) | Tally::Routes(..) | Tally::Extension(..) | Tally::LayerFailed => {}
     }
 }
 

@@ -194,3 +194,40 @@ fn a_layer_from_a_file_and_one_that_does_not_come_in_time() {
         assert_eq!(client.get("/name").text(), "two");
     });
 }
+
+/// A directory of files behind a link: each move is one commit, and what is wrong leaves the version before it.
+#[test]
+fn a_layer_of_files_moves_all_requests_and_fails_none() {
+    on_each_driver(|io| {
+        let (one, two) = (Origin::start("one"), Origin::start("two"));
+        let home = TempDir::new();
+        let version = |name: &str, value: &str| {
+            let directory = home.0.join(name).join("e");
+            std::fs::create_dir_all(&directory).expect("a directory");
+            std::fs::write(directory.join("canary"), value).expect("a file");
+            std::os::unix::fs::symlink(name, home.0.join("next")).expect("a link");
+            std::fs::rename(home.0.join("next"), home.0.join("current")).expect("a move");
+        };
+        version("1", "0\n");
+        let link = home.0.join("current");
+        let text = own_routes("SOURCE", "", (one.address, two.address));
+        let layer = "rtds_layer: {name: one, rtds_config: SOURCE}";
+        assert!(text.contains(layer), "{text}");
+        let files = format!("disk_layer: {{symlink_root: {}, subdirectory: e}}", link.display());
+        let mut proxy = start(io, &text.replace(layer, &files));
+        let mut client = proxy.client();
+        assert_eq!(client.get("/name").text(), "one");
+        for (name, value, answered) in [("2", "100", "two"), ("3", "0", "one"), ("4", "100", "two")] {
+            version(name, value);
+            shown(&proxy, value, value);
+            assert_eq!(client.get("/name").text(), answered);
+        }
+        version("5", "a: b: [");
+        proxy.line("no runtime layer could be read of it");
+        assert_eq!(client.get("/name").text(), "two");
+        assert_eq!((proxy.stat("runtime.load_error"), proxy.stat("http.main.downstream_cx_total")), (1, 1));
+        assert_eq!(proxy.stat("config.reload_failed"), 0);
+        let status = proxy.admin("GET", "/client_status").text();
+        assert!(!status.contains("Runtime"), "{status}");
+    });
+}

@@ -118,6 +118,12 @@ fn files_are_served_and_each_move_is_followed() {
         let line = proxy.line("listener second: ");
         let second: SocketAddr = line.rsplit(' ').next().and_then(|word| word.parse().ok()).expect("an address");
         let texts = proxy.admin("GET", "/stats?type=TextReadouts").text();
+        assert_eq!(proxy.stat("http.main.rds.r.config_reload"), 3);
+        assert_eq!(proxy.stat("http.main.rds.r.update_empty"), 0);
+        let durations = proxy.admin("GET", "/stats?type=Histograms").text();
+        for scope in ["cluster_manager.cds", "http.main.rds.r", "listener_manager.lds"] {
+            assert!(durations.contains(&format!("{scope}.update_duration: P0(")), "{durations}");
+        }
         let versions = [("cluster_manager.cds", 2), ("http.main.rds.r", 3), ("listener_manager.lds", 2)];
         assert_eq!(texts, versions.map(|(of, version)| format!("{of}.version_text: \"{version}\"\n")).concat());
         assert!(proxy.listens_at(second.port()));

@@ -96,7 +96,7 @@ impl Cache {
     }
 
     /// Whose statistics count what comes under a name.
-    fn scopes_of(&self, kind: Kind, key: &WantKey) -> Vec<Scope> {
+    pub(super) fn scopes_of(&self, kind: Kind, key: &WantKey) -> Vec<Scope> {
         let mut scopes = BTreeSet::new();
         match kind {
             Kind::Assignment => {

@@ -58,7 +58,9 @@ pub use self::roots::Roots;
 pub use self::settle::{ClusterParts, Outcome, Settled, Wait};
 pub use self::shown::{ShownError, ShownResource, ShownVersion};
 pub(crate) use self::update::{Change, Received, Unread, Update};
-pub use self::update::{ConfigSource, Counted, ExtensionEvent, Kind, Names, Refused, Scope, Subscription, Verdict};
+pub use self::update::{
+    ConfigSource, Counted, ExtensionEvent, Kind, Names, Refused, RoutesEvent, Scope, Subscription, Verdict,
+};
 use crate::bootstrap::{ClusterPart, ListenerPart};
 use crate::message::Message;
 use crate::tls::ContextCertificates;

@@ -17,7 +17,6 @@ use super::entry::{Answer, Version, Want, WantKey};
 use super::settle::Settling;
 use super::update::{Refused, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, deadline};
-use crate::api_source::Form;
 use crate::runtime::{LayerValues, Runtime};
 use crate::tls::TlsContexts;
 use crate::translate::{self, LayerUse, RuntimeUses};
@@ -71,11 +70,7 @@ impl Cache {
     pub(super) fn apply_layers(&mut self, update: Update, at: Moment, verdict: &mut Verdict) {
         let Update { source, version, change, .. } = update;
         // One by one, and for nobody else: then Envoy, too, refuses one of another name.
-        let is_alone = match &*source {
-            ConfigSource::Path { .. } | ConfigSource::Directory { .. } => true,
-            ConfigSource::Api(api) => matches!(api.form, Form::Rest { .. }),
-            ConfigSource::Ads => false,
-        };
+        let is_alone = source.is_of_one();
         let mut seen = HashSet::new();
         let (received, gone) = apply::named(change);
         let is_wanted = |name: &str| self.layers.wants.contains_key(&(source.clone(), name.to_owned()));

@@ -656,6 +656,29 @@ fn what_could_not_be_read_is_not_missing() {
     assert_eq!(is_missing(&world), Some(true));
 }
 
+#[test]
+fn route_configurations_that_change_and_files_without_any_are_counted() {
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("c", 1)]);
+    world.world(Kind::Listener, &[listener("l", 80, &rds("r"))]);
+    let scope = || Scope::Routes { stat_prefix: "s".into(), name: "r".into() };
+    for (resources, expect) in [
+        (vec![], vec![(scope(), RoutesEvent::Empty)]),
+        (vec![routes("r", "h", "c")], vec![(scope(), RoutesEvent::Reload)]),
+        (vec![routes("r", "h", "c")], vec![]),
+        (vec![routes("other", "h", "c")], vec![]),
+        (vec![routes("r", "h", "c, cluster: {}")], vec![]),
+        (vec![routes("r", "i", "c")], vec![(scope(), RoutesEvent::Reload)]),
+    ] {
+        let update = world.update(Kind::Routes, "1", &resources);
+        let at = world.at();
+        let verdict = world.cache.apply(update, &mut world.contexts, at);
+        assert_eq!(verdict.routes, expect, "{resources:?}");
+        let is_empty = resources.is_empty();
+        assert!(!is_empty || verdict.counted == [Counted { scope: scope(), accepted: Some("1".into()) }]);
+    }
+}
+
 /// LDS and CDS are two files, and are moved in any order.
 #[test]
 fn a_listener_that_was_refused_is_tried_again_when_clusters_come() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::api_source::ApiSource;
+use crate::api_source::{ApiSource, Form};
 use crate::message::Message;
 use crate::problem::{Problem, Report};
 use crate::reader::Unknown;
@@ -109,6 +109,17 @@ pub enum ConfigSource {
     Ads,
     /// `api_config_source`: a stream for each kind.
     Api(Arc<ApiSource>),
+}
+
+impl ConfigSource {
+    /// What it says is for nobody else, and is all there is: a file, and a server by REST.
+    pub(crate) fn is_of_one(&self) -> bool {
+        match self {
+            ConfigSource::Path { .. } | ConfigSource::Directory { .. } => true,
+            ConfigSource::Api(api) => matches!(api.form, Form::Rest { .. }),
+            ConfigSource::Ads => false,
+        }
+    }
 }
 
 /// As people write it.
@@ -219,6 +230,8 @@ pub struct Verdict {
     pub counted: Vec<Counted>,
     /// What else they say of configurations of filters, by name.
     pub extensions: Vec<(String, ExtensionEvent)>,
+    /// The same of route configurations, by whose statistics count it.
+    pub routes: Vec<(Scope, RoutesEvent)>,
     /// How many were accepted, whether they changed anything or not.
     pub accepted: usize,
     /// How many nobody wants.
@@ -258,6 +271,15 @@ pub enum ExtensionEvent {
     Reload,
     /// A listener came for whose filter the one that is held is not.
     Conflict,
+}
+
+/// What became of a route configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutesEvent {
+    /// Another one than before came.
+    Reload,
+    /// A source for nobody else had none at all.
+    Empty,
 }
 
 /// What is to be counted of a response for one scope.

@@ -153,7 +153,9 @@ impl Streams {
                     if key.1.is_none() {
                         running.bundle.hear(kind, &update.version, at.instant);
                     }
+                    let began = Instant::now();
                     let mut verdict = cache.apply(update, contexts, at);
+                    let took = began.elapsed();
                     // Those of what came: a source may have thousands that a response says nothing about.
                     let scopes = verdict.counted.iter().map(|counted| counted.scope.clone()).collect();
                     verdict.unwanted += unwanted;
@@ -163,14 +165,15 @@ impl Streams {
                     if running.is_said(kind, &verdict) {
                         verdict.refused.clear();
                     }
-                    brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes });
+                    brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes, took });
                 }
                 Event::Refused(kind, reason) => {
                     say(true, format!("{name}: a response of type {} is refused: {reason}", kind.type_name()));
                     let scopes = cache.failed(source, kind);
                     let counted = scopes.iter().map(|scope| Counted { scope: scope.clone(), accepted: None });
                     let verdict = Verdict { counted: counted.collect(), ..Verdict::default() };
-                    brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes });
+                    let took = Duration::ZERO;
+                    brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes, took });
                 }
                 Event::Nothing(kind) => {
                     say(false, format!("{name}: the server has none"));
@@ -186,7 +189,8 @@ impl Streams {
                     let counted = Vec::new();
                     let verdict = Verdict { counted, ..cache.apply(update, contexts, at) };
                     came.extend(verdict.is_change.then_some(kind));
-                    brought.push(Brought { source: source.clone(), kind, outcome: Ok(verdict), scopes: Vec::new() });
+                    let (outcome, scopes, took) = (Ok(verdict), Vec::new(), Duration::ZERO);
+                    brought.push(Brought { source: source.clone(), kind, outcome, scopes, took });
                 }
                 Event::Connected(address) => running.state.connected(address),
                 Event::Proven => {

@@ -49,7 +49,8 @@ pub use ringway_model::{ResponseFlag, ResponseFlags};
 pub use server::{Server, ServerState};
 pub use stats::{ClusterStats, HttpStats, ListenerStats, MembershipStats, Origin};
 pub use subscription::{
-    AssignmentStats, ControlPlaneStats, ExtensionStats, LoadReporterStats, RuntimeStats, SubscriptionStats,
+    AssignmentStats, ControlPlaneStats, ExtensionStats, LoadReporterStats, RouteConfigStats, RuntimeStats,
+    SubscriptionStats,
 };
 pub use tcp::TcpStats;
 pub use tls::{TlsPart, TlsStats};

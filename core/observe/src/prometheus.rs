@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use crate::grpc::{GrpcStats, TIME};
 use crate::registry::{Entry, INITIALIZATION_TIME, classes, listener_http_rows, route_scope, worker_rows};
-use crate::{Block, Distribution, Kind, ProxyProtocolStats, Registry, SubscriptionStats};
+use crate::{Block, Distribution, Kind, ProxyProtocolStats, Registry};
 
 /// The `content-type` of this text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -48,7 +48,8 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     write_scope(out, "cluster", CLUSTER, &registry.breaker_levels(), show)?;
     write_scope(out, "cluster", CLUSTER, &registry.assignments(), show)?;
     write_scope(out, "http", HTTP, &https, show)?;
-    write_route_subscriptions(out, &registry.route_subscriptions(), show)?;
+    write_routes(out, &registry.route_subscriptions(), show)?;
+    write_routes(out, &registry.route_configs(), show)?;
     write_scope(out, "listener", LISTENER, &listeners, show)?;
     write_scope(out, "tcp", TCP, &registry.tcps(), show)?;
     write_scope(out, "rbac", "envoy_rbac_prefix", &registry.rbacs(), show)?;
@@ -95,6 +96,7 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
     write_scope_histograms(out, "cluster", CLUSTER, &clusters, &mut distribution, show)?;
     write_scope_histograms(out, "http", HTTP, &https, &mut distribution, show)?;
     write_scope_histograms(out, "listener", LISTENER, &listeners, &mut distribution, show)?;
+    write_update_durations(out, registry, &mut distribution, show)?;
     distribution.clear();
     distribution.add(&registry.server.initialization_time_ms);
     if (show.keep)(INITIALIZATION_TIME, distribution.total()) {
@@ -105,18 +107,43 @@ pub fn write(registry: &Registry, out: &mut dyn Write, show: &Show<'_>) -> fmt::
 }
 
 /// `http.<stat_prefix>.rds.<name>.`
-fn write_route_subscriptions(
-    out: &mut dyn Write,
-    entries: &[Entry<SubscriptionStats>],
-    show: &Show<'_>,
-) -> fmt::Result {
-    for (at, row) in SubscriptionStats::table().iter().enumerate() {
+fn write_routes<B: Block>(out: &mut dyn Write, entries: &[Entry<B>], show: &Show<'_>) -> fmt::Result {
+    for (at, row) in B::table().iter().enumerate() {
         let mut family = Family::new(out, format!("envoy_http_rds_{}", row.name), row.kind);
         for entry in entries {
             let (value, (prefix, name)) = (entry.value(at), route_scope(&entry.name));
             if (show.keep)(&format!("http.{}.{}", entry.name, row.name), value) {
                 family.sample(&[(HTTP, prefix), (ROUTES, name)], value)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// How long subscriptions took to take in what came.
+fn write_update_durations(
+    out: &mut dyn Write,
+    registry: &Registry,
+    distribution: &mut Distribution,
+    show: &Show<'_>,
+) -> fmt::Result {
+    let mut family = HistogramFamily::new(out, "envoy_http_rds_update_duration".to_owned(), show.summary);
+    for entry in registry.route_subscriptions() {
+        distribution.clear();
+        entry.blocks.iter().for_each(|block| distribution.add(&block.update_duration));
+        let flat = format!("http.{}.update_duration", entry.name);
+        if distribution.total() > 0 && (show.keep)(&flat, distribution.total()) {
+            let (prefix, name) = route_scope(&entry.name);
+            family.distribution(&[(HTTP, prefix), (ROUTES, name)], distribution, (show.bounds)(&flat))?;
+        }
+    }
+    for entry in registry.subscriptions() {
+        distribution.clear();
+        entry.blocks.iter().for_each(|block| distribution.add(&block.update_duration));
+        let flat = format!("{}.update_duration", entry.name);
+        if distribution.total() > 0 && (show.keep)(&flat, distribution.total()) {
+            let mut family = HistogramFamily::new(out, format!("envoy_{}", sanitised(&flat)), show.summary);
+            family.distribution(&[], distribution, (show.bounds)(&flat))?;
         }
     }
     Ok(())

@@ -23,8 +23,8 @@ pub use self::show::{Visit, VisitHistogram};
 use crate::{
     AssignmentStats, Block, BreakerStats, ClusterStats, ConnectionLimitStats, ControlPlaneStats, Distribution,
     ExtensionStats, HttpInspectorStats, HttpStats, Kind, ListenerStats, LoadBook, LoadReporterStats, MembershipStats,
-    ProxyProtocolStats, RateLimitStats, RbacStats, Row, RuntimeStats, Server, Shown, SubscriptionStats, TcpStats,
-    TlsInspectorStats,
+    ProxyProtocolStats, RateLimitStats, RbacStats, RouteConfigStats, Row, RuntimeStats, Server, Shown,
+    SubscriptionStats, TcpStats, TlsInspectorStats,
 };
 
 /// All numbers of the process.
@@ -50,6 +50,8 @@ pub struct Registry {
     extensions: Names<ExtensionStats>,
     /// Of RDS, by what stands behind `http.`.
     route_subscriptions: Names<SubscriptionStats>,
+    /// Likewise.
+    route_configs: Names<RouteConfigStats>,
     /// The versions that were accepted last, by the whole names of their texts.
     versions: Mutex<BTreeMap<String, String>>,
     breakers: Names<BreakerStats>,
@@ -96,6 +98,7 @@ impl Registry {
             subscriptions: Names::default(),
             extensions: Names::default(),
             route_subscriptions: Names::default(),
+            route_configs: Names::default(),
             versions: Mutex::default(),
             breakers: Names::default(),
             listeners: Names::default(),
@@ -191,6 +194,11 @@ impl Registry {
     /// ask.
     pub fn rds(&self, stat_prefix: &str, name: &str) -> Arc<SubscriptionStats> {
         self.route_subscriptions.find(&format!("{stat_prefix}.rds.{name}"), 1).pop().expect("one block")
+    }
+
+    /// The rest of that; made at the first ask.
+    pub fn route_config(&self, stat_prefix: &str, name: &str) -> Arc<RouteConfigStats> {
+        self.route_configs.find(&format!("{stat_prefix}.rds.{name}"), 1).pop().expect("one block")
     }
 
     /// Says which version of a subscription (`cluster_manager.cds`, `sds.s`, `http.p.rds.r`) was accepted last.
@@ -291,6 +299,7 @@ impl Registry {
         for entry in self.route_subscriptions.entries() {
             if route_scope(&entry.name).0 == prefix {
                 self.route_subscriptions.forget(&entry.name);
+                self.route_configs.forget(&entry.name);
                 lock(&self.versions).remove(&version_text(&format!("http.{}", entry.name)));
             }
         }
@@ -308,6 +317,7 @@ impl Registry {
         self.subscriptions.reset();
         self.extensions.reset();
         self.route_subscriptions.reset();
+        self.route_configs.reset();
         self.listeners.reset();
         self.https.reset();
         self.tcps.reset();
@@ -385,15 +395,11 @@ impl Registry {
             rows.show("connection_limit", &entry.name, visit)?;
         }
         server_below("http.", visit)?;
-        let subscriptions = self.route_subscriptions.entries();
+        let (subscriptions, configs) = (self.route_subscriptions.entries(), self.route_configs.entries());
         for entry in self.https.entries() {
             rows.add(&entry);
-            for subscription in subscriptions.iter().filter(|other| route_scope(&other.name).0 == &*entry.name) {
-                for (at, row) in SubscriptionStats::table().iter().enumerate() {
-                    let name = format!("rds.{}.{}", route_scope(&subscription.name).1, row.name);
-                    rows.push(name, row.kind, subscription.value(at));
-                }
-            }
+            push_routes(&subscriptions, &entry.name, &mut rows);
+            push_routes(&configs, &entry.name, &mut rows);
             rows.show("http", &entry.name, visit)?;
         }
         for (name, kind, value) in self.codec_rows() {
@@ -457,8 +463,19 @@ impl Registry {
     pub fn visit_histograms(&self, visit: VisitHistogram<'_>) -> fmt::Result {
         let mut distribution = Distribution::default();
         visit_histograms("cluster", &self.clusters.entries(), &mut distribution, visit)?;
-        visit_histograms("http", &self.https.entries(), &mut distribution, visit)?;
+        let subscriptions = self.subscriptions.entries();
+        let of = |first: &'static str, last: &'static str| {
+            subscriptions.iter().filter(move |entry| *first < *entry.name && *entry.name < *last)
+        };
+        visit_histograms("", of("cluster.", "http."), &mut distribution, visit)?;
+        let routes = self.route_subscriptions.entries();
+        for entry in self.https.entries() {
+            let of_entry = routes.iter().filter(|other| route_scope(&other.name).0 == &*entry.name);
+            visit_histograms("http", [&entry], &mut distribution, visit)?;
+            visit_histograms("http", of_entry, &mut distribution, visit)?;
+        }
         visit_histograms("listener", &self.listeners.entries(), &mut distribution, visit)?;
+        visit_histograms("", of("listener.", "server."), &mut distribution, visit)?;
         distribution.clear();
         distribution.add(&self.server.initialization_time_ms);
         visit(INITIALIZATION_TIME, &distribution)
@@ -500,6 +517,15 @@ impl Registry {
 
     pub(crate) fn route_subscriptions(&self) -> Vec<Entry<SubscriptionStats>> {
         self.route_subscriptions.entries()
+    }
+
+    pub(crate) fn route_configs(&self) -> Vec<Entry<RouteConfigStats>> {
+        self.route_configs.entries()
+    }
+
+    /// Of CDS, LDS, SDS, RTDS and ECDS, by their whole names.
+    pub(crate) fn subscriptions(&self) -> Vec<Entry<SubscriptionStats>> {
+        self.subscriptions.entries()
     }
 
     pub(crate) fn listeners(&self) -> Vec<Entry<ListenerStats>> {
@@ -602,6 +628,15 @@ fn listener_scope(address: &str) -> String {
 }
 
 /// The numbers of blocks that stand under whole names.
+/// What route configurations of the connection managers of this prefix count.
+fn push_routes<B: Block>(entries: &[Entry<B>], prefix: &str, rows: &mut Rows) {
+    for entry in entries.iter().filter(|entry| route_scope(&entry.name).0 == prefix) {
+        for (at, row) in B::table().iter().enumerate() {
+            rows.push(format!("rds.{}.{}", route_scope(&entry.name).1, row.name), row.kind, entry.value(at));
+        }
+    }
+}
+
 fn add_whole<B: Block>(entries: &[Entry<B>], rows: &mut Vec<(Cow<'static, str>, Kind, u64)>) {
     for entry in entries {
         let row = |(at, row): (usize, &Row<B>)| {

@@ -21,6 +21,23 @@ block! {
         /// A hash of the last version that was accepted.
         version: Gauge,
     }
+    histograms {
+        /// How long it took to take in what was accepted: milliseconds.
+        update_duration,
+    }
+    beside {}
+}
+
+block! {
+    /// `http.<stat_prefix>.rds.<route_config_name>.`: what of a route configuration is not counted with its subscription.
+    RouteConfigStats {
+        /// Times that another one came.
+        config_reload: Counter,
+        /// When that was last: milliseconds since 1970.
+        config_reload_time_ms: Gauge,
+        /// Times that a file, or a server by REST, had none at all.
+        update_empty: Counter,
+    }
     histograms {}
     beside {}
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::super::entry::{Answer, Entry, Made, WantKey, outcome};
-use super::super::update::{Refused, Update, Verdict};
+use super::super::update::{Refused, RoutesEvent, Update, Verdict};
 use super::super::{Cache, Kind, Moment};
 use super::{Taken, holds_again, named, rejected, take};
 use crate::translate::{self, ClusterDraft, RoutesDraft};
@@ -88,6 +88,15 @@ impl Cache {
         let Update { source, version, change, .. } = update;
         let mut seen = HashSet::new();
         let (received, gone) = named(change);
+        if received.is_empty() && gone.is_empty() && source.is_of_one() {
+            // Envoy counts it as accepted, too.
+            for key in self.keys_of(&source, Kind::Routes) {
+                self.count(verdict, Kind::Routes, &key, Some(version.clone()));
+                verdict
+                    .routes
+                    .extend(self.scopes_of(Kind::Routes, &key).into_iter().map(|of| (of, RoutesEvent::Empty)));
+            }
+        }
         for received in received {
             if received.name.is_empty() {
                 verdict.refused.extend(take(received, &mut seen, None, Kind::Routes).err().map(|(refused, _)| refused));
@@ -121,6 +130,8 @@ impl Cache {
                             Ok(()) => {
                                 accepted = Some(number);
                                 verdict.accepted += 1;
+                                let scopes = self.scopes_of(Kind::Routes, &key).into_iter();
+                                verdict.routes.extend(scopes.map(|scope| (scope, RoutesEvent::Reload)));
                             }
                             Err(problems) => verdict.refused.push(Refused { name, problems }),
                         }

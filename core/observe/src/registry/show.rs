@@ -71,9 +71,9 @@ pub(crate) fn classes(codes: &[(u16, u64)]) -> impl Iterator<Item = (u16, u64)> 
     })
 }
 
-pub(super) fn visit_histograms<B: Block>(
+pub(super) fn visit_histograms<'e, B: Block>(
     scope: &str,
-    entries: &[Entry<B>],
+    entries: impl IntoIterator<Item = &'e Entry<B>>,
     distribution: &mut Distribution,
     visit: VisitHistogram<'_>,
 ) -> fmt::Result {
@@ -93,7 +93,8 @@ pub(super) fn visit_histograms<B: Block>(
             }
             if row.is_ok_and(|row| row.is_always) || distribution.total() > 0 {
                 name.clear();
-                write!(name, "{scope}.{}.{end}", entry.name)?;
+                let dot = if scope.is_empty() { "" } else { "." };
+                write!(name, "{scope}{dot}{}.{end}", entry.name)?;
                 visit(&name, distribution)?;
             }
         }

@@ -219,3 +219,29 @@ fn a_prefix_keeps_what_its_gone_listeners_counted() {
     assert!(rows.contains(&("http.h.downstream_rq_2xx".to_owned(), 2)), "{rows:?}");
     assert!(!rows.iter().any(|(name, _)| name.contains("1.2.3.4_5")), "{rows:?}");
 }
+
+#[test]
+fn how_long_updates_took_stands_among_the_histograms() {
+    let registry = Registry::new(1);
+    registry.http("p", "");
+    registry.rds("p", "r").update_duration.record(3);
+    registry.cds().update_duration.record(4);
+    registry.lds();
+    registry.sds("s").update_duration.record(5);
+    let mut names = Vec::new();
+    let visited = registry.visit_histograms(&mut |name, distribution| {
+        names.extend((distribution.total() > 0).then(|| name.to_owned()));
+        Ok(())
+    });
+    assert!(visited.is_ok());
+    let expect = ["cluster_manager.cds.update_duration", "http.p.rds.r.update_duration", "sds.s.update_duration"];
+    assert_eq!(names, expect);
+    registry.route_config("p", "r").config_reload.add(2);
+    let mut rows = Vec::new();
+    let visited = registry.visit(&mut |name, _, value| {
+        rows.extend(name.contains("config_reload").then(|| format!("{name}={value}")));
+        Ok(())
+    });
+    assert!(visited.is_ok());
+    assert_eq!(rows, ["http.p.rds.r.config_reload=2", "http.p.rds.r.config_reload_time_ms=0"]);
+}
