@@ -92,65 +92,31 @@ pub(crate) async fn run(connection: &Downstream) -> After {
     let dropped = balance::drops(&connection.worker, &cluster);
     cluster.state.breakers.stats.upstream_rq_active.add(1);
     let _active = scopeguard(|| cluster.state.breakers.stats.upstream_rq_active.sub(1));
+    let mut exchange =
+        Exchange::new(connection, (&cluster, position), &chain, method, framing, keep_alive, stream_idle);
+    exchange.timeout = timeout;
     let began = connection.began.get();
-    let route_ends = max_duration.map(|duration| began + duration);
-    // A stream's end is the end of its message; what frames it says how it goes on to HTTP/1.
-    let is_http2 = connection.stream.is_http2();
-    let came = match framing {
-        Framing::Length(_) | Framing::Chunked if is_http2 => Framing::UntilClose,
-        framing => framing,
-    };
-    let goes = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
-    let mut exchange = Exchange {
-        connection,
-        cluster: &cluster,
-        stats,
-        cluster_stats: &cluster.state.breakers.stats,
-        method,
-        // Whatever who asks for a tunnel gets, its connection has no further request.
-        keep_alive: keep_alive && tunnel == Tunnel::Not,
-        upload: Relay::new(came, goes).within(cluster.config.buffer_bytes_max),
-        response: Response::Awaited,
-        timeout,
-        stream_idle,
-        deadline: None,
-        request_ends: chain.http.request_timeout.map(|timeout| began + timeout),
-        route_ends,
-        ends: route_ends,
-        edit: response,
-        active_at: connection.worker.core.now(),
-        moved: 0,
-        watched: true,
-        heard: false,
-        continued: false,
-        record,
-        chain: &chain,
-        request_id,
-        origin,
-        requested_at: None,
-        tunnel,
-        handshake,
-        never_indexed: connection.stream.http2().is_some_and(Http2Stream::never_indexed),
-        to_http2: cluster.config.protocol.may_be_http2(is_http2),
-        is_https,
-        position,
-        priority,
-        retry,
-        grpc,
-        is_ended: false,
-        active: None,
-        is_judged: false,
-    };
+    exchange.route_ends = max_duration.map(|duration| began + duration);
+    exchange.ends = exchange.route_ends;
+    exchange.request_ends = chain.http.request_timeout.map(|timeout| began + timeout);
+    exchange.edit = response;
+    exchange.priority = priority;
+    exchange.record = record;
+    exchange.request_id = request_id;
+    if tunnel != Tunnel::Not && connection.stream.is_http2() {
+        // What comes on the stream is the tunnel's.
+        exchange.upload.give_up();
+    }
+    exchange.ask(tunnel, handshake);
+    exchange.begin_tries(retry);
+    exchange.upload.trailers = exchange.passes_trailers();
+    exchange.grpc = grpc;
+    exchange.upload.grpc = exchange.meter(Direction::ToCluster);
     if tunnel != Tunnel::Not {
         stats.downstream_cx_upgrades_active.add(1);
-        if is_http2 {
-            // What comes on the stream is the tunnel's.
-            exchange.upload.give_up();
-        }
     }
-    exchange.begin_tries();
-    exchange.upload.trailers = exchange.passes_trailers();
-    exchange.upload.grpc = exchange.meter(Direction::ToCluster);
+    exchange.origin = origin;
+    exchange.is_https = is_https;
     let after = if let Some(failure) = dropped {
         if let Some(load) = &cluster.load {
             load.overloaded();
@@ -344,6 +310,62 @@ struct Exchange<'x> {
 }
 
 impl<'x> Exchange<'x> {
+    fn new(
+        connection: &'x Downstream,
+        (cluster, position): (&'x Rc<CoreCluster>, Position),
+        chain: &'x CoreChain,
+        method: Method,
+        framing: Framing,
+        keep_alive: bool,
+        stream_idle: Option<Duration>,
+    ) -> Self {
+        // A stream's end is the end of its message; what frames it says how it goes on to HTTP/1.
+        let came = match framing {
+            Framing::Length(_) | Framing::Chunked if connection.stream.is_http2() => Framing::UntilClose,
+            framing => framing,
+        };
+        let goes = if framing == Framing::UntilClose { Framing::Chunked } else { framing };
+        Self {
+            connection,
+            cluster,
+            stats: &chain.stats,
+            cluster_stats: &cluster.state.breakers.stats,
+            method,
+            keep_alive,
+            upload: Relay::new(came, goes).within(cluster.config.buffer_bytes_max),
+            response: Response::Awaited,
+            timeout: None,
+            stream_idle,
+            deadline: None,
+            request_ends: None,
+            route_ends: None,
+            ends: None,
+            edit: None,
+            active_at: connection.worker.core.now(),
+            moved: 0,
+            watched: true,
+            heard: false,
+            continued: false,
+            record: None,
+            chain,
+            request_id: None,
+            origin: Origin::default(),
+            requested_at: None,
+            tunnel: Tunnel::Not,
+            handshake: Handshake::Passed,
+            never_indexed: connection.stream.http2().is_some_and(Http2Stream::never_indexed),
+            to_http2: cluster.config.protocol.may_be_http2(connection.stream.is_http2()),
+            is_https: false,
+            position,
+            priority: Priority::Default,
+            retry: None,
+            grpc: None,
+            is_ended: false,
+            active: None,
+            is_judged: false,
+        }
+    }
+
     /// Tells the record of something that happens now.
     #[inline]
     fn note(&mut self, tell: impl FnOnce(&mut Record, Instant)) {

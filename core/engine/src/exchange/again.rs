@@ -48,7 +48,8 @@ impl<'x> Exchange<'x> {
     /// Takes the rules for tries, before the first one. The request's body is kept from its first byte where it may have to be sent
     /// again: because the rules allow another try, or because an upstream of HTTP/2 may say that it processed nothing.
     #[inline]
-    pub(super) fn begin_tries(&mut self) {
+    pub(super) fn begin_tries(&mut self, retry: Option<Box<Retry>>) {
+        self.retry = retry;
         if !self.upload.is_done() {
             self.keep_body();
         }

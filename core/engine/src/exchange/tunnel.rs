@@ -6,6 +6,7 @@ use ringway_observe::ResponseFlag;
 use ringway_runtime::{Chunk, Pooled};
 
 use super::{Exchange, Stop};
+use crate::handshake::Handshake;
 use crate::pool::{EndpointPool, Upstream};
 use crate::relay::{Relay, RelayError};
 use crate::reply::Failure;
@@ -13,6 +14,12 @@ use crate::side::Side;
 use crate::tunnel::{self, End, Tunnel};
 
 impl Exchange<'_> {
+    /// The client asks for a tunnel: whatever it gets, its connection has no further request.
+    pub(super) fn ask(&mut self, tunnel: Tunnel, handshake: Handshake) {
+        (self.tunnel, self.handshake) = (tunnel, handshake);
+        self.keep_alive &= tunnel == Tunnel::Not;
+    }
+
     /// As [`Exchange::await_offer`], in memory of its own.
     #[cold]
     pub(super) fn offered(
