@@ -207,11 +207,13 @@ impl Control {
             Command::ReopenLogs => self.logs.reopen(),
             Command::Show => self.show(),
             Command::Names => {
-                let learnt = self.learn().and_then(|()| match phase {
+                let learnt = self.learn();
+                // Also where that could not be put in force: what was told is told once.
+                let taken = match phase {
                     Phase::Serving => self.take_up_names(),
                     Phase::Leaving(_) | Phase::Ended => Ok(()),
-                });
-                if let Err(problems) = learnt {
+                };
+                if let Err(problems) = learnt.and(taken) {
                     self.refuse("names are known", problems);
                 }
             }
@@ -282,7 +284,14 @@ impl Control {
     /// # Errors
     /// What came cannot be put in force: what is in force stays.
     fn bring(&mut self, moved: &BTreeSet<PathBuf>) -> Result<(), Vec<String>> {
-        self.loader.bring(moved).map_or(Ok(()), |loaded| self.accept(loaded))
+        match self.loader.bring(moved) {
+            Some(loaded) => self.accept(loaded),
+            // What nobody asks for is no news, and shown all the same.
+            None => {
+                self.show_runtime();
+                self.directory.expect(self.loader.awaited_names()).map_err(no_thread)
+            }
+        }
     }
 
     fn bring_or_say(&mut self, moved: &BTreeSet<PathBuf>) {

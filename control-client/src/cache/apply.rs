@@ -207,6 +207,9 @@ impl Cache {
 
     fn remove_cluster(&mut self, name: &str) {
         let Some(entry) = self.clusters.remove(name) else { return };
+        if let Some(plan) = entry.active.as_ref().and_then(|version| version.draft.names.as_ref()) {
+            self.keep_names(name, plan);
+        }
         self.wants_serial += u64::from(!entry.wants.is_empty());
         relink(&mut self.assignments, name, &entry.wants, &BTreeSet::new());
         self.relink_secrets((Kind::Cluster, name), &entry.secrets, &BTreeSet::new());

@@ -4,10 +4,12 @@
 //! names up ([`Directory`](crate::Directory)) is told which with each settling, and tells which are known. The bootstrap's own are looked up
 //! with their file, which takes effect as a whole.
 
+use std::sync::Arc;
+
 use super::entry::Version;
 use super::settle::{Settling, Wait};
 use super::{Cache, Kind};
-use crate::dns::DnsPlans;
+use crate::dns::{DnsPlan, DnsPlans};
 use crate::translate::ClusterDraft;
 
 /// Clusters that wait for their names, by name.
@@ -43,6 +45,11 @@ impl Cache {
     pub(super) fn end_lookups(&mut self) {
         let Lookups { awaited, known } = &mut self.lookups;
         known.retain(|name, plan| awaited.get(name) == Some(plan));
+    }
+
+    /// What was in force of a cluster that goes: if one with the same names takes its place in this settling, they are known.
+    pub(super) fn keep_names(&mut self, name: &str, plan: &Arc<DnsPlan>) {
+        self.lookups.known.insert(name.to_owned(), Arc::clone(plan));
     }
 
     /// A cluster is in force, and its names are followed with the others that are.

@@ -37,9 +37,9 @@ pub(super) fn read(link: &Path, below: &Path) -> Result<LayerValues, String> {
         }
         let mut walk = Walk { values: BTreeMap::new(), entry_count: 0 };
         match walk.directory(&directory, "", 1) {
+            // It was replaced meanwhile, and perhaps removed: files that went away are none of either version.
+            _ if attempt < READS_MAX && link.canonicalize().ok() != Some(root) => {}
             Ok(()) => return Ok(LayerValues::of_files(&walk.values)),
-            // It was replaced meanwhile.
-            Err(_) if attempt < READS_MAX && link.canonicalize().ok() != Some(root) => {}
             Err(why) => return Err(why),
         }
     }
@@ -92,7 +92,7 @@ fn value(path: &Path) -> Result<(String, Json), String> {
     }
     let lines: Vec<&str> = text.split('\n').filter(|line| !line.starts_with('#')).collect();
     let text = lines.join("\n").trim_end().to_owned();
-    if matches!(&*text, "" | "null" | "~") {
+    if matches!(text.trim_start(), "" | "null" | "Null" | "NULL" | "~") {
         return Ok((text, Json::Null));
     }
     let mut report = Report::new(&path.display().to_string());

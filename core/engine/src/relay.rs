@@ -7,7 +7,7 @@
 //! (decision 16).
 
 use std::io::ErrorKind;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, CHUNK_END, chunk_header, encode_trailers};
 use ringway_protocols::{Error, Framing, Out};
@@ -31,6 +31,12 @@ pub(crate) const BULK_BYTES: usize = 64 << 10;
 /// A body with as much to come is worth a pump: of the first bulk buffers a socket may have to be made ready, and what is left goes
 /// through a pipe.
 const PUMPED_MIN: u64 = 4 * BULK_BYTES as u64;
+
+/// The end of a body is received in the usual way: what a source sends behind it comes along, and shows what it is worth as a connection.
+const PUMPED_REST: u64 = CHUNK_BYTES as u64;
+
+/// Where nobody says how much may be queued.
+const UNSENT_USUAL: u32 = u32::MAX;
 
 /// Why a body did not arrive whole.
 #[derive(Debug)]
@@ -77,14 +83,14 @@ pub(crate) struct Relay {
     is_tunnel: bool,
     /// Something was received of it.
     read: bool,
-    /// What may be queued towards the sink; `None`: `Limits::unsent_high`.
-    unsent_max: Option<u32>,
+    /// What may be queued towards the sink; [`UNSENT_USUAL`]: `Limits::unsent_high`.
+    unsent_max: u32,
     /// Trailers are passed on.
     pub(crate) trailers: bool,
     /// Calls are counted.
     pub(crate) grpc: Option<Meter>,
-    /// The `grpc-status` in its trailers.
-    pub(crate) grpc_status: Option<u32>,
+    /// The `grpc-status` in its trailers: all that there are have two digits at most.
+    pub(crate) grpc_status: Option<u16>,
     /// Body bytes moved so far.
     pub(crate) moved: u64,
     /// Bytes received for it and bytes handed to the sink, framing included.
@@ -111,7 +117,7 @@ impl Relay {
             done,
             is_tunnel: false,
             read: false,
-            unsent_max: None,
+            unsent_max: UNSENT_USUAL,
             trailers: false,
             grpc: None,
             grpc_status: None,
@@ -147,13 +153,18 @@ impl Relay {
 
     /// The same with another bound on what may be queued towards the sink.
     pub(crate) fn within(self, unsent_max: Option<u32>) -> Self {
-        Self { unsent_max, ..self }
+        Self { unsent_max: unsent_max.unwrap_or(UNSENT_USUAL), ..self }
     }
 
     /// Whether the last byte has been handed to the sink.
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Bytes of the body that the sink was given, or has queued.
+    pub(crate) fn given(&self) -> u64 {
+        self.moved - self.pump.as_ref().map_or(0, |pump| pump.held() as u64)
     }
 
     /// Whether not one byte of the body has been read: the request can be sent once more.
@@ -169,6 +180,8 @@ impl Relay {
     /// Sends what went to a sink before, if anything did, to this one; the rest will follow.
     #[inline]
     pub(crate) fn send_again(&mut self, worker: &Worker, to: &Side) {
+        // It was the other sink's, behind whose head it began, and has moved nothing, or there would be no other try.
+        self.pump = None;
         if self.read && self.kept.is_some() {
             self.send_kept(worker, to);
         }
@@ -203,12 +216,15 @@ impl Relay {
         to: &Side,
     ) -> Poll<Result<(), RelayError>> {
         let mut budget = worker.limits.relay_bytes_per_poll;
-        let unsent_max = self.unsent_max.map_or(worker.limits.unsent_high, |max| max as usize);
+        let unsent_max = match self.unsent_max {
+            UNSENT_USUAL => worker.limits.unsent_high,
+            max => max as usize,
+        };
         while !self.done {
             if let Some((from, to)) = self.bare(unsent_max, from, to) {
                 let bytes_per_poll = worker.limits.relay_bytes_per_poll;
-                let left = self.decoder.remaining_hint().expect("of a told size");
-                return self.pump(context, from, to, PumpLimits { bytes_per_poll, held_max: unsent_max, left });
+                let limits = PumpLimits { bytes_per_poll, held_max: unsent_max, left: None };
+                ready!(self.pump(context, from, to, limits))?;
             }
             match to.poll_unsent_below(context, unsent_max) {
                 Poll::Ready(Ok(())) => {}
@@ -252,7 +268,9 @@ impl Relay {
     /// The two sockets, where the rest of the body goes through a pump.
     #[inline]
     fn bare<'a>(&mut self, unsent_max: usize, from: &'a Side, to: &'a Side) -> Option<(&'a Stream, &'a Stream)> {
-        self.decoder.remaining_hint().filter(|left| self.pump.is_some() || *left >= PUMPED_MIN)?;
+        if self.pump.is_none() && self.decoder.remaining_hint().is_none_or(|left| left < PUMPED_MIN) {
+            return None;
+        }
         let (from, to) = (from.socket()?, to.socket()?);
         if self.pump.is_none() {
             let is_looked_at = self.grpc.is_some() || self.kept.is_some() || self.chunked_out || self.carry.is_some();
@@ -264,7 +282,7 @@ impl Relay {
         Some((from, to))
     }
 
-    /// Moves what is left of the body.
+    /// Moves what is left of the body, but for its end.
     fn pump(
         &mut self,
         context: &mut Context<'_>,
@@ -273,6 +291,8 @@ impl Relay {
         limits: PumpLimits,
     ) -> Poll<Result<(), RelayError>> {
         let pump = self.pump.as_mut().expect("there is one");
+        let left = self.decoder.remaining_hint().and_then(|left| left.checked_sub(PUMPED_REST));
+        let limits = PumpLimits { left: Some(left.expect("it takes nothing of the end")), ..limits };
         let given = |pump: &Pump| pump.moved() - pump.held() as u64;
         let (moved_before, given_before) = (pump.moved(), given(pump));
         let polled = pump.poll(context, from, to, limits);
@@ -288,7 +308,6 @@ impl Relay {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
                 self.pump = None;
-                self.done = true;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(PumpError::Sink(_))) => Poll::Ready(Err(RelayError::Sink)),
@@ -308,7 +327,7 @@ impl Relay {
             None => self.moved >= worker.limits.bulk_body_min,
         };
         // A whole one would be more than may be queued.
-        let large = large && self.unsent_max.is_none_or(|max| max as usize >= BULK_BYTES);
+        let large = large && self.unsent_max as usize >= BULK_BYTES;
         let receive = match large {
             true if to.take_bulk() => Receive::Bulk,
             true => Receive::Sparing,
@@ -398,7 +417,8 @@ impl Relay {
         }
         if !trailers.is_empty() {
             let status = grpc_stats::status_in(trailers);
-            self.grpc_status = status.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+            let number = status.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u32>().ok());
+            self.grpc_status = number.map(|number| u16::try_from(number).unwrap_or(u16::MAX));
             if let Some(meter) = &mut self.grpc {
                 meter.end(status);
             }
@@ -456,7 +476,9 @@ mod tests {
     use crate::worker::Parts;
 
     /// A peer that does one thing with its one connection.
-    fn peer(work: impl FnOnce(TcpStream) + Send + 'static) -> (SocketAddr, std::thread::JoinHandle<()>) {
+    fn peer<T: Send + 'static>(
+        work: impl FnOnce(TcpStream) -> T + Send + 'static,
+    ) -> (SocketAddr, std::thread::JoinHandle<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("bound");
         (address, std::thread::spawn(move || work(listener.accept().expect("a connection").0)))
@@ -511,6 +533,67 @@ mod tests {
         writes.join().expect("the source");
         reads.join().expect("the sink");
         most.expect("the poll driver runs everywhere")
+    }
+
+    /// Another sink takes the place of one that got nothing: what is queued for it, a head, leaves before any of the body.
+    #[test]
+    fn another_sink_gets_its_head_first() {
+        const SIZE: usize = 1 << 20;
+        const TURNS: usize = 50;
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let (has_come, come) = std::sync::mpsc::channel();
+        let (source, writes) = peer(move |mut stream| {
+            wait.recv().expect("a test that goes on");
+            let body = vec![b'x'; SIZE];
+            stream.write_all(&body[..64 << 10]).expect("room for as much");
+            has_come.send(()).expect("a test that goes on");
+            stream.write_all(&body[64 << 10..]).expect("the relay reads");
+        });
+        let (first, _gone) = peer(|stream| drop(stream));
+        let (second, reads) = peer(|mut stream| {
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).expect("the relay writes");
+            all
+        });
+        let options = Options { io: IoChoice::Poll, ..Options::default() };
+        let wake = Wake::new().expect("an eventfd");
+        let parts = parts(&wake);
+        run(&options, wake, |core, _| async move {
+            let soon = core.now() + Duration::from_secs(5);
+            let from = Side::Http1(core.connect(source, soon).await.expect("it listens"));
+            let sinks = [core.connect(first, soon).await, core.connect(second, soon).await];
+            let [first, second] = sinks.map(|sink| Side::Http1(sink.expect("it listens")));
+            let worker = Worker::new(core, parts);
+            let framing = Framing::Length(SIZE as u64);
+            let mut relay = Relay::new(framing, framing);
+            let mut turns = 0;
+            poll_fn(|context| {
+                let _nothing = relay.poll(context, &worker, &from, &first);
+                turns += 1;
+                context.waker().wake_by_ref();
+                if turns < TURNS { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+            assert!(relay.is_untouched() && relay.pump.is_some(), "it waits for the body");
+            go.send(()).expect("a source");
+            come.recv().expect("a source");
+            let mut turns = 0;
+            poll_fn(|context| {
+                turns += 1;
+                context.waker().wake_by_ref();
+                if turns < TURNS { Poll::Pending } else { Poll::Ready(()) }
+            })
+            .await;
+            second.send(worker.core.chunk(b"head"));
+            relay.send_again(&worker, &second);
+            poll_fn(|context| relay.poll(context, &worker, &from, &second)).await.expect("a whole body");
+            second.shutdown_write();
+            second.socket().expect("a socket").flushed().await.expect("it reads");
+        })
+        .expect("the poll driver runs everywhere");
+        writes.join().expect("the source");
+        let all = reads.join().expect("the sink");
+        assert!(all.len() == SIZE + 4 && all.starts_with(b"head"), "{} bytes, first {:?}", all.len(), &all[..4]);
     }
 
     /// Guards against a bound that is only read: a body is never queued beyond it by more than one receive.

@@ -154,7 +154,7 @@ fn pump(io: IoChoice, pipe_size: usize, from: TcpStream, to: TcpStream) -> usize
     let options = Options { io, pipe_size, ..Options::default() };
     run(&options, Wake::new().expect("an eventfd"), move |core: Core, _| async move {
         let (from, to) = (core.attach(Detached::from(from)), core.attach(Detached::from(to)));
-        let limits = PumpLimits { bytes_per_poll: 512 << 10, held_max: pipe_size, left: u64::MAX };
+        let limits = PumpLimits { bytes_per_poll: 512 << 10, held_max: pipe_size, left: None };
         let mut pump = Pump::new();
         poll_fn(|cx| pump.poll(cx, &from, &to, limits)).await.expect("no error");
         to.flushed().await.expect("send");

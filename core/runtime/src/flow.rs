@@ -132,10 +132,13 @@ impl Inner {
             return;
         }
         socket.send.set(Send::Open);
-        if socket.phase.get() == Phase::Connecting || socket.has(flag::WRITABLE_ASKED) {
+        let is_asked = socket.phase.get() == Phase::Connecting || socket.has(flag::WRITABLE_ASKED);
+        if is_asked {
             socket.unset(flag::WRITABLE_ASKED);
             socket.send_waker.wake();
-        } else {
+        }
+        // Whoever asked may have gone since, and left an end behind it.
+        if !is_asked || socket.has(flag::FIN) || !socket.send_queue.is_empty() {
             self.enlist_flush(socket);
         }
     }

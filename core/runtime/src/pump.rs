@@ -35,14 +35,14 @@ pub struct PumpLimits {
     pub bytes_per_poll: usize,
     /// Bytes that a slow reader may leave with us, in user space or in a pipe; one receive may come on top.
     pub held_max: usize,
-    /// Bytes that may be taken from the source, from this poll on: the pump is done with the last of them. `u64::MAX`: all until its end.
-    pub left: u64,
+    /// Bytes that may be taken from the source, from this poll on: the pump is done with the last of them. `None`: all until its end.
+    pub left: Option<u64>,
 }
 
 impl PumpLimits {
     /// As many bytes as one receive may bring.
     fn left_max(&self) -> usize {
-        usize::try_from(self.left).unwrap_or(usize::MAX)
+        self.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX))
     }
 }
 
@@ -196,7 +196,7 @@ impl Pump {
                 let n = chunk.len();
                 self.took(n, limits);
                 to.send(chunk);
-                if limits.left == 0 {
+                if limits.left == Some(0) {
                     self.finish(from);
                 }
                 Poll::Ready(Ok(n))
@@ -250,8 +250,8 @@ impl Pump {
 
     fn took(&mut self, n: usize, limits: &mut PumpLimits) {
         self.moved += n as u64;
-        if limits.left != u64::MAX {
-            limits.left -= n as u64;
+        if let Some(left) = &mut limits.left {
+            *left -= n as u64;
         }
     }
 
@@ -276,8 +276,8 @@ impl Pump {
     fn source_ended(&mut self, from: &Stream, limits: &PumpLimits) -> Result<(), PumpError> {
         self.finish(from);
         match limits.left {
-            0 | u64::MAX => Ok(()),
-            _ => Err(PumpError::Source(io::ErrorKind::UnexpectedEof.into())),
+            None | Some(0) => Ok(()),
+            Some(_) => Err(PumpError::Source(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
@@ -305,6 +305,9 @@ impl Pump {
         if is_nonblocking(from.socket()) && is_nonblocking(to.socket()) {
             from.socket().unset(flag::POLL_FIRST | flag::BULK_FILLED);
             self.mode = Mode::Splice { run: 0, lean: 0 };
+        } else {
+            self.is_promised = false;
+            self.pipe.take().into_iter().for_each(|pipe| inner.pipes.put(pipe));
         }
     }
 
@@ -364,7 +367,7 @@ impl Pump {
                 }
             }
         }
-        if limits.left == 0 {
+        if limits.left == Some(0) {
             let pipe = self.pipe.take();
             pipe.into_iter().for_each(|pipe| inner.pipes.put(pipe));
             self.finish(from);
@@ -401,7 +404,12 @@ impl Pump {
             Ok(_) => {
                 inner.pipes.put(pipe);
                 inner.receive_ended(source, 0);
-                return Poll::Ready(self.source_ended(from, limits));
+                // An error that a send was told of instead.
+                let errno = i32::from(source.recv_error.get());
+                return Poll::Ready(match errno {
+                    0 => self.source_ended(from, limits),
+                    _ => Err(PumpError::Source(io::Error::from_raw_os_error(errno))),
+                });
             }
             Err(libc::EAGAIN) => inner.pipes.put(pipe),
             Err(errno) => {

@@ -10,7 +10,7 @@ use ringway_runtime::{Core, Options, Pump, PumpError, PumpLimits, Stream};
 use support::toy::Toy;
 use support::*;
 
-const LIMITS: PumpLimits = PumpLimits { bytes_per_poll: 512 << 10, held_max: 256 << 10, left: u64::MAX };
+const LIMITS: PumpLimits = PumpLimits { bytes_per_poll: 512 << 10, held_max: 256 << 10, left: None };
 
 /// A relay between two connections: the client's end, the server's, and the two that the relay holds.
 struct Relay {
@@ -374,7 +374,7 @@ async fn pump_part(
 ) -> Result<(), PumpError> {
     poll_fn(|cx| {
         let left = size as u64 - pump.moved();
-        pump.poll(cx, from, to, PumpLimits { left, ..limits })
+        pump.poll(cx, from, to, PumpLimits { left: Some(left), ..limits })
     })
     .await
 }
@@ -475,6 +475,25 @@ fn a_part_that_is_cut_off() {
             let kind = if reset { ErrorKind::ConnectionReset } else { ErrorKind::UnexpectedEof };
             assert_eq!(error.kind(), kind);
             assert!(all.starts_with(&got) && (reset || got.len() == bytes), "{} bytes", got.len());
+        });
+    }
+}
+
+/// Given up while its sink takes nothing: the end that is said then comes when the sink takes again, behind what it had.
+#[test]
+fn an_end_behind_a_pump_that_was_given_up() {
+    for io in kernel_drivers() {
+        on_driver(io, &Options::default(), &|core: Core| async move {
+            let (ends, mut pump) = (relay(&core).await, Pump::new());
+            let (queued, mut bytes) = stall(&core, &ends, &mut pump, LIMITS).await;
+            drop(pump);
+            let Relay { far, server, client, .. } = ends;
+            far.shutdown_write();
+            bytes.extend(read(&core, &server, Chance(3)).await);
+            let piece = pattern(256 << 10);
+            assert!(!bytes.is_empty() && bytes.len() < queued, "{} bytes of {queued}", bytes.len());
+            assert!(bytes.chunks(piece.len()).all(|part| piece.starts_with(part)));
+            drop(client);
         });
     }
 }

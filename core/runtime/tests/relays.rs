@@ -71,7 +71,7 @@ async fn relay(core: Core, ends: (Stream, Stream), mut chance: Chance, fate: Rc<
     let limits = PumpLimits {
         bytes_per_poll: 100_000,
         held_max: [30_000, 64 << 10, 200_000][chance.below(3) as usize],
-        left: u64::MAX,
+        left: None,
     };
     if chance.below(4) == 0 {
         near.set_sparing(true);

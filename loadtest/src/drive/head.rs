@@ -16,11 +16,12 @@ pub(super) struct Head {
 impl Head {
     /// The head that these fields are; `None`: it is malformed.
     pub(super) fn read<'a>(fields: impl Iterator<Item = Field<'a>>) -> Option<Head> {
-        let (mut status, mut length) = (None, None);
+        let (mut status, mut length, mut is_first) = (None, None, true);
         for field in fields {
             match field.name {
-                b":status" if status.is_none() => status = Some(status_of(field.value)?),
-                b":status" => return None,
+                // The only pseudo-field that there is, before all others (RFC 9113 §8.3).
+                b":status" if is_first => status = Some(status_of(field.value)?),
+                [b':', ..] => return None,
                 b"content-length" => {
                     let bytes = digits(field.value)?;
                     // RFC 9110 §8.6: the same twice is pardoned.
@@ -30,6 +31,7 @@ impl Head {
                 }
                 _ => {}
             }
+            is_first = false;
         }
         Some(Head { status: status?, length })
     }

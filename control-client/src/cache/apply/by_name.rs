@@ -91,6 +91,13 @@ impl Cache {
         if received.is_empty() && gone.is_empty() && source.is_of_one() {
             // Envoy counts it as accepted, too.
             for key in self.keys_of(&source, Kind::Routes) {
+                // Who waited goes on without, as in Envoy.
+                if let Some(want) = self.routes.get_mut(&key)
+                    && std::mem::replace(&mut want.answer, Answer::Given) == Answer::Awaited
+                {
+                    self.dirty_listeners.extend(want.users.iter().cloned());
+                    verdict.is_change = true;
+                }
                 self.count(verdict, Kind::Routes, &key, Some(version.clone()));
                 verdict
                     .routes

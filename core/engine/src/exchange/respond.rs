@@ -143,14 +143,14 @@ impl Exchange<'_> {
             let is_whole = whole.is_ok();
             if is_whole && self.is_unjudged() {
                 // A gRPC call, whose end says what became of it.
-                self.judge(!is_grpc_failure(download.grpc_status));
+                self.judge(!is_grpc_failure(download.grpc_status.map(u32::from)));
             }
             if self.grpc.is_some() {
                 self.is_ended |= is_empty || download.grpc.as_ref().is_some_and(Meter::is_ended);
             }
             self.note(|record, now| {
-                record.body_sent += download.moved;
-                record.grpc_status = download.grpc_status;
+                record.body_sent += download.given();
+                record.grpc_status = download.grpc_status.map(u32::from);
                 record.downstream_sent += download.sent;
                 record.upstream_received += download.received;
                 if is_whole {
@@ -202,7 +202,8 @@ impl Exchange<'_> {
         if let Poll::Ready(result) = download.poll(context, self.worker(), upstream, &self.connection.stream) {
             return Poll::Ready(result.map_err(|error| self.cut(&error)));
         }
-        let moved = self.upload.moved + download.moved;
+        // What a pump holds for a slow client goes bit by bit.
+        let moved = self.upload.moved + self.upload.sent + download.moved + download.sent;
         if moved != self.moved {
             self.moved = moved;
             self.active_at = self.worker().core.now();
@@ -237,8 +238,9 @@ impl Exchange<'_> {
                 None
             }
             Poll::Ready(Err(RelayError::Sink)) | Poll::Pending => {
-                if self.moved != self.upload.moved && self.response == Response::Awaited {
-                    self.moved = self.upload.moved;
+                let moved = self.upload.moved + self.upload.sent;
+                if self.moved != moved && self.response == Response::Awaited {
+                    self.moved = moved;
                     self.active_at = self.worker().core.now();
                 }
                 None

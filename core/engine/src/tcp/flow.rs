@@ -100,7 +100,7 @@ impl Flow {
         }
         let before = self.pump.moved();
         let held_max = self.held_max as usize;
-        match self.pump.poll(context, from, to, PumpLimits { bytes_per_poll, held_max, left: u64::MAX }) {
+        match self.pump.poll(context, from, to, PumpLimits { bytes_per_poll, held_max, left: None }) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
                 to.shutdown_write();
