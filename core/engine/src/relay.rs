@@ -549,7 +549,7 @@ mod tests {
             has_come.send(()).expect("a test that goes on");
             stream.write_all(&body[64 << 10..]).expect("the relay reads");
         });
-        let (first, _gone) = peer(|stream| drop(stream));
+        let (first, _gone) = peer(drop);
         let (second, reads) = peer(|mut stream| {
             let mut all = Vec::new();
             stream.read_to_end(&mut all).expect("the relay writes");
