@@ -122,7 +122,7 @@ fn resources_are_polled_judged_and_followed() {
         assert_eq!(client.get("/name").text(), "one");
         let asked = server.asked("endpoints");
         for part in
-            ["\"id\": \"node-1\"", "\"resource_names\": [\"c\"]", "envoy.config.endpoint.v3.ClusterLoadAssignment"]
+            ["\"id\":\"node-1\"", "\"resource_names\": [\"c\"]", "envoy.config.endpoint.v3.ClusterLoadAssignment"]
         {
             assert!(asked.contains(part), "{part}: {asked}");
         }

@@ -225,7 +225,9 @@ fn a_layer_of_files_moves_all_requests_and_fails_none() {
         version("5", "a: b: [");
         proxy.line("no runtime layer could be read of it");
         assert_eq!(client.get("/name").text(), "two");
-        assert_eq!((proxy.stat("runtime.load_error"), proxy.stat("http.main.downstream_cx_total")), (1, 1));
+        // Said first, then counted.
+        common::wait_for("the error in the statistics", || (proxy.stat("runtime.load_error") == 1).then_some(()));
+        assert_eq!(proxy.stat("http.main.downstream_cx_total"), 1);
         assert_eq!(proxy.stat("config.reload_failed"), 0);
         let status = proxy.admin("GET", "/client_status").text();
         assert!(!status.contains("Runtime"), "{status}");

@@ -88,6 +88,12 @@ fn without_io_uring_it_is_poll() {
     check("io_uring_", "auto", "a seccomp filter forbids it");
 }
 
+/// A profile that somebody wrote for a version before: what would be spliced is copied.
+#[test]
+fn without_splice_large_bodies_are_copied() {
+    check("splice", "poll", "io poll");
+}
+
 #[test]
 fn the_profile_allows_nothing_that_leads_out_of_a_container() {
     let profile = profile();
@@ -238,6 +244,7 @@ const CALLS: &[(&str, i64)] = &[
     ("sigaltstack", libc::SYS_sigaltstack),
     ("socket", libc::SYS_socket),
     ("socketpair", libc::SYS_socketpair),
+    ("splice", libc::SYS_splice),
     ("statfs", libc::SYS_statfs),
     ("statx", libc::SYS_statx),
     ("sysinfo", libc::SYS_sysinfo),

@@ -86,6 +86,13 @@ impl Pipes {
         self.list.borrow_mut().push(pipe);
     }
 
+    /// They are of no use: none is given until the next look.
+    #[cold]
+    pub(crate) fn refuse(&self) {
+        self.list.borrow_mut().clear();
+        self.refused.set(true);
+    }
+
     /// Pipes that exist, on the list or held.
     pub(crate) fn made(&self) -> usize {
         self.made.get()

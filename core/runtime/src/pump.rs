@@ -412,6 +412,14 @@ impl Pump {
                 });
             }
             Err(libc::EAGAIN) => inner.pipes.put(pipe),
+            // A filter of system calls that knows no splice(2): nothing was taken.
+            Err(libc::EPERM | libc::ENOSYS) => {
+                drop(pipe);
+                inner.pipes.refuse();
+                self.is_promised = false;
+                self.copy_again(from, *limits);
+                return Poll::Ready(Ok(()));
+            }
             Err(errno) => {
                 inner.pipes.put(pipe);
                 inner.receive_ended(source, errno);
