@@ -159,14 +159,15 @@ fn a_spin_that_finds_work_replaces_the_sleep() {
 fn a_spin_that_finds_nothing_is_cut_back() {
     let options = Options { spin_us: 20, ..Options::default() };
     each_driver_with(options, |core: Core| async move {
-        let timer = core.timer();
+        let (timer, began) = (core.timer(), core.now());
         for _ in 0..200 {
             timer.set(core.now() + Duration::from_millis(1));
             timer.expired().await;
         }
         let stats = core.stats();
         let (spins, found) = (stats.spins.get(), stats.spins_found.get());
-        // 29 until it is cut, then a probe in 256 x 20 us: one in five or six of these sleeps.
-        assert!(spins >= 30 && spins < 150 + 2 * found, "{spins} spins, {found} found work");
+        // 29 until it is cut, then a probe in 256 x 20 us: one in five or six of these sleeps, or more where a busy host makes them longer.
+        let probes = (core.now() - began).as_micros() as u64 / (256 * 20);
+        assert!(spins >= 30 && spins < 60 + probes + 2 * found, "{spins} spins, {found} found work, {probes} probes");
     });
 }
