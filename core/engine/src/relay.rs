@@ -153,7 +153,8 @@ impl Relay {
 
     /// The same with another bound on what may be queued towards the sink.
     pub(crate) fn within(self, unsent_max: Option<u32>) -> Self {
-        Self { unsent_max: unsent_max.unwrap_or(UNSENT_USUAL), ..self }
+        let said = |max: u32| max.min(UNSENT_USUAL - 1);
+        Self { unsent_max: unsent_max.map_or(UNSENT_USUAL, said), ..self }
     }
 
     /// Whether the last byte has been handed to the sink.
