@@ -501,6 +501,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_largest_limit_is_one() {
+        let relay = |max| Relay::new(Framing::Length(1), Framing::Length(1)).within(max).unsent_max;
+        assert_eq!([relay(None), relay(Some(0)), relay(Some(u32::MAX))], [UNSENT_USUAL, 0, UNSENT_USUAL - 1]);
+    }
+
     /// The most that was queued towards the sink while a body of this size was moved, and how many of its bytes were spliced.
     fn queued_most(size: usize, unsent_max: Option<u32>) -> (usize, u64) {
         let (source, writes) = peer(move |mut stream| stream.write_all(&vec![b'x'; size]).expect("the relay reads"));

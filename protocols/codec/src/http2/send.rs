@@ -7,7 +7,7 @@ use super::Role;
 use super::code::Code;
 use super::connection::Connection;
 use super::frame::{self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Header};
-use super::stream::State;
+use super::stream::{LENGTH_UNTOLD, State};
 use super::streams::Key;
 use super::window::MEASURE;
 use crate::error::Rule;
@@ -225,7 +225,8 @@ impl Connection {
     #[inline]
     pub fn expect_length(&mut self, key: Key, bytes: u64) {
         if let Some(stream) = self.streams.get_mut(key) {
-            stream.left = bytes;
+            // Nobody sends as much as the largest number: that it is one less changes no verdict.
+            stream.left = bytes.min(LENGTH_UNTOLD - 1);
         }
     }
 

@@ -334,6 +334,8 @@ fn content_comes_to_its_length() {
     check_with(with(5), &[&data(END, 1, 6)], broken, "RST 1 PROTOCOL_ERROR");
     check_with(with(0), &[&data(0, 1, 1)], broken, "RST 1 PROTOCOL_ERROR");
     check_with(with(5), &[&trailers], broken, "RST 1 PROTOCOL_ERROR");
+    check_with(with(u64::MAX), &[&data(END, 1, 4)], broken, "RST 1 PROTOCOL_ERROR");
+    check_with(with(u64::MAX), &[&trailers], broken, "RST 1 PROTOCOL_ERROR");
     check_with(with(5), &[&data(0, 1, 3), &data(END, 1, 0)], &format!("data 1 3 · {broken}"), "RST 1 PROTOCOL_ERROR");
     check_with(with(5), &[&data(0, 1, 3), &data(0, 1, 3)], &format!("data 1 3 · {broken}"), "RST 1 PROTOCOL_ERROR");
 }
