@@ -14,7 +14,7 @@ use crate::plan::{Pace, Plan};
 use crate::report::hdr::Log;
 use crate::tally::Second;
 use crate::view::View;
-use crate::worker::{self, Place, Report, Shared};
+use crate::worker::{self, CpuTime, Place, Report, Shared};
 
 /// What came of a run.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) series: Vec<Point>,
     /// Requests that the schedule had no time for.
     pub(crate) missed: u64,
-    /// CPU time of each core of the generator, and how long they ran.
-    pub(crate) cpu: Vec<Duration>,
+    /// What each core of the generator had of its CPU since the start, and how long that was.
+    pub(crate) cpu: Vec<CpuTime>,
     pub(crate) ran: Duration,
     /// The user wanted no more.
     pub(crate) interrupted: bool,
@@ -66,15 +66,49 @@ impl Point {
 }
 
 impl Outcome {
-    /// Answers a second that were as expected.
+    /// Answers a second that were as expected: of what is counted off, until the last one; else over a time that is as long as requests were due and
+    /// is later by the shortest latency. So what was sent last counts as all else does, and what a slow target answers after the end does not.
     pub(crate) fn rate(&self) -> f64 {
-        self.total.answered as f64 / self.measured.as_secs_f64().max(1e-9)
+        let time = if self.is_counted_off() { self.measured } else { self.plan.duration - self.plan.warm_up };
+        self.in_time() as f64 / time.as_secs_f64().max(1e-9)
+    }
+
+    /// Answers that count for the rate.
+    pub(crate) fn in_time(&self) -> u64 {
+        let (total, after) = (&self.total, &self.total.after);
+        if self.is_counted_off() || after.is_empty() {
+            return total.answered;
+        }
+        total.answered - (after.len() - after.count_between(0, total.latency.min()))
+    }
+
+    fn is_counted_off(&self) -> bool {
+        self.plan.count.is_some() || self.interrupted
+    }
+
+    /// Requests of an open loop that were due, warm-up aside.
+    pub(crate) fn due(&self) -> u64 {
+        self.total.late.len() + self.missed
+    }
+
+    /// Too few of what was due was answered in time: the target does not keep up, or the generator.
+    pub(crate) fn is_behind(&self) -> bool {
+        (self.in_time() as f64) < KEPT_PART * self.due() as f64
     }
 
     /// How busy the busiest of the generator's cores was, as a part of 1.
     pub(crate) fn busiest(&self) -> f64 {
-        let busiest = self.cpu.iter().max().copied().unwrap_or_default();
-        busiest.as_secs_f64() / self.ran.as_secs_f64().max(1e-9)
+        self.part(|cpu| cpu.ran)
+    }
+
+    /// Of the CPU time that passed, the most that a core had or waited for, as a part of 1.
+    pub(crate) fn wanted(&self) -> f64 {
+        self.part(CpuTime::wanted)
+    }
+
+    fn part(&self, of: fn(CpuTime) -> Duration) -> f64 {
+        let most = self.cpu.iter().map(|cpu| of(*cpu)).max().unwrap_or_default();
+        most.as_secs_f64() / self.ran.as_secs_f64().max(1e-9)
     }
 
     /// Why the generator itself did not keep the rate, if it did not.
@@ -86,15 +120,31 @@ impl Outcome {
             return Some(format!("{} requests were due and there was no time to send them", self.missed));
         }
         let late = Duration::from_nanos(self.total.late.value_at_quantile(0.99));
-        (late > self.plan.late_max).then(|| {
-            format!(
+        if late > self.plan.late_max {
+            return Some(format!(
                 "one request in a hundred was looked at {late:?} after it was due, or later (--late-max {:?})",
                 self.plan.late_max
+            ));
+        }
+        // Whoever spins is busy whatever there is to do.
+        let is_starved = self.wanted() > STARVED && self.ran.mul_f64(self.wanted()) > self.plan.late_max;
+        let is_starved = is_starved && self.is_behind() && self.plan.spin_us == 0;
+        is_starved.then(|| {
+            format!(
+                "{} requests were due and {} answered in time, and a core had its CPU for {:.0} % of the time and waited for it for {:.0} %",
+                self.due(),
+                self.in_time(),
+                100.0 * self.busiest(),
+                100.0 * (self.wanted() - self.busiest()),
             )
         })
     }
 }
 
+/// A target of which less than this part of what is due is answered does not keep up.
+const KEPT_PART: f64 = 0.98;
+/// A core that wanted its CPU for more than this part of the time may be what was too slow.
+const STARVED: f64 = 0.95;
 /// How often whoever waits for the cores looks at what else there is.
 const LOOK: Duration = Duration::from_millis(50);
 /// Seconds of the series that are kept: a week, of 64 bytes each. The sums go on.
@@ -222,7 +272,7 @@ struct Gathering {
     total: Second,
     series: Vec<Point>,
     missed: u64,
-    cpu: Vec<Duration>,
+    cpu: Vec<CpuTime>,
     ended: Option<Instant>,
 }
 
@@ -258,5 +308,91 @@ impl Gathering {
             self.series.push(Point::new(number, &second));
         }
         Some((number, second))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::command;
+
+    const MS: u64 = 1_000_000;
+
+    fn outcome(arguments: &[&str]) -> Outcome {
+        let words = [&["run", "http://127.0.0.1:1/"], arguments].concat();
+        let mut matches = command::run_command("run", "").get_matches_from(words);
+        Outcome {
+            plan: Arc::new(command::plan(&mut matches).expect("a plan")),
+            io: String::new(),
+            began: SystemTime::UNIX_EPOCH,
+            measured: Duration::from_secs(2),
+            total: Second::default(),
+            series: Vec::new(),
+            missed: 0,
+            cpu: vec![CpuTime::default()],
+            ran: Duration::from_secs(2),
+            interrupted: false,
+        }
+    }
+
+    /// So many requests that were due, and those of them that were answered: each after so long, of which so much was after the end.
+    fn answers(outcome: &mut Outcome, due: u64, all: &[(u64, u64)]) {
+        let total = &mut outcome.total;
+        total.late.record_n(0, due).expect("it grows");
+        for (latency, after) in all {
+            total.answered += 1;
+            total.latency.record(*latency).expect("it grows");
+            if *after > 0 {
+                total.after.record(*after).expect("it grows");
+            }
+        }
+    }
+
+    /// A target that takes 300 ms keeps up with 100 a second for a second, though a third of the answers come after it.
+    #[test]
+    fn a_rate_that_is_kept_is_the_rate() {
+        let mut slow = outcome(&["--rate", "100", "-d", "1s"]);
+        let all: Vec<(u64, u64)> =
+            (0..100).map(|at: u64| (300 * MS, ((at + 31) * 10 * MS).saturating_sub(1000 * MS))).collect();
+        answers(&mut slow, 100, &all);
+        assert!((slow.rate() - 100.0).abs() < 1e-9 && !slow.is_behind(), "{}", slow.rate());
+        // The ramp makes fewer of them due: that is no fault of the target.
+        let mut ramped = outcome(&["--rate", "100", "-d", "1s", "--ramp", "1s"]);
+        answers(&mut ramped, 50, &all[..50]);
+        assert!(!ramped.is_behind());
+    }
+
+    #[test]
+    fn one_answer_long_after_the_end_is_not_the_rate() {
+        let mut hung = outcome(&["-c", "4", "-d", "1s"]);
+        let mut all = vec![(MS, 0); 1000];
+        all.push((2000 * MS, 1500 * MS));
+        answers(&mut hung, 0, &all);
+        assert!((hung.rate() - 1000.0).abs() < 1e-9, "{}", hung.rate());
+        // What is counted off lasts until its last one.
+        let mut counted = outcome(&["-c", "4", "-n", "1001"]);
+        answers(&mut counted, 0, &all);
+        assert!((counted.rate() - 500.5).abs() < 1e-9, "{}", counted.rate());
+    }
+
+    #[test]
+    fn a_target_that_answers_what_is_due_after_the_end_is_behind() {
+        let mut behind = outcome(&["--rate", "100", "-d", "1s"]);
+        let all: Vec<(u64, u64)> =
+            (1..=100).map(|at: u64| (at * 10 * MS, (at * 20 * MS).saturating_sub(1000 * MS))).collect();
+        answers(&mut behind, 100, &all);
+        assert!(behind.is_behind() && (49.0..53.0).contains(&behind.rate()), "{}", behind.rate());
+        assert_eq!(behind.own_fault(), None);
+        // Unless it was the generator that could not look: it wanted its CPU all the time, and had it for a half.
+        behind.cpu = vec![CpuTime { ran: Duration::from_secs(1), waited: Duration::from_millis(980) }];
+        let fault = behind.own_fault().expect("a fault");
+        assert!(fault.contains("for 50 % of the time and waited for it for 49 %"), "{fault}");
+        let mut kept = outcome(&["--rate", "100", "-d", "1s"]);
+        kept.cpu.clone_from(&behind.cpu);
+        answers(&mut kept, 100, &[(MS, 0); 100]);
+        assert_eq!(kept.own_fault(), None, "what was due was answered");
     }
 }

@@ -20,9 +20,7 @@ use crate::{command, report};
 const PARTS: [f64; 9] = [0.1, 0.25, 0.5, 0.65, 0.8, 0.9, 1.0, 1.1, 1.25];
 /// Concurrency doubles up to this where none is given.
 const CONCURRENCY_MAX: usize = 1024;
-/// A target that answers less than this part of what it is sent is past its knee.
-const KEPT_PART: f64 = 0.98;
-/// So is one whose p99 is so many times that of the first step.
+/// A target whose p99 is so many times that of the first step is past its knee.
 const SLOWER: f64 = 5.0;
 /// Twice the concurrency that brings less than this many times the rate is past the knee.
 const GAIN: f64 = 1.05;
@@ -86,7 +84,25 @@ struct Step {
     at: f64,
     outcome: Outcome,
     /// Why it is past the knee, if it is.
-    past: Option<String>,
+    past: Option<Past>,
+}
+
+/// Why nothing can be said for a step.
+#[derive(Clone, Debug, PartialEq)]
+enum Past {
+    /// The target does not keep up.
+    Target(String),
+    /// The generator did not, twice: what the target can do beyond is not known.
+    Generator(String),
+}
+
+impl Past {
+    fn text(&self) -> String {
+        match self {
+            Past::Target(why) => why.clone(),
+            Past::Generator(fault) => format!("the generator did not keep the rate: {fault}"),
+        }
+    }
 }
 
 /// Sweeps, and says what it found; the exit status.
@@ -137,8 +153,12 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     };
     let mut steps: Vec<Step> = Vec::new();
     for (at, plan) in points {
-        let outcome = one(&plan, interrupted, is_quiet)?;
-        let past = past(&axis, at, &steps, &outcome);
+        let mut outcome = one(&plan, interrupted, is_quiet)?;
+        if outcome.own_fault().is_some() && !outcome.interrupted {
+            // The host may have stood still for a moment.
+            outcome = one(&plan, interrupted, is_quiet)?;
+        }
+        let past = past(&axis, &steps, &outcome);
         let is_stopped = outcome.interrupted;
         steps.push(Step { at, outcome, past });
         say(&row(&steps[steps.len() - 1]));
@@ -147,13 +167,20 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         }
     }
     let knee = knee(&steps);
-    let said = match knee {
-        Some(step) => format!("knee: {} ({:.0}/s answered)\n", step.at, step.outcome.rate()),
-        None => "knee: below the first step\n".to_owned(),
+    let hidden = steps.iter().find_map(|step| step.past.as_ref()).filter(|past| matches!(past, Past::Generator(_)));
+    let said = match (knee, &hidden) {
+        (Some(step), None) => format!("knee: {} ({:.0}/s answered)\n", step.at, step.outcome.rate()),
+        (None, None) => "knee: below the first step\n".to_owned(),
+        (Some(step), Some(past)) => {
+            format!("knee: {} or more ({:.0}/s answered); {}\n", step.at, step.outcome.rate(), past.text())
+        }
+        (None, Some(past)) => format!("knee: not known; {}\n", past.text()),
     };
     say(&said);
     if let Some(path) = json_path {
-        let document = format!("{:#}\n", document(&axis, capacity, &steps, knee));
+        let mut document = document(&axis, capacity, &steps, knee);
+        document["knee_is_least"] = json!(hidden.is_some());
+        let document = format!("{document:#}\n");
         if is_stdout {
             // Nothing else went there.
             crate::say(&document);
@@ -162,11 +189,13 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         }
     }
     let is_interrupted = steps.iter().any(|step| step.outcome.interrupted);
-    Ok(match knee {
-        _ if is_interrupted => Verdict::Interrupted.status(),
-        Some(_) => Verdict::Good.status(),
-        None => Verdict::Failed.status(),
-    })
+    Ok(match (knee, hidden) {
+        _ if is_interrupted => Verdict::Interrupted,
+        (_, Some(past)) => Verdict::Generator(past.text()),
+        (Some(_), None) => Verdict::Good,
+        (None, None) => Verdict::Failed,
+    }
+    .status())
 }
 
 fn one(plan: &Plan, interrupted: &AtomicBool, is_quiet: bool) -> Result<Outcome, String> {
@@ -175,21 +204,20 @@ fn one(plan: &Plan, interrupted: &AtomicBool, is_quiet: bool) -> Result<Outcome,
 }
 
 /// Why a step is past the knee, if it is.
-fn past(axis: &Axis, at: f64, before: &[Step], outcome: &Outcome) -> Option<String> {
-    let failed = outcome.total.failures.total();
+fn past(axis: &Axis, before: &[Step], outcome: &Outcome) -> Option<Past> {
     if let Some(fault) = outcome.own_fault() {
-        return Some(format!("the generator did not keep the rate: {fault}"));
+        return Some(Past::Generator(fault));
     }
+    let failed = outcome.total.failures.total();
     if failed > 0 {
-        return Some(format!("{failed} failed"));
+        return Some(Past::Target(format!("{failed} failed")));
     }
-    match axis {
+    let why = match axis {
+        Axis::Rates(_) if outcome.is_behind() => {
+            let part = outcome.in_time() as f64 / outcome.due().max(1) as f64;
+            Some(format!("{:.1} % of what was due was answered in time", 100.0 * part))
+        }
         Axis::Rates(_) => {
-            // What was due and is answered after the end is answered late: over a whole second it shows.
-            let answered = outcome.rate() / at;
-            if answered < KEPT_PART {
-                return Some(format!("{:.1} % of the rate is answered", 100.0 * answered));
-            }
             let p99 = |outcome: &Outcome| outcome.total.latency.value_at_quantile(0.99) as f64;
             let slower = p99(outcome) / p99(&before.first()?.outcome).max(1.0);
             (slower > SLOWER).then(|| format!("p99 is {slower:.1} times that of the first step"))
@@ -198,7 +226,8 @@ fn past(axis: &Axis, at: f64, before: &[Step], outcome: &Outcome) -> Option<Stri
             let best = before.iter().map(|step| step.outcome.rate()).fold(0.0, f64::max);
             (outcome.rate() < best * GAIN).then(|| "no faster than with less".to_owned())
         }
-    }
+    };
+    why.map(Past::Target)
 }
 
 /// The last step before the first that is past it.
@@ -228,7 +257,7 @@ fn row(step: &Step) -> String {
         total.late.value_at_quantile(0.99).div_ceil(1000),
     );
     if let Some(past) = &step.past {
-        let _ = write!(row, "  {past}");
+        let _ = write!(row, "  {}", past.text());
     }
     row.push('\n');
     row
@@ -244,7 +273,9 @@ fn document(axis: &Axis, capacity: Option<f64>, steps: &[Step], knee: Option<&St
             "latency_us": times(&step.outcome.total.latency),
             "late_us": times(&step.outcome.total.late),
             "generator_busiest": step.outcome.busiest(),
-            "past": step.past,
+            "past": step.past.as_ref().map(Past::text),
+            "due": step.outcome.due(),
+            "answered_in_time": step.outcome.in_time(),
         })
     };
     json!({

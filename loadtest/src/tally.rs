@@ -3,7 +3,7 @@
 //! A second is a value: the core sends it off when it is over, and keeps only the one that runs. Sums of seconds, over cores or over
 //! time, are seconds again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -43,11 +43,13 @@ pub(crate) struct Second {
     pub(crate) late: Histogram<u64>,
     /// From connecting to the end of the handshake, TLS's too.
     pub(crate) connect: Histogram<u64>,
+    /// From when no more became due to the end of the answer, of those that were answered as expected and later than that.
+    pub(crate) after: Histogram<u64>,
 }
 
 impl Default for Second {
     fn default() -> Second {
-        let [latency, service, late, connect] = [(); 4].map(|()| histogram());
+        let [latency, service, late, connect, after] = [(); 5].map(|()| histogram());
         Second {
             sent: 0,
             answered: 0,
@@ -60,6 +62,7 @@ impl Default for Second {
             service,
             late,
             connect,
+            after,
         }
     }
 }
@@ -81,6 +84,7 @@ impl Second {
             (&mut self.service, &other.service),
             (&mut self.late, &other.late),
             (&mut self.connect, &other.connect),
+            (&mut self.after, &other.after),
         ] {
             mine.add(theirs).expect("it grows as it has to");
         }
@@ -92,7 +96,9 @@ impl Second {
 pub(crate) struct Tally {
     second: RefCell<Second>,
     /// What was due earlier is not counted.
-    from: std::cell::Cell<Instant>,
+    from: Cell<Instant>,
+    /// What is answered later is answered after the end; `None`: nothing is.
+    until: Cell<Option<Instant>>,
     is_open_loop: bool,
 }
 
@@ -102,12 +108,13 @@ fn record(histogram: &mut Histogram<u64>, time: Duration) {
 
 impl Tally {
     pub(crate) fn new(now: Instant, is_open_loop: bool) -> Tally {
-        Tally { second: RefCell::default(), from: std::cell::Cell::new(now), is_open_loop }
+        Tally { second: RefCell::default(), from: Cell::new(now), until: Cell::new(None), is_open_loop }
     }
 
-    /// What is due from then on counts.
-    pub(crate) fn count_from(&self, from: Instant) {
+    /// What is due from then on counts. Nothing becomes due from `until` on, if that is known.
+    pub(crate) fn count_from(&self, from: Instant, until: Option<Instant>) {
         self.from.set(from);
+        self.until.set(until);
     }
 
     /// The second that is over.
@@ -142,7 +149,12 @@ impl Tally {
             *second.statuses.entry(answer.status).or_default() += 1;
         }
         match wrong {
-            None => second.answered += 1,
+            None => {
+                second.answered += 1;
+                if let Some(until) = self.until.get().filter(|until| *until < now) {
+                    record(&mut second.after, now - until);
+                }
+            }
             Some(failure) => second.failures.add(failure, 1),
         }
     }
@@ -184,17 +196,19 @@ mod tests {
         let now = Instant::now();
         let ms = |ms| now + Duration::from_millis(ms);
         let tally = Tally::new(now, true);
-        tally.count_from(ms(10));
+        tally.count_from(ms(10), Some(ms(25)));
         let answer = |status| Answer { status, grpc_status: None, body: Body::new(&Expect::default()) };
         tally.answered((Job { due: ms(9) }, ms(9)), ms(20), &answer(200), None);
         tally.answered((Job { due: ms(10) }, ms(15)), ms(20), &answer(200), None);
         tally.failed(Job { due: ms(9) }, Failure::Reset);
         let mut all = tally.take();
         tally.answered((Job { due: ms(12) }, ms(12)), ms(32), &answer(503), Some(Failure::Status));
+        tally.answered((Job { due: ms(20) }, ms(20)), ms(30), &answer(200), None);
         tally.failed(Job { due: ms(30) }, Failure::Timeout);
         all.merge(&tally.take());
-        assert_eq!((all.answered, all.failures.total(), all.latency.len()), (1, 2, 2));
-        assert_eq!(all.statuses.into_iter().collect::<Vec<_>>(), [(200, 1), (503, 1)]);
+        assert_eq!((all.answered, all.failures.total(), all.latency.len(), all.after.len()), (2, 2, 3, 1));
+        assert!((4_990_000..=5_010_000).contains(&all.after.max()));
+        assert_eq!(all.statuses.into_iter().collect::<Vec<_>>(), [(200, 2), (503, 1)]);
         assert!(all.latency.max() >= 20_000_000 && all.latency.min() <= 10_010_000 && all.service.min() <= 5_005_000);
     }
 }

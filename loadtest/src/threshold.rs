@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::failure::Failure;
 use crate::run::Outcome;
+use crate::tally::Second;
 use crate::units;
 
 /// What is measured, in the unit that its values are written in.
@@ -45,14 +46,18 @@ pub(crate) struct Threshold {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judged {
     pub(crate) text: String,
-    /// In seconds where it is of time.
+    /// In seconds where it is of time; infinite where it is of requests that had no answer.
     pub(crate) measured: f64,
     pub(crate) failed: bool,
 }
 
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}): {}", self.text, self.measured, if self.failed { "failed" } else { "held" })
+        let verdict = if self.failed { "failed" } else { "held" };
+        if self.measured.is_infinite() {
+            return write!(f, "{} (there was no answer): {verdict}", self.text);
+        }
+        write!(f, "{} ({}): {verdict}", self.text, self.measured)
     }
 }
 
@@ -120,13 +125,29 @@ impl Metric {
         }
     }
 
+    /// In seconds. A request that had no whole answer took longer than any: what is cut off at a timeout, or refused, is not fast.
+    fn latency(self, total: &Second) -> f64 {
+        let latency = &total.latency;
+        // Those that were answered whole and wrong are among both.
+        let unanswered = (total.answered + total.failures.total()).saturating_sub(latency.len());
+        let all = (latency.len() + unanswered) as f64;
+        let seconds = match self {
+            Metric::Quantile(quantile) if (quantile * all).ceil() <= latency.len() as f64 && !latency.is_empty() => {
+                // The same request, counted among those that were answered.
+                latency.value_at_quantile((quantile * all / latency.len() as f64).min(1.0)) as f64
+            }
+            Metric::Mean if unanswered == 0 && !latency.is_empty() => latency.mean(),
+            Metric::Max if unanswered == 0 && !latency.is_empty() => latency.max() as f64,
+            _ => f64::INFINITY,
+        };
+        seconds / 1e9
+    }
+
     fn of(self, outcome: &Outcome) -> f64 {
         let total = &outcome.total;
         let errors = total.failures.total() as f64;
         match self {
-            Metric::Quantile(quantile) => total.latency.value_at_quantile(quantile) as f64 / 1e9,
-            Metric::Mean => total.latency.mean() / 1e9,
-            Metric::Max => total.latency.max() as f64 / 1e9,
+            Metric::Quantile(_) | Metric::Mean | Metric::Max => self.latency(total),
             Metric::Errors => errors,
             Metric::ErrorRate => errors / (errors + total.answered as f64).max(1.0),
             Metric::Failure(failure) => total.failures.of(failure) as f64,
@@ -139,6 +160,26 @@ impl Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_had_no_answer_waited_longer_than_anybody() {
+        let mut total = Second::default();
+        let p = |percent| Metric::Quantile(percent / 100.0);
+        let all = |total: &Second| [p(50.0), p(75.0), p(99.0), Metric::Mean, Metric::Max].map(|it| it.latency(total));
+        assert!(all(&total).iter().all(|seconds| seconds.is_infinite()), "nothing was measured");
+        for ms in [1_u64, 2, 3] {
+            total.latency.record(ms * 1_000_000).expect("it grows");
+        }
+        total.answered = 2;
+        total.failures.add(Failure::Status, 1); // answered whole, and wrong
+        let near = |seconds: f64, expect: f64| (seconds - expect).abs() < 1e-5;
+        let [p50, p75, p99, mean, max] = all(&total);
+        assert!(near(p50, 0.002) && near(p75, 0.003) && near(p99, 0.003) && near(mean, 0.002) && near(max, 0.003));
+        total.failures.add(Failure::Timeout, 1);
+        let [p50, p75, p99, mean, max] = all(&total);
+        assert!(near(p50, 0.002) && near(p75, 0.003), "{p50} {p75}");
+        assert!([p99, mean, max].iter().all(|seconds| seconds.is_infinite()));
+    }
 
     #[test]
     fn conditions_are_read() {

@@ -31,8 +31,33 @@ pub(crate) enum Report {
     Ready,
     /// What it measured in the second of this number, since the start.
     Second { number: u32, second: Box<Second> },
-    /// It is through; requests that it had no time to send, and its CPU time.
-    Done { missed: u64, cpu: Duration, ended: Instant },
+    /// It is through; requests that it had no time to send, and what it had of its CPU.
+    Done { missed: u64, cpu: CpuTime, ended: Instant },
+}
+
+/// What a thread had of its CPU, and what it wanted and did not get.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CpuTime {
+    pub(crate) ran: Duration,
+    /// It could have run, and others did (the second number of `/proc/thread-self/schedstat`); zero where the kernel does not tell.
+    pub(crate) waited: Duration,
+}
+
+impl CpuTime {
+    /// Of this thread, since it began.
+    fn now(stats: &LoopStats) -> CpuTime {
+        let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        let waited = told.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0);
+        CpuTime { ran: stats.cpu_time().unwrap_or_default(), waited: Duration::from_nanos(waited) }
+    }
+
+    fn since(self, before: CpuTime) -> CpuTime {
+        CpuTime { ran: self.ran.saturating_sub(before.ran), waited: self.waited.saturating_sub(before.waited) }
+    }
+
+    pub(crate) fn wanted(self) -> Duration {
+        self.ran + self.waited
+    }
 }
 
 /// What the cores of a run share.
@@ -179,7 +204,9 @@ impl Worker {
         timer.expired().await;
         let until = start + self.plan.duration;
         self.begun.set(Some(start));
-        self.tally.count_from(start + self.plan.warm_up);
+        // What is counted off ends with its last request, whenever that is.
+        self.tally.count_from(start + self.plan.warm_up, self.plan.count.is_none().then_some(until));
+        let before = CpuTime::now(&stats);
         self.dispatcher.begin(start, until);
         let missed: Rc<Cell<Option<u64>>> = Rc::default();
         if let Pace::Open { rate, arrivals } = self.plan.pace {
@@ -230,7 +257,7 @@ impl Worker {
             self.wait_until(&timer, next.max(now + Duration::from_micros(100))).await;
         };
         tell(Report::Second { number: second - 1, second: Box::new(self.tally.take()) });
-        let cpu = stats.cpu_time().unwrap_or_default();
+        let cpu = CpuTime::now(&stats).since(before);
         tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ended });
     }
 

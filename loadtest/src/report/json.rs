@@ -1,6 +1,6 @@
 //! The outcome for programs: one JSON document. docs/LOADTEST.md has its members.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -26,6 +26,7 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         .iter()
         .map(|judged| json!({"condition": judged.text, "measured": judged.measured, "failed": judged.failed}))
         .collect();
+    let is_open_loop = matches!(outcome.plan.pace, Pace::Open { .. });
     json!({
         "version": VERSION,
         "ringway_load": env!("CARGO_PKG_VERSION"),
@@ -48,7 +49,10 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         "generator": {
             "late_us": times(&total.late),
             "missed": outcome.missed,
-            "cpu_s": outcome.cpu.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
+            "due": if is_open_loop { Some(outcome.due()) } else { None },
+            "answered_in_time": outcome.in_time(),
+            "cpu_s": outcome.cpu.iter().map(|cpu| cpu.ran.as_secs_f64()).collect::<Vec<_>>(),
+            "cpu_waited_s": outcome.cpu.iter().map(|cpu| cpu.waited.as_secs_f64()).collect::<Vec<_>>(),
             "busiest": outcome.busiest(),
             "fault": outcome.own_fault(),
         },
@@ -88,18 +92,21 @@ fn plan(plan: &Plan) -> Value {
     })
 }
 
-/// In microseconds.
+/// In microseconds; null where there is nothing that it could be of.
 pub(crate) fn times(histogram: &Histogram<u64>) -> Value {
     let us = |ns: u64| ns as f64 / 1e3;
     let mut all = Map::new();
-    all.insert("count".into(), histogram.len().into());
-    all.insert("min".into(), us(if histogram.is_empty() { 0 } else { histogram.min() }).into());
-    all.insert("mean".into(), (histogram.mean() / 1e3).into());
-    all.insert("stdev".into(), (histogram.stdev() / 1e3).into());
+    let mut insert = |name: &str, time: f64| {
+        all.insert(name.into(), if histogram.is_empty() { Value::Null } else { time.into() });
+    };
+    insert("min", us(histogram.min()));
+    insert("mean", histogram.mean() / 1e3);
+    insert("stdev", histogram.stdev() / 1e3);
     for (name, quantile) in QUANTILES {
-        all.insert(name.into(), us(histogram.value_at_quantile(quantile)).into());
+        insert(name, us(histogram.value_at_quantile(quantile)));
     }
-    all.insert("max".into(), us(histogram.max()).into());
+    insert("max", us(histogram.max()));
+    all.insert("count".into(), histogram.len().into());
     Value::Object(all)
 }
 

@@ -1,6 +1,7 @@
 //! The outcome for people.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -11,6 +12,8 @@ use crate::threshold::Judged;
 
 /// Above this part of a CPU the generator is what bounds a closed loop.
 const BUSY: f64 = 0.95;
+/// Waiting for a CPU is worth a word from so many percent of the time on.
+const WAITED_PERCENT: f64 = 5.0;
 /// Lateness above this part of a latency is worth a word beside it.
 const LATE_PART: f64 = 0.2;
 
@@ -42,6 +45,11 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         line(format!("statuses: {}", statuses.join(", ")));
     }
     line(format!("latency us {}", quantiles(&total.latency)));
+    if let Pace::Open { rate, .. } = outcome.plan.pace {
+        let (due, in_time) = (outcome.due(), outcome.in_time());
+        let part = 100.0 * in_time as f64 / due.max(1) as f64;
+        line(format!("asked for {rate}/s: {due} due, {in_time} answered in time ({part:.1} %)"));
+    }
     let is_open_loop = matches!(outcome.plan.pace, Pace::Open { .. });
     if is_open_loop {
         line(format!("service us {}", quantiles(&total.service)));
@@ -58,7 +66,13 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
     let cpu: Vec<String> = outcome
         .cpu
         .iter()
-        .map(|cpu| format!("{:.0} %", 100.0 * cpu.as_secs_f64() / outcome.ran.as_secs_f64().max(1e-9)))
+        .map(|cpu| {
+            let part = |time: Duration| 100.0 * time.as_secs_f64() / outcome.ran.as_secs_f64().max(1e-9);
+            match part(cpu.waited) {
+                waited if waited < WAITED_PERCENT => format!("{:.0} %", part(cpu.ran)),
+                waited => format!("{:.0} % (and waited for it for {waited:.0} %)", part(cpu.ran)),
+            }
+        })
         .collect();
     line(format!("generator's CPUs: {}", cpu.join(", ")));
     if !is_open_loop && outcome.busiest() > BUSY {
@@ -83,6 +97,9 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
 
 /// In microseconds.
 fn quantiles(histogram: &Histogram<u64>) -> String {
+    if histogram.is_empty() {
+        return "- (there was none)".to_owned();
+    }
     let mut out = String::new();
     for (name, quantile) in QUANTILES {
         let _ = write!(out, "{name} {} ", histogram.value_at_quantile(quantile).div_ceil(1000));
