@@ -271,14 +271,16 @@ impl Cache {
         settling: &mut Settling,
     ) -> bool {
         let mut awaits = false;
+        let is_newer = self.listeners.get(name).is_some_and(|entry| entry.warming.is_some());
         let user = self.extension_users.get_mut(name);
         let mut since = user.as_ref().and_then(|user| user.since);
         let mut has_misfit = false;
         for used in extensions.into_iter().flat_map(|of| &of.uses) {
             let key: WantKey = (used.source.source.clone(), used.name.clone());
             let is_held = self.extensions.get(&key).is_some_and(|want| want.held.is_some());
-            if is_held && matches!(used.given, Given::Nothing) {
-                // It could not be made with what is held: one of the bootstrap's own is read without any. What is in force stays.
+            if is_held && is_newer && matches!(used.given, Given::Nothing) {
+                // It could not be made with what is held: one of the bootstrap's own is read without any. What is in force stays, and
+                // takes up everything else, whether it has a filter or not.
                 let who = format!("{} {name:?}", Kind::Listener);
                 let what = format!("another {} {:?} of {}", Kind::Extension, used.name, used.source.source);
                 settling.waits.push(Wait { who, what, until: None, is_over: true });

@@ -359,6 +359,30 @@ fn the_version_in_force_takes_up_what_comes_while_a_newer_one_waits() {
     assert_eq!(world.settle(), "all: a=1 l/h");
 }
 
+/// Guards what is in force without its filter: nothing else waits because the one that is held is for another version.
+#[test]
+fn a_listener_that_came_back_without_its_filter_takes_up_its_routes() {
+    let mut world = World::with_cluster();
+    let of = |port: u16, kind: &str| {
+        of_filters("l", port, &[discovered("f", &[kind], ""), router()]).replace(&inline("a"), &rds("r"))
+    };
+    let cors = format!("{FILTERS}.cors.v3.Cors");
+    world.world(Kind::Listener, &[of(2, STATS)]);
+    world.world(Kind::Routes, &[routes("r", "one", "a")]);
+    world.settle();
+    assert_eq!(world.later(16).settle(), "all: a=1 l/one");
+    assert_eq!(world.filters("l"), "lacks");
+    world.world(Kind::Listener, &[of(3, &cors)]);
+    assert_eq!(world.world(Kind::Extension, &[extension("f", &format!("'@type': {cors}"))]), "1 accepted");
+    let _ = world.cache.settle(world.now);
+    let at = world.at();
+    assert!(world.cache.refuse_listener("l", "in use".into(), &mut world.contexts, at));
+    assert_eq!(world.settle(), "same: a=1 l/one", "it waits for nothing");
+    assert_eq!(world.world(Kind::Routes, &[routes("r", "two", "a")]), "1 accepted");
+    assert_eq!(world.settle(), "all: a=1 l/two");
+    assert_eq!(world.filters("l"), "lacks");
+}
+
 #[test]
 fn what_the_bootstrap_has_gets_its_filters_too() {
     let strip = |text: String, kind: &str| text.replace(&format!("'@type': t/envoy.config.{kind}, "), "");
