@@ -289,7 +289,7 @@ impl Control {
             // What nobody asks for is no news, and shown all the same.
             None => {
                 self.show_runtime();
-                self.directory.expect(self.loader.awaited_names()).map_err(no_thread)
+                self.expect_names()
             }
         }
     }
@@ -341,7 +341,17 @@ impl Control {
     /// their cluster is in one.
     fn accept(&mut self, loaded: Loaded) -> Result<(), Vec<String>> {
         let outcome = self.take_in(loaded);
-        outcome.and(self.directory.expect(self.loader.awaited_names()).map_err(no_thread))
+        outcome.and(self.expect_names())
+    }
+
+    /// Has the names looked up that clusters wait for. Those that are followed already, as what is in force or on its way has them, are answered:
+    /// nobody tells of them again before they change.
+    fn expect_names(&mut self) -> Result<(), Vec<String>> {
+        self.directory.expect(self.loader.awaited_names()).map_err(no_thread)?;
+        if self.loader.know_names(self.directory.answered()) {
+            self.loader.hasten();
+        }
+        Ok(())
     }
 
     fn take_in(&mut self, mut loaded: Loaded) -> Result<(), Vec<String>> {

@@ -102,8 +102,8 @@ impl Dynamic {
         let warnings = self.cache.layer_warnings().into_iter().map(|text| Line { is_warning: true, text });
         news.lines.extend(warnings);
         let Some(Settled { outcome, waits, until, timed_out }) = settled else {
-            // What has come is not whole yet.
-            self.until = self.until.into_iter().chain(held_until).min();
+            // What has come is not whole yet: until then nothing can be settled, whoever's time is over.
+            self.until = held_until;
             return (Outcome::Same, news);
         };
         news.tallies.extend(timed_out.into_iter().map(Tally::TimedOut));

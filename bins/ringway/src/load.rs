@@ -134,6 +134,11 @@ impl Loader {
         self.dynamic.cache.know_names(known)
     }
 
+    /// Somebody need not wait any more.
+    pub(crate) fn hasten(&mut self) {
+        self.dynamic.until = Some(Instant::now());
+    }
+
     /// When somebody has waited long enough: then [`Loader::bring`].
     pub(crate) fn until(&self) -> Option<Instant> {
         self.dynamic.until

@@ -332,3 +332,50 @@ fn a_cluster_that_comes_waits_for_its_name_alone() {
         assert_eq!(proxy.stat("config.reload_failed"), 0);
     });
 }
+
+/// Guards the time between two commits: what is known of a cluster that goes and comes again meanwhile is not waited for.
+#[test]
+fn names_that_are_known_are_taken_up_while_a_file_waits_for_others() {
+    on_each_driver(|io| {
+        let [one, two] = ["one", "two"].map(Origin::start);
+        let names = NameServer::start();
+        names.set("a.test", Answer { silent: true, ..Answer::default() });
+        names.set("d.test", Answer::of(&["127.0.0.1"]));
+        let server = Server::start();
+        ads::one_cluster(&server, one.address);
+        let of_name = |name: &str, host: &str| {
+            let address = format!("address: {}", two.address.ip());
+            let text = static_cluster(name, two.address).replace(&address, &format!("address: {host}"));
+            text.replace(
+                "load_assignment",
+                &format!("type: STRICT_DNS, {V4}, dns_refresh_rate: 3600s, load_assignment"),
+            )
+        };
+        let with_d = [("c", eds_cluster("c", ADS, "")), ("d", of_name("d", "d.test"))];
+        server.set("CDS", &with_d);
+        server.set("RDS", &[("r", routes("r", &[("/d", "d"), ("/", "c")]))]);
+        // Nothing but what it sends makes it look again.
+        let resolver = names.resolver(", query_timeout_seconds: 60");
+        let bootstrap = format!("{}\n{resolver}", by_ads("DELTA_GRPC", &server));
+        let mut proxy = ads::start(io, &bootstrap);
+        wait_for("the cluster of a name", || (proxy.get("/d").status() == 200).then_some(()));
+        let own =
+            of_name("e", "a.test").replace("\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster, ", "");
+        let other = bootstrap.replace("clusters: [", &format!("clusters: [{own}, "));
+        assert_ne!(other, bootstrap);
+        proxy.replace(&other);
+        proxy.line("wait for their names");
+        // The file is not in force yet, and neither is what comes.
+        let answers = proxy.stat("cluster_manager.cds.update_success");
+        server.set("CDS", &with_d[..1]);
+        proxy.wait_stat("cluster_manager.cds.update_success", |count| count > answers);
+        server.set("CDS", &with_d);
+        proxy.wait_stat("cluster_manager.cds.update_success", |count| count > answers + 1);
+        let waits = || proxy.admin("GET", "/init_dump").text().contains("the first answer to its names");
+        wait_for("what is known of the cluster", || (!waits()).then_some(()));
+        assert_eq!(proxy.get("/d").status(), 200);
+        proxy.replace(&bootstrap);
+        proxy.line("nothing changed");
+        assert_eq!(proxy.get("/d").status(), 200);
+    });
+}
