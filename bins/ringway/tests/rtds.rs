@@ -222,6 +222,14 @@ fn a_layer_of_files_moves_all_requests_and_fails_none() {
             shown(&proxy, value, value);
             assert_eq!(client.get("/name").text(), answered);
         }
+        // What nobody asks for is no commit, and is shown all the same.
+        let generation = proxy.stat("config.generation");
+        std::fs::create_dir_all(home.0.join("nobody/e")).expect("a directory");
+        std::fs::write(home.0.join("nobody/e/unheard"), "7").expect("a file");
+        version("nobody", "100");
+        let is_shown = || proxy.admin("GET", "/runtime").text().contains("unheard").then_some(());
+        common::wait_for("a value that nobody asks for", is_shown);
+        assert_eq!(proxy.stat("config.generation"), generation);
         version("5", "a: b: [");
         proxy.line("no runtime layer could be read of it");
         assert_eq!(client.get("/name").text(), "two");

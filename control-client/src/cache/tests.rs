@@ -661,6 +661,7 @@ fn route_configurations_that_change_and_files_without_any_are_counted() {
     let mut world = World::new(&bootstrap(""));
     world.world(Kind::Cluster, &[cluster("c", 1)]);
     world.world(Kind::Listener, &[listener("l", 80, &rds("r"))]);
+    assert!(world.settle().contains("waits for route configuration"));
     let scope = || Scope::Routes { stat_prefix: "s".into(), name: "r".into() };
     for (resources, expect) in [
         (vec![], vec![(scope(), RoutesEvent::Empty)]),
@@ -674,8 +675,10 @@ fn route_configurations_that_change_and_files_without_any_are_counted() {
         let at = world.at();
         let verdict = world.cache.apply(update, &mut world.contexts, at);
         assert_eq!(verdict.routes, expect, "{resources:?}");
-        let is_empty = resources.is_empty();
-        assert!(!is_empty || verdict.counted == [Counted { scope: scope(), accepted: Some("1".into()) }]);
+        if resources.is_empty() {
+            assert_eq!(verdict.counted, [Counted { scope: scope(), accepted: Some("1".into()) }]);
+            assert_eq!(world.settle(), "all: c=1 l/", "nobody waits for them any more");
+        }
     }
 }
 

@@ -73,3 +73,55 @@ fn names_that_are_known_stay_known_while_something_else_is_awaited() {
     assert_eq!(world.settle(), "all: k=");
     assert!(world.asked().is_empty());
 }
+
+/// Guards requests: a cluster that goes and comes again between two commits has its endpoints all the time.
+#[test]
+fn names_that_are_in_force_are_known_to_who_comes_again_in_the_same_settling() {
+    let k = || of_names("k", "n.test", "");
+    let whole = || bootstrap("");
+    let elsewhere = || {
+        // The same clusters of another source, and the listeners of the one before.
+        let own = file().with_file_name("build.rs");
+        whole().replace(
+            &format!("cds_config: {}", at()),
+            &format!("cds_config: {{path_config_source: {{path: {}}}}}", own.display()),
+        )
+    };
+    let in_force = || {
+        let mut world = World::new(&whole());
+        world.world(Kind::Cluster, &[cluster("a", 1), k()]);
+        world.world(Kind::Listener, &[]);
+        world.settle();
+        assert!(world.answer(&["k"]));
+        assert_eq!(world.settle(), "all: a=1 k=");
+        world
+    };
+    for other_source in [false, true] {
+        let comes_again = |world: &mut World, cluster: String| match other_source {
+            false => {
+                world.delta(Kind::Cluster, &[], &["k"]);
+                world.delta(Kind::Cluster, &[cluster], &[]);
+            }
+            true => {
+                assert_ne!(elsewhere(), whole());
+                world.load(&elsewhere());
+                let mut update = world.update(Kind::Cluster, "1", &[self::cluster("a", 1), cluster]);
+                update.source = world.cache.roots().cds.as_ref().expect("it has one").source.clone();
+                world.apply(update);
+            }
+        };
+        // With other names it is another cluster.
+        let mut world = in_force();
+        comes_again(&mut world, of_names("k", "m.test", ""));
+        assert_eq!(world.settle(), format!("all: a=1; cluster \"k\" {WAITS}"), "{other_source}");
+        let mut world = in_force();
+        comes_again(&mut world, k());
+        assert_eq!(world.settle(), "same: a=1 k=", "{other_source}");
+        assert!(world.asked().is_empty());
+        // What was known is known for that settling alone.
+        world.delta(Kind::Cluster, &[], &["k"]);
+        assert_eq!(world.settle(), "all: a=1");
+        world.delta(Kind::Cluster, &[k()], &[]);
+        assert_eq!(world.settle(), format!("same: a=1; cluster \"k\" {WAITS}"));
+    }
+}
