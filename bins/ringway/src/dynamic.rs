@@ -88,8 +88,9 @@ impl Dynamic {
             news.refusals.extend(refused.iter().flat_map(|(kind, refused)| refusal_lines(*kind, refused)));
             self.cache.settle(at.instant)
         });
-        let Retried { counted, extensions } = self.cache.take_retried();
+        let Retried { counted, routes, extensions } = self.cache.take_retried();
         news.tallies.extend(counted.into_iter().map(Tally::Answer));
+        news.tallies.extend(routes.into_iter().map(|(scope, event)| Tally::Routes(scope, event)));
         news.tallies.extend(extensions.into_iter().map(|(name, event)| Tally::Extension(name, event)));
         self.files.settle(&self.cache);
         if let Some(streams) = &mut self.streams {

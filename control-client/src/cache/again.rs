@@ -186,7 +186,8 @@ impl Cache {
     }
 
     /// Tries those again that were refused for what may have changed: files, or which clusters there are. Who is refused
-    /// again is as before. Gives how many came.
+    /// again is as before. Gives how many came. Of clusters and listeners none is counted: their statistics are of responses as a
+    /// whole, and none came.
     pub(super) fn retry(&mut self, kind: Kind, contexts: &mut TlsContexts, at: Moment) -> usize {
         fn rejected<D, B>(entries: &BTreeMap<String, Entry<D, B>>) -> Vec<(String, Rejected)> {
             let rejected = |(name, entry): (&String, &Entry<D, B>)| Some((name.clone(), entry.rejected.clone()?));
@@ -222,22 +223,41 @@ impl Cache {
 
     /// Routes are wanted of many sources, and who is refused again is shown as before by what refuses it.
     fn retry_routes(&mut self, contexts: &mut TlsContexts, at: Moment) -> usize {
-        let kind = Kind::Routes;
-        let is_retried = |rejected: &Rejected| rejected.is_retried;
-        let rejected =
-            |(key, want): (&WantKey, &Want<_>)| Some((key.clone(), want.rejected.clone().filter(is_retried)?));
-        let before: Vec<_> = self.routes.iter().filter_map(rejected).collect();
-        let mut accepted = 0;
-        for ((source, name), rejected) in before {
-            let Some(body) = rejected.body else { continue };
-            let body = Unread::Tree(Some(body.message(kind.type_name())));
-            let report = Report::new(&format!("{kind} {name:?}"));
-            let changed = vec![Received { name, version: rejected.version, body, report }];
-            let change = Change::Delta { changed, removed: Vec::new() };
-            accepted += self.apply(Update { source, kind, version: String::new(), change }, contexts, at).accepted;
-        }
-        accepted
+        let before = rejected_of(&self.routes);
+        before.iter().filter(|(key, rejected)| self.retry_named(Kind::Routes, key, rejected, contexts, at)).count()
     }
+
+    /// Tries one again that is wanted by name, and counts it where it is right now: each has statistics of its own. Gives whether it is.
+    pub(super) fn retry_named(
+        &mut self,
+        kind: Kind,
+        (source, name): &WantKey,
+        rejected: &Rejected,
+        contexts: &mut TlsContexts,
+        at: Moment,
+    ) -> bool {
+        let Some(body) = &rejected.body else { return false };
+        let body = Unread::Tree(Some(body.message(kind.type_name())));
+        let (name, version) = (name.clone(), rejected.version.clone());
+        let report = Report::new(&format!("{kind} {name:?}"));
+        let change = Change::Delta { changed: vec![Received { name, version, body, report }], removed: Vec::new() };
+        let update = Update { source: source.clone(), kind, version: String::new(), change };
+        let verdict = self.apply(update, contexts, at);
+        let is_right = verdict.refused.is_empty();
+        if is_right {
+            self.retried.counted.extend(verdict.counted);
+            self.retried.routes.extend(verdict.routes);
+            self.retried.extensions.extend(verdict.extensions);
+        }
+        is_right
+    }
+}
+
+/// Those that are wanted by name, were refused and may be right now.
+pub(super) fn rejected_of<D>(wants: &BTreeMap<WantKey, Want<D>>) -> Vec<(WantKey, Rejected)> {
+    let rejected = wants.iter().filter_map(|(key, want)| Some((key, want.rejected.as_ref()?)));
+    let retried = rejected.filter(|(_, rejected)| rejected.is_retried);
+    retried.map(|(key, rejected)| (key.clone(), rejected.clone())).collect()
 }
 
 /// What may be another.

@@ -11,11 +11,11 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::again::{Place, put};
+use super::again::{Place, put, rejected_of};
 use super::apply::{self, Taken};
 use super::entry::{Answer, Body, Entry, Rejected, Version, WantKey};
 use super::settle::{Settling, Wait};
-use super::update::{Change, ExtensionEvent, Received, Refused, Scope, Unread, Update, Verdict};
+use super::update::{ExtensionEvent, Refused, Scope, Update, Verdict};
 use super::{Cache, Kind, Moment};
 use crate::message::Message;
 use crate::problem::{Problem, Report};
@@ -239,25 +239,8 @@ impl Cache {
 
     /// Tries those again that were refused: the listeners that name them may be others. Who is refused again is as before.
     pub(super) fn retry_extensions(&mut self, contexts: &mut TlsContexts, at: Moment) {
-        let before: Vec<(WantKey, Rejected)> = self
-            .extensions
-            .iter()
-            .filter_map(|(key, want)| Some((key.clone(), want.rejected.clone()?)))
-            .filter(|(_, rejected)| rejected.is_retried)
-            .collect();
-        for (key, rejected) in before {
-            let Some(body) = &rejected.body else { continue };
-            let body = Unread::Tree(Some(body.message(Kind::Extension.type_name())));
-            let (name, version) = (key.1.clone(), rejected.version.clone());
-            let report = Report::new(&format!("{} {name:?}", Kind::Extension));
-            let changed = vec![Received { name, version, body, report }];
-            let change = Change::Delta { changed, removed: Vec::new() };
-            let update = Update { source: key.0.clone(), kind: Kind::Extension, version: String::new(), change };
-            let verdict = self.apply(update, contexts, at);
-            if verdict.refused.is_empty() {
-                self.retried.counted.extend(verdict.counted);
-                self.retried.extensions.extend(verdict.extensions);
-            } else {
+        for (key, rejected) in rejected_of(&self.extensions) {
+            if !self.retry_named(Kind::Extension, &key, &rejected, contexts, at) {
                 self.extensions.entry(key).and_modify(|want| want.rejected = Some(rejected));
             }
         }

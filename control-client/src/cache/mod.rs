@@ -133,6 +133,8 @@ pub struct Cache {
 pub struct Retried {
     /// As [`Verdict::counted`].
     pub counted: Vec<Counted>,
+    /// As [`Verdict::routes`].
+    pub routes: Vec<(Scope, RoutesEvent)>,
     /// As [`Verdict::extensions`].
     pub extensions: Vec<(String, ExtensionEvent)>,
 }

@@ -10,11 +10,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use super::again::static_names;
+use super::again::{rejected_of, static_names};
 use super::apply::{self, Taken};
-use super::entry::{Answer, Body, Entry, Rejected, Version, WantKey};
+use super::entry::{Answer, Body, Entry, Version, WantKey};
 use super::settle::{Settling, Wait};
-use super::update::{Change, Received, Refused, Scope, Unread, Update, Verdict};
+use super::update::{Refused, Scope, Update, Verdict};
 use super::{Cache, Kind, Moment};
 use crate::problem::{Problem, Report};
 use crate::tls::TlsContexts;
@@ -224,22 +224,8 @@ impl Cache {
 
     /// Tries those again that were refused: a file that they name, or one of their users, may be another. Who is refused again is as before.
     pub(super) fn retry_secrets(&mut self, contexts: &mut TlsContexts, at: Moment) {
-        let before: Vec<(WantKey, Rejected)> = self
-            .secrets
-            .iter()
-            .filter_map(|(key, want)| Some((key.clone(), want.rejected.clone()?)))
-            .filter(|(_, rejected)| rejected.is_retried)
-            .collect();
-        for (key, rejected) in before {
-            let Some(body) = &rejected.body else { continue };
-            let body = Unread::Tree(Some(body.message(Kind::Secret.type_name())));
-            let (name, version) = (key.1.clone(), rejected.version.clone());
-            let report = Report::new(&format!("secret {name:?}"));
-            let changed = vec![Received { name, version, body, report }];
-            let change = Change::Delta { changed, removed: Vec::new() };
-            let update = Update { source: key.0.clone(), kind: Kind::Secret, version: String::new(), change };
-            let verdict = self.apply(update, contexts, at);
-            if !verdict.refused.is_empty() {
+        for (key, rejected) in rejected_of(&self.secrets) {
+            if !self.retry_named(Kind::Secret, &key, &rejected, contexts, at) {
                 self.secrets.entry(key).and_modify(|want| want.rejected = Some(rejected));
             }
         }

@@ -374,9 +374,15 @@ fn who_is_wrong_only_with_another_comes_when_that_is_mended() {
     // Routes before their cluster, which they insist on.
     let strict = routes("r", "one", "a").replace("name: r,", "name: r, validate_clusters: true,");
     assert!(world.world(Kind::Routes, &[strict]).contains("unknown cluster"));
-    world.world(Kind::Cluster, &[cluster("a", 1)]);
     let at = world.at();
+    assert_eq!(world.cache.retry(Kind::Routes, &mut world.contexts, at), 0);
+    assert!(world.cache.take_retried().counted.is_empty(), "it was counted as refused once");
+    world.world(Kind::Cluster, &[cluster("a", 1)]);
     assert_eq!(world.cache.retry(Kind::Routes, &mut world.contexts, at), 1);
+    let scope = || Scope::Routes { stat_prefix: "s".into(), name: "r".into() };
+    let Retried { counted, routes, .. } = world.cache.take_retried();
+    assert_eq!(counted, [Counted { scope: scope(), accepted: Some("1".into()) }]);
+    assert_eq!(routes, [(scope(), RoutesEvent::Reload)]);
     assert_eq!(world.settle(), "all: a=1 l/one");
 }
 

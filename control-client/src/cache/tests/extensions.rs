@@ -272,7 +272,7 @@ fn a_listener_and_its_filter_change_their_type_in_either_order() {
             assert!(world.cache.take_retried().counted.is_empty());
             assert_eq!(world.world(Kind::Listener, &[of_cors()]), "1 accepted");
             // What was counted as refused is counted as accepted, once.
-            let Retried { counted, extensions } = world.cache.take_retried();
+            let Retried { counted, extensions, .. } = world.cache.take_retried();
             let accepted = Some("1".to_owned());
             assert_eq!(counted, [Counted { scope: Scope::Extension("f".into()), accepted }]);
             assert_eq!(extensions, [("f".to_owned(), ExtensionEvent::Reload)]);

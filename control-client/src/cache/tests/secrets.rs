@@ -165,3 +165,31 @@ fn what_the_bootstrap_has_gets_its_secrets_too() {
     world.settle();
     assert_eq!(world.tls("l").0, id);
 }
+
+/// What was counted as refused is counted as accepted when the file that it names is right.
+#[test]
+fn a_secret_that_was_refused_for_its_file_is_counted_when_that_is_right() {
+    let home = std::env::temp_dir().join(format!("ringway-secret-of-a-file-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&home);
+    std::fs::create_dir_all(&home).expect("a directory");
+    let (chain, key) = (home.join("chain.pem"), home.join("key.pem"));
+    let mut world = World::new(&bootstrap(""));
+    world.world(Kind::Cluster, &[cluster("a", 1)]);
+    world.world(Kind::Listener, &[tls_listener("l", 2, "s")]);
+    world.settle();
+    let fields = [("certificate_chain", &chain), ("private_key", &key)];
+    let fields = fields.map(|(name, path)| format!("{name}: {{filename: {}}}", path.display()));
+    let of_files = secret("s", &format!("tls_certificate: {{{}}}", fields.join(", ")));
+    assert!(world.world(Kind::Secret, &[of_files]).starts_with("0 accepted; s refused: "));
+    let at = world.at();
+    world.cache.translate_again(false, &mut world.contexts, at);
+    assert!(world.cache.take_retried().counted.is_empty());
+    let pair = pair();
+    std::fs::write(&chain, &pair.chain).expect("a file");
+    std::fs::write(&key, &pair.key).expect("a file");
+    world.cache.translate_again(false, &mut world.contexts, at);
+    let counted = world.cache.take_retried().counted;
+    assert_eq!(counted, [Counted { scope: Scope::Secret("s".into()), accepted: Some("1".into()) }]);
+    assert_eq!(world.settle(), "all: a=1 l/v");
+    std::fs::remove_dir_all(home).expect("removed");
+}
