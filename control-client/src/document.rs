@@ -102,8 +102,18 @@ impl Node {
     }
 }
 
-/// Reads one document. `None`: it is no YAML, and the report says why.
+/// Reads one document. `None`: it is no YAML, or says nothing, and the report says why.
 pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+    let node = parse_value(text, report)?;
+    if matches!(node.content(), Content::Null) {
+        report.problem(Place::START, "the text is empty");
+        return None;
+    }
+    Some(node)
+}
+
+/// The same of a text that may say nothing, which is null then.
+pub(crate) fn parse_value(text: &str, report: &mut Report) -> Option<Node> {
     if text.len() > TEXT_BYTES_MAX {
         report.problem(Place::START, format!("the text is larger than {TEXT_BYTES_MAX} bytes"));
         return None;
@@ -136,13 +146,7 @@ pub(crate) fn parse(text: &str, report: &mut Report) -> Option<Node> {
             }
         }
     }
-    match root {
-        Some(node) if !matches!(node.content(), Content::Null) => Some(node),
-        _ => {
-            report.problem(Place::START, "the text is empty");
-            None
-        }
-    }
+    Some(root.unwrap_or_else(|| Node { place: Place::START, content: Content::Null }))
 }
 
 fn place(mark: saphyr_parser::Marker) -> Place {

@@ -227,7 +227,18 @@ impl Files {
         let texts = paths.into_iter().map(|(source, path)| {
             let place = self.pins.place(&path);
             let held = match &*source {
-                ConfigSource::Directory { below, .. } => disk_layer::read(&place, below).map(Held::Layer),
+                ConfigSource::Directory { below, .. } => {
+                    let values = disk_layer::read(&place, below);
+                    let is_gone = self.pins.has_moved(&path);
+                    is_stale |= is_gone;
+                    match values {
+                        // Where there is none, it says nothing, as in Envoy.
+                        Ok(values) if !is_gone => Ok(Held::Layer(values.unwrap_or_default())),
+                        // Another version has taken its place: files of this one may have gone.
+                        Ok(_) => Err("it was replaced while it was read".to_owned()),
+                        Err(why) => Err(why),
+                    }
+                }
                 _ => read(&place).map(Held::Text).map_err(|error| {
                     is_stale |= self.pins.is_stale(&path, &error);
                     format!("cannot be read: {error}")

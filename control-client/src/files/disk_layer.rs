@@ -24,26 +24,31 @@ const VALUE_BYTES_MAX: usize = 4 << 10;
 /// How often a directory is read again that went away while it was read.
 const READS_MAX: usize = 8;
 
-/// Reads the layer that stands at `below` the directory that `link` leads to. Where there is no such directory, it says nothing, as in Envoy.
+/// Reads the layer that stands at `below` the directory that `link` leads to. `None`: there is no such directory.
 ///
 /// # Errors
-/// What is wrong with it, as a text: one of its limits, a file that cannot be read or is no YAML.
-pub(super) fn read(link: &Path, below: &Path) -> Result<LayerValues, String> {
-    for attempt in 1.. {
-        let Ok(root) = link.canonicalize() else { break };
+/// What is wrong with it, as a text: one of its limits, a file that cannot be read or is no YAML, or no version of it stayed until it was read.
+pub(super) fn read(link: &Path, below: &Path) -> Result<Option<LayerValues>, String> {
+    read_between(link, below, || {})
+}
+
+/// The same; `is_read` is called when all files of a version were read and it is not known yet whether that is still the one.
+fn read_between(link: &Path, below: &Path, mut is_read: impl FnMut()) -> Result<Option<LayerValues>, String> {
+    for _ in 0..READS_MAX {
+        let Ok(root) = link.canonicalize() else { return Ok(None) };
         let directory = root.join(below);
         if !directory.is_dir() {
-            break;
+            return Ok(None);
         }
         let mut walk = Walk { values: BTreeMap::new(), entry_count: 0 };
-        match walk.directory(&directory, "", 1) {
-            // It was replaced meanwhile, and perhaps removed: files that went away are none of either version.
-            _ if attempt < READS_MAX && link.canonicalize().ok() != Some(root) => {}
-            Ok(()) => return Ok(LayerValues::of_files(&walk.values)),
-            Err(why) => return Err(why),
+        let outcome = walk.directory(&directory, "", 1);
+        is_read();
+        // It was replaced meanwhile, and perhaps removed: files that went away are none of either version.
+        if link.canonicalize().ok() == Some(root) {
+            return outcome.map(|()| Some(LayerValues::of_files(&walk.values)));
         }
     }
-    Ok(LayerValues::default())
+    Err(format!("{}: another version {READS_MAX} times while it was read", link.join(below).display()))
 }
 
 struct Walk {
@@ -92,11 +97,8 @@ fn value(path: &Path) -> Result<(String, Json), String> {
     }
     let lines: Vec<&str> = text.split('\n').filter(|line| !line.starts_with('#')).collect();
     let text = lines.join("\n").trim_end().to_owned();
-    if matches!(text.trim_start(), "" | "null" | "Null" | "NULL" | "~") {
-        return Ok((text, Json::Null));
-    }
     let mut report = Report::new(&path.display().to_string());
-    match document::parse(&text, &mut report) {
+    match document::parse_value(&text, &mut report) {
         Some(document) => Ok((text, reader::json(&document))),
         None => {
             let problems = report.finish().err().unwrap_or_default();
@@ -131,7 +133,7 @@ mod tests {
     fn read_in(home: &Path) -> Result<Runtime, String> {
         let mut runtime = Runtime::default();
         runtime.push("disk", &[]).expect("nothing");
-        runtime.put(0, read(&home.join("current"), Path::new("e"))?.into());
+        runtime.put(0, read(&home.join("current"), Path::new("e"))?.unwrap_or_default().into());
         Ok(runtime)
     }
 
@@ -151,6 +153,13 @@ mod tests {
             ("quoted", "\"9\""),
             ("list", "[1,2]"),
             ("none", "null"),
+            ("none.1", "Null"),
+            ("none.2", "NULL\n"),
+            ("none.3", "~"),
+            ("none.4", "---\n"),
+            ("none.5", "# a\n  # b\n"),
+            ("no.null", "nULL"),
+            ("seven", "  # in front of it\n7\n"),
             ("deep", "{a: {b: 1}}"),
             ("a.b", "1"),
             (".hidden/x", "3"),
@@ -176,8 +185,15 @@ mod tests {
                 "link.c=50",
                 "link.d=7",
                 "list=[1,2]",
+                "no.null=nULL",
                 "none=null",
+                "none.1=Null",
+                "none.2=NULL",
+                "none.3=~",
+                "none.4=---",
+                "none.5=  # b",
                 "quoted=\"9\"",
+                "seven=  # in front of it\n7",
                 "text=hello world",
                 "w.c=50",
                 "w.d=7",
@@ -189,16 +205,57 @@ mod tests {
             (runtime.boolean("flag"), runtime.double("half"), runtime.uint("list")),
             (Some(true), Some(0.5), None)
         );
+        assert_eq!((runtime.uint("seven"), runtime.uint("none.5"), runtime.boolean("none.1")), (Some(7), None, None));
         fs::remove_dir_all(home).expect("removed");
     }
 
+    /// A version that is removed at once when another takes its place, as by the kubelet.
     #[test]
-    fn a_directory_that_is_not_there_says_nothing() {
+    fn a_link_that_moves_while_the_files_are_read_is_followed_to_its_last_version() {
+        let home = home("moves");
+        let link = home.join("current");
+        let write = |version: usize| {
+            let directory = home.join(format!("v{version}/e"));
+            fs::create_dir_all(&directory).expect("a directory");
+            for file in ["a", "b"] {
+                fs::write(directory.join(file), version.to_string()).expect("a file");
+            }
+        };
+        let swap = |from: usize| {
+            write(from + 1);
+            symlink(format!("v{}", from + 1), home.join("next")).expect("a link");
+            fs::rename(home.join("next"), &link).expect("a move");
+            fs::remove_dir_all(home.join(format!("v{from}"))).expect("removed");
+        };
+        write(1);
+        let (mut version, mut last) = (1, 3);
+        let mut move_on = |last: usize| {
+            if version < last {
+                swap(version);
+                version += 1;
+            }
+        };
+        let mut runtime = Runtime::default();
+        runtime.push("disk", &[]).expect("nothing");
+        let read = read_between(&link, Path::new("e"), || move_on(last)).expect("a layer");
+        runtime.put(0, read.expect("it is there").into());
+        assert_eq!((runtime.uint("a"), runtime.uint("b"), runtime.key_count()), (Some(3), Some(3), 2));
+        // One that is never whole is none, and the layer before it stays.
+        last = usize::MAX;
+        let why = read_between(&link, Path::new("e"), || move_on(last)).expect_err("no version stays");
+        assert!(why.ends_with("current/e: another version 8 times while it was read"), "{why}");
+        fs::remove_dir_all(home).expect("removed");
+    }
+
+    /// What that means is left to who asks: see the [`Files`](crate::Files).
+    #[test]
+    fn a_directory_that_is_not_there_is_none() {
         let home = home("none");
+        let read = || read(&home.join("current"), Path::new("e")).expect("nothing");
         fs::remove_dir_all(home.join("v1/e")).expect("removed");
-        assert_eq!(read_in(&home).expect("nothing").key_count(), 0);
+        assert!(read().is_none());
         fs::remove_file(home.join("current")).expect("removed");
-        assert_eq!(read_in(&home).expect("nothing").key_count(), 0);
+        assert!(read().is_none());
         fs::remove_dir_all(home).expect("removed");
     }
 

@@ -74,9 +74,13 @@ impl Pins {
 
     /// Whether reading failed because the directory is not where it led any more.
     pub(super) fn is_stale(&self, file: &Path, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::NotFound && self.has_moved(file)
+    }
+
+    /// Whether the directory of a file that was looked at leads elsewhere by now.
+    pub(super) fn has_moved(&self, file: &Path) -> bool {
         let directory = parent(file);
-        error.kind() == io::ErrorKind::NotFound
-            && self.by_directory.get(&directory).is_some_and(|pin| *pin != Pin::of(&directory))
+        self.by_directory.get(&directory).is_some_and(|pin| *pin != Pin::of(&directory))
     }
 }
 

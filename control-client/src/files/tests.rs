@@ -132,3 +132,67 @@ fn a_layer_of_files_follows_its_link() {
     assert_eq!(bring(&mut cache, &[&link]), good("1 2", 2));
     fs::remove_dir_all(home).expect("removed");
 }
+
+/// A volume whose directories were looked at for one source, and which is swapped before the layer of another one is read.
+#[test]
+fn a_layer_of_a_version_that_is_gone_is_read_of_the_one_that_took_its_place() {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::Files;
+    use crate::bootstrap::{ReadOptions, Source, read_bootstrap};
+    use crate::cache::{Cache, Moment};
+    use crate::tls::TlsContexts;
+
+    let home = std::env::temp_dir().join(format!("ringway-layer-of-a-volume-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&home);
+    let swap = |from: &str, to: &str| {
+        fs::create_dir_all(home.join(to).join("e")).expect("a directory");
+        fs::write(home.join(to).join("e/key"), to.trim_start_matches('.')).expect("a file");
+        fs::write(home.join(to).join("r.yaml"), "resources: []\n").expect("a file");
+        symlink(to, home.join("next")).expect("a link");
+        fs::rename(home.join("next"), home.join("..data")).expect("a move");
+        let _ = fs::remove_dir_all(home.join(from));
+    };
+    swap("..none", "..1");
+    symlink("..data/r.yaml", home.join("r.yaml")).expect("a link");
+    symlink("..data/e", home.join("link")).expect("a link");
+    let one = format!(
+        "{{name: one, rtds_layer: {{name: one, rtds_config: {{path_config_source: {{path: {0}/r.yaml}}}}}}}}",
+        home.display()
+    );
+    let disk = format!(", {{name: disk, disk_layer: {{symlink_root: {0}/link}}}}", home.display());
+    let (mut cache, mut files, mut contexts) = (Cache::new(), Files::new(), TlsContexts::new());
+    let load = |cache: &mut Cache, more: &str| {
+        let text = format!("layered_runtime: {{layers: [{one}{more}]}}\n");
+        let read = read_bootstrap(Source { name: "b", text: &text }, &ReadOptions::default()).expect("it is right");
+        cache.set_roots(read.roots.expect("more has to come"), Moment::now());
+    };
+    let value = |cache: &mut Cache, contexts: &mut TlsContexts| {
+        cache.take_up_layers(contexts, Moment::now());
+        cache.runtime().and_then(|runtime| runtime.uint("key"))
+    };
+    let nothing = BTreeSet::new();
+    load(&mut cache, "");
+    files.bring(&mut cache, &mut contexts, Some(&nothing), Moment::now());
+    assert_eq!(value(&mut cache, &mut contexts), None);
+    // Nobody has told of the move yet.
+    swap("..1", "..2");
+    load(&mut cache, &disk);
+    let brought = files.bring(&mut cache, &mut contexts, Some(&nothing), Moment::now());
+    assert!(brought.iter().all(|one| one.outcome.is_ok()), "{brought:?}");
+    assert_eq!(value(&mut cache, &mut contexts), Some(2));
+    // Where no version stays until it is read, the last one does, and that is said.
+    swap("..2", "..3");
+    let moved = BTreeSet::from([home.join("link")]);
+    let mut brought = Vec::new();
+    files.bring_once(&mut cache, &mut contexts, Some(&moved), Moment::now(), false, &mut brought);
+    let said = brought.iter().filter_map(|one| one.outcome.as_ref().err());
+    let said: Vec<&str> = said.map(|failure| failure.problems[0].rule.as_str()).collect();
+    assert_eq!(said, ["it was replaced while it was read"]);
+    assert_eq!(value(&mut cache, &mut contexts), Some(2));
+    files.bring(&mut cache, &mut contexts, Some(&moved), Moment::now());
+    assert_eq!(value(&mut cache, &mut contexts), Some(3));
+    fs::remove_dir_all(home).expect("removed");
+}
