@@ -31,6 +31,7 @@ fn names_and_protocols_of_a_client_hello() {
         .chain("exact", "server_names: [a.test]", "", "")
         .chain("wild", "server_names: [\"*.test\"]", "", "")
         .chain("wild_h2", "server_names: [\"*.test\"], application_protocols: [h2]", "", "")
+        .chain("kuma", "server_names: [\"prices{Mesh=default}\"]", "", "")
         .chain("h2", "transport_protocol: tls, application_protocols: [h2, other]", "", "")
         .chain("raw", "transport_protocol: raw_buffer", "", "");
     check(
@@ -42,6 +43,9 @@ fn names_and_protocols_of_a_client_hello() {
             (client_hello("a.test", &["h2"]), "exact"),
             (client_hello("b.test", &[]), "wild"),
             (client_hello("c.b.test", &["http/1.1"]), "wild"),
+            // No DNS name, which is nothing to a connection whose TLS passes through.
+            (client_hello("prices{mesh=Default}", &[]), "kuma"),
+            (client_hello("other{mesh=default}", &["http/1.1"]), "closed"),
             (client_hello("b.test", &["http/1.1", "h2"]), "wild_h2"),
             (client_hello("", &["h2"]), "h2"),
             (client_hello("x.example", &["x", "other"]), "h2"),

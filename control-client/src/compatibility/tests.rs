@@ -360,6 +360,7 @@ These need no field to be set in Envoy, so that no field is refused for them:
 | writes URIs and DNS names of certificates into `x-forwarded-client-cert` as they are | in quotes where they have `,`, `;`, `=` or `\"`, as Envoy describes the field; those with a backslash or control bytes are left out |
 | has connections of HTTP/2 of their own for each client behind `upstream_proxy_protocol` | refuses HTTP/2, and what may come to it, behind a PROXY header: its connections are one for all clients |
 | agrees by ALPN on whatever `alpn_protocols` says | never on `istio-peer-exchange`, as a client or as a server: whoever agrees on it sends what Istio's filter `istio.metadata_exchange` reads, before anything else. Filter chains match on it as on any other name |
+| sends any text as `sni`, and takes any of a client whose TLS it ends | DNS names alone, underscores included (RFC 6066 §3): the TLS library knows no others. Of a connection whose TLS passes through, `server_names` match any text |
 | keeps connections apart that were made under different `istio.alpn` (Istio's Envoy) | a connection serves all listeners that lead to its endpoint |
 | asks its runtime for keys of its own (`envoy.reloadable_features.*`, `overload.*`, `re2.*`, `upstream.*`, ...) | takes from `layered_runtime` only what a field names by `runtime_key` or `runtime_key_prefix` |
 

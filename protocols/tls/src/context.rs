@@ -279,7 +279,8 @@ pub(crate) fn server_name(name: &str) -> Result<ServerName<'static>, String> {
     match ServerName::try_from(name.to_owned()) {
         Ok(name @ ServerName::DnsName(_)) => Ok(name),
         Ok(_) => Err(format!("{name:?} is an address; server names are DNS names (RFC 6066 §3)")),
-        Err(_) => Err(format!("{name:?} is no DNS name")),
+        // rustls writes no other, and its keys depend on the hello that it wrote: none can be put there later.
+        Err(_) => Err(format!("{name:?} is no DNS name; no other server name can be sent (RFC 6066 §3)")),
     }
 }
 

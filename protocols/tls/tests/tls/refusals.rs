@@ -460,6 +460,6 @@ fn wrong_options() {
         let error = ClientContext::new(&ClientOptions { sni: Some(name.to_owned()), ..ClientOptions::default() });
         error.unwrap_err().reason
     };
-    assert_eq!(sni("a b"), "\"a b\" is no DNS name");
+    assert_eq!(sni("a b"), "\"a b\" is no DNS name; no other server name can be sent (RFC 6066 §3)");
     assert_eq!(sni("10.0.0.1"), "\"10.0.0.1\" is an address; server names are DNS names (RFC 6066 §3)");
 }
