@@ -146,7 +146,7 @@ pub(crate) fn parse_value(text: &str, report: &mut Report) -> Option<Node> {
             }
         }
     }
-    Some(root.unwrap_or_else(|| Node { place: Place::START, content: Content::Null }))
+    Some(root.unwrap_or(Node { place: Place::START, content: Content::Null }))
 }
 
 fn place(mark: saphyr_parser::Marker) -> Place {
