@@ -7,6 +7,7 @@ mod access_log;
 mod addresses;
 mod admin;
 mod ads;
+mod ads_faults;
 mod balance;
 mod breakers;
 mod certificates;

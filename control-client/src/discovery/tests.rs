@@ -484,6 +484,47 @@ fn the_wildcard_and_names_mix_in_delta() {
     peer.asks(&["CDS [] less[a]"]);
 }
 
+/// A new stream knows of no name and no wildcard: both are said again.
+#[test]
+fn the_wildcard_and_names_are_both_said_on_a_new_stream() {
+    let mut peer = sotw(&[CDS]);
+    peer.want(CDS, Interest { is_wildcard: true, ..Interest::these(["x"]) });
+    peer.asks(&["CDS [* x] node N"]);
+    peer.gets(world(CDS, "v1", "n1", &["a", "x"]), &[], r#"CDS ["a", "x"]"#);
+    peer.asks(&["CDS [* x] version v1 nonce n1"]);
+    peer.reconnects();
+    peer.asks(&["CDS [* x] version v1 node N"]);
+    // Without the wildcard what it alone had is not wanted any more.
+    peer.want(CDS, Interest::these(["x"]));
+    peer.asks(&["CDS [x] version v1"]);
+    peer.gets(world(CDS, "v2", "n2", &["a", "x"]), &[], r#"CDS ["x"] unwanted 1"#);
+    peer.asks(&["CDS [x] version v2 nonce n2"]);
+    let mut peer = deltas(&[CDS]);
+    peer.want(CDS, Interest { is_wildcard: true, ..Interest::these(["x"]) });
+    peer.asks(&["CDS [* x] node N"]);
+    peer.gets(delta(CDS, "n1", &["a:1", "x:1"], &[]), &[], r#"CDS ["a", "x"]"#);
+    peer.asks(&["CDS [] nonce n1"]);
+    peer.reconnects();
+    peer.asks(&["CDS [* x] held[a:1 x:1] node N"]);
+}
+
+/// xDS, "Unsubscribing from Resources": a name goes, and the wildcard still has it.
+#[test]
+fn what_the_wildcard_has_as_well_is_held_when_its_name_is_given_up() {
+    let mut peer = deltas(&[CDS]);
+    peer.want(CDS, Interest { is_wildcard: true, ..Interest::these(["x", "y"]) });
+    peer.asks(&["CDS [* x y] node N"]);
+    peer.gets(delta(CDS, "n1", &["a:1", "x:1", "y:1"], &[]), &[], r#"CDS ["a", "x", "y"]"#);
+    peer.asks(&["CDS [] nonce n1"]);
+    peer.want(CDS, Interest::all());
+    peer.asks(&["CDS [] less[x y]"]);
+    // It sends again what the wildcard has, and removes what it has not.
+    peer.gets(delta(CDS, "n2", &["x:1"], &["y"]), &[], r#"CDS ["x"] removed ["y"]"#);
+    peer.asks(&["CDS [] nonce n2"]);
+    peer.reconnects();
+    peer.asks(&["CDS [] held[a:1 x:1] node N"]);
+}
+
 #[test]
 fn resources_that_nobody_asked_for_are_passed_over_and_acknowledged() {
     let mut peer = sotw(&[EDS]);

@@ -76,6 +76,10 @@ pub(crate) enum Mood {
     Garbage,
     /// Says that a message of 100 MiB comes.
     Huge,
+    /// Sends a byte at a time, and the last one of a message when its mood is another.
+    Trickling,
+    /// Ends each stream after as many messages as connections there have been.
+    Flapping,
 }
 
 impl Server {
@@ -276,7 +280,7 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
     let mut changes = shared.changes.subscribe();
     let mut types: BTreeMap<&'static str, Subscription> = BTreeMap::new();
     let mut bytes = BytesMut::new();
-    let mut nonce = 0;
+    let (mut nonce, mut sent_count) = (0, 0);
     loop {
         let (mood, killed) = {
             let world = lock(&shared.world);
@@ -286,7 +290,7 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
             return;
         }
         match mood {
-            Mood::Serving | Mood::Insisting => {
+            Mood::Serving | Mood::Insisting | Mood::Trickling | Mood::Flapping => {
                 for (service, subscription) in &mut types {
                     let message = {
                         let world = lock(&shared.world);
@@ -295,9 +299,13 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
                             false => state_of_the_world(service, subscription, &world, &mut nonce),
                         }
                     };
-                    if let Some(message) = message
-                        && send(&mut out, &message).is_err()
-                    {
+                    let Some(message) = message else { continue };
+                    let sent = match mood {
+                        Mood::Trickling => trickle(&mut out, &message, (service, number), &shared).await,
+                        _ => send(&mut out, &message),
+                    };
+                    sent_count += 1;
+                    if sent.is_err() || mood == Mood::Flapping && sent_count >= number {
                         return;
                     }
                 }
@@ -333,11 +341,36 @@ async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, n
 }
 
 pub(crate) fn send(out: &mut SendStream<Bytes>, message: &[u8]) -> Result<(), h2::Error> {
+    out.send_data(framed(message), false)
+}
+
+fn framed(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::new();
     framed.put_u8(0);
     framed.put_u32(message.len() as u32);
     framed.put_slice(message);
-    out.send_data(framed.freeze(), false)
+    framed.freeze()
+}
+
+/// Sends a message byte by byte, each in a frame of its own, and notes in the log when only the last one is missing.
+async fn trickle(
+    out: &mut SendStream<Bytes>,
+    message: &[u8],
+    (service, number): (&str, usize),
+    shared: &Shared,
+) -> Result<(), h2::Error> {
+    let mut changes = shared.changes.subscribe();
+    let mut rest = framed(message);
+    while rest.len() > 1 {
+        out.send_data(rest.split_to(1), false)?;
+        // The connection is another task's.
+        tokio::task::yield_now().await;
+    }
+    lock(&shared.log).push(format!("#{number} {service} but for a byte"));
+    while lock(&shared.world).mood == Mood::Trickling && lock(&shared.world).killed < number {
+        changes.changed().await.expect("the server lives");
+    }
+    out.send_data(rest, false)
 }
 
 pub(crate) fn next_message(bytes: &mut BytesMut) -> Option<Bytes> {
