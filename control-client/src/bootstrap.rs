@@ -24,6 +24,7 @@ use crate::schema::MessageType;
 use crate::tls::{ContextCertificates, TlsContexts};
 use crate::translate;
 use crate::translate::{ClusterDraft, ListenerDraft};
+use crate::xds;
 
 /// The full name of what a bootstrap file holds.
 const BOOTSTRAP: &str = "envoy.config.bootstrap.v3.Bootstrap";
@@ -200,9 +201,18 @@ impl Dump {
         let message = parse(&self.text, Unknown::Warned, &mut report);
         let written = |mut message: Message| {
             self.node.put(&mut message);
-            json::write(&message)
+            json::write(message)
         };
         message.map_or_else(|| "{}".to_owned(), written)
+    }
+
+    /// Its node in protobuf's wire form, as a client's status has it.
+    pub(crate) fn encoded_node(&self) -> Vec<u8> {
+        let mut message = parse(&self.text, Unknown::Warned, &mut Report::new(""));
+        if let Some(message) = &mut message {
+            self.node.put(message);
+        }
+        xds::shown_node(message.as_ref().and_then(|message| message.message("node")))
     }
 }
 

@@ -1,24 +1,25 @@
 //! A message tree as JSON, as Envoy's admin server writes it: snake_case names, defaults left out, two blanks per level.
 //!
-//! Inside fields that Envoy marks as sensitive, texts and bytes are written as `[redacted]` and all else is left out, as Envoy
-//! does it.
+//! What is for showing is redacted first ([`crate::redaction`]).
 
 use std::fmt::Write as _;
 
-use crate::message::{Any, Json, Message, Set, Value};
+use crate::message::{Any, Json, Message, Value};
+use crate::redaction;
 use crate::schema::{Field, Kind, Shape};
 
-/// The whole message as one JSON object.
-pub(crate) fn write(message: &Message) -> String {
+/// The whole message as one JSON object, without what is secret: it is for showing.
+pub(crate) fn write(mut message: Message) -> String {
+    redaction::redact(&mut message);
     let mut out = Writer::new();
-    out.message(message, None);
+    out.message(&message, None);
     out.out.push('\n');
     out.out
 }
 
 /// The same with all that is sensitive, and without a blank: for keeping it and not for showing it.
 pub(crate) fn write_whole(message: &Message) -> String {
-    let mut out = Writer { keeps_secrets: true, has_lines: false, ..Writer::new() };
+    let mut out = Writer { has_lines: false, ..Writer::new() };
     out.message(message, None);
     out.out
 }
@@ -33,41 +34,26 @@ pub(crate) fn text(text: &str) -> String {
 struct Writer {
     out: String,
     depth: usize,
-    /// Inside a sensitive field.
-    redacting: bool,
-    /// Sensitive fields are like all others.
-    keeps_secrets: bool,
     /// Each member stands on a line of its own: twice as many bytes.
     has_lines: bool,
 }
 
-const REDACTED: &str = "[redacted]";
-
 impl Writer {
     fn new() -> Writer {
-        Writer { out: String::new(), depth: 0, redacting: false, keeps_secrets: false, has_lines: true }
-    }
-
-    fn is_secret(&self, set: &Set) -> bool {
-        set.field.sensitive && !self.keeps_secrets
+        Writer { out: String::new(), depth: 0, has_lines: true }
     }
 
     fn message(&mut self, message: &Message, type_url: Option<&str>) {
-        let shown = |set: &&Set| !(self.redacting || self.is_secret(set)) || can_be_redacted(&set.value);
-        let fields: Vec<&Set> = message.fields.iter().filter(shown).collect();
-        let count = fields.len() + usize::from(type_url.is_some());
+        let count = message.fields.len() + usize::from(type_url.is_some());
         self.block('{', '}', count, |out, at| match (type_url, at) {
             (Some(url), 0) => {
                 out.key("@type");
                 out.text(url);
             }
             _ => {
-                let set = fields[at - usize::from(type_url.is_some())];
+                let set = &message.fields[at - usize::from(type_url.is_some())];
                 out.key(set.field.name());
-                let before = out.redacting;
-                out.redacting |= out.is_secret(set);
                 out.value(&set.value, set.field);
-                out.redacting = before;
             }
         });
     }
@@ -136,12 +122,6 @@ impl Writer {
                 value if *value > 0.0 => "Infinity",
                 _ => "-Infinity",
             }),
-            Value::Text(_) if self.redacting => self.text(REDACTED),
-            Value::Json(_) if self.redacting => self.out.push_str("{}"),
-            Value::Bytes(_) if self.redacting => {
-                let text = base64(REDACTED.as_bytes());
-                self.text(&text);
-            }
             Value::Text(text) => self.text(text),
             Value::Bytes(bytes) => {
                 let text = base64(bytes);
@@ -223,17 +203,6 @@ impl Writer {
     }
 }
 
-/// Whether something of the value remains when it is redacted.
-fn can_be_redacted(value: &Value) -> bool {
-    match value {
-        Value::Text(_) | Value::Bytes(_) | Value::Message(_) | Value::Any(_) => true,
-        Value::List(items) => items.iter().all(|item| can_be_redacted(&item.value)),
-        Value::Map(entries) => entries.iter().all(|(_, item)| can_be_redacted(&item.value)),
-        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) => false,
-        Value::Enum(_) | Value::Duration(_) | Value::Json(_) => false,
-    }
-}
-
 fn is_64_bit(field: &Field) -> bool {
     match field.kind {
         Kind::Int64 | Kind::Uint64 => true,
@@ -272,14 +241,15 @@ mod tests {
         let kind = MessageType::by_name(kind).expect("a type");
         let message = reader::read(&node, kind, Unknown::Refused, &mut report).expect("a message");
         assert_eq!(report.problems, []);
-        let written: String = write(&message).lines().map(str::trim_start).collect();
-        assert_eq!(written, expect);
         let kept = write_whole(&message);
+        let shown = write(message);
+        let written: String = shown.lines().map(str::trim_start).collect();
+        assert_eq!(written, expect);
         assert_eq!(kept.lines().count(), 1, "{kept}");
         let node = crate::document::parse(&kept, &mut report).expect("JSON");
         let again = reader::read(&node, kind, Unknown::Refused, &mut report).expect("the message");
         assert_eq!((report.problems.as_slice(), write_whole(&again)), (&[][..], kept));
-        assert_eq!(write(&again), write(&message));
+        assert_eq!(write(again), shown);
     }
 
     #[test]

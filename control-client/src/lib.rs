@@ -11,6 +11,7 @@ mod brought;
 mod builder;
 mod cache;
 mod chance;
+mod client_status;
 mod compatibility;
 mod directories;
 mod discovery;
@@ -25,6 +26,7 @@ mod message;
 mod problem;
 mod race;
 mod reader;
+mod redaction;
 mod rest;
 mod rules;
 mod runtime;
@@ -48,9 +50,11 @@ pub use cache::{
     Cache, ClusterParts, ConfigSource, Counted, ExtensionEvent, Kind, Moment, Names, Outcome, Refused, Retried, Roots,
     RoutesEvent, Scope, Settled, ShownError, ShownResource, ShownVersion, Subscription, Verdict, Wait,
 };
+pub use client_status::{ClientResourceStatus, ClientStatusRequest, client_status, serve_client_status};
 pub use directories::WatchedFile;
 pub use dns::{Changes, Directory, DnsPlan, DnsPlans, Updates};
 pub use files::Files;
+pub use grpc::server::Accepted;
 pub use lrs::{ClusterLoad, LoadReportEvent, LoadReporter, LoadReports, LocalityLoad, Wanted};
 pub use problem::Problem;
 pub use runtime::Runtime;

@@ -26,5 +26,5 @@ mod task;
 mod tokens;
 
 pub(crate) use dial::Dialler;
-pub(crate) use node::{for_reports, node};
+pub(crate) use node::{for_reports, node, shown_node};
 pub use streams::{ControlPlane, Line, Streams};

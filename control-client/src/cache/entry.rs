@@ -12,8 +12,10 @@ use crate::json;
 use crate::message::Message;
 use crate::problem::{Problem, Report};
 use crate::reader::{self, Unknown};
+use crate::redaction;
 use crate::schema::MessageType;
 use crate::translate::ClusterDraft;
+use crate::wire;
 
 /// One accepted version.
 #[derive(Debug)]
@@ -68,9 +70,16 @@ impl Body {
         message.unwrap_or_else(|| Message::empty(kind, crate::problem::Place::START))
     }
 
+    /// In protobuf's wire form, without what is secret.
+    pub(super) fn shown_encoded(&self, kind: &'static str) -> Vec<u8> {
+        let mut message = self.message(kind);
+        redaction::redact(&mut message);
+        wire::write(&message)
+    }
+
     /// As `/config_dump` shows it.
     pub(super) fn shown(&self, kind: &'static str) -> String {
-        json::write(&self.message(kind))
+        json::write(self.message(kind))
     }
 }
 

@@ -39,6 +39,11 @@ impl ShownVersion {
     pub fn to_json(&self) -> String {
         self.body.shown(self.kind.type_name())
     }
+
+    /// The same in protobuf's wire form.
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        self.body.shown_encoded(self.kind.type_name())
+    }
 }
 
 /// A refused version.

@@ -82,7 +82,10 @@ impl Writer {
                 let entry = set.field.message();
                 let [key_field, value_field] =
                     ["key", "value"].map(|name| entry.field(name).expect("an entry of a map has both"));
-                for (key, item) in entries {
+                // A text's key may be no number where it ought to be one.
+                let is_key =
+                    |key: &str| matches!(key_field.kind, Kind::Bool | Kind::Text) || key.parse::<i128>().is_ok();
+                for (key, item) in entries.iter().filter(|(key, _)| is_key(key)) {
                     self.message(set.field.number, |out| {
                         out.key(key_field, key);
                         out.value(value_field, &item.value);
@@ -151,6 +154,8 @@ impl Writer {
             (Shape::Struct, Value::Json(Json::Map(members))) => self.members(members),
             (Shape::ListValue, Value::Json(Json::List(items))) => self.json_items(items),
             (Shape::Value, Value::Json(json)) => self.json(json),
+            // They come by text alone, as texts in a form of their own, and no field that is taken has them (`crate::wire`).
+            (Shape::Timestamp | Shape::FieldMask, _) => {}
             (Shape::Wrapper, value) if value.is_default() => {}
             (Shape::Wrapper, value) => self.value(kind.field("value").expect("a wrapper has a value"), value),
             (_, value) => unreachable!("{kind:?} is not held as {value:?}"),
@@ -199,6 +204,9 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document;
+    use crate::problem::Report;
+    use crate::reader::{self, Unknown};
 
     #[test]
     fn a_length_stands_before_its_message() {
@@ -206,5 +214,25 @@ mod tests {
         out.message(1, |out| out.message(2, |out| out.text(3, &"x".repeat(200))));
         assert_eq!(out.bytes[..8], [0x0a, 0xce, 0x01, 0x12, 0xcb, 0x01, 0x1a, 0xc8]);
         assert_eq!(out.bytes.len(), 209);
+    }
+
+    /// A resource of a file may be anything that its form allows, and is written when it is shown: what this form has no room for is left
+    /// out.
+    #[test]
+    fn what_has_no_wire_form_is_left_out() {
+        let written = |kind: &str, text: &str| {
+            let mut report = Report::new("f");
+            let node = document::parse(text, &mut report).expect("YAML");
+            let kind = MessageType::by_name(kind).expect("a type");
+            write(&reader::read(&node, kind, Unknown::Kept, &mut report).expect("a message"))
+        };
+        // A key that is no number.
+        let kind = "envoy.extensions.filters.network.dubbo_proxy.v3.MethodMatch";
+        let bytes = written(kind, "{params_match: {one: {exact_match: a}, 2: {exact_match: b}}}");
+        assert_eq!(bytes, b"\x12\x07\x08\x02\x12\x03\x1a\x01b");
+        // A text that stands for a message.
+        let kind = "envoy.config.core.v3.TypedExtensionConfig";
+        let bytes = written(kind, "{name: a, typed_config: {'@type': t/google.protobuf.FieldMask, value: 'a,b'}}");
+        assert_eq!(bytes, b"\x0a\x01a\x12\x1d\x0a\x19t/google.protobuf.FieldMask\x12\0");
     }
 }

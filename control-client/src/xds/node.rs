@@ -21,13 +21,20 @@ pub(crate) fn for_reports(node: &[u8]) -> Vec<u8> {
 
 /// The encoded node of a bootstrap.
 pub(crate) fn node(file: Option<&Message>) -> Vec<u8> {
+    let mut out = Writer { bytes: shown_node(file) };
+    // client_features.
+    FEATURES.iter().for_each(|feature| out.item(10, feature));
+    out.bytes
+}
+
+/// The same as a client's status has it: who we are, without what we can do.
+pub(crate) fn shown_node(file: Option<&Message>) -> Vec<u8> {
     let mut out = Writer::default();
     let fields = file.into_iter().flat_map(|message| &message.fields);
     fields.filter(|set| TOLD.contains(&set.field.name())).for_each(|set| out.field(set));
-    // user_agent_name, user_agent_version, client_features.
+    // user_agent_name, user_agent_version.
     out.text(6, "ringway");
     out.text(7, env!("CARGO_PKG_VERSION"));
-    FEATURES.iter().for_each(|feature| out.item(10, feature));
     out.bytes
 }
 
@@ -51,7 +58,7 @@ mod tests {
         let message = reader::read(&document, kind, Unknown::Refused, &mut report).expect("a node");
         let told = wire::read(&node(Some(&message)), kind, Unknown::Refused, &mut report).expect("a node");
         assert!(report.finish().is_ok());
-        let shown = json::write(&told);
+        let shown = json::write(told);
         for part in ["\"id\": \"node\"", "\"cluster\": \"c\"", "\"zone\": \"z\"", "\"user_agent_name\": \"ringway\""] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
@@ -64,7 +71,7 @@ mod tests {
         let kind = MessageType::by_name("envoy.config.core.v3.Node").expect("it exists");
         let mut report = Report::new("f");
         let told = wire::read(&for_reports(&node(None)), kind, Unknown::Refused, &mut report).expect("a node");
-        assert!(json::write(&told).contains("envoy.lrs.supports_send_all_clusters"));
+        assert!(json::write(told).contains("envoy.lrs.supports_send_all_clusters"));
     }
 
     #[test]
