@@ -15,6 +15,7 @@ mod check;
 mod checklist;
 mod client_status;
 mod control_planes;
+mod csds;
 mod deploy;
 mod dns;
 mod doctor;

@@ -1,7 +1,8 @@
 //! `/client_status`: what came of management servers and files, resource by resource, as the client status discovery service (CSDS) says it:
-//! `envoy.service.status.v3.ClientStatusResponse` as JSON. Of the same source as `/config_dump`, keys redacted alike.
+//! `envoy.service.status.v3.ClientStatusResponse` as JSON. Of the same source as `/config_dump`, keys redacted alike. The service itself is
+//! in [`super::grpc`].
 
-use ringway_control_client::{Dump, ShownResource, ShownVersion};
+use ringway_control_client::{Dump, ShownResource};
 use serde_json::{Map, Value, json};
 
 use super::Context;
@@ -31,9 +32,9 @@ fn config(shown: &ShownResource, is_brief: bool) -> Value {
     let mut value = json!({
         "type_url": format!("type.googleapis.com/{}", shown.kind.type_name()),
         "name": shown.name,
-        "client_status": status(shown),
+        "client_status": shown.status().name(),
     });
-    if let Some(accepted) = accepted(shown) {
+    if let Some(accepted) = shown.accepted() {
         value["version_info"] = accepted.version.as_str().into();
         value["last_updated"] = timestamp(accepted.updated).into();
         if !is_brief {
@@ -49,21 +50,6 @@ fn config(shown: &ShownResource, is_brief: bool) -> Value {
         value["error_state"] = error;
     }
     value
-}
-
-/// The version accepted last, whether it waits for something or is in force.
-fn accepted(shown: &ShownResource) -> Option<&ShownVersion> {
-    shown.warming.as_ref().or(shown.active.as_ref())
-}
-
-/// `ClientResourceStatus`.
-fn status(shown: &ShownResource) -> &'static str {
-    match (&shown.error, accepted(shown), shown.is_missing) {
-        (Some(_), ..) => "NACKED",
-        (None, Some(_), _) => "ACKED",
-        (None, None, true) => "DOES_NOT_EXIST",
-        (None, None, false) => "REQUESTED",
-    }
 }
 
 /// Who we are, as management servers are told.

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as an admin server needs: one request on a connection, one answer, close.
+//! As much of HTTP/1.1 as an admin server needs: one request on a connection, one answer, close. Who speaks HTTP/2 is found out here, too.
 //!
 //! Not the proxy's codec: this is ordinary blocking code for a handful of trusted clients, and shares nothing with the
 //! workers. Everything is bounded: the head, a body that is read only to be thrown away, and the time for both.
@@ -42,6 +42,15 @@ impl Request {
     pub(crate) fn switch(&self, name: &str) -> bool {
         self.parameter(name).is_some_and(|value| !matches!(value, "false" | "0"))
     }
+}
+
+/// How a connection begins.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// With a request of HTTP/1.
+    Request(Request),
+    /// With the preface of HTTP/2: all that was read.
+    Http2(Vec<u8>),
 }
 
 /// What is answered.
@@ -106,11 +115,14 @@ impl Response {
     }
 }
 
-/// Reads a request from a client that has until `deadline`.
+/// The first line of HTTP/2's preface and the empty one behind it (RFC 9113 §3.4), which end a head of HTTP/1: it is no request there.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
+
+/// Reads a request from a client that has until `deadline`, or finds that it speaks HTTP/2.
 ///
 /// # Errors
 /// `Err(Some)`: what to answer instead. `Err(None)`: the client is gone or too slow, there is nobody to answer.
-pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Request, Option<Response>> {
+pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Opening, Option<Response>> {
     let mut head = Vec::new();
     let end = loop {
         if let Some(at) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
@@ -123,6 +135,9 @@ pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Request, Op
         let count = read_some(stream, &mut piece, deadline).map_err(|_| None)?;
         head.extend_from_slice(&piece[..count]);
     };
+    if head.starts_with(PREFACE) {
+        return Ok(Opening::Http2(head));
+    }
     let (request, body) = parse(&head[..end]).map_err(|why| Some(Response::text(400, format!("{why}\n"))))?;
     if body > BODY_BYTES_MAX {
         return Err(Some(Response::text(413, "the request's body is too long\n")));
@@ -132,10 +147,11 @@ pub(crate) fn read(stream: &mut Socket, deadline: Instant) -> Result<Request, Op
         let mut piece = [0; 2048];
         left = left.saturating_sub(read_some(stream, &mut piece, deadline).map_err(|_| None)? as u64);
     }
-    Ok(request)
+    Ok(Opening::Request(request))
 }
 
-fn read_some(stream: &mut Socket, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
+/// Reads what there is, once there is something.
+pub(super) fn read_some(stream: &mut Socket, piece: &mut [u8], deadline: Instant) -> io::Result<usize> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -1,7 +1,8 @@
 //! The admin server: Envoy's endpoints under Envoy's names, on threads of their own.
 //!
 //! Never touches a worker: it reads counters, the view that the control thread left behind ([`crate::state`]), and
-//! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded.
+//! sends commands. Each connection has a thread, so that a scrape never delays `/ready`; their number is bounded. HTTP/1 has the
+//! endpoints; a connection of HTTP/2 has gRPC ([`grpc`]).
 
 mod certs;
 mod client_status;
@@ -9,6 +10,7 @@ mod config;
 mod config_dump;
 mod explain;
 mod figures;
+mod grpc;
 mod http;
 mod logging;
 mod process;
@@ -29,7 +31,7 @@ use crate::STACK_SIZE;
 use crate::command::Command;
 use crate::log::Log;
 use crate::state::State;
-use http::{PATIENCE, Request, Response, Taking};
+use http::{Opening, PATIENCE, Request, Response, Taking};
 use socket::{Listener, Stream};
 
 pub(crate) use certs::days_until_first;
@@ -294,7 +296,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
 
 /// Accepts for as long as the process lives; waits while all threads are busy.
 fn accept(listener: &Listener, context: &Arc<Context>, log: Log) {
-    let serving = Arc::new(Serving { count: AtomicUsize::new(0), acceptor: thread::current() });
+    let grpc_count = AtomicUsize::new(0);
+    let serving = Arc::new(Serving { count: AtomicUsize::new(0), grpc_count, acceptor: thread::current() });
     loop {
         while serving.count.load(Ordering::Acquire) >= CONNECTIONS_MAX {
             thread::park();
@@ -304,7 +307,7 @@ fn accept(listener: &Listener, context: &Arc<Context>, log: Log) {
                 serving.count.fetch_add(1, Ordering::AcqRel);
                 let (context, seat) = (context.clone(), Seat(serving.clone()));
                 let started = spawn("admin:conn", move || {
-                    serve(stream, &context);
+                    serve(stream, &context, &seat.0);
                     drop(seat);
                 });
                 if let Err(error) = started {
@@ -325,6 +328,8 @@ const ACCEPT_BACK_OFF: std::time::Duration = std::time::Duration::from_millis(10
 
 struct Serving {
     count: AtomicUsize,
+    /// Those of them that speak gRPC.
+    grpc_count: AtomicUsize,
     acceptor: thread::Thread,
 }
 
@@ -338,10 +343,11 @@ impl Drop for Seat {
     }
 }
 
-fn serve(mut stream: Stream, context: &Context) {
+fn serve(mut stream: Stream, context: &Arc<Context>, serving: &Serving) {
     let deadline = Instant::now() + PATIENCE;
     let (mut response, taking) = match http::read(&mut stream, deadline) {
-        Ok(request) => {
+        Ok(Opening::Http2(before)) => return grpc::serve(stream, before, context, serving),
+        Ok(Opening::Request(request)) => {
             let taking = Taking { body: request.method != "HEAD", chunks: request.takes_chunks };
             (answer(context, &request), taking)
         }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
+use ringway_control_client::Accepted;
 use ringway_model::{Address, Pipe};
 
 /// Connections that wait to be accepted: what std asks for over TCP, too.
@@ -63,6 +64,14 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(time)),
             Stream::Unix(stream) => stream.set_write_timeout(Some(time)),
+        }
+    }
+
+    /// For who waits for it without blocking.
+    pub(super) fn accepted(self) -> Accepted {
+        match self {
+            Stream::Tcp(stream) => Accepted::Tcp(stream),
+            Stream::Unix(stream) => Accepted::Unix(stream),
         }
     }
 

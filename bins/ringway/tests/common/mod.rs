@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod dns;
 pub(crate) mod files;
 pub(crate) mod frames;
+pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod lrs;
 pub(crate) mod origin;

@@ -571,7 +571,7 @@ pub(crate) fn varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// The fields with a length.
-fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
+pub(crate) fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let mut all = Vec::new();
     while !bytes.is_empty() {
         let tag = read_varint(&mut bytes);
