@@ -3,6 +3,7 @@
 //! The server is a script over grpcio and the published protos ([`SCRIPTS`]), and was calibrated by running Envoy before it: `xds/envoy.jsonl` holds
 //! what Envoy said and did in each case. `--io envoy` runs Envoy again and says where the record is wrong. Compared are of each type the
 //! requests in their order, one line each (subscriptions, acknowledgements, refusals, what is held after a reconnect), and facts of traffic.
+//! Then the proxy says what became of it all by the client status discovery service (CSDS), which Envoy does not serve: by gRPC the same as by HTTP/1.
 //! The order of requests of different types is not compared, nor are requests of the state of the world that say again what the last one said.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,9 +24,10 @@ const LIMIT: Duration = Duration::from_secs(40 * 60);
 const AGAIN_MAX: usize = 3;
 /// The first so many are run, as the judge's count says.
 const WAYS: [&str; 4] = ["sotw-ads", "delta-ads", "sotw", "delta"];
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("bed.py", include_str!("xds/bed.py")),
     ("cases.py", include_str!("xds/cases.py")),
+    ("client_status.py", include_str!("xds/client_status.py")),
     ("control_plane.py", include_str!("xds/control_plane.py")),
 ];
 const ENVOY: &str = include_str!("xds/envoy.jsonl");
@@ -165,6 +167,9 @@ fn judge(bench: &Bench, python: &Path) -> Result<String, String> {
     let said = bench.folder.join("said.jsonl");
     std::fs::write(&said, lines.join("\n") + "\n").map_err(|e| format!("cannot write: {e}"))?;
     compared.lines.iter().for_each(|line| println!("{line}"));
+    if bench.kind != Kind::Envoy {
+        compared.wrong += client_status(bench, python, ways)?;
+    }
     let line = format!("{} cases, {} reviewed differences", seen.len(), compared.reviewed);
     match compared.wrong {
         0 => Ok(line),
@@ -174,17 +179,35 @@ fn judge(bench: &Bench, python: &Path) -> Result<String, String> {
 
 /// What is said in these cases (a list, or `all`), a line each.
 fn said(bench: &Bench, python: &Path, ways: &[&str], cases: &str) -> Result<Vec<String>, String> {
-    let mut script = Command::new(python);
-    script.current_dir(&bench.folder).env("PYTHONDONTWRITEBYTECODE", "1").arg("cases.py").arg(&bench.folder);
-    script.arg(ways.join(",")).args([cases, "--"]);
+    run_script(bench, python, "cases.py", &[&ways.join(","), cases])
+}
+
+/// How many ways there are in which the client status discovery service does not say what it should; each is told.
+fn client_status(bench: &Bench, python: &Path, ways: &[&str]) -> Result<usize, String> {
+    let lines = run_script(bench, python, "client_status.py", &[&ways.join(",")])?;
+    let said = lines.iter().filter(|line| line.starts_with('{'));
+    let said = said.map(|line| serde_json::from_str(line).map_err(|e| format!("no facts: {e}: {line}")));
+    let said: Vec<Value> = said.collect::<Result<_, _>>()?;
+    if said.len() != ways.len() {
+        return Err(format!("client_status.py ended early: {}", lines.join("\n")));
+    }
+    let is_wrong = |way: &&Value| way["wrong"].as_object().is_none_or(|wrong| !wrong.is_empty());
+    Ok(said.iter().filter(is_wrong).inspect(|way| println!("client status: {way}")).count())
+}
+
+/// Runs a script with the proxy's command, and gives its lines.
+fn run_script(bench: &Bench, python: &Path, script: &str, arguments: &[&str]) -> Result<Vec<String>, String> {
+    let mut process = Command::new(python);
+    process.current_dir(&bench.folder).env("PYTHONDONTWRITEBYTECODE", "1").arg(script).arg(&bench.folder);
+    process.args(arguments).arg("--");
     match bench.kind {
         // What waits for others of its version is judge `flips`'s.
         Kind::Ring | Kind::Poll => {
-            script.arg(workspace::ringway()).args(["run", "--io", bench.kind.name(), "--xds-bundle-wait-ms", "0"])
+            process.arg(workspace::ringway()).args(["run", "--io", bench.kind.name(), "--xds-bundle-wait-ms", "0"])
         }
-        Kind::Envoy => script.arg(setup::envoy_path()).args(["--disable-hot-restart", "--use-dynamic-base-id"]),
+        Kind::Envoy => process.arg(setup::envoy_path()).args(["--disable-hot-restart", "--use-dynamic-base-id"]),
     };
-    let outcome = command::run(script, LIMIT, command::Echo::Nothing)?;
+    let outcome = command::run(process, LIMIT, command::Echo::Nothing)?;
     if !outcome.success {
         return Err(format!("the cases ended early: {}", outcome.lines.join("\n")));
     }
