@@ -382,3 +382,43 @@ fn other_encoders_stories() {
     assert!(blocks >= 30_000, "{blocks} blocks");
     assert!(ours <= theirs, "{ours} bytes of ours for {theirs} of nghttp2's");
 }
+
+/// Guards the short way of a block that comes again and again: once the table is what the block makes of it nothing is done, and what another block
+/// finds there, or puts there, is right.
+#[test]
+fn what_a_block_does_to_the_table_again_and_again_is_done() {
+    let put = |name: u8, size: usize| [&[0x40, 1, name, size as u8], &vec![name; size][..]].concat();
+    // Of several sizes, so that not as many go as come each time; the last one puts nothing there.
+    let blocks = [
+        [put(b'a', 5), put(b'b', 60), put(b'c', 1)].concat(),
+        [put(b'a', 5), put(b'd', 30)].concat(),
+        [put(b'e', 100), put(b'f', 2)].concat(),
+        vec![0x88, 0x84],
+    ];
+    let mut seed = 5;
+    let mut next = move |below: usize| fuzz::next(&mut seed) as usize % below;
+    for size in [0, 40, 100, 131, 200, 260, 4096] {
+        let (mut known, mut plain, mut list) = (Decoder::new(size), Decoder::new(size), FieldList::new());
+        for _ in 0..300 {
+            if next(8) == 0 {
+                let update = [0x20 | next(31.min(size + 1)) as u8]; // of one byte
+                assert_eq!(decoded(&mut known, &update), decoded(&mut plain, &update));
+            } else if next(8) == 0 && size == 4096 {
+                let update = unhex("3f e1 1f");
+                assert_eq!(decoded(&mut known, &update), decoded(&mut plain, &update));
+            }
+            let block = &blocks[next(4)];
+            for _ in 0..next(120) {
+                known.decode(block, &LIMITS, &mut list).expect("a block");
+                assert_eq!(fields(&list), decoded(&mut plain, block).expect("a block"));
+            }
+            for index in 0xbe..=0xfe {
+                let (one, other) = (decoded(&mut known, &[index]), decoded(&mut plain, &[index]));
+                assert_eq!(one, other);
+                if one.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -81,10 +81,8 @@ impl Decoder {
     pub fn decode(&mut self, block: &[u8], limits: &ListLimits, list: &mut FieldList) -> Result<(), Error> {
         if self.knows(block, limits, list) {
             list.source.is_repeated = true;
-            for field in list.fields.iter().filter(|field| field.is_inserted) {
-                let name_len = usize::from(field.name_len);
-                let end = field.start as usize + name_len + field.value_len as usize + line::OVERHEAD;
-                self.table.insert_line(&list.bytes[field.start as usize..end], name_len, field.name);
+            if list.source.leaves != Some(self.table.changes()) {
+                self.repeat(list);
             }
             return Ok(());
         }
@@ -117,10 +115,29 @@ impl Decoder {
             source.id = BlockId { decoder: self.id, number: self.blocks };
             source.limits = Some(*limits);
             source.table = self.has_looked.then_some(before);
+            (source.alone, source.leaves) = (before..self.table.changes(), None);
             source.block.clear();
             source.block.extend_from_slice(block);
         }
         Ok(())
+    }
+
+    /// Puts into the table what the list's block puts there.
+    ///
+    /// Once the block has put there all that the table holds, each time the same entries, and as many go as come, the table is what it was: from then on
+    /// nothing has to be done, until another block changes it.
+    fn repeat(&mut self, list: &mut FieldList) {
+        let (before, entries) = (self.table.changes(), self.table.len());
+        for field in list.fields.iter().filter(|field| field.is_inserted) {
+            let name_len = usize::from(field.name_len);
+            let end = field.start as usize + name_len + field.value_len as usize + line::OVERHEAD;
+            self.table.insert_line(&list.bytes[field.start as usize..end], name_len, field.name);
+        }
+        let (source, after) = (&mut list.source, self.table.changes());
+        let since = if source.alone.end == before { source.alone.start } else { before };
+        source.alone = since..after;
+        let is_full = before - since >= entries as u64 && self.table.len() == entries;
+        source.leaves = (after == before || is_full).then_some(after);
     }
 
     /// Whether the list has what this block says.

@@ -2,6 +2,8 @@
 //!
 //! One a core, reused for every section, as [`crate::HeadTable`] is for HTTP/1: it grows to the largest section within the limits.
 
+use std::ops::Range;
+
 use super::name::{Name, check_value};
 use super::{Field, ListLimits, line};
 use crate::error::Rule;
@@ -134,6 +136,10 @@ pub(super) struct Source {
     pub(super) limits: Option<ListLimits>,
     /// The table's number, where the block's indices lead there.
     pub(super) table: Option<u64>,
+    /// The table's numbers between which this block alone was read.
+    pub(super) alone: Range<u64>,
+    /// The table's number at which the block leaves in it what it finds there.
+    pub(super) leaves: Option<u64>,
     pub(super) block: Vec<u8>,
 }
 
