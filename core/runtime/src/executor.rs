@@ -115,15 +115,26 @@ impl Executor {
     where
         F: Future<Output = ()> + 'static,
     {
-        if self.closed.get() {
-            return;
-        }
         const { assert!(align_of::<TaskCell<F>>() <= HEADER_SIZE, "a task's memory is aligned to 32 bytes") };
         let header = pools.cell(size_of::<TaskCell<F>>());
         let kind = stats.kind(kind);
         let vtable = const { &TaskVtable { poll: poll_cell::<F>, drop: drop_cell::<F> } };
-        // SAFETY: fresh memory of at least this size, aligned by the assertion above.
-        unsafe { cell_of::<F>(header).write(TaskCell { vtable, kind, future }) };
+        let cell = cell_of::<F>(header);
+        // SAFETY: fresh memory of at least this size, aligned by the assertion above. Field by field, and the future nowhere else: so it is made
+        // where it stays, and not moved there with all the room that its states are going to need.
+        unsafe {
+            (&raw mut (*cell).vtable).write(vtable);
+            (&raw mut (*cell).kind).write(kind);
+            (&raw mut (*cell).future).write(future);
+        }
+        if self.closed.get() {
+            // SAFETY: written just now, and nobody else knows of it.
+            unsafe {
+                drop_cell::<F>(header);
+                Pools::release_cell(header);
+            }
+            return;
+        }
         stats.tasks.add(1);
         // SAFETY: plain collections.
         unsafe {
