@@ -208,7 +208,7 @@ fn decide_head(
         Then::Answer { .. } => head_size + body_size,
         Then::Forward(_) => head_size,
     };
-    *worker.decided.borrow_mut() = Some(Decision {
+    *worker.decided.borrow_mut().place() = Some(Decision {
         method: request.method(),
         framing: request.framing(),
         keep_alive: request.keep_alive(),

@@ -148,7 +148,7 @@ pub(crate) async fn run(connection: &Downstream) -> After {
 fn decided(connection: &Downstream) -> Decision {
     let worker = &*connection.worker;
     let decided = match worker.kept.take() {
-        None => worker.decided.borrow_mut().take(),
+        None => worker.decided.borrow_mut().place().take(),
         Some(mut kept) => {
             let decided = kept.place().take();
             worker.http2_decisions.borrow_mut().give_back(kept);

@@ -65,7 +65,7 @@ pub(crate) struct Worker {
     pub(crate) table: RefCell<HeadTable>,
     /// What was decided of a head, until its exchange begins: before anything else runs, too. It is too large to be handed from call to
     /// call, each of which would move it.
-    pub(crate) decided: RefCell<Option<Decision>>,
+    pub(crate) decided: RefCell<Kept<Decision>>,
     /// The same of a request in HTTP/2 whose task begins now.
     pub(crate) kept: Cell<Option<Kept<Decision>>>,
     /// Where exchanges are told of.

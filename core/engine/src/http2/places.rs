@@ -18,13 +18,12 @@ impl<T> Default for Places<T> {
 }
 
 impl<T> Places<T> {
-    /// Puts a value, which is there, where who has this finds it: from place to place, for it is large.
+    /// Takes a value, which is there, with its place, which gets another: a large value stays where it was written.
     #[inline]
-    pub(super) fn keep(&mut self, value: &mut Option<T>) -> Kept<T> {
-        let mut place = self.empty.pop().unwrap_or_default();
-        debug_assert!(place.is_none() && value.is_some(), "a value for an empty place");
-        *place = value.take();
-        Kept(place)
+    pub(super) fn keep(&mut self, filled: &mut Kept<T>) -> Kept<T> {
+        let empty = self.empty.pop().unwrap_or_default();
+        debug_assert!(empty.is_none() && filled.0.is_some(), "a value for an empty place");
+        std::mem::replace(filled, Kept(empty))
     }
 
     /// What was kept is taken: its place is the next one's.
@@ -35,6 +34,12 @@ impl<T> Places<T> {
         if self.empty.len() < KEPT_MAX {
             self.empty.push(place);
         }
+    }
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Box::default())
     }
 }
 
