@@ -14,6 +14,7 @@ use std::task::Context;
 
 use ringway_model::UpstreamVersion;
 use ringway_protocols::Rule;
+use ringway_protocols::http2::message::read_response;
 use ringway_protocols::http2::{Code, Connection, Key, Role};
 use ringway_runtime::{Instant, Stream, Timer};
 
@@ -23,6 +24,7 @@ use super::link::{End, Happened, Link, Setup};
 use super::meter::{Meter, Of};
 use super::quiet::{QUIET, Quiet};
 use super::reading::{self, Reading, Tends};
+use super::scratch::{Head, Scratch};
 use crate::breakers::Breakers;
 use crate::core_cluster::CoreCluster;
 use crate::establish::{Established, Purpose, establish};
@@ -229,20 +231,26 @@ impl Upstream {
         let link = &self.link;
         let port = link.port_of(key);
         let mut scratch = self.worker.http2.borrow_mut();
-        let mut block = std::mem::take(&mut scratch.block);
-        block.clear();
+        let Scratch { fields, block, tables, .. } = &mut *scratch;
         let limits = &self.cluster.codec_limits;
-        let mut table = scratch.take_table(limits.headers_max);
-        let (fields, repeat) = scratch.fields.read_as(Role::Client);
+        let (fields, repeat) = &mut fields.of_responses;
         let read = match fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
-            false => {
-                link.with_asked(port, |asked| repeat.read_response(fields, ends, asked, limits, &mut table, &mut block))
-            }
+            false => link.with_asked(port, |asked| {
+                repeat.response(fields, ends, asked, limits, |before| {
+                    before.into_iter().for_each(|head| tables.give(head.table));
+                    block.clear();
+                    let mut table = tables.take(limits.headers_max);
+                    let own = Rc::get_mut(&mut table).expect("nobody else has it");
+                    read_response(fields, ends, asked, limits, own, block)?;
+                    Ok(Some(Head { block: self.worker.core.chunk(block), table }))
+                })
+            }),
         };
         drop(scratch);
         match read {
-            Ok(()) => {
+            Ok(head) => {
+                let Head { block, table } = head.expect("what was read");
                 let response = table.response(&block);
                 let is_interim = response.status() < 200 && response.upgrade().is_none();
                 if !is_interim {
@@ -251,7 +259,7 @@ impl Upstream {
                 if is_interim && link.count_interim(port) > self.worker.limits.interim_responses_max {
                     link.reject(port, key, Rule::TooManyInterims);
                 } else {
-                    link.push_head(port, self.worker.core.chunk(&block), table, ends);
+                    link.push_head(port, block, table, ends);
                 }
             }
             Err(error) => {
@@ -259,6 +267,5 @@ impl Upstream {
                 link.reject(port, key, error.rule);
             }
         }
-        self.worker.http2.borrow_mut().block = block;
     }
 }

@@ -3,6 +3,7 @@
 //! It decides nothing about a message but whether it is one.
 
 use std::io;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use ringway_protocols::http2::message::{Asked, read_trailers};
@@ -101,7 +102,7 @@ impl Link {
         let State { codec, socket, ports, by_key, out, sending, fresh, pending, .. } = &mut *self.state.borrow_mut();
         codec.unsent(socket.as_ref().map_or(0, Stream::unsent) + out.len());
         let fields = &mut self.scratch.borrow_mut().fields;
-        let step = codec.receive(&chunk[at..], now, &mut fields.read_as(codec.role()).0, out);
+        let step = codec.receive(&chunk[at..], now, fields.read_as(codec.role()), out);
         let happened = match step.event {
             Event::NeedMore => Happened::NeedMore,
             Event::Head { key, ends } => Happened::Head { key, ends },
@@ -153,7 +154,7 @@ impl Link {
     }
 
     /// A head for a stream that has a port.
-    pub(super) fn push_head(&self, id: PortId, block: Chunk, table: Box<HeadTable>, ends: bool) {
+    pub(super) fn push_head(&self, id: PortId, block: Chunk, table: Rc<HeadTable>, ends: bool) {
         let port = &mut self.state.borrow_mut().ports[id];
         if ends {
             port.received = Received::Ended;
@@ -168,7 +169,7 @@ impl Link {
         let read = {
             let scratch = &mut *self.scratch.borrow_mut();
             scratch.block.clear();
-            let (fields, _) = scratch.fields.read_as(self.state.borrow().codec.role());
+            let fields = scratch.fields.read_as(self.state.borrow().codec.role());
             read_trailers(fields, limits, &mut scratch.block).map(|()| self.core.chunk(&scratch.block))
         };
         match read {

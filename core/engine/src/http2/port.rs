@@ -2,6 +2,7 @@
 //!
 //! It never touches the socket. Invariant: a receive chunk stays here for at most one turn; what waits longer was copied into a block.
 
+use std::rc::Rc;
 use std::task::Waker;
 
 use ringway_protocols::http2::message::write_trailers;
@@ -58,7 +59,7 @@ pub(super) enum Sent {
 struct First {
     chunk: Chunk,
     /// Of a head: where everything lies in it.
-    table: Option<Box<HeadTable>>,
+    table: Option<Rc<HeadTable>>,
 }
 
 /// What became of a port's turn to send.
@@ -100,7 +101,7 @@ pub(super) struct Port {
     /// Content that came, for which the peer gets new room when it is taken.
     content: Backlog,
     /// That of the head that was taken last.
-    pub(super) table: Option<Box<HeadTable>>,
+    pub(super) table: Option<Rc<HeadTable>>,
     pub(super) trailers: Option<Chunk>,
     pub(super) reader: Option<Waker>,
     outbound: Backlog,
@@ -144,7 +145,7 @@ impl Port {
     }
 
     /// A head that came.
-    pub(super) fn push_head(&mut self, block: Chunk, table: Box<HeadTable>) {
+    pub(super) fn push_head(&mut self, block: Chunk, table: Rc<HeadTable>) {
         self.firsts.push_back(First { chunk: block, table: Some(table) });
         self.wake_reader();
     }

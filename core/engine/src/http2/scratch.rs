@@ -1,9 +1,12 @@
 //! Working memory of a core for heads on their way: used up before anything else runs.
 
+use std::rc::Rc;
+
 use ringway_protocols::HeadTable;
 use ringway_protocols::hpack::FieldList;
 use ringway_protocols::http2::Role;
 use ringway_protocols::http2::message::Repeat;
+use ringway_runtime::Chunk;
 
 /// See the module. It grows to the largest head within the limits.
 #[derive(Default)]
@@ -17,43 +20,61 @@ pub(crate) struct Scratch {
     pub(super) lower: Vec<u8>,
     /// A field block before it is cut into frames.
     pub(super) coded: Vec<u8>,
-    /// Tables of heads that wait for their exchange, in between.
-    #[expect(clippy::vec_box, reason = "they come and go as boxes, which a port holds")]
-    tables: Vec<Box<HeadTable>>,
+    pub(super) tables: Tables,
+}
+
+/// A response's head as its exchange takes it. One that comes again is shared.
+#[derive(Clone)]
+pub(super) struct Head {
+    pub(super) block: Chunk,
+    pub(super) table: Rc<HeadTable>,
 }
 
 /// A list for each role, and the head that came in it.
 #[derive(Default)]
-pub(crate) struct Fields {
-    of_requests: (FieldList, Repeat),
-    of_responses: (FieldList, Repeat),
+pub(super) struct Fields {
+    pub(super) of_requests: (FieldList, Repeat),
+    pub(super) of_responses: (FieldList, Repeat<Option<Head>>),
 }
 
 impl Fields {
     /// The list of a connection on which we have this role.
     #[inline]
-    pub(super) fn read_as(&mut self, role: Role) -> &mut (FieldList, Repeat) {
+    pub(super) fn read_as(&mut self, role: Role) -> &mut FieldList {
         match role {
-            Role::Server => &mut self.of_requests,
-            Role::Client => &mut self.of_responses,
+            Role::Server => &mut self.of_requests.0,
+            Role::Client => &mut self.of_responses.0,
         }
     }
 }
+
+/// Tables of heads that wait for their exchange, in between.
+#[derive(Default)]
+pub(super) struct Tables(Vec<Rc<HeadTable>>);
 
 /// Tables that are kept for the next heads: those of a turn in which as many responses begin. 16 bytes each for as many fields as
 /// a response may have, so 100 KiB at Envoy's 100 fields.
 const TABLES_KEPT_MAX: usize = 64;
 
-impl Scratch {
-    /// A table for a head of so many fields at most.
-    pub(super) fn take_table(&mut self, headers_max: usize) -> Box<HeadTable> {
-        self.tables.pop().unwrap_or_else(|| Box::new(HeadTable::new(headers_max)))
+impl Tables {
+    /// A table for a head of so many fields at most, which nobody else has.
+    pub(super) fn take(&mut self, headers_max: usize) -> Rc<HeadTable> {
+        self.0.pop().unwrap_or_else(|| Rc::new(HeadTable::new(headers_max)))
     }
 
-    /// A table whose head is done with.
-    pub(crate) fn give_table(&mut self, table: Box<HeadTable>) {
-        if self.tables.len() < TABLES_KEPT_MAX {
-            self.tables.push(table);
+    /// A table whose head is done with, unless others have it, too.
+    #[inline]
+    pub(super) fn give(&mut self, table: Rc<HeadTable>) {
+        if Rc::strong_count(&table) == 1 && self.0.len() < TABLES_KEPT_MAX {
+            self.0.push(table);
         }
+    }
+}
+
+impl Scratch {
+    /// A table whose head is done with.
+    #[inline]
+    pub(crate) fn give_table(&mut self, table: Rc<HeadTable>) {
+        self.tables.give(table);
     }
 }

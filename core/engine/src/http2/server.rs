@@ -248,7 +248,7 @@ impl Server {
         let mut block = std::mem::take(&mut scratch.block);
         block.clear();
         let mut table = worker.table.borrow_mut();
-        let (fields, repeat) = scratch.fields.read_as(Role::Server);
+        let (fields, repeat) = &mut scratch.fields.of_requests;
         let read = match fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
             false => {

@@ -82,7 +82,7 @@ impl Http2Stream {
 
     /// The table of the head that was taken last.
     #[inline(never)]
-    pub(crate) fn take_table(&self) -> Option<Box<HeadTable>> {
+    pub(crate) fn take_table(&self) -> Option<Rc<HeadTable>> {
         self.link.state.borrow_mut().ports[self.port].table.take()
     }
 

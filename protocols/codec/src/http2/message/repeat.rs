@@ -1,8 +1,9 @@
 //! The last head that came twice: the third time it is not read again.
 //!
-//! Cost: a copy of the head and of its table, a quarter of reading it; nothing for heads that differ.
+//! Cost: a copy of the head and of its table, a quarter of reading it, or of what the caller has made of them, which may be shared; nothing for heads
+//! that differ.
 
-use super::read::{Asked, read_request, read_response};
+use super::read::{Asked, read_request};
 use crate::error::Error;
 use crate::head::{HeadTable, Method};
 use crate::hpack::{BlockId, FieldList};
@@ -23,21 +24,55 @@ enum As {
     Response { to: Method },
 }
 
-/// See the module. One for each [`FieldList`], as long-lived as that. It grows to the largest head that came twice, which is one of a small block.
-#[derive(Debug)]
-pub struct Repeat {
+/// See the module. One for each [`FieldList`], as long-lived as that. It keeps one head, of a small block: as a copy, or as what the caller has made of it.
+#[derive(Debug, Default)]
+pub struct Repeat<H = Copied> {
     read: Option<Read>,
-    table: HeadTable,
-    head: Vec<u8>,
+    head: H,
 }
 
-impl Default for Repeat {
+/// A copy of a head. It grows to the largest that came twice.
+#[derive(Debug)]
+pub struct Copied {
+    table: HeadTable,
+    bytes: Vec<u8>,
+}
+
+impl Default for Copied {
     fn default() -> Self {
-        Self { read: None, table: HeadTable::new(0), head: Vec::new() }
+        Self { table: HeadTable::new(0), bytes: Vec::new() }
     }
 }
 
-impl Repeat {
+impl<H: Clone + Default> Repeat<H> {
+    /// A response's head: what is kept, if it is that one; else what `read` makes of the fields ([`super::read_response`] with the same arguments), which
+    /// is kept if they came twice. `read` is given what is not kept any more.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    #[inline]
+    pub fn response(
+        &mut self,
+        fields: &FieldList,
+        ends: bool,
+        asked: Asked<'_>,
+        limits: &Limits,
+        read: impl FnOnce(H) -> Result<H, Error>,
+    ) -> Result<H, Error> {
+        // What answers an extended CONNECT is rare, and is not the same from request to request.
+        let Some(block) = fields.repeated().filter(|_| asked.upgrade.is_none()) else { return read(H::default()) };
+        let as_what = As::Response { to: asked.method };
+        let known = Some(Read { block, ends, as_what, limits: *limits });
+        if self.read != known {
+            self.read = None;
+            self.head = read(std::mem::take(&mut self.head))?;
+            self.read = known;
+        }
+        Ok(self.head.clone())
+    }
+}
+
+impl Repeat<Copied> {
     /// As [`read_request`].
     ///
     /// # Errors
@@ -63,41 +98,15 @@ impl Repeat {
         Ok(())
     }
 
-    /// As [`read_response`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn read_response(
-        &mut self,
-        fields: &FieldList,
-        ends: bool,
-        asked: Asked<'_>,
-        limits: &Limits,
-        table: &mut HeadTable,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Error> {
-        // What answers an extended CONNECT is rare, and is not the same from request to request.
-        let read = fields.repeated().filter(|_| asked.upgrade.is_none()).map(|block| {
-            let as_what = As::Response { to: asked.method };
-            Read { block, ends, as_what, limits: *limits }
-        });
-        if self.gives(read, table, out) {
-            return Ok(());
-        }
-        read_response(fields, ends, asked, limits, table, out)?;
-        self.keep(read, table, out);
-        Ok(())
-    }
-
     /// Whether it is the head that is kept; if so it is in `table` and `out`.
     #[inline]
     fn gives(&self, read: Option<Read>, table: &mut HeadTable, out: &mut Vec<u8>) -> bool {
-        if read.is_none() || self.read != read || !table.has_room_for(&self.table) {
+        if read.is_none() || self.read != read || !table.has_room_for(&self.head.table) {
             return false;
         }
         debug_assert!(out.is_empty(), "a head's offsets begin at its own first byte");
-        table.copy_from(&self.table);
-        out.extend_from_slice(&self.head);
+        table.copy_from(&self.head.table);
+        out.extend_from_slice(&self.head.bytes);
         true
     }
 
@@ -111,8 +120,8 @@ impl Repeat {
     #[cold]
     fn keep_head(&mut self, read: Option<Read>, table: &HeadTable, head: &[u8]) {
         self.read = read;
-        self.table.copy_from(table);
-        self.head.clear();
-        self.head.extend_from_slice(head);
+        self.head.table.copy_from(table);
+        self.head.bytes.clear();
+        self.head.bytes.extend_from_slice(head);
     }
 }
