@@ -118,6 +118,7 @@ mod tunnel;
 mod uuid;
 mod view;
 mod worker;
+mod written;
 
 pub use commit::{CommitReport, Engine, Options, StageProblem, Staged, StartError, WorkerRow};
 pub use explain::{ClusterStep, End, EndpointStep, Explanation, Peer, Question, Step, explain};

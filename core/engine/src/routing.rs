@@ -38,6 +38,7 @@ use crate::retry::{DEFAULT_RULES, Retry};
 use crate::tunnel::{self, Tunnel};
 use crate::view::{CoreChain, View};
 use crate::worker::Worker;
+use crate::written::{Form, Written};
 
 /// A decoded request, for the model's look-ups.
 #[derive(Clone, Copy)]
@@ -493,7 +494,6 @@ pub(crate) fn write_request(
     spelling: Spelling,
     to_http2: bool,
 ) -> Chunk {
-    let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
     // As Envoy: who has no body says so, but for methods that seldom have one (RFC 9110 §8.6 asks for it with POST and PUT).
     let framing = match (request.framing(), request.method()) {
         (Framing::None, Method::Get | Method::Head | Method::Delete | Method::Connect | Method::Trace) => Framing::None,
@@ -503,8 +503,12 @@ pub(crate) fn write_request(
         (Framing::UntilClose, _) => Framing::Chunked,
         (framing, _) => framing,
     };
-    encode_request(request, framing, edit, &mut out);
-    out.finish_spelled(spelling, request.fields().map(|field| field.name))
+    let form = Form::of(request.id(), (framing, false), edit, spelling);
+    Written::or(&worker.request_written, form, edit.lines, || {
+        let mut out = Outbox::new(&worker.core, request_head_size(request, edit));
+        encode_request(request, framing, edit, &mut out);
+        out.finish_spelled(spelling, request.fields().map(|field| field.name))
+    })
 }
 
 /// Keeps the received host in x-forwarded-host, unless it stands there last already.

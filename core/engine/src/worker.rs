@@ -35,6 +35,7 @@ use crate::routing::Rewritten;
 use crate::run::Run;
 use crate::tls::Tls;
 use crate::view::View;
+use crate::written::Written;
 
 /// A connection in the worker's register.
 struct Entry {
@@ -74,6 +75,9 @@ pub(crate) struct Worker {
     pub(crate) fields: RefCell<Fields>,
     pub(crate) lines: RefCell<Lines>,
     pub(crate) rewritten: RefCell<Rewritten>,
+    /// What was written last of heads that come again.
+    pub(crate) request_written: RefCell<Written>,
+    pub(crate) response_written: RefCell<Written>,
     /// The lines of an answer to a gRPC client.
     pub(crate) grpc_lines: RefCell<Vec<u8>>,
     /// What the connection manager's rules make of a request's path and host.
@@ -150,6 +154,8 @@ impl Worker {
             fields: RefCell::default(),
             lines: RefCell::new(Lines::new()),
             rewritten: RefCell::default(),
+            request_written: RefCell::default(),
+            response_written: RefCell::default(),
             grpc_lines: RefCell::default(),
             prepared_head: RefCell::default(),
             http2: Rc::default(),

@@ -7,6 +7,8 @@
 
 mod names;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::limits::Limits;
 pub use names::{Known, KnownSet};
 pub(crate) use names::{is_for_all, is_for_heads_only};
@@ -172,6 +174,17 @@ impl KnownAuthority {
     }
 }
 
+/// The number of a head that comes again and again: no other head has it, in the life of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadId(u64);
+
+impl HeadId {
+    pub(crate) fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Empty,
@@ -213,6 +226,8 @@ pub struct HeadTable {
     pub(crate) content_length: Option<u64>,
     /// Offset after the empty line: the bytes consumed.
     pub(crate) end: u32,
+    /// Of a head that comes again: where this is the same, all that is in the table is.
+    pub(crate) id: Option<HeadId>,
 }
 
 impl HeadTable {
@@ -245,6 +260,7 @@ impl HeadTable {
             framing: Framing::None,
             content_length: None,
             end: 0,
+            id: None,
         }
     }
 
@@ -270,6 +286,12 @@ impl HeadTable {
         self.framing = Framing::None;
         self.content_length = None;
         self.end = 0;
+        self.id = None;
+    }
+
+    /// What was read just now is the head with this number, or one without.
+    pub fn know_as(&mut self, id: Option<HeadId>) {
+        self.id = id;
     }
 
     /// Whether it may hold as many fields as the other has.
@@ -285,14 +307,14 @@ impl HeadTable {
         let Self { kind, version, method, keep_alive, expect_continue, te_trailers, .. } = *other;
         let Self { never_indexed, is_https, length_is_of_get, status, glitches, seen, .. } = *other;
         let Self { upgrade, method_span, target, authority, reason, path, .. } = *other;
-        let Self { framing, content_length, end, fields: _, headers_max: _, known_authority: _, .. } = *other;
+        let Self { framing, content_length, end, id, fields: _, headers_max: _, known_authority: _, .. } = *other;
         (self.kind, self.version, self.method) = (kind, version, method);
         (self.keep_alive, self.expect_continue, self.te_trailers) = (keep_alive, expect_continue, te_trailers);
         (self.never_indexed, self.is_https, self.length_is_of_get) = (never_indexed, is_https, length_is_of_get);
         (self.status, self.glitches, self.seen, self.upgrade) = (status, glitches, seen, upgrade);
         (self.method_span, self.target, self.authority) = (method_span, target, authority);
         (self.reason, self.path, self.framing) = (reason, path, framing);
-        (self.content_length, self.end) = (content_length, end);
+        (self.content_length, self.end, self.id) = (content_length, end, id);
     }
 
     /// Bytes of the head that was decoded, from the first byte given to the decoder to the end of the empty line; 0 when
@@ -333,6 +355,7 @@ impl HeadTable {
                 debug_assert!(!matches!(field.known, Known::Host | Known::ContentLength | Known::TransferEncoding));
                 (field.name_len, field.known, field.nominated) = (0, Known::Other, true);
                 count += 1;
+                self.id = None;
             }
         }
         count
@@ -485,6 +508,13 @@ impl<'a> Request<'a> {
         self.table.method
     }
 
+    /// Its number, where it comes again and again as it is.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> Option<HeadId> {
+        self.table.id.filter(|_| self.path.is_none() && self.authority.is_none())
+    }
+
     /// The method as received.
     #[must_use]
     pub fn method_str(&self) -> &'a [u8] {
@@ -563,6 +593,13 @@ impl<'a> Response<'a> {
     #[must_use]
     pub fn status(&self) -> u16 {
         self.table.status
+    }
+
+    /// Its number, where it comes again and again.
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> Option<HeadId> {
+        self.table.id
     }
 
     /// The reason phrase as received; may be empty.

@@ -34,7 +34,7 @@ mod wire;
 
 pub use error::{Error, Fault, Rule, Scope};
 pub use head::{
-    Field, FieldRef, Framing, HeadTable, Known, KnownSet, Method, Request, Response, Version, is_same_name,
+    Field, FieldRef, Framing, HeadId, HeadTable, Known, KnownSet, Method, Request, Response, Version, is_same_name,
 };
 pub use limits::Limits;
 pub use out::Out;

@@ -15,6 +15,7 @@ use crate::load::is_grpc_failure;
 use crate::outbox::{Outbox, Spelling};
 use crate::side::Side;
 use crate::tunnel::Tunnel;
+use crate::written::{Form, Written};
 
 /// What the head of a response leads to.
 pub(super) enum Seen {
@@ -144,11 +145,14 @@ impl Exchange<'_> {
         let drop = if is_missed { KnownSet::NONE.with(Known::ContentType) } else { KnownSet::NONE };
         let form = HeadEdit { upgrade: self.tunnel.is_upgrade(), http10, drop, ..HeadEdit::default() };
         let write = |edit: &HeadEdit<'_>| {
-            let mut out = Outbox::new(&worker.core, response_head_size(response, edit) + body.len());
-            encode_response(response, framing_out, close, edit, &mut out);
-            out.put(body);
             let spelling = Spelling::of(&self.cluster.config.http1, &self.chain.http.http1);
-            out.finish_spelled(spelling, response.fields().map(|field| field.name))
+            let form = Form::of(response.id().filter(|_| body.is_empty()), (framing_out, close), edit, spelling);
+            Written::or(&worker.response_written, form, edit.lines, || {
+                let mut out = Outbox::new(&worker.core, response_head_size(response, edit) + body.len());
+                encode_response(response, framing_out, close, edit, &mut out);
+                out.put(body);
+                out.finish_spelled(spelling, response.fields().map(|field| field.name))
+            })
         };
         let out = match changes {
             None => hop.with(response.has(Known::XEnvoy), form, write),

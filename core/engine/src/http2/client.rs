@@ -237,12 +237,13 @@ impl Upstream {
         let read = match fields.is_too_large() {
             true => Err(Rule::HeadTooLarge.into()),
             false => link.with_asked(port, |asked| {
-                repeat.response(fields, ends, asked, limits, |before| {
+                repeat.response(fields, ends, asked, limits, |before, id| {
                     before.into_iter().for_each(|head| tables.give(head.table));
                     block.clear();
                     let mut table = tables.take(limits.headers_max);
                     let own = Rc::get_mut(&mut table).expect("nobody else has it");
                     read_response(fields, ends, asked, limits, own, block)?;
+                    own.know_as(id);
                     Ok(Some(Head { block: self.worker.core.chunk(block), table }))
                 })
             }),

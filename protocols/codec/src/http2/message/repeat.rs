@@ -5,7 +5,7 @@
 
 use super::read::{Asked, read_request};
 use crate::error::Error;
-use crate::head::{HeadTable, Method};
+use crate::head::{HeadId, HeadTable, Method};
 use crate::hpack::{BlockId, FieldList};
 use crate::limits::Limits;
 
@@ -46,7 +46,7 @@ impl Default for Copied {
 
 impl<H: Clone + Default> Repeat<H> {
     /// A response's head: what is kept, if it is that one; else what `read` makes of the fields ([`super::read_response`] with the same arguments), which
-    /// is kept if they came twice. `read` is given what is not kept any more.
+    /// is kept if they came twice. `read` is given what is not kept any more, and of what is going to be the number that its table gets.
     ///
     /// # Errors
     /// Those of `read`.
@@ -57,15 +57,17 @@ impl<H: Clone + Default> Repeat<H> {
         ends: bool,
         asked: Asked<'_>,
         limits: &Limits,
-        read: impl FnOnce(H) -> Result<H, Error>,
+        read: impl FnOnce(H, Option<HeadId>) -> Result<H, Error>,
     ) -> Result<H, Error> {
         // What answers an extended CONNECT is rare, and is not the same from request to request.
-        let Some(block) = fields.repeated().filter(|_| asked.upgrade.is_none()) else { return read(H::default()) };
+        let Some(block) = fields.repeated().filter(|_| asked.upgrade.is_none()) else {
+            return read(H::default(), None);
+        };
         let as_what = As::Response { to: asked.method };
         let known = Some(Read { block, ends, as_what, limits: *limits });
         if self.read != known {
             self.read = None;
-            self.head = read(std::mem::take(&mut self.head))?;
+            self.head = read(std::mem::take(&mut self.head), Some(HeadId::next()))?;
             self.read = known;
         }
         Ok(self.head.clone())
@@ -111,14 +113,15 @@ impl Repeat<Copied> {
     }
 
     #[inline]
-    fn keep(&mut self, read: Option<Read>, table: &HeadTable, head: &[u8]) {
+    fn keep(&mut self, read: Option<Read>, table: &mut HeadTable, head: &[u8]) {
         if read.is_some() {
             self.keep_head(read, table, head);
         }
     }
 
     #[cold]
-    fn keep_head(&mut self, read: Option<Read>, table: &HeadTable, head: &[u8]) {
+    fn keep_head(&mut self, read: Option<Read>, table: &mut HeadTable, head: &[u8]) {
+        table.know_as(Some(HeadId::next()));
         self.read = read;
         self.head.table.copy_from(table);
         self.head.bytes.clear();
