@@ -245,13 +245,19 @@ impl Control {
     /// the files mend it; that which waits for its names; or that which is in force.
     fn rotate(&mut self) {
         const WHO: &str = "a file of certificates or keys changed";
-        // What is still wrong with it was said when it was refused.
-        if let Some(Ok(loaded)) = self.loader.reread_refused() {
-            match self.accept(loaded) {
+        match self.loader.reread_refused() {
+            Some(Ok(loaded)) => match self.accept(loaded) {
                 Ok(()) => return,
                 // What is in force has certificates, too.
                 Err(problems) => self.refuse(WHO, problems),
-            }
+            },
+            // It was said and counted when it was refused. It is shown again where a rotation was refused since, of which half had been there.
+            Some(Err(problems)) => self.state.change_view(|view| {
+                if view.rejection.as_ref().is_none_or(|shown| shown.problems != problems) {
+                    view.rejection = Some(Rejection { at: SystemTime::now(), problems });
+                }
+            }),
+            None => {}
         }
         let warming = self.warming.as_ref().and_then(|loaded| loaded.file.as_ref()).map(|file| file.dump.clone());
         let Some(text) = warming.or_else(|| self.state.view().bootstrap.clone()) else { return };

@@ -123,7 +123,7 @@ fn a_try_takes_no_longer_than_it_may() {
     let again =
         "route: {cluster: c, retry_policy: {retry_on: reset, num_retries: 1, retry_back_off: {base_interval: 0.001s}}}";
     for fields in
-        [explicit("max_stream_duration: 0.05s"), "common_http_protocol_options: {max_stream_duration: 0.05s}".into()]
+        [explicit("max_stream_duration: 0.2s"), "common_http_protocol_options: {max_stream_duration: 0.2s}".into()]
     {
         on_each_driver(|io| {
             let config = Config::new().route("prefix: /again", again).to("/", "c");
