@@ -118,7 +118,7 @@ where
 
 /// What happens next on a connection.
 enum Next {
-    Call(Request<RecvStream>, SendResponse<Bytes>),
+    Call(Box<Request<RecvStream>>, SendResponse<Bytes>),
     /// One of the calls is over.
     Over,
     /// There was no call for as long as we wait.
@@ -141,7 +141,7 @@ where
     let (mut calls, mut is_leaving) = (JoinSet::new(), false);
     loop {
         match next(&mut connection, &mut calls, patience).await {
-            Next::Call(request, respond) => _ = calls.spawn_local(calling::call(request, respond, service.clone())),
+            Next::Call(request, respond) => _ = calls.spawn_local(calling::call(*request, respond, service.clone())),
             Next::Over => {}
             // A call may have been on its way to us: it is served.
             Next::Quiet if !is_leaving => {
@@ -170,7 +170,7 @@ where
         }
     };
     match accepted {
-        Some(Ok((request, respond))) => Next::Call(request, respond),
+        Some(Ok((request, respond))) => Next::Call(Box::new(request), respond),
         // It is closed, or it broke a rule of HTTP/2, which h2 has told it.
         Some(Err(_)) | None => Next::Closed,
     }
