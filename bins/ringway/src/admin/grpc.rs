@@ -15,7 +15,7 @@ use super::http::{self, PATIENCE};
 use super::socket::Stream;
 use super::{CONNECTIONS_MAX, Context, Serving, process};
 
-/// Connections of gRPC at once: the tools of a few people. Each costs a thread, some 40 KiB, and one answer while that is sent.
+/// Connections of gRPC at once: the tools of a few people. Each costs a thread, and one answer while that is sent.
 const GRPC_CONNECTIONS_MAX: usize = 8;
 const _: () = assert!(GRPC_CONNECTIONS_MAX < CONNECTIONS_MAX, "the rest is for HTTP/1");
 
