@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::arguments;
-use crate::content::{Sizes, filling};
+use crate::content::{BYTES_MAX, Sizes, filling};
 use crate::expect::{self, Expect};
+use crate::message;
 use crate::plan::{Pace, Plan, Reply, Request, Trust};
 use crate::schedule::Arrivals;
 use crate::target::{Protocol, Target};
@@ -207,11 +208,13 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
 }
 
 /// Connections of a run: twice the ports that one address has towards another are more than any run gets.
-const CONNECTIONS_MAX: i64 = 131_072;
+pub(crate) const CONNECTIONS_MAX: i64 = 131_072;
 /// Streams of a connection: ten times what servers allow.
 const STREAMS_MAX: i64 = 10_000;
 /// Requests a second: beyond it the schedule's times are closer than its clock.
 const RATE_MAX: f64 = 1e9;
+/// And below it there is one in a dozen days: no load, and a typing error.
+const RATE_MIN: f64 = 1e-6;
 /// A run that has a count and no duration of its own lasts as long as it takes, within a day.
 const DURATION_OF_COUNT: Duration = Duration::from_secs(86_400);
 
@@ -232,10 +235,10 @@ fn reply(text: &str) -> Result<Reply, String> {
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
-        _ => Err("a number above 0, up to 1e9".into()),
+pub(crate) fn rate(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(rate) if (RATE_MIN..=RATE_MAX).contains(&rate) => Ok(rate),
+        _ => Err(format!("{text:?} is no number from 1e-6 to 1e9")),
     }
 }
 
@@ -303,6 +306,10 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
     if is_tcp && sizes.max() == 0 {
         return Err("a raw connection needs bytes to send: --body-size".into());
     }
+    let messages: u32 = matches.remove_one("messages").expect(DEFAULTED);
+    if target.protocol == Protocol::Grpc && message::grpc_size(sizes.max(), messages) > BYTES_MAX {
+        return Err(format!("{messages} messages of so many bytes: a call is at most 1g"));
+    }
     let has_body = sizes.max() > 0 || target.protocol == Protocol::Grpc;
     let method = matches.remove_one("method").unwrap_or_else(|| if has_body { "POST" } else { "GET" }.to_owned());
     if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
@@ -346,7 +353,7 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
             headers: matches.remove_many("header").map(Iterator::collect).unwrap_or_default(),
             sizes,
             content,
-            messages: matches.remove_one("messages").expect(DEFAULTED),
+            messages,
         },
         reply: matches.remove_one("tcp-reply").expect(DEFAULTED),
         expect,

@@ -19,7 +19,7 @@ pub(crate) enum Sizes {
 /// Exponential sizes end at so many times their mean: one in 22,000 would be larger.
 const EXPONENTIAL_MAX: u64 = 10;
 /// What a body in memory may be: it is held once a core.
-const BYTES_MAX: u64 = 1 << 30;
+pub(crate) const BYTES_MAX: u64 = 1 << 30;
 
 impl Sizes {
     /// Reads `4k`, `uniform:1k-64k`, `exp:16k` or `weighted:1k=90,1m=10`.

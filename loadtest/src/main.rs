@@ -36,10 +36,11 @@ mod windows;
 mod worker;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use clap::ArgMatches;
 use command::Output;
@@ -69,9 +70,15 @@ fn main() -> ExitCode {
         Some((name, mut matches)) if name == "report" => page::report(&mut matches).map(|()| 0),
         _ => unreachable!("clap knows no other"),
     };
-    match done {
-        Ok(status) => ExitCode::from(status),
-        Err(why) => {
+    // Who reads no further, as `head`, has what was wanted: that alone is no error.
+    let lost = LOST.get().filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
+    match (done, lost) {
+        (Ok(status), None) => ExitCode::from(status),
+        (Ok(_), Some(error)) => {
+            say_error(&format!("standard output: {error}"));
+            ExitCode::from(WRONG)
+        }
+        (Err(why), _) => {
             say_error(&why);
             ExitCode::from(WRONG)
         }
@@ -81,21 +88,36 @@ fn main() -> ExitCode {
 /// The exit status of a command that could not be carried out, as clap's for one that it could not read.
 const WRONG: u8 = 2;
 
-#[expect(clippy::print_stderr, reason = "a command says why it does not run")]
 fn say_error(why: &str) {
-    eprintln!("ringway-load: {why}");
+    note(&format!("ringway-load: {why}"));
 }
 
-#[expect(clippy::print_stdout, reason = "a command prints")]
-fn say(text: &str) {
-    use std::io::Write;
-    print!("{text}");
-    let _flushed = std::io::stdout().flush(); // who reads it may have gone
+/// A line on standard error. Where that takes none, nobody is to be told of it either.
+fn note(line: &str) {
+    let _gone = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// Says what came of it, on standard output. Once that takes no more, what goes on is to end as by Ctrl-C: files are written still.
+fn say(text: &str) {
+    if LOST.get().is_some() {
+        return;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        LOST.get_or_init(|| error);
+        INTERRUPTED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Why standard output takes no more.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// What goes on is to end.
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// Set by the first Ctrl-C or SIGTERM; the second one ends the process at once.
 fn interruption() -> Result<Arc<AtomicBool>, String> {
-    let flag: Arc<AtomicBool> = Arc::default();
+    let flag = Arc::clone(&INTERRUPTED);
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))

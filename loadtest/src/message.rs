@@ -121,9 +121,14 @@ fn head(plan: &Plan, sizes: &Sizes) -> Vec<u8> {
     head.into_bytes()
 }
 
+/// Bytes of a call of so many messages of this size.
+pub(crate) fn grpc_size(message: u64, messages: u32) -> u64 {
+    (PREFIX_BYTES as u64).saturating_add(message).saturating_mul(messages.into())
+}
+
 /// All messages of a call, each with its prefix.
 fn grpc_body(request: &Request) -> Vec<u8> {
-    let mut body = Vec::with_capacity((PREFIX_BYTES + request.content.len()) * request.messages as usize);
+    let mut body = Vec::with_capacity(grpc_size(request.content.len() as u64, request.messages) as usize);
     for _ in 0..request.messages {
         body.push(0);
         body.extend_from_slice(&(request.content.len() as u32).to_be_bytes());

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::chance::Chance;
 
+/// What is due later is due behind the end of any run: two years, in seconds.
+const NEVER_S: f64 = 2.0 * 366.0 * 86_400.0;
+
 /// How requests follow each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrivals {
@@ -61,7 +64,7 @@ impl Schedule {
         } else {
             self.ramp / 2.0 + self.work / self.rate
         };
-        Duration::from_secs_f64(seconds)
+        Duration::from_secs_f64(seconds.min(NEVER_S))
     }
 
     /// Goes on to the one behind it.
@@ -127,6 +130,16 @@ mod tests {
         assert!((1_499..=1_500).contains(&times.len()), "{}", times.len());
         assert!(schedule.left(2 * SECOND).abs_diff(times.len() as u64) <= 1);
         assert!(times.windows(2).all(|two| two[0] < two[1]), "in order");
+    }
+
+    /// Times of a rate so small are none that a clock has.
+    #[test]
+    fn what_is_due_after_all_runs_has_a_time() {
+        for arrivals in [Arrivals::Constant, Arrivals::Poisson] {
+            let schedule = Schedule::new(1e-300, arrivals, SECOND, 1, (1, 2));
+            assert_eq!(schedule.next_at(), Duration::from_secs_f64(NEVER_S));
+            assert_eq!(schedule.left(SECOND), 0);
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn command() -> Command {
             Arg::new("rates")
                 .long("rates")
                 .value_name("LIST")
-                .value_parser(list::<f64>)
+                .value_parser(rates)
                 .help("Open loop at these rates; else at parts of the capacity that a closed loop finds first"),
         )
         .arg(
@@ -56,11 +56,14 @@ pub(crate) fn command() -> Command {
 #[derive(Clone, Debug, PartialEq)]
 struct List<T>(Vec<T>);
 
-fn list<T: std::str::FromStr + PartialOrd + Default>(text: &str) -> Result<List<T>, String> {
-    let parse = |part: &str| part.trim().parse::<T>().map_err(|_| format!("{part:?} is no number"));
+fn list<T: PartialOrd>(text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<List<T>, String> {
     let list = text.split(',').map(parse).collect::<Result<Vec<T>, _>>()?;
-    let grows = list.windows(2).all(|two| two[0] < two[1]) && list[0] > T::default();
-    if grows { Ok(List(list)) } else { Err("numbers above 0 that grow".into()) }
+    let grows = list.windows(2).all(|two| two[0] < two[1]);
+    if grows { Ok(List(list)) } else { Err("numbers that grow".into()) }
+}
+
+fn rates(text: &str) -> Result<List<f64>, String> {
+    list(text, command::rate)
 }
 
 fn concurrencies(text: &str) -> Result<List<usize>, String> {
@@ -68,7 +71,10 @@ fn concurrencies(text: &str) -> Result<List<usize>, String> {
         let doubling = std::iter::successors(Some(1), |last| Some(last * 2));
         return Ok(List(doubling.take_while(|count| *count <= CONCURRENCY_MAX).collect()));
     }
-    list(text)
+    list(text, |part| match part.trim().parse::<usize>() {
+        Ok(count) if (1..=command::CONNECTIONS_MAX as usize).contains(&count) => Ok(count),
+        _ => Err(format!("{part:?} is no number from 1 to {}", command::CONNECTIONS_MAX)),
+    })
 }
 
 /// What grows.
@@ -293,10 +299,13 @@ mod tests {
 
     #[test]
     fn what_grows() {
-        assert_eq!(list::<f64>("10,20.5"), Ok(List(vec![10.0, 20.5])));
+        assert_eq!(rates("10, 20.5"), Ok(List(vec![10.0, 20.5])));
         assert_eq!(concurrencies("auto").map(|List(all)| (all.len(), all[10])), Ok((11, 1024)));
-        for wrong in ["", "0,1", "2,1", "1,x"] {
+        for wrong in ["", "0,1", "2,1", "1,x", "131073", "1e300"] {
             assert!(concurrencies(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "0,1", "2,1", "1,x", "nan", "inf", "1,inf", "1e-300", "1,1e10"] {
+            assert!(rates(wrong).is_err(), "{wrong}");
         }
     }
 }

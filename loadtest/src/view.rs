@@ -1,6 +1,5 @@
 //! What is seen while a run lasts: a bar on a terminal, a line a second elsewhere. It goes to standard error, so that the outcome alone is
 //! on standard output.
-#![expect(clippy::print_stderr, reason = "a command tells how it goes on")]
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -43,7 +42,7 @@ impl View {
         let line = line(second);
         match self {
             View::Bar(bar) => bar.set_message(line),
-            View::Lines => eprintln!("{:>4} s  {line}", number + 1),
+            View::Lines => crate::note(&format!("{:>4} s  {line}", number + 1)),
             View::Quiet => {}
         }
     }

@@ -223,7 +223,11 @@ fn a_command_line_that_cannot_be_carried_out() {
         &["run", "127.0.0.1:1", "-c", "1", "-t", "2"],
         &["run", "127.0.0.1:1", "--ca", "/does/not/exist"],
         &["serve", "--stall", "2s/1s"],
+        &["run", "127.0.0.1:1", "--rate", "1e-300"],
+        &["run", "grpc://127.0.0.1:1/p.S/M", "--messages", "4000000000", "--body-size", "1k"],
         &["sweep", "127.0.0.1:1", "--rates", "2,1"],
+        &["sweep", "127.0.0.1:1", "--rates", "inf"],
+        &["sweep", "127.0.0.1:1", "--rates", "1e-300"],
         &["127.0.0.1:1", "--no-such-option"],
     ] {
         let output = command(arguments);

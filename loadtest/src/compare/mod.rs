@@ -200,9 +200,8 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
 }
 
 /// How it goes on, for who waits: on standard error, so that the tables alone are on standard output.
-#[expect(clippy::print_stderr, reason = "a command tells how it goes on")]
 fn progress(line: &str) {
-    eprintln!("{line}");
+    crate::note(line);
 }
 
 /// The exit status of a comparison that the user ended, as that of `run`.
