@@ -138,14 +138,14 @@ fn what_is_never_answered() {
     check(&loaded, "connect_timeout", 1);
 }
 
-/// The type and stream of the next frame of HTTP/2; `None`: the peer has gone.
-fn next_frame(stream: &mut TcpStream) -> Option<(u8, u32)> {
+/// The type, flags and stream of the next frame of HTTP/2; `None`: the peer has gone.
+fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, u32)> {
     let mut header = [0; 9];
     stream.read_exact(&mut header).ok()?;
-    let [a, b, c, kind, _, stream_id @ ..] = header;
+    let [a, b, c, kind, flags, stream_id @ ..] = header;
     let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
     stream.read_exact(&mut payload).ok()?;
-    Some((kind, u32::from_be_bytes(stream_id)))
+    Some((kind, flags, u32::from_be_bytes(stream_id)))
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -159,7 +159,7 @@ fn answer_once(listener: &TcpListener, fields: &[(u8, &str)], content: Option<&s
     let (mut stream, _) = listener.accept().expect("it connects");
     stream.read_exact(&mut [0; 24]).expect("a preface");
     stream.write_all(&frame(settings, 0, 0, &[])).expect("it reads");
-    let id = std::iter::from_fn(|| next_frame(&mut stream)).find(|(kind, _)| *kind == headers).expect("a request").1;
+    let id = std::iter::from_fn(|| next_frame(&mut stream)).find(|(kind, ..)| *kind == headers).expect("a request").2;
     let mut block = Vec::new();
     for (index, value) in fields {
         let index = if *index < 15 { vec![*index] } else { vec![15, index - 15] }; // RFC 7541 §6.2.2, §5.1
@@ -201,6 +201,60 @@ fn heads_that_are_not_as_http2_wants_them_are_no_answers() {
         });
         let found = (loaded.number("answered"), loaded.failures("protocol"));
         assert_eq!(found, if is_answer { (1, 0) } else { (0, 1) }, "{fields:?} {content:?} {:#}", loaded.json);
+    }
+}
+
+/// Serves one connection of HTTP/2, and refuses every request whose number, from 0, `is_refused`. How many came before the client had
+/// acknowledged our settings, and in all.
+fn refuse(listener: &TcpListener, is_refused: impl Fn(u32) -> bool) -> (u32, u32) {
+    let [headers, rst_stream, settings] = [1, 3, 4];
+    let (ack, end_stream_and_headers) = (1, 5);
+    let refused_stream = 7_u32.to_be_bytes();
+    let (mut stream, _) = listener.accept().expect("it connects");
+    stream.read_exact(&mut [0; 24]).expect("a preface");
+    let (mut before, mut count) = (None, 0);
+    while let Some((kind, flags, id)) = next_frame(&mut stream) {
+        if kind == settings && flags & ack == 0 {
+            continue;
+        }
+        if kind == settings {
+            before = Some(count);
+        }
+        if kind == headers {
+            if count == 0 {
+                stream.write_all(&frame(settings, 0, 0, &[])).expect("it reads");
+            }
+            let answer = if is_refused(count) {
+                frame(rst_stream, 0, id, &refused_stream)
+            } else {
+                frame(headers, end_stream_and_headers, id, &[0x88]) // :status 200
+            };
+            stream.write_all(&answer).expect("it reads");
+            count += 1;
+        }
+    }
+    (before.expect("settings are acknowledged"), count)
+}
+
+/// Guards against running over the limit of a server that has not told it yet, and against counting what is to be sent again as failed.
+#[test]
+fn requests_wait_for_the_servers_limit_and_refused_ones_are_sent_again() {
+    for (is_refused, answered, reset, sent) in [
+        (&(|_| false) as &(dyn Fn(u32) -> bool + Sync), 20, 0, 20),
+        (&|number| number < 3, 20, 0, 23),
+        // Each is tried four times.
+        (&|_| true, 0, 20, 80),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
+        let url = format!("h2c://{}", listener.local_addr().expect("it is bound"));
+        let (loaded, seen) = std::thread::scope(|scope| {
+            let server = scope.spawn(|| refuse(&listener, is_refused));
+            let loaded = load(&[&url, "-n", "20", "-c", "1", "-s", "4"]);
+            (loaded, server.join().expect("it ends"))
+        });
+        let found = (loaded.number("answered"), loaded.failures("stream_reset"), loaded.number("failed"));
+        assert_eq!(found, (answered, reset, reset), "{:#}", loaded.json);
+        assert_eq!(seen, (1, sent));
     }
 }
 

@@ -26,6 +26,10 @@ const RECEIVES_MAX: usize = 16;
 const PIECE_MIN: usize = 4 << 10;
 /// Bytes that may wait to be taken by the kernel, beyond which bodies wait.
 const UNSENT_MAX: usize = 256 << 10;
+/// Requests under way before the server has said how many it takes (RFC 9113 §6.5.2): one is what each takes.
+const UNTOLD_MAX: u32 = 1;
+/// How often a request is sent again on a connection that refuses it: who obeys its limit is refused by a race alone.
+const REFUSALS_MAX: u8 = 3;
 
 pub(super) async fn drive(worker: Rc<Worker>, seat: Rc<Seat>, begin: Begin) {
     let Begin { wire, mut job } = begin;
@@ -78,6 +82,8 @@ enum End {
 struct Exchange {
     key: Key,
     job: Job,
+    /// How often it was refused here before.
+    refusals: u8,
     sent: Instant,
     status: u16,
     grpc_status: Option<u32>,
@@ -103,8 +109,10 @@ struct Http2 {
     deadlines: VecDeque<(Instant, Key)>,
     /// Those whose body has not gone whole.
     sending: VecDeque<Key>,
-    /// Taken, for want of capacity not sent.
-    waiting: Option<Job>,
+    /// Taken and not sent, and how often each was refused here.
+    waiting: VecDeque<(Job, u8)>,
+    /// The server has said how many requests it takes.
+    is_told: bool,
     /// Requests that this connection may still have.
     left: u64,
     is_over: bool,
@@ -123,7 +131,8 @@ impl Http2 {
             active: 0,
             deadlines: VecDeque::new(),
             sending: VecDeque::new(),
-            waiting: None,
+            waiting: VecDeque::new(),
+            is_told: false,
             left: worker.plan.requests_per_connection.unwrap_or(u64::MAX),
             is_over: false,
             began: now,
@@ -135,7 +144,7 @@ impl Http2 {
 
     fn begin(&mut self, job: Option<Job>) {
         self.codec.begin(&mut self.out);
-        self.waiting = job;
+        self.waiting.extend(job.map(|job| (job, 0)));
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
@@ -151,7 +160,7 @@ impl Http2 {
             self.out.clear();
         }
         if end.is_none() && self.active == 0 {
-            if self.is_over {
+            if self.is_over && self.waiting.is_empty() {
                 end = Some(End::Over);
             } else if self.left == 0 || self.codec.is_leaving() {
                 end = Some(End::Served);
@@ -216,14 +225,14 @@ impl Http2 {
                         }
                     }
                 }
-                // What a server that leaves did not process is sent again, on the next connection (RFC 9113 §6.8).
-                Event::Reset { key, unprocessed: true, .. } if self.codec.is_leaving() => self.put_back(key),
+                Event::Reset { key, unprocessed: true, .. } => self.refused(key),
                 Event::Reset { key, rule, .. } => {
                     let failure = if rule.is_some() { Failure::Protocol } else { Failure::StreamReset };
                     self.fail(key, failure);
                 }
                 Event::Failed(_) => return Err(Failure::Protocol),
-                Event::Window { .. } | Event::Settings | Event::GoAway { .. } | Event::Pong(_) => {}
+                Event::Settings => self.is_told = true,
+                Event::Window { .. } | Event::GoAway { .. } | Event::Pong(_) => {}
             }
             at += step.consumed;
         }
@@ -283,12 +292,19 @@ impl Http2 {
         self.worker.answered(&self.seat, job, sent, &Answer { status, grpc_status, body });
     }
 
-    fn put_back(&mut self, key: Key) {
-        if self.exchange(key).is_some()
-            && let Some(exchange) = self.exchanges[key.index()].take()
-        {
-            self.active -= 1;
-            self.seat.put_back(exchange.job);
+    /// What was not processed is sent again (RFC 9113 §6.8, §8.7): here, or on the next connection where the server leaves this one.
+    fn refused(&mut self, key: Key) {
+        let Some(&mut Exchange { refusals, job, .. }) = self.exchange(key) else { return };
+        if !self.codec.is_leaving() && (self.left == 0 || refusals == REFUSALS_MAX) {
+            return self.fail(key, Failure::StreamReset);
+        }
+        self.exchanges[key.index()] = None;
+        self.active -= 1;
+        if self.codec.is_leaving() {
+            self.seat.put_back(job);
+            self.is_over = false; // there is this one
+        } else {
+            self.waiting.push_back((job, refusals + 1));
         }
     }
 
@@ -305,11 +321,11 @@ impl Http2 {
 
     /// Sends what is due, as far as there is room.
     fn take(&mut self, context: &mut Context<'_>) {
-        while self.left > 0 && !self.codec.is_leaving() && self.codec.capacity() > 0 {
-            let job = match self.waiting.take() {
-                Some(job) => job,
+        while self.left > 0 && self.has_room() {
+            let (job, refusals) = match self.waiting.pop_front() {
+                Some(waiting) => waiting,
                 None => match self.worker.dispatcher.poll_take(&self.seat, context) {
-                    Poll::Ready(Some(job)) => job,
+                    Poll::Ready(Some(job)) => (job, 0),
                     Poll::Ready(None) => {
                         self.is_over = true;
                         return;
@@ -318,11 +334,16 @@ impl Http2 {
                 },
             };
             self.left -= 1;
-            self.send(job);
+            self.send(job, refusals);
         }
     }
 
-    fn send(&mut self, job: Job) {
+    /// Whether one more request may be under way.
+    fn has_room(&self) -> bool {
+        !self.codec.is_leaving() && self.codec.capacity() > 0 && (self.is_told || self.active < UNTOLD_MAX)
+    }
+
+    fn send(&mut self, job: Job, refusals: u8) {
         let worker = Rc::clone(&self.worker);
         let now = worker.core.now();
         let deadline = worker.deadline(job);
@@ -353,6 +374,7 @@ impl Http2 {
         self.exchanges[key.index()] = Some(Exchange {
             key,
             job,
+            refusals,
             sent: now,
             status: 0,
             grpc_status: None,
@@ -413,6 +435,7 @@ impl Http2 {
                 }
                 self.codec.reset(key, Code::CANCEL, &mut self.out);
                 self.fail(key, Failure::Timeout);
+                context.waker().wake_by_ref(); // its place may be what others wait for
             }
             self.deadlines.pop_front();
         }
@@ -421,7 +444,7 @@ impl Http2 {
 
     // --- The end -------------------------------------------------------------------------------------------------------------
 
-    /// All that is under way fails, where something is. A request that was taken and not sent comes back.
+    /// All that is under way fails, where something is. A request that was taken and not sent comes back, further ones to their seat.
     fn finish(mut self, end: End) -> Option<Job> {
         if let End::Lost(failure) = end {
             for at in 0..self.exchanges.len() {
@@ -430,13 +453,17 @@ impl Http2 {
                 }
             }
             // Else a server that hangs up on everybody would be asked the same for ever.
-            if let Some(job) = self.waiting.take() {
+            while let Some((job, _)) = self.waiting.pop_front() {
                 self.worker.failed(&self.seat, job, failure);
             }
         } else {
             self.codec.go_away(Code::NO_ERROR, &mut self.out);
             self.stream.send(self.worker.core.chunk(&self.out));
         }
-        self.waiting
+        let next = self.waiting.pop_front().map(|(job, _)| job);
+        while let Some((job, _)) = self.waiting.pop_back() {
+            self.seat.put_back(job);
+        }
+        next
     }
 }
