@@ -1,5 +1,6 @@
 //! What an answer is expected to be, and whether it was.
 
+use std::fmt;
 use std::hash::Hasher;
 
 use twox_hash::XxHash64;
@@ -71,6 +72,17 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) grpc_status: Option<u32>,
     pub(crate) body: Body,
+}
+
+/// What may be wrong with it.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {}, ", self.status)?;
+        if let Some(status) = self.grpc_status {
+            write!(f, "grpc-status {status}, ")?;
+        }
+        write!(f, "{} bytes", self.body.bytes)
+    }
 }
 
 /// A body that comes in pieces.

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use ringway_runtime::{Instant, Wake, cpus, raise_descriptor_limit};
 
 use crate::connect;
+use crate::failure::Failure;
 use crate::plan::{Pace, Plan};
 use crate::report::hdr::Log;
 use crate::tally::Second;
@@ -109,6 +110,18 @@ impl Outcome {
     fn part(&self, of: fn(CpuTime) -> Duration) -> f64 {
         let most = self.cpu.iter().map(|cpu| of(*cpu)).max().unwrap_or_default();
         most.as_secs_f64() / self.ran.as_secs_f64().max(1e-9)
+    }
+
+    /// Why what was measured says nothing of the target: what this host had no more of, or [`Outcome::own_fault`].
+    pub(crate) fn fault(&self) -> Option<String> {
+        let failures = &self.total.failures;
+        match failures.of(Failure::Shortage) {
+            0 => self.own_fault(),
+            count => {
+                let cause = failures.causes().find(|(failure, _)| *failure == Failure::Shortage);
+                Some(format!("this host had nothing left for {count} connections: {}", cause.map_or("", |(_, why)| why)))
+            }
+        }
     }
 
     /// Why the generator itself did not keep the rate, if it did not.

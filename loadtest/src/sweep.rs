@@ -106,7 +106,7 @@ impl Past {
     fn text(&self) -> String {
         match self {
             Past::Target(why) => why.clone(),
-            Past::Generator(fault) => format!("the generator did not keep the rate: {fault}"),
+            Past::Generator(fault) => format!("the generator is at fault: {fault}"),
         }
     }
 }
@@ -160,7 +160,7 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     let mut steps: Vec<Step> = Vec::new();
     for (at, plan) in points {
         let mut outcome = one(&plan, interrupted, is_quiet)?;
-        if outcome.own_fault().is_some() && !outcome.interrupted {
+        if outcome.fault().is_some() && !outcome.interrupted {
             // The host may have stood still for a moment.
             outcome = one(&plan, interrupted, is_quiet)?;
         }
@@ -211,7 +211,7 @@ fn one(plan: &Plan, interrupted: &AtomicBool, is_quiet: bool) -> Result<Outcome,
 
 /// Why a step is past the knee, if it is.
 fn past(axis: &Axis, before: &[Step], outcome: &Outcome) -> Option<Past> {
-    if let Some(fault) = outcome.own_fault() {
+    if let Some(fault) = outcome.fault() {
         return Some(Past::Generator(fault));
     }
     let failed = outcome.total.failures.total();

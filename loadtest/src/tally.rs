@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -164,6 +165,12 @@ impl Tally {
         if self.counts(job) {
             self.second.borrow_mut().failures.add(failure, 1);
         }
+    }
+
+    /// Why something failed, which it gives back.
+    pub(crate) fn because(&self, failure: Failure, why: impl Display) -> Failure {
+        self.second.borrow_mut().failures.because(failure, why);
+        failure
     }
 
     /// So many had no answer when the run's time, and the timeout behind it, were over.

@@ -8,9 +8,11 @@ use std::ops::Range;
 use ringway_runtime::{BlockMut, Chunk, Core, Layer, Open, Opening, Sealing, Stream};
 use ringway_tls::{HANDSHAKE_MAX, Info, Opened, PLAINTEXT_MAX, Session};
 
-/// Makes a session on a bare stream; afterwards the stream speaks of plain bytes. `None`: the handshake failed; what the peer is told
-/// has been queued.
-pub(crate) async fn secure(core: &Core, stream: &Stream, mut session: Session) -> Option<Box<Info>> {
+/// Makes a session on a bare stream; afterwards the stream speaks of plain bytes.
+///
+/// # Errors
+/// Why the handshake failed, in words. What the peer is told has been queued.
+pub(crate) async fn secure(core: &Core, stream: &Stream, mut session: Session) -> Result<Box<Info>, String> {
     let (mut held, mut out) = (Vec::new(), Vec::new());
     loop {
         let stepped = session.handshake(&mut held, &mut out);
@@ -18,21 +20,22 @@ pub(crate) async fn secure(core: &Core, stream: &Stream, mut session: Session) -
             stream.send(core.chunk(&out));
             out.clear();
         }
-        let progress = stepped.ok()?;
+        let progress = stepped.map_err(|error| error.reason)?;
         held.drain(..progress.consumed);
         if progress.done {
             break;
         }
-        let chunk = stream.recv().await.ok()??;
+        let received = stream.recv().await.map_err(|error| error.to_string())?;
+        let chunk = received.ok_or("the peer ended the connection within the handshake")?;
         if held.len() + chunk.len() > HANDSHAKE_MAX {
-            return None;
+            return Err(format!("a message of the handshake is longer than {HANDSHAKE_MAX} bytes"));
         }
         held.extend_from_slice(&chunk);
     }
     if !held.is_empty() {
         stream.unread(core.chunk(&held));
     }
-    let info = session.take_info()?;
+    let info = session.take_info().ok_or("the session has told of itself before")?;
     stream.set_layer(Box::new(Records {
         session,
         partial: Vec::new(),
@@ -40,7 +43,7 @@ pub(crate) async fn secure(core: &Core, stream: &Stream, mut session: Session) -
         opened: Vec::new(),
         reply: Vec::new(),
     }));
-    Some(info)
+    Ok(info)
 }
 
 /// The records of one connection.

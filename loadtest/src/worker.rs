@@ -357,6 +357,9 @@ impl Worker {
     pub(crate) fn answered(&self, seat: &Rc<Seat>, job: Job, sent: Instant, answer: &Answer) {
         let now = self.core.now();
         let wrong = self.plan.expect.judge(answer);
+        if let Some(failure) = wrong {
+            self.tally.because(failure, answer);
+        }
         self.tally.answered((job, sent), now, answer, wrong);
         self.last.set(now);
         self.dispatcher.done();

@@ -266,6 +266,43 @@ fn what_speaks_something_else() {
     check(&load(&[&origin.as_scheme("https"), "-k", "-n", "1", "-c", "1"]), "tls", 1);
 }
 
+/// Guards against laying our own shortage at the target's door: exit status 3, and the system's words.
+#[test]
+fn what_this_host_has_no_more_of_is_the_generators_fault() {
+    let origin = Origin::start(&[]);
+    let script = "ulimit -n 60; exec \"$0\" run \"$1\" -q -c 100 -n 200 --timeout 60s --json -";
+    let output = Command::new("sh").args(["-c", script, PROGRAM, &origin.url]).output().expect("a shell");
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), json["verdict"].as_str()), (Some(3), Some("generator")), "{json:#}");
+    assert!(json["failures"]["shortage"].as_u64() > Some(0) && json["failures"]["connect"].is_null(), "{json:#}");
+    for said in [&json["causes"]["shortage"], &json["generator"]["fault"]] {
+        assert!(said.as_str().is_some_and(|said| said.contains("Too many open files")), "{json:#}");
+    }
+}
+
+#[test]
+fn the_cause_of_a_failure_is_told() {
+    let folder = std::env::temp_dir();
+    let certificate = folder.join(format!("ringway-load-cause-{}.pem", std::process::id()));
+    let path = certificate.to_str().expect("a path of text");
+    let tls = Origin::start(&["--tls", "--cert-out", path]);
+    let [broken, reset, tcp] =
+        [&["--error-rate", "1"][..], &["--reset-rate", "1"], &["--tcp"]].map(|options| Origin::start(options));
+    for (url, options, kind, said) in [
+        (tls.url.clone(), &["--ca", path, "--sni", "elsewhere.example"][..], "tls", "certificate"),
+        (broken.url.clone(), &[], "status", "status 503, "),
+        (reset.as_scheme("h2c"), &[], "stream_reset", "INTERNAL_ERROR"),
+        (tcp.as_scheme("http"), &[], "protocol", "RFC 9112"),
+        ("http://127.0.0.1:1".to_owned(), &[], "connect_refused", "Connection refused"),
+    ] {
+        let loaded = load(&[&[url.as_str(), "-c", "1", "-n", "2"], options].concat());
+        check(&loaded, kind, 1);
+        let cause = loaded.json["causes"][kind].as_str();
+        assert!(cause.is_some_and(|cause| cause.contains(said)), "{said} {:#}", loaded.json);
+    }
+    std::fs::remove_file(certificate).expect("it was written");
+}
+
 #[test]
 fn a_command_line_that_cannot_be_carried_out() {
     for arguments in [

@@ -5,8 +5,8 @@
 use std::rc::Rc;
 
 use ringway_protocols::http1::{BodyDecoder, BodyPart, Decoded, HeadScan, decode_response};
-use ringway_protocols::{Framing, HeadTable, Method};
-use ringway_runtime::{Chunk, Core, Stream, Timer};
+use ringway_protocols::{Error, Framing, HeadTable, Method};
+use ringway_runtime::{Chunk, Stream, Timer};
 
 use super::serial::Serial;
 use super::{Begin, recv};
@@ -41,12 +41,13 @@ async fn exchange(
     table: &mut HeadTable,
     method: Method,
 ) -> Result<(Answer, bool), Failure> {
-    let (core, limits) = (&worker.core, &worker.limits);
-    let mut held = recv(stream, timer).await?.ok_or(Failure::CutShort)?;
+    let limits = &worker.limits;
+    let wrong = |error: Error| worker.tally.because(Failure::Protocol, error);
+    let mut held = recv(worker, stream, timer).await?.ok_or(Failure::CutShort)?;
     let mut scan = HeadScan::default();
     let mut at = 0;
     let (status, framing, keep_alive) = loop {
-        match decode_response(&held[at..], &mut scan, table, limits, method).map_err(|_| Failure::Protocol)? {
+        match decode_response(&held[at..], &mut scan, table, limits, method).map_err(wrong)? {
             Decoded::Complete { head, consumed } => {
                 at += consumed;
                 if !head.is_interim() {
@@ -55,7 +56,7 @@ async fn exchange(
                 scan = HeadScan::default();
             }
             Decoded::Partial => {
-                held = more(core, stream, timer, &held[at..]).await?.ok_or(Failure::CutShort)?;
+                held = more(worker, stream, timer, &held[at..]).await?.ok_or(Failure::CutShort)?;
                 at = 0;
             }
         }
@@ -70,14 +71,14 @@ async fn exchange(
         stream.set_bulk(true);
     }
     while !decoder.is_done() {
-        let step = decoder.decode(&held[at..], limits).map_err(|_| Failure::Protocol)?;
+        let step = decoder.decode(&held[at..], limits).map_err(wrong)?;
         at += step.consumed;
         match step.part {
             BodyPart::Data(range) => {
                 let from = at - step.consumed;
                 body.push(&held[from + range.start..from + range.end]);
             }
-            BodyPart::NeedMore => match more(core, stream, timer, &held[at..]).await? {
+            BodyPart::NeedMore => match more(worker, stream, timer, &held[at..]).await? {
                 Some(chunk) => (held, at) = (chunk, 0),
                 None => {
                     decoder.finish_on_eof().map_err(|_| Failure::CutShort)?;
@@ -92,19 +93,20 @@ async fn exchange(
     }
     // Bytes that nobody asked for: the next answer would be taken from them.
     if at < held.len() && framing != Framing::UntilClose {
-        return Err(Failure::Protocol);
+        return Err(worker.tally.because(Failure::Protocol, "bytes came behind the answer's end"));
     }
     let keep_alive = keep_alive && framing != Framing::UntilClose;
     Ok((Answer { status, grpc_status: None, body }, keep_alive))
 }
 
 /// What comes next, behind what is not done with.
-async fn more(core: &Core, stream: &Stream, timer: &Timer, held: &[u8]) -> Result<Option<Chunk>, Failure> {
+async fn more(worker: &Worker, stream: &Stream, timer: &Timer, held: &[u8]) -> Result<Option<Chunk>, Failure> {
     if held.is_empty() {
-        return recv(stream, timer).await;
+        return recv(worker, stream, timer).await;
     }
+    let core = &worker.core;
     let mut kept = core.chunk(held);
-    let Some(chunk) = recv(stream, timer).await? else { return Ok(None) };
+    let Some(chunk) = recv(worker, stream, timer).await? else { return Ok(None) };
     let mut block = core.block(kept.len() + chunk.len());
     block.extend_from_slice(&kept);
     block.extend_from_slice(&chunk);

@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use ringway_protocols::Error;
 use ringway_protocols::http2::message::write_request;
 use ringway_protocols::http2::{Code, Connection, Event, Key, Role};
 use ringway_runtime::{Chunk, Instant, Stream, Timer};
@@ -181,7 +182,7 @@ impl Http2 {
                     }
                 }
                 Poll::Ready(Ok(None)) => return Some(End::Lost(Failure::CutShort)),
-                Poll::Ready(Err(error)) => return Some(End::Lost(lost(&error))),
+                Poll::Ready(Err(error)) => return Some(End::Lost(lost(&self.worker, &error))),
             }
         }
         context.waker().wake_by_ref();
@@ -226,11 +227,13 @@ impl Http2 {
                     }
                 }
                 Event::Reset { key, unprocessed: true, .. } => self.refused(key),
-                Event::Reset { key, rule, .. } => {
-                    let failure = if rule.is_some() { Failure::Protocol } else { Failure::StreamReset };
-                    self.fail(key, failure);
+                Event::Reset { key, rule: Some(rule), .. } => {
+                    self.fail(key, worker.tally.because(Failure::Protocol, Error::stream(rule)));
                 }
-                Event::Failed(_) => return Err(Failure::Protocol),
+                Event::Reset { key, code, .. } => {
+                    self.fail(key, worker.tally.because(Failure::StreamReset, code.name()));
+                }
+                Event::Failed(error) => return Err(worker.tally.because(Failure::Protocol, error)),
                 Event::Settings => self.is_told = true,
                 Event::Window { .. } | Event::GoAway { .. } | Event::Pong(_) => {}
             }
@@ -266,7 +269,8 @@ impl Http2 {
     /// Its head breaks RFC 9113 §8.1.1.
     fn malformed(&mut self, key: Key) {
         self.codec.reset(key, Code::PROTOCOL_ERROR, &mut self.out);
-        self.fail(key, Failure::Protocol);
+        let why = "the answer's head has a :status and content-length of digits, and the content that it tells of (RFC 9113 §8.1.1)";
+        self.fail(key, self.worker.tally.because(Failure::Protocol, why));
     }
 
     fn trailers(&mut self, key: Key, scratch: &Scratch) {
@@ -285,7 +289,9 @@ impl Http2 {
         self.codec.reset(key, Code::NO_ERROR, &mut self.out);
         let is_grpc = self.worker.plan.target.protocol == Protocol::Grpc;
         if is_grpc && grpc_status.is_none() && status == 200 {
-            self.worker.failed(&self.seat, job, Failure::Protocol); // HTTP/2 has ended it, and gRPC has not
+            // HTTP/2 has ended it, and gRPC has not.
+            let failure = self.worker.tally.because(Failure::Protocol, "a call ends with a grpc-status");
+            self.worker.failed(&self.seat, job, failure);
             return;
         }
         let grpc_status = if is_grpc { grpc_status } else { None };
@@ -296,7 +302,8 @@ impl Http2 {
     fn refused(&mut self, key: Key) {
         let Some(&mut Exchange { refusals, job, .. }) = self.exchange(key) else { return };
         if !self.codec.is_leaving() && (self.left == 0 || refusals == REFUSALS_MAX) {
-            return self.fail(key, Failure::StreamReset);
+            let failure = self.worker.tally.because(Failure::StreamReset, Code::REFUSED_STREAM.name());
+            return self.fail(key, failure);
         }
         self.exchanges[key.index()] = None;
         self.active -= 1;

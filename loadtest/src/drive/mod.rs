@@ -64,23 +64,29 @@ async fn first_choice(worker: &Rc<Worker>, seat: &Rc<Seat>) -> Option<Begin> {
 }
 
 /// What came next, or why nothing did: `None` is the peer's end.
-fn poll_recv(stream: &Stream, timer: &Timer, context: &mut Context<'_>) -> Poll<Result<Option<Chunk>, Failure>> {
+fn poll_recv(
+    worker: &Worker,
+    stream: &Stream,
+    timer: &Timer,
+    context: &mut Context<'_>,
+) -> Poll<Result<Option<Chunk>, Failure>> {
     match stream.poll_recv(context) {
-        Poll::Ready(received) => Poll::Ready(received.map_err(|error| lost(&error))),
+        Poll::Ready(received) => Poll::Ready(received.map_err(|error| lost(worker, &error))),
         Poll::Pending => timer.poll_expired(context).map(|()| Err(Failure::Timeout)),
     }
 }
 
 /// Waits for [`poll_recv`].
-async fn recv(stream: &Stream, timer: &Timer) -> Result<Option<Chunk>, Failure> {
-    poll_fn(|context| poll_recv(stream, timer, context)).await
+async fn recv(worker: &Worker, stream: &Stream, timer: &Timer) -> Result<Option<Chunk>, Failure> {
+    poll_fn(|context| poll_recv(worker, stream, timer, context)).await
 }
 
 /// Why a connection is gone.
-fn lost(error: &io::Error) -> Failure {
-    match error.kind() {
+fn lost(worker: &Worker, error: &io::Error) -> Failure {
+    let failure = match error.kind() {
         io::ErrorKind::UnexpectedEof => Failure::CutShort,
         io::ErrorKind::Other => Failure::Tls, // a layer says so
         _ => Failure::Reset,
-    }
+    };
+    worker.tally.because(failure, error)
 }

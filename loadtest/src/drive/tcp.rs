@@ -46,7 +46,7 @@ async fn exchange(worker: &Worker, stream: &Stream, timer: &Timer, size: usize) 
         while at < size {
             match stream.poll_unsent_below(context, UNSENT_MAX) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(worker, &error))),
                 Poll::Pending => break,
             }
             let end = size.min(at + PIECE);
@@ -54,7 +54,7 @@ async fn exchange(worker: &Worker, stream: &Stream, timer: &Timer, size: usize) 
             at = end;
         }
         while body.bytes < wanted {
-            match poll_recv(stream, timer, context) {
+            match poll_recv(worker, stream, timer, context) {
                 Poll::Ready(Ok(Some(chunk))) => body.push(&chunk),
                 Poll::Ready(Ok(None)) => return Poll::Ready(Err(Failure::CutShort)),
                 Poll::Ready(Err(failure)) => return Poll::Ready(Err(failure)),
@@ -66,13 +66,13 @@ async fn exchange(worker: &Worker, stream: &Stream, timer: &Timer, size: usize) 
         }
         match stream.poll_unsent_below(context, 0) {
             Poll::Ready(Ok(())) if at == size => Poll::Ready(Ok(())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(lost(worker, &error))),
             _ => timer.poll_expired(context).map(|()| Err(Failure::Timeout)),
         }
     })
     .await?;
     if body.bytes > wanted {
-        return Err(Failure::Body);
+        return Err(worker.tally.because(Failure::Body, "more came than was sent for"));
     }
     Ok(Answer { status: 0, grpc_status: None, body })
 }

@@ -20,6 +20,8 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
     let began = outcome.began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let failures: Map<String, Value> =
         total.failures.some().map(|(failure, count)| (failure.name().to_owned(), count.into())).collect();
+    let causes: Map<String, Value> =
+        total.failures.causes().map(|(failure, why)| (failure.name().to_owned(), why.into())).collect();
     let statuses: Map<String, Value> =
         total.statuses.iter().map(|(status, count)| (status.to_string(), (*count).into())).collect();
     let thresholds: Vec<Value> = judged
@@ -39,6 +41,7 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         "failed": total.failures.total(),
         "rate": outcome.rate(),
         "failures": failures,
+        "causes": causes,
         "statuses": statuses,
         "bytes_received": total.bytes_received,
         "bytes_sent": total.bytes_sent,
@@ -54,7 +57,7 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
             "cpu_s": outcome.cpu.iter().map(|cpu| cpu.ran.as_secs_f64()).collect::<Vec<_>>(),
             "cpu_waited_s": outcome.cpu.iter().map(|cpu| cpu.waited.as_secs_f64()).collect::<Vec<_>>(),
             "busiest": outcome.busiest(),
-            "fault": outcome.own_fault(),
+            "fault": outcome.fault(),
         },
         "series": outcome.series.iter().map(point).collect::<Vec<_>>(),
         "thresholds": thresholds,

@@ -14,7 +14,7 @@ pub(crate) enum Verdict {
     Good,
     /// A threshold was passed; without thresholds, something failed, or nothing was answered.
     Failed,
-    /// The generator did not keep the rate by its own fault, which is this.
+    /// The generator did not keep the rate, or make its connections, by its own fault, which is this.
     Generator(String),
     /// The user wanted no more.
     Interrupted,
@@ -31,7 +31,7 @@ impl Verdict {
         };
         let verdict = if outcome.interrupted {
             Verdict::Interrupted
-        } else if let Some(fault) = outcome.own_fault() {
+        } else if let Some(fault) = outcome.fault() {
             Verdict::Generator(fault)
         } else if failed {
             Verdict::Failed

@@ -38,6 +38,7 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         let kinds: Vec<String> =
             total.failures.some().map(|(failure, count)| format!("{} {count}", failure.name())).collect();
         line(format!("failures: {}", kinds.join(", ")));
+        total.failures.causes().for_each(|(failure, why)| line(format!("the first {}: {why}", failure.name())));
     }
     if total.statuses.keys().any(|status| *status != 200) {
         let statuses: Vec<String> =
@@ -89,7 +90,7 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
     }
     match verdict {
         Verdict::Good | Verdict::Failed => {}
-        Verdict::Generator(fault) => line(format!("THE GENERATOR DID NOT KEEP THE RATE: {fault}")),
+        Verdict::Generator(fault) => line(format!("THE GENERATOR IS AT FAULT: {fault}")),
         Verdict::Interrupted => line("interrupted: this is what was measured so far".to_owned()),
     }
     out

@@ -240,7 +240,7 @@ impl Server {
     async fn connection(self: Rc<Self>, stream: Stream) {
         let mut alpn = None;
         if let Some(tls) = &self.tls {
-            let Some(info) = secure(&self.core, &stream, Session::server(tls)).await else { return };
+            let Ok(info) = secure(&self.core, &stream, Session::server(tls)).await else { return };
             alpn = info.alpn;
         }
         if self.is_tcp {
