@@ -11,7 +11,7 @@ use crate::expect::{self, Expect};
 use crate::message;
 use crate::plan::{Pace, Plan, Reply, Request, Trust};
 use crate::schedule::Arrivals;
-use crate::target::{Protocol, Target};
+use crate::target::{Protocol, Target, parse_path};
 use crate::threshold::Threshold;
 use crate::units;
 
@@ -55,7 +55,13 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .value_parser(Target::parse)
                 .help("http://, https://, h2c://, grpc://, grpcs://, tcp://, tls://, or ADDRESS:PORT for HTTP/1"),
         )
-        .arg(Arg::new("path").long("path").value_name("PATH").help("The path to ask for, instead of the target's"))
+        .arg(
+            Arg::new("path")
+                .long("path")
+                .value_name("PATH")
+                .value_parser(parse_path)
+                .help("The path to ask for, instead of the target's"),
+        )
         .arg(flag("http1").conflicts_with("http2").help("HTTP/1.1 where ALPN would choose"))
         .arg(flag("http2").help("HTTP/2: by prior knowledge, or by ALPN where there is TLS"))
         .arg(
@@ -280,10 +286,7 @@ impl Output {
 pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
     const DEFAULTED: &str = "required or with a default";
     let mut target: Target = matches.remove_one("target").expect(DEFAULTED);
-    if let Some(path) = matches.remove_one::<String>("path") {
-        let path = if path.starts_with('/') { path } else { format!("/{path}") };
-        target.path = path;
-    }
+    target.path = matches.remove_one("path").unwrap_or(target.path);
     match target.protocol {
         Protocol::Http1 | Protocol::HttpByAlpn if matches.get_flag("http2") => target.protocol = Protocol::Http2,
         Protocol::HttpByAlpn if matches.get_flag("http1") => target.protocol = Protocol::Http1,

@@ -57,14 +57,8 @@ impl Target {
             "tls" => (Protocol::Tcp, true),
             _ => return Err(format!("{scheme}:// is none of http, https, h2c, grpc, grpcs, tcp, tls")),
         };
-        let (authority, path) = match rest.find(['/', '?']) {
-            Some(at) if rest.as_bytes()[at] == b'?' => (&rest[..at], format!("/{}", &rest[at..])),
-            Some(at) => (&rest[..at], rest[at..].to_owned()),
-            None => (rest, "/".to_owned()),
-        };
-        if let Some(byte) = path.bytes().find(|byte| !byte.is_ascii_graphic() || *byte == b'#') {
-            return Err(format!("{:?} in the path is to be percent-encoded", char::from(byte)));
-        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let path = parse_path(path)?;
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']').ok_or("[ without ]")?;
@@ -100,9 +94,36 @@ impl Target {
     }
 }
 
+/// Reads a path and query; a `/` in front may be missing.
+///
+/// # Errors
+/// What in it would not be taken as it stands.
+pub(crate) fn parse_path(text: &str) -> Result<String, String> {
+    if let Some(character) = text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+        return Err(format!("{character:?} in the path is to be percent-encoded"));
+    }
+    Ok(if text.starts_with('/') { text.to_owned() } else { format!("/{text}") })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths() {
+        for (text, expect) in [
+            ("/a?b=c%20d", Some("/a?b=c%20d")),
+            ("a/b", Some("/a/b")),
+            ("?a", Some("/?a")),
+            ("", Some("/")),
+            ("/a b", None),
+            ("/a HTTP/1.1\r\nX-Evil: 1\r\nY: ", None),
+            ("/a#b", None),
+            ("/ä", None),
+        ] {
+            assert_eq!(parse_path(text).ok().as_deref(), expect, "{text:?}");
+        }
+    }
 
     #[test]
     fn targets() {

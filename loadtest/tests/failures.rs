@@ -310,6 +310,8 @@ fn a_command_line_that_cannot_be_carried_out() {
         &["run", "ftp://host"],
         &["run", "https://127.0.0.1:1"], // whom to trust?
         &["run", "127.0.0.1:1", "--fail-if", "beauty<1"],
+        &["run", "127.0.0.1:1", "--path", "/a HTTP/1.1\r\nX-Evil: 1\r\nY: "],
+        &["run", "h2c://127.0.0.1:1", "--path", "/a b"],
         &["run", "127.0.0.1:1", "-d", "1s", "--warm-up", "1s"],
         &["run", "127.0.0.1:1", "-c", "1", "-t", "2"],
         &["run", "127.0.0.1:1", "--ca", "/does/not/exist"],
