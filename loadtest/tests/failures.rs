@@ -4,8 +4,10 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 
-use support::{Loaded, Origin, Running, command, load};
+use serde_json::Value;
+use support::{Loaded, Origin, PROGRAM, Running, command, load};
 
 #[track_caller]
 fn check(loaded: &Loaded, kind: &str, status: i32) {
@@ -293,7 +295,7 @@ fn the_cause_of_a_failure_is_told() {
         (broken.url.clone(), &[], "status", "status 503, "),
         (reset.as_scheme("h2c"), &[], "stream_reset", "INTERNAL_ERROR"),
         (tcp.as_scheme("http"), &[], "protocol", "RFC 9112"),
-        ("http://127.0.0.1:1".to_owned(), &[], "connect_refused", "Connection refused"),
+        (format!("http://{}", nobody()), &[], "connect_refused", "Connection refused"),
     ] {
         let loaded = load(&[&[url.as_str(), "-c", "1", "-n", "2"], options].concat());
         check(&loaded, kind, 1);
