@@ -37,13 +37,13 @@ mod worker;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock};
 
 use clap::ArgMatches;
 use command::Output;
+use report::file::{Document, File};
 use report::hdr::Log;
 use report::{Verdict, csv, json, text};
 use view::View;
@@ -130,24 +130,20 @@ fn run(matches: &mut ArgMatches) -> Result<u8, String> {
     let output = Output::of(matches);
     let plan = Arc::new(command::plan(matches)?);
     let interrupted = interruption()?;
+    let document = output.json.as_deref().map(Document::create).transpose()?;
+    let table = output.csv.as_deref().map(File::create).transpose()?;
     let mut log = output.hdr.as_deref().map(Log::create).transpose().map_err(|error| format!("--hdr: {error}"))?;
     let mut view = View::new(&plan, output.quiet);
     let outcome = run::run(plan, &interrupted, &mut view, log.as_mut())?;
     let (verdict, judged) = Verdict::of(&outcome, &output.thresholds);
-    let is_stdout = output.json.as_deref() == Some(Path::new("-"));
-    if !is_stdout {
+    if !matches!(document, Some(Document::Stdout)) {
         say(&text::write(&outcome, &verdict, &judged));
     }
-    if let Some(path) = &output.json {
-        let document = format!("{:#}\n", json::write(&outcome, &verdict, &judged));
-        if is_stdout { say(&document) } else { write(path, &document)? }
+    if let Some(document) = document {
+        document.write(&format!("{:#}\n", json::write(&outcome, &verdict, &judged)))?;
     }
-    if let Some(path) = &output.csv {
-        write(path, &csv::write(&outcome.series))?;
+    if let Some(table) = table {
+        table.write(&csv::write(&outcome.series))?;
     }
     Ok(verdict.status())
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::plan::{Pace, Plan};
 use crate::report::Verdict;
+use crate::report::file::Document;
 use crate::report::json::times;
 use crate::run::{self, Outcome};
 use crate::schedule::Arrivals;
@@ -122,7 +123,8 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     let rates: Option<List<f64>> = matches.remove_one("rates");
     let arrivals = matches.get_one::<Arrivals>("arrivals").copied().expect("with a default");
     let plan = command::plan(matches)?;
-    let is_stdout = json_path.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let json = json_path.as_deref().map(Document::create).transpose()?;
+    let is_stdout = matches!(json, Some(Document::Stdout));
     let say = |text: &str| {
         if !is_stdout {
             say(text);
@@ -183,16 +185,10 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         (None, Some(past)) => format!("knee: not known; {}\n", past.text()),
     };
     say(&said);
-    if let Some(path) = json_path {
+    if let Some(json) = json {
         let mut document = document(&axis, capacity, &steps, knee);
         document["knee_is_least"] = json!(hidden.is_some());
-        let document = format!("{document:#}\n");
-        if is_stdout {
-            // Nothing else went there.
-            crate::say(&document);
-        } else {
-            crate::write(&path, &document)?;
-        }
+        json.write(&format!("{document:#}\n"))?;
     }
     let is_interrupted = steps.iter().any(|step| step.outcome.interrupted);
     Ok(match (knee, hidden) {

@@ -37,6 +37,7 @@ use self::peer::{Kind, Missing, Peer};
 use self::rounds::{Plan, Run};
 use self::scenario::Scenario;
 use crate::arguments::{Cpus, cpu_list};
+use crate::report::file::File;
 use crate::target::Target;
 use crate::units;
 
@@ -136,6 +137,7 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
     if time < QUICK_TIME {
         return Err(format!("--seconds: {QUICK_TIME:?} at least"));
     }
+    let json = matches.remove_one::<PathBuf>("json").as_deref().map(File::create).transpose()?;
     let places = places(matches)?;
     let (found, missing) = subjects(matches)?;
     for peer in &found {
@@ -170,8 +172,7 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
     let host = host::describe();
     let mut run = Run::new(&plan, &folder, &origin, &places, found, interrupted);
     let outcome = run.all(|scenario, rows| say(&text::table(scenario, rows)));
-    let json_path: Option<PathBuf> = matches.remove_one("json");
-    if let Some(path) = json_path {
+    if let Some(json) = json {
         let head = json!({
             "version": VERSION,
             "kind": "compare",
@@ -185,7 +186,7 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
             "notes": note.into_iter().collect::<Vec<_>>(),
             "host": host,
         });
-        crate::write(&path, &format!("{:#}\n", document(head, &run, &missing)))?;
+        json.write(&format!("{:#}\n", document(head, &run, &missing)))?;
     }
     let failures = run.failures();
     for failure in &failures {

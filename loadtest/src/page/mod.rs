@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
 use crate::plot::escaped;
+use crate::report::file::File;
 
 /// What can be said.
 pub(crate) fn command() -> Command {
@@ -103,14 +104,18 @@ pub(crate) fn report(matches: &mut ArgMatches) -> Result<(), String> {
     let title: String = matches.remove_one("title").expect(DEFAULTED);
     let notes: Vec<String> = matches.remove_many("note").into_iter().flatten().collect();
     let out: PathBuf = matches.remove_one("out").expect(DEFAULTED);
+    let folder: Option<PathBuf> = matches.remove_one("plots");
+    if let Some(folder) = &folder {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    let out = File::create(&out)?;
     let (page, plots) = page(&title, &notes, &sources);
-    if let Some(folder) = matches.remove_one::<PathBuf>("plots") {
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    if let Some(folder) = &folder {
         for (name, svg) in &plots.drawn {
-            crate::write(&folder.join(format!("{name}.svg")), &Plots::alone(svg))?;
+            File::create(&folder.join(format!("{name}.svg")))?.write(&Plots::alone(svg))?;
         }
     }
-    crate::write(&out, &page)
+    out.write(&page)
 }
 
 fn read(argument: &str) -> Result<Source, String> {

@@ -1,6 +1,7 @@
 //! What a run came to, for people and for programs.
 
 pub(crate) mod csv;
+pub(crate) mod file;
 pub(crate) mod hdr;
 pub(crate) mod json;
 pub(crate) mod text;
