@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::arguments;
+use crate::contradiction;
 use crate::content::{BYTES_MAX, Sizes, filling};
 use crate::expect::{self, Expect};
 use crate::message;
@@ -154,8 +155,12 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
         .arg(seconds("warm-up", "0").help("What is due in it is sent and not counted"))
         .arg(seconds("ramp", "0").help("The rate, or the number of connections, grows so long from nothing"))
         .arg(seconds("hold", "0").help("Connections stay open so long when all is answered: for what idle ones cost"))
-        .arg(seconds("timeout", "5s").help("For a whole answer, from when its request was due"))
-        .arg(seconds("connect-timeout", "3s").help("For a connection, TLS included"))
+        .arg(seconds("timeout", "5s").value_parser(units::some_duration).help("For a whole answer, from when its request was due"))
+        .arg(
+            seconds("connect-timeout", "3s")
+                .value_parser(units::some_duration)
+                .help("For a connection, TLS included"),
+        )
         .next_help_heading("What is expected")
         .arg(
             Arg::new("expect-status")
@@ -186,7 +191,7 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .help("p99>5ms,errors>0 and the like: exit status 1. Without it: any error"),
         )
         .next_help_heading("TLS")
-        .arg(flag("insecure").short('k').help("Any certificate will do"))
+        .arg(flag("insecure").short('k').conflicts_with("ca").help("Any certificate will do"))
         .arg(file("ca").help("PEM of the authorities that are trusted; the system's are not"))
         .arg(Arg::new("sni").long("sni").value_name("NAME").help("The name to ask for, instead of the target's"))
         .next_help_heading("The generator")
@@ -286,12 +291,13 @@ impl Output {
 pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
     const DEFAULTED: &str = "required or with a default";
     let mut target: Target = matches.remove_one("target").expect(DEFAULTED);
-    target.path = matches.remove_one("path").unwrap_or(target.path);
     match target.protocol {
         Protocol::Http1 | Protocol::HttpByAlpn if matches.get_flag("http2") => target.protocol = Protocol::Http2,
         Protocol::HttpByAlpn if matches.get_flag("http1") => target.protocol = Protocol::Http1,
         _ => {}
     }
+    contradiction::check(matches, &target)?;
+    target.path = matches.remove_one("path").unwrap_or(target.path);
     let is_tcp = target.protocol == Protocol::Tcp;
     let read = |path: PathBuf| std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()));
     let (sizes, content) = match matches.remove_one("body-file").map(read).transpose()? {
@@ -336,6 +342,10 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
     if duration <= warm_up {
         return Err("--duration has to be longer than --warm-up, which it includes".into());
     }
+    let ramp: Duration = matches.remove_one("ramp").expect(DEFAULTED);
+    if ramp > duration {
+        return Err("--ramp goes on behind --duration: what it grows to would never be there".into());
+    }
     let connections: u32 = matches.remove_one("connections").expect(DEFAULTED);
     let (threads, cpus) = arguments::cores(matches);
     if threads > connections as usize {
@@ -366,7 +376,7 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         requests_per_connection,
         threads,
         cpus,
-        ramp: matches.remove_one("ramp").expect(DEFAULTED),
+        ramp,
         warm_up,
         duration,
         count,

@@ -13,6 +13,7 @@ mod command;
 mod compare;
 mod connect;
 mod content;
+mod contradiction;
 mod drive;
 mod expect;
 mod failure;

@@ -35,6 +35,7 @@ pub(crate) fn command() -> Command {
         .mut_arg("csv", |arg| arg.hide(true).conflicts_with("target"))
         .mut_arg("hdr", |arg| arg.hide(true).conflicts_with("target"))
         .mut_arg("fail-if", |arg| arg.hide(true).conflicts_with("target"))
+        .mut_arg("arrivals", |arg| arg.conflicts_with("concurrencies"))
         .next_help_heading("What grows")
         .arg(
             Arg::new("rates")

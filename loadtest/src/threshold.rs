@@ -118,9 +118,15 @@ impl Metric {
         match self {
             Metric::Quantile(_) | Metric::Mean | Metric::Max => units::duration(text).map(|time| time.as_secs_f64()),
             _ => {
-                let (digits, part) = text.strip_suffix('%').map_or((text, 1.0), |digits| (digits, 100.0));
-                let number: f64 = digits.parse().map_err(|_| format!("{text:?} is no number"))?;
-                Ok(number / part)
+                let (digits, part) = match text.strip_suffix('%') {
+                    Some(digits) if self == Metric::ErrorRate => (digits, 100.0),
+                    Some(_) => return Err("% is of error_rate alone".to_owned()),
+                    None => (text, 1.0),
+                };
+                match digits.parse::<f64>() {
+                    Ok(number) if number.is_finite() && number >= 0.0 => Ok(number / part),
+                    _ => Err(format!("{text:?} is no number from 0 up")),
+                }
             }
         }
     }
@@ -191,6 +197,10 @@ mod tests {
             ("answered<=0", Some((Metric::Answered, Relation::AtMost, 0.0))),
             ("timeout>0", Some((Metric::Failure(Failure::Timeout), Relation::Above, 0.0))),
             ("p101>1s", None),
+            ("errors>nan", None),
+            ("errors>inf", None),
+            ("errors>-1", None),
+            ("errors>1%", None),
             ("p99=5ms", None),
             ("p99>fast", None),
             ("beauty>1", None),

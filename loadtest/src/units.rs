@@ -22,6 +22,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// As [`duration`], of one that is longer than 0.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(crate) fn some_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("nothing is done in no time".into()),
+        some => Ok(some),
+    }
+}
+
 /// A year: longer runs are typing errors, and times in nanoseconds stay far from their end.
 const DURATION_MAX_S: f64 = 366.0 * 86_400.0;
 

@@ -66,7 +66,7 @@ fn an_interrupt_says_what_was_measured_so_far() {
 fn answers_that_end_too_early() {
     for (scheme, kind) in [("http", "cut_short"), ("h2c", "cut_short")] {
         let origin = Origin::start(&["--cut-rate", "0.5"]);
-        let loaded = load(&[&origin.as_scheme(scheme), "-c", "1", "-s", "1", "-n", "40"]);
+        let loaded = load(&[&origin.as_scheme(scheme), "-c", "1", "-n", "40"]);
         check(&loaded, kind, 1);
         // Some are resets: an origin that closes before it has read all sends one, as TCP has it.
         assert_eq!(loaded.number("answered") + loaded.number("failed"), 40, "{:#}", loaded.json);
@@ -132,7 +132,7 @@ fn what_is_never_answered() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback address");
     let address = listener.local_addr().expect("it is bound").to_string();
     for scheme in ["http", "h2c", "tcp"] {
-        let loaded = load(&[&format!("{scheme}://{address}"), "-n", "2", "-c", "1", "-s", "2", "--timeout", "50ms"]);
+        let loaded = load(&[&format!("{scheme}://{address}"), "-n", "2", "-c", "1", "--timeout", "50ms"]);
         check(&loaded, "timeout", 1);
         assert_eq!(loaded.number("failed"), 2, "{:#}", loaded.json);
     }

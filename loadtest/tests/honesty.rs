@@ -14,7 +14,7 @@ fn a_stall_is_seen_by_the_open_loop() {
     let origin = Origin::start(&["--stall", "100ms/1s"]);
     for scheme in ["http", "h2c"] {
         let url = origin.as_scheme(scheme);
-        let loaded = load(&[&url, "-c", "2", "-s", "2", "--rate", "400", "-d", "2100ms"]);
+        let loaded = load(&[&url, "-c", "2", "--rate", "400", "-d", "2100ms"]);
         let latency = &loaded.json["latency_us"];
         assert!(latency["p99.9"].as_f64() >= Some(50_000.0) && loaded.status == 0, "{:#}", loaded.json);
         // One in twenty waited for half of the stall, or longer.

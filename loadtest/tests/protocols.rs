@@ -13,7 +13,10 @@ fn check(origin: &[&str], scheme: &str, options: &[&str], bytes_received: u64) {
     let url = origin.as_scheme(scheme);
     for io in ["auto", "poll"] {
         let count = COUNT.to_string();
-        let mut arguments = vec![url.as_str(), "-c", "4", "-s", "5", "-n", &count, "--io", io];
+        let mut arguments = vec![url.as_str(), "-c", "4", "-n", &count, "--io", io];
+        if ["h2c", "grpc", "grpcs"].contains(&scheme) {
+            arguments.extend_from_slice(&["-s", "5"]);
+        }
         arguments.extend_from_slice(options);
         let loaded = load(&arguments);
         let json = format!("{:#}", loaded.json);
