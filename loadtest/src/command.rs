@@ -40,12 +40,13 @@ fn seconds(name: &'static str, default: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("TIME").default_value(default).value_parser(units::duration)
 }
 
-/// `run`, and what others have of it.
+/// `run`, and what others have of it: all but the options that are of one run alone.
 pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let file = |name: &'static str| Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf));
     let number =
         |name: &'static str| Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u32).range(1..));
+    let of_run = |arg: Arg| (name == "run").then_some(arg);
     Command::new(name)
         .about(about)
         .next_help_heading("What is sent")
@@ -99,14 +100,14 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .help("What comes back on a raw connection for --body-size bytes"),
         )
         .next_help_heading("How fast, and for how long")
-        .arg(
+        .args(of_run(
             Arg::new("rate")
                 .short('r')
                 .long("rate")
                 .value_name("N")
                 .value_parser(rate)
                 .help("Open loop: requests a second, whether earlier ones were answered or not"),
-        )
+        ))
         .arg(
             Arg::new("arrivals")
                 .long("arrivals")
@@ -182,14 +183,14 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .conflicts_with("expect-body-bytes")
                 .help("Each body is this file, byte for byte (by xxHash64)"),
         )
-        .arg(
+        .args(of_run(
             Arg::new("fail-if")
                 .long("fail-if")
                 .value_name("CONDITIONS")
                 .action(ArgAction::Append)
                 .value_parser(Threshold::parse_all)
                 .help("p99>5ms,errors>0 and the like: exit status 1. Without it: any error"),
-        )
+        ))
         .next_help_heading("TLS")
         .arg(flag("insecure").short('k').conflicts_with("ca").help("Any certificate will do"))
         .arg(file("ca").help("PEM of the authorities that are trusted; the system's are not"))
@@ -213,8 +214,8 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
         .arg(arguments::io())
         .next_help_heading("Output")
         .arg(file("json").help("The outcome as JSON; - is standard output, and nothing else goes there then"))
-        .arg(file("csv").help("A line a second"))
-        .arg(file("hdr").help("Each second's latencies, as a log of HdrHistogram"))
+        .args(of_run(file("csv").help("A line a second")))
+        .args(of_run(file("hdr").help("Each second's latencies, as a log of HdrHistogram")))
         .arg(flag("quiet").short('q').help("Nothing while it runs"))
 }
 
@@ -230,7 +231,7 @@ const RATE_MIN: f64 = 1e-6;
 const DURATION_OF_COUNT: Duration = Duration::from_secs(86_400);
 
 pub(crate) fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("NAME: VALUE")?;
+    let (name, value) = text.split_once(':').ok_or_else(|| format!("{text:?} has no colon: 'NAME: VALUE'"))?;
     let (name, value) = (name.trim(), value.trim());
     if !ringway_protocols::http1::is_field(name.as_bytes(), value.as_bytes()) {
         return Err(format!("{text:?} is no header field"));
@@ -330,7 +331,8 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         body_bytes: expected.as_ref().map(|body| body.len() as u64).or(matches.remove_one("expect-body-bytes")),
         body_hash: expected.as_deref().map(expect::hash),
     };
-    let pace = match matches.remove_one("rate") {
+    // A sweep has no rate of its own, but several.
+    let pace = match matches.try_remove_one("rate").ok().flatten() {
         Some(rate) => Pace::Open { rate, arrivals: matches.remove_one("arrivals").expect(DEFAULTED) },
         None => Pace::Closed,
     };
@@ -389,4 +391,17 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         seed: matches.remove_one("seed").expect(DEFAULTED),
         target,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_header_is_told_what_it_lacks() {
+        assert_eq!(header("A:  b "), Ok(("A".to_owned(), "b".to_owned())));
+        for (wrong, why) in [("foo", "no colon"), ("a b: c", "no header field"), ("a: b\r\nc: d", "no header field")] {
+            assert!(header(wrong).unwrap_err().contains(why), "{wrong}");
+        }
+    }
 }

@@ -31,10 +31,6 @@ const STEPS_PAST: usize = 2;
 /// What can be said: all that `run` takes, and what grows.
 pub(crate) fn command() -> Command {
     command::run_command("sweep", "Runs at growing rates, or with growing concurrency, up to the knee and past it")
-        .mut_arg("rate", |arg| arg.hide(true).conflicts_with("target"))
-        .mut_arg("csv", |arg| arg.hide(true).conflicts_with("target"))
-        .mut_arg("hdr", |arg| arg.hide(true).conflicts_with("target"))
-        .mut_arg("fail-if", |arg| arg.hide(true).conflicts_with("target"))
         .mut_arg("arrivals", |arg| arg.conflicts_with("concurrencies"))
         .next_help_heading("What grows")
         .arg(
@@ -293,6 +289,16 @@ fn document(axis: &Axis, capacity: Option<f64>, steps: &[Step], knee: Option<&St
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards against a refusal that blames the target, and names no way out.
+    #[test]
+    fn what_is_of_one_run_alone_is_unknown() {
+        for (option, named) in [("--rate", "'--rates'"), ("--csv", "'--csv'"), ("--hdr", "'--hdr'"), ("--fail-if", "'--fail-if'")] {
+            let words = ["sweep", "127.0.0.1:1", option, "5"];
+            let said = command().try_get_matches_from(words).unwrap_err().to_string();
+            assert!(said.contains(named) && !said.contains("TARGET> cannot"), "{said}");
+        }
+    }
 
     #[test]
     fn what_grows() {
