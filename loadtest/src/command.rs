@@ -151,7 +151,7 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .long("count")
                 .value_name("N")
                 .value_parser(value_parser!(u64).range(1..))
-                .help("How many requests, however long that takes (or as long as --duration says)"),
+                .help("How many requests behind the warm-up, however long that takes (or as long as --duration says)"),
         )
         .arg(seconds("warm-up", "0").help("What is due in it is sent and not counted"))
         .arg(seconds("ramp", "0").help("The rate, or the number of connections, grows so long from nothing"))

@@ -75,8 +75,10 @@ impl Seat {
 pub(crate) struct Dispatcher {
     is_open_loop: bool,
     phase: Cell<Phase>,
-    /// Requests that may still become due.
+    /// Requests that may still become due, beside those of the warm-up.
     left: Cell<u64>,
+    /// The end of the warm-up: what is due before it is not counted off.
+    from: Cell<Option<Instant>>,
     /// Closed loop: when nothing more becomes due.
     until: Cell<Option<Instant>>,
     seats: RefCell<Vec<Rc<Seat>>>,
@@ -87,12 +89,13 @@ pub(crate) struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// One that gives out `count` requests at most.
+    /// One that gives out `count` requests at most, beside those of the warm-up.
     pub(crate) fn new(is_open_loop: bool, count: u64) -> Dispatcher {
         Dispatcher {
             is_open_loop,
             phase: Cell::new(Phase::Waiting),
             left: Cell::new(count),
+            from: Cell::new(None),
             until: Cell::new(None),
             seats: RefCell::default(),
             line: RefCell::default(),
@@ -112,10 +115,11 @@ impl Dispatcher {
         seat
     }
 
-    /// Begins: from `now` to `until`.
-    pub(crate) fn begin(&self, now: Instant, until: Instant) {
+    /// Begins: from `now` to `until`; what is due before `from` is warm-up.
+    pub(crate) fn begin(&self, now: Instant, from: Instant, until: Instant) {
         assert!(self.phase.get() == Phase::Waiting, "a run begins once");
         self.phase.set(Phase::Running);
+        self.from.set(Some(from));
         self.until.set(Some(until));
         if !self.is_open_loop {
             for seat in &*self.seats.borrow() {
@@ -158,11 +162,17 @@ impl Dispatcher {
             Phase::Waiting => seat.free.set(seat.free.get() + count),
             Phase::Running if self.until.get().is_some_and(|until| now < until) => {
                 let count = u64::from(count).min(self.left.get());
-                self.left.set(self.left.get() - count);
+                self.count_off(count, now);
                 self.outstanding.set(self.outstanding.get() + count);
                 (0..count).for_each(|_| seat.give(Job { due: now }));
             }
             Phase::Running | Phase::Over => {}
+        }
+    }
+
+    fn count_off(&self, count: u64, due: Instant) {
+        if self.from.get().is_none_or(|from| due >= from) {
+            self.left.set(self.left.get() - count);
         }
     }
 
@@ -176,7 +186,7 @@ impl Dispatcher {
     #[must_use]
     pub(crate) fn due(&self, job: Job) -> bool {
         assert!(self.left.get() > 0, "no more than planned");
-        self.left.set(self.left.get() - 1);
+        self.count_off(1, job.due);
         let first = self.line.borrow_mut().pop_front();
         match first {
             Some(seat) => {
@@ -235,7 +245,7 @@ mod tests {
         let seat = dispatcher.seat();
         dispatcher.offer(&seat, 2, now);
         assert_eq!(take(&dispatcher, &seat), Poll::Pending, "it has not begun");
-        dispatcher.begin(now, until);
+        dispatcher.begin(now, now, until);
         for _ in 0..2 {
             assert_eq!(take(&dispatcher, &seat), Poll::Ready(Some(Job { due: now })));
         }
@@ -250,6 +260,24 @@ mod tests {
     }
 
     #[test]
+    fn the_warm_up_is_not_counted_off() {
+        let now = Instant::now();
+        let ms = |ms| now + Duration::from_millis(ms);
+        for is_open_loop in [false, true] {
+            let dispatcher = Dispatcher::new(is_open_loop, 2);
+            let seat = dispatcher.seat();
+            dispatcher.begin(now, ms(10), ms(20));
+            for at in [0, 9, 10, 11] {
+                assert!(!dispatcher.is_exhausted(), "{at}");
+                dispatcher.offer(&seat, 1, ms(at));
+                assert!(!is_open_loop || dispatcher.due(Job { due: ms(at) }));
+                assert!(take(&dispatcher, &seat).is_ready(), "{at}");
+            }
+            assert!(dispatcher.is_exhausted());
+        }
+    }
+
+    #[test]
     fn what_is_due_goes_to_who_was_free_for_longest_or_waits() {
         let now = Instant::now();
         let job = |ms| Job { due: now + Duration::from_millis(ms) };
@@ -257,7 +285,7 @@ mod tests {
         let [first, second] = [dispatcher.seat(), dispatcher.seat()];
         dispatcher.offer(&first, 2, now);
         dispatcher.offer(&second, 1, now);
-        dispatcher.begin(now, now);
+        dispatcher.begin(now, now, now);
         (0..5).for_each(|ms| assert!(dispatcher.due(job(ms))));
         assert_eq!(take(&dispatcher, &first), Poll::Ready(Some(job(0))));
         assert_eq!(take(&dispatcher, &second), Poll::Ready(Some(job(1))));

@@ -84,7 +84,7 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// How long, warm-up included.
     pub(crate) duration: Duration,
-    /// How many requests at most.
+    /// How many requests at most, beside those of the warm-up.
     pub(crate) count: Option<u64>,
     /// Connections stay open so long when nothing more is due.
     pub(crate) hold: Duration,

@@ -204,10 +204,11 @@ impl Worker {
         timer.expired().await;
         let until = start + self.plan.duration;
         self.begun.set(Some(start));
+        let from = start + self.plan.warm_up;
         // What is counted off ends with its last request, whenever that is.
-        self.tally.count_from(start + self.plan.warm_up, self.plan.count.is_none().then_some(until));
+        self.tally.count_from(from, self.plan.count.is_none().then_some(until));
         let before = CpuTime::now(&stats);
-        self.dispatcher.begin(start, until);
+        self.dispatcher.begin(start, from, until);
         let missed: Rc<Cell<Option<u64>>> = Rc::default();
         if let Pace::Open { rate, arrivals } = self.plan.pace {
             let place = (number, self.plan.threads);

@@ -89,6 +89,17 @@ fn warm_up_is_sent_and_not_counted() {
     assert!(answered > 0 && (45..=51).contains(&sent), "{:#}", loaded.json);
 }
 
+/// Guards against a warm-up that uses up all that was to be measured.
+#[test]
+fn a_count_is_of_what_counts() {
+    let origin = Origin::start(&[]);
+    for options in [&[][..], &["--rate", "100", "--late-max", "60s"], &["-c", "1"]] {
+        let loaded = load(&[&[origin.url.as_str(), "-n", "30", "--warm-up", "300ms"], options].concat());
+        let found = (loaded.status, loaded.number("answered"), loaded.number("sent"));
+        assert_eq!(found, (0, 30, 30), "{:#}", loaded.json);
+    }
+}
+
 /// A seed is all that decides on sizes.
 #[test]
 fn a_run_is_repeated_by_its_seed() {
