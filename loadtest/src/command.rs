@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::arguments;
-use crate::contradiction;
 use crate::content::{BYTES_MAX, Sizes, filling};
+use crate::contradiction;
 use crate::expect::{self, Expect};
 use crate::message;
 use crate::plan::{Pace, Plan, Reply, Request, Trust};
@@ -156,12 +156,12 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
         .arg(seconds("warm-up", "0").help("What is due in it is sent and not counted"))
         .arg(seconds("ramp", "0").help("The rate, or the number of connections, grows so long from nothing"))
         .arg(seconds("hold", "0").help("Connections stay open so long when all is answered: for what idle ones cost"))
-        .arg(seconds("timeout", "5s").value_parser(units::some_duration).help("For a whole answer, from when its request was due"))
         .arg(
-            seconds("connect-timeout", "3s")
+            seconds("timeout", "5s")
                 .value_parser(units::some_duration)
-                .help("For a connection, TLS included"),
+                .help("For a whole answer, from when its request was due"),
         )
+        .arg(seconds("connect-timeout", "3s").value_parser(units::some_duration).help("For a connection, TLS included"))
         .next_help_heading("What is expected")
         .arg(
             Arg::new("expect-status")

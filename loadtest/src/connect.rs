@@ -82,12 +82,7 @@ fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// Connects until `until` at the latest.
-async fn connect(
-    core: &Core,
-    plan: &Plan,
-    tls: Option<&Arc<ClientContext>>,
-    until: Instant,
-) -> Result<Wire, Lost> {
+async fn connect(core: &Core, plan: &Plan, tls: Option<&Arc<ClientContext>>, until: Instant) -> Result<Wire, Lost> {
     let stream = core.connect(plan.address, until).await.map_err(|error| match error {
         ConnectError::Timeout => Lost::of(Failure::ConnectTimeout, "nobody answered in time"),
         ConnectError::Io(error) => {

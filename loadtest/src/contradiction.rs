@@ -12,13 +12,13 @@ use crate::target::{Protocol, Target};
 /// The option, and why it means nothing.
 pub(crate) fn check(matches: &ArgMatches, target: &Target) -> Result<(), String> {
     use Protocol::{Grpc, Http1, Http2, HttpByAlpn, Tcp};
+    const RAW: &str = "a raw connection has bytes, and no requests of HTTP";
+    const TLS: &str = "the target is not asked by TLS: https://, grpcs:// and tls:// are";
     let given = |id: &str| {
         matches.try_contains_id(id).unwrap_or(false) && matches.value_source(id) == Some(ValueSource::CommandLine)
     };
     let protocol = target.protocol;
     let is_raw = protocol == Tcp;
-    const RAW: &str = "a raw connection has bytes, and no requests of HTTP";
-    const TLS: &str = "the target is not asked by TLS: https://, grpcs:// and tls:// are";
     for (id, shown, is_used, why) in [
         ("http1", "--http1", matches!(protocol, Http1 | HttpByAlpn), "the target's scheme says what is spoken"),
         ("http2", "--http2", matches!(protocol, Http2 | Grpc), "the target's scheme says what is spoken"),

@@ -119,7 +119,10 @@ impl Outcome {
             0 => self.own_fault(),
             count => {
                 let cause = failures.causes().find(|(failure, _)| *failure == Failure::Shortage);
-                Some(format!("this host had nothing left for {count} connections: {}", cause.map_or("", |(_, why)| why)))
+                Some(format!(
+                    "this host had nothing left for {count} connections: {}",
+                    cause.map_or("", |(_, why)| why)
+                ))
             }
         }
     }

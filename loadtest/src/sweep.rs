@@ -31,6 +31,12 @@ const STEPS_PAST: usize = 2;
 /// What can be said: all that `run` takes, and what grows.
 pub(crate) fn command() -> Command {
     command::run_command("sweep", "Runs at growing rates, or with growing concurrency, up to the knee and past it")
+        .args([
+            of_run("no rate", "rate", "a sweep has several: --rates LIST").short('r'),
+            of_run("no csv", "csv", "a sweep has a line a step: --json has all of it"),
+            of_run("no hdr", "hdr", "a sweep has a line a step: --json has all of it"),
+            of_run("no fail-if", "fail-if", "that is of `ringway-load run`: a sweep looks for the knee"),
+        ])
         .mut_arg("arrivals", |arg| arg.conflicts_with("concurrencies"))
         .next_help_heading("What grows")
         .arg(
@@ -48,6 +54,12 @@ pub(crate) fn command() -> Command {
                 .value_parser(concurrencies)
                 .help("Closed loop with so many connections; auto: 1, 2, 4 and so on"),
         )
+}
+
+/// An option of one run, which says here what there is instead.
+fn of_run(id: &'static str, long: &'static str, instead: &'static str) -> Arg {
+    // Its name is another one than in `run`, where its value is meant.
+    Arg::new(id).long(long).value_name("VALUE").hide(true).value_parser(move |_: &str| Err::<String, &str>(instead))
 }
 
 /// A list that grows, as one value of the command line.
@@ -292,8 +304,10 @@ mod tests {
 
     /// Guards against a refusal that blames the target, and names no way out.
     #[test]
-    fn what_is_of_one_run_alone_is_unknown() {
-        for (option, named) in [("--rate", "'--rates'"), ("--csv", "'--csv'"), ("--hdr", "'--hdr'"), ("--fail-if", "'--fail-if'")] {
+    fn what_is_of_one_run_alone_is_refused() {
+        for (option, named) in
+            [("--rate", "--rates"), ("-r", "--rates"), ("--csv", "--json"), ("--hdr", "--json"), ("--fail-if", "run")]
+        {
             let words = ["sweep", "127.0.0.1:1", option, "5"];
             let said = command().try_get_matches_from(words).unwrap_err().to_string();
             assert!(said.contains(named) && !said.contains("TARGET> cannot"), "{said}");

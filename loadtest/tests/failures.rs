@@ -288,10 +288,9 @@ fn the_cause_of_a_failure_is_told() {
     let certificate = folder.join(format!("ringway-load-cause-{}.pem", std::process::id()));
     let path = certificate.to_str().expect("a path of text");
     let tls = Origin::start(&["--tls", "--cert-out", path]);
-    let [broken, reset, tcp] =
-        [&["--error-rate", "1"][..], &["--reset-rate", "1"], &["--tcp"]].map(|options| Origin::start(options));
+    let [broken, reset, tcp] = [&["--error-rate", "1"][..], &["--reset-rate", "1"], &["--tcp"]].map(Origin::start);
     for (url, options, kind, said) in [
-        (tls.url.clone(), &["--ca", path, "--sni", "elsewhere.example"][..], "tls", "certificate"),
+        (tls.url.clone(), &["--ca", path, "--sni", "elsewhere.example"][..], "tls", "verify cert failed: SAN"),
         (broken.url.clone(), &[], "status", "status 503, "),
         (reset.as_scheme("h2c"), &[], "stream_reset", "INTERNAL_ERROR"),
         (tcp.as_scheme("http"), &[], "protocol", "RFC 9112"),
