@@ -339,7 +339,8 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
     let count: Option<u64> = matches.remove_one("count");
     let has_duration = matches.value_source("duration") == Some(clap::parser::ValueSource::CommandLine);
     let duration: Duration = matches.remove_one("duration").expect(DEFAULTED);
-    let duration = if count.is_some() && !has_duration { DURATION_OF_COUNT } else { duration };
+    let is_timed = count.is_none() || has_duration;
+    let duration = if is_timed { duration } else { DURATION_OF_COUNT };
     let warm_up: Duration = matches.remove_one("warm-up").expect(DEFAULTED);
     if duration <= warm_up {
         return Err("--duration has to be longer than --warm-up, which it includes".into());
@@ -381,6 +382,7 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         ramp,
         warm_up,
         duration,
+        is_timed,
         count,
         hold: matches.remove_one("hold").expect(DEFAULTED),
         timeout: matches.remove_one("timeout").expect(DEFAULTED),

@@ -84,6 +84,8 @@ pub(crate) struct Plan {
     pub(crate) warm_up: Duration,
     /// How long, warm-up included.
     pub(crate) duration: Duration,
+    /// The duration ends it. Else `count` does, and the duration is a bound that nobody asked for.
+    pub(crate) is_timed: bool,
     /// How many requests at most, beside those of the warm-up.
     pub(crate) count: Option<u64>,
     /// Connections stay open so long when nothing more is due.

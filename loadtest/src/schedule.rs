@@ -77,14 +77,15 @@ impl Schedule {
 
     /// How many requests are due from the next one up to `until`: of a Poisson process, on average.
     pub(crate) fn left(&self, until: Duration) -> u64 {
-        let seconds = until.as_secs_f64();
-        let work = if seconds < self.ramp {
-            self.rate * seconds * seconds / (2.0 * self.ramp)
-        } else {
-            self.rate * (seconds - self.ramp / 2.0)
-        };
+        let work = due(self.rate, Duration::from_secs_f64(self.ramp), until.as_secs_f64());
         (work - self.work + 1.0).max(0.0) as u64
     }
+}
+
+/// How many requests are due in so many seconds since the start, where the rate grows so long from nothing: on average.
+pub(crate) fn due(rate: f64, ramp: Duration, seconds: f64) -> f64 {
+    let ramp = ramp.as_secs_f64();
+    if seconds < ramp { rate * seconds * seconds / (2.0 * ramp) } else { rate * (seconds - ramp / 2.0) }
 }
 
 #[cfg(test)]

@@ -168,6 +168,15 @@ fn check_documented(json: &Value, section: &str) {
     assert!(differing.is_empty(), "{differing:?}");
 }
 
+/// A run that its count alone ends was given no duration; whoever watches it sees how far it is.
+#[test]
+fn a_run_by_count_has_no_duration() {
+    let origin = Origin::start(&[]);
+    assert!(load(&[&origin.url, "-c", "1", "-n", "5"]).json["plan"]["duration_s"].is_null());
+    let loaded = load(&[&origin.url, "-c", "1", "-n", "5", "-d", "60s"]);
+    assert_eq!(loaded.json["plan"]["duration_s"], 60.0);
+}
+
 #[test]
 fn json_is_what_is_documented() {
     let origin = Origin::start(&[]);

@@ -79,7 +79,7 @@ fn hold(
     let mut answered = 0;
     while answered < u64::from(connections) {
         match seconds.recv_timeout(LOOK) {
-            Ok(line) => answered += answers(&line).map_err(|why| Fault::Failed(format!("at {answered}: {why}")))?,
+            Ok(line) => answered = answers(&line).map_err(|why| Fault::Failed(format!("at {answered}: {why}")))?,
             Err(RecvTimeoutError::Timeout) if interrupted.load(Ordering::Relaxed) => return Err(Fault::Interrupted),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
@@ -90,14 +90,13 @@ fn hold(
     Ok(load)
 }
 
-/// How many were answered, of a line like `   1 s  2000/s  p50 90 us  p99 400 us`; what failed stands behind.
+/// How many were answered so far, of a line like `1 s  2000/s of 2000/s ... in all 2000 answered, 0 failed of 5000`.
 fn answers(line: &str) -> Result<u64, String> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let count = words.iter().find_map(|word| word.strip_suffix("/s")?.parse().ok());
-    match (count, words.get(9..)) {
-        (Some(count), None | Some([])) => Ok(count),
-        (_, Some(failed)) if count.is_some() => Err(failed.join(" ")),
-        _ => Err(line.to_owned()),
+    let (second, sums) = line.rsplit_once("  in all ").ok_or_else(|| line.to_owned())?;
+    let words: Vec<&str> = sums.split_whitespace().collect();
+    match words.as_slice() {
+        [answered, "answered,", "0", "failed", ..] => answered.parse().map_err(|_| line.to_owned()),
+        _ => Err(second.trim_start().to_owned()), // it names what failed
     }
 }
 
@@ -126,11 +125,10 @@ mod tests {
 
     #[test]
     fn lines_of_a_run_are_read() {
-        assert_eq!(answers("   1 s  2000/s  p50 90 us  p99 400 us"), Ok(2000));
-        assert_eq!(
-            answers("   2 s  7/s  p50 90 us  p99 400 us  timeout 3  reset 1"),
-            Err("timeout 3 reset 1".to_owned())
-        );
+        let second = "   2 s  7/s of 2000/s  p50 90 us  p99 400 us  late p99 60 us";
+        assert_eq!(answers(&format!("{second}  in all 2007 answered, 0 failed of 5000")), Ok(2007));
+        let failed = answers(&format!("{second}  timeout 3  in all 2007 answered, 3 failed"));
+        assert!(failed.is_err_and(|why| why.contains("timeout 3")));
         assert!(answers("ringway-load: no descriptors").is_err());
     }
 }

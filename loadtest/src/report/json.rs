@@ -85,7 +85,7 @@ fn plan(plan: &Plan) -> Value {
         "streams": plan.streams,
         "threads": plan.threads,
         "cpus": plan.cpus,
-        "duration_s": plan.duration.as_secs_f64(),
+        "duration_s": plan.is_timed.then_some(plan.duration.as_secs_f64()),
         "count": plan.count,
         "warm_up_s": plan.warm_up.as_secs_f64(),
         "ramp_s": plan.ramp.as_secs_f64(),
