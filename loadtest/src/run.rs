@@ -13,7 +13,7 @@ use crate::connect;
 use crate::failure::Failure;
 use crate::plan::{Pace, Plan};
 use crate::report::hdr::Log;
-use crate::tally::Second;
+use crate::tally::{Interval, Second};
 use crate::view::View;
 use crate::worker::{self, CpuTime, Place, Report, Shared};
 
@@ -40,7 +40,7 @@ pub(crate) struct Outcome {
 /// A second of the series, in nanoseconds where it is of time.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Point {
-    pub(crate) number: u32,
+    pub(crate) interval: Interval,
     pub(crate) answered: u64,
     pub(crate) failed: u64,
     pub(crate) bytes_received: u64,
@@ -51,10 +51,10 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    fn new(number: u32, second: &Second) -> Point {
+    fn new(interval: Interval, second: &Second) -> Point {
         let at = |quantile| second.latency.value_at_quantile(quantile);
         Point {
-            number,
+            interval,
             answered: second.answered,
             failed: second.failures.total(),
             bytes_received: second.bytes_received,
@@ -63,6 +63,11 @@ impl Point {
             p999: at(0.999),
             max: second.latency.max(),
         }
+    }
+
+    /// Nothing came to its end in it.
+    fn is_empty(&self) -> bool {
+        self.answered == 0 && self.failed == 0
     }
 }
 
@@ -163,7 +168,7 @@ const KEPT_PART: f64 = 0.98;
 const STARVED: f64 = 0.95;
 /// How often whoever waits for the cores looks at what else there is.
 const LOOK: Duration = Duration::from_millis(50);
-/// Seconds of the series that are kept: a week, of 64 bytes each. The sums go on.
+/// Seconds of the series that are kept: a week, of 88 bytes each. The sums go on.
 const SERIES_MAX: usize = 7 * 86_400;
 /// Cores begin so long after all are ready: longer than it takes to tell them.
 const LEAD: Duration = Duration::from_millis(10);
@@ -197,6 +202,8 @@ pub(crate) fn run(
         done: 0,
         seconds: BTreeMap::new(),
         total: Second::default(),
+        warm_up: plan.warm_up,
+        early: Second::default(),
         series: Vec::new(),
         missed: 0,
         cpu: Vec::new(),
@@ -210,12 +217,12 @@ pub(crate) fn run(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        while let Some((number, second)) = gathering.whole() {
-            if Duration::from_secs(number.into()) < plan.duration {
-                view.second(number, &second);
+        while let Some((interval, second)) = gathering.whole() {
+            if interval.from < plan.duration {
+                view.second(interval, &second);
             }
-            if let Some(log) = &mut log {
-                log.second(number, &second.latency).map_err(|error| format!("--hdr: {error}"))?;
+            if let Some(log) = log.as_mut().filter(|_| interval.from >= plan.warm_up) {
+                log.second(interval, &second.latency).map_err(log_failed)?;
             }
         }
         if began.is_none() && gathering.ready == plan.threads {
@@ -237,19 +244,25 @@ pub(crate) fn run(
     for thread in threads {
         thread.join().map_err(|_| "a core panicked".to_owned())??;
     }
-    while let Some((number, second)) = gathering.rest() {
-        if let Some(log) = &mut log {
-            log.second(number, &second.latency).map_err(|error| format!("--hdr: {error}"))?;
+    while let Some((interval, second)) = gathering.rest() {
+        if let Some(log) = log.as_mut().filter(|_| interval.from >= plan.warm_up) {
+            log.second(interval, &second.latency).map_err(log_failed)?;
         }
     }
     let (start, began) = began.ok_or("no core was ready")?;
     let from = start + plan.warm_up;
     let ended = gathering.ended.unwrap_or(from);
+    let ran = ended.saturating_duration_since(start);
+    // Seconds in which nothing was left to do are none of the run's.
+    gathering.series.retain(|point| point.interval.from < ran || !point.is_empty());
+    if let Some(log) = log {
+        log.end(ran).map_err(log_failed)?;
+    }
     Ok(Outcome {
         io: io.iter().next().unwrap_or_default(),
         began,
         measured: ended.saturating_duration_since(from),
-        ran: ended.saturating_duration_since(start),
+        ran,
         total: gathering.total,
         series: gathering.series,
         missed: gathering.missed,
@@ -257,6 +270,10 @@ pub(crate) fn run(
         interrupted: stopped,
         plan,
     })
+}
+
+fn log_failed(error: std::io::Error) -> String {
+    format!("--hdr: {error}")
 }
 
 fn start(
@@ -283,9 +300,13 @@ struct Gathering {
     cores: usize,
     ready: usize,
     done: usize,
-    /// Seconds that not all cores have told of, and how many have.
-    seconds: BTreeMap<u32, (Second, usize)>,
+    /// Seconds that not all cores have told of, by when they begin: until when they last, and how many cores have.
+    seconds: BTreeMap<Duration, (Duration, Second, usize)>,
     total: Second,
+    /// Seconds up to then are in no series.
+    warm_up: Duration,
+    /// What counts and was told with the warm-up, for a core cuts between two of its turns.
+    early: Second,
     series: Vec<Point>,
     missed: u64,
     cpu: Vec<CpuTime>,
@@ -296,8 +317,9 @@ impl Gathering {
     fn take(&mut self, report: Report) {
         match report {
             Report::Ready => self.ready += 1,
-            Report::Second { number, second } => {
-                let (all, count) = self.seconds.entry(number).or_default();
+            Report::Second { interval, second } => {
+                let (until, all, count) = self.seconds.entry(interval.from).or_default();
+                *until = interval.until.max(*until);
                 all.merge(&second);
                 *count += 1;
             }
@@ -311,19 +333,25 @@ impl Gathering {
     }
 
     /// The next second that all have told of.
-    fn whole(&mut self) -> Option<(u32, Second)> {
+    fn whole(&mut self) -> Option<(Interval, Second)> {
         let first = self.seconds.first_entry()?;
-        if first.get().1 < self.cores { None } else { self.rest() }
+        if first.get().2 < self.cores { None } else { self.rest() }
     }
 
     /// The next second, whoever has told of it.
-    fn rest(&mut self) -> Option<(u32, Second)> {
-        let (number, (second, _)) = self.seconds.pop_first()?;
+    fn rest(&mut self) -> Option<(Interval, Second)> {
+        let (from, (until, mut second, _)) = self.seconds.pop_first()?;
+        let interval = Interval { from, until };
         self.total.merge(&second);
-        if self.series.len() < SERIES_MAX {
-            self.series.push(Point::new(number, &second));
+        if from < self.warm_up {
+            self.early.merge(&second);
+            return Some((interval, second));
         }
-        Some((number, second))
+        second.merge(&std::mem::take(&mut self.early));
+        if self.series.len() < SERIES_MAX {
+            self.series.push(Point::new(interval, &second));
+        }
+        Some((interval, second))
     }
 }
 

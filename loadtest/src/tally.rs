@@ -23,6 +23,34 @@ pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new(DIGITS).expect("three digits")
 }
 
+/// From when until when, since the start, what is told of as one second was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Interval {
+    pub(crate) from: Duration,
+    pub(crate) until: Duration,
+}
+
+/// What a second is told of by.
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Interval {
+    /// The first: a whole second, unless the warm-up does not last whole ones. Then it is what that has beyond them, so that each lies within it or
+    /// behind it.
+    pub(crate) fn first(warm_up: Duration) -> Interval {
+        let part = Duration::from_nanos(warm_up.subsec_nanos().into());
+        Interval { from: Duration::ZERO, until: if part.is_zero() { SECOND } else { part } }
+    }
+
+    /// The second behind it.
+    pub(crate) fn next(self) -> Interval {
+        Interval { from: self.until, until: self.until + SECOND }
+    }
+
+    pub(crate) fn length(self) -> Duration {
+        self.until - self.from
+    }
+}
+
 /// What was measured in a second, or in several.
 #[derive(Clone, Debug)]
 pub(crate) struct Second {
@@ -197,6 +225,18 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::expect::{Body, Expect};
+
+    #[test]
+    fn no_second_is_half_of_the_warm_up() {
+        let ms = Duration::from_millis;
+        for (warm_up, ends) in [(0, [1000, 2000, 3000]), (2000, [1000, 2000, 3000]), (1250, [250, 1250, 2250])] {
+            let intervals = std::iter::successors(Some(Interval::first(ms(warm_up))), |last| Some(last.next()));
+            let intervals: Vec<Interval> = intervals.take(3).collect();
+            assert_eq!(intervals.iter().map(|one| one.until).collect::<Vec<_>>(), ends.map(ms), "{warm_up}");
+            assert!(intervals.iter().all(|one| one.until <= ms(warm_up) || one.from >= ms(warm_up)), "{warm_up}");
+            assert!(intervals.windows(2).all(|two| two[0].until == two[1].from && two[1].length() == SECOND));
+        }
+    }
 
     #[test]
     fn warm_up_is_not_counted_and_seconds_add_up() {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::{Pace, Plan};
 use crate::schedule;
-use crate::tally::Second;
+use crate::tally::{Interval, Second};
 
 /// See the module.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub(crate) struct View {
     goal: Goal,
     /// Of the open loop: requests a second, and how long that grows from nothing.
     asked: Option<(f64, Duration)>,
+    /// What ends by then is not counted.
+    warm_up: Duration,
+    /// When nothing more is asked for.
+    until: Duration,
     /// How old the run is.
     time: Duration,
     /// Of all seconds so far.
@@ -60,17 +64,20 @@ impl View {
             Pace::Open { rate, .. } => Some((rate, plan.ramp)),
         };
         let goal = Goal { duration: plan.is_timed.then_some(plan.duration), count: plan.count };
-        View { shown, goal, asked, time: Duration::ZERO, answered: 0, failed: 0 }
+        let (warm_up, until) = (plan.warm_up, plan.duration);
+        View { shown, goal, asked, warm_up, until, time: Duration::ZERO, answered: 0, failed: 0 }
     }
 
     /// A second that all cores have told of.
-    pub(crate) fn second(&mut self, number: u32, second: &Second) {
+    pub(crate) fn second(&mut self, interval: Interval, second: &Second) {
         self.answered += second.answered;
         self.failed += second.failures.total();
-        let line = self.line(number, second);
+        let line = self.line(interval, second);
         match &self.shown {
             Shown::Bar(bar) => bar.set_message(line),
-            Shown::Lines => crate::note(&format!("{:>4} s  {line}", number + 1)),
+            Shown::Lines => {
+                crate::note(&format!("{:>4} s  {line}", (interval.until.as_secs_f64() * 10.0).round() / 10.0));
+            }
             Shown::Quiet => {}
         }
         self.draw();
@@ -97,12 +104,16 @@ impl View {
     }
 
     /// A second in one line: what was answered of what was asked for, how fast, how late the generator itself was, and the sums.
-    fn line(&self, number: u32, second: &Second) -> String {
+    fn line(&self, interval: Interval, second: &Second) -> String {
+        if interval.from < self.warm_up {
+            return "warm-up".to_owned();
+        }
         let us = |quantile| second.latency.value_at_quantile(quantile) / 1000;
-        let mut line = format!("{}/s", second.answered);
+        let seconds = interval.length().as_secs_f64().max(1e-9);
+        let mut line = format!("{:.0}/s", second.answered as f64 / seconds);
         if let Some((rate, ramp)) = self.asked {
-            let [from, until] = [number, number + 1].map(|second| schedule::due(rate, ramp, f64::from(second)));
-            line.push_str(&format!(" of {:.0}/s", until - from));
+            let due = |at: Duration| schedule::due(rate, ramp, at.min(self.until).as_secs_f64());
+            line.push_str(&format!(" of {:.0}/s", (due(interval.until) - due(interval.from)) / seconds));
         }
         line.push_str(&format!("  p50 {} us  p99 {} us", us(0.5), us(0.99)));
         if self.asked.is_some() {
@@ -139,7 +150,12 @@ mod tests {
 
     fn view(goal: Goal, asked: Option<(f64, Duration)>) -> View {
         let shown = Shown::Bar(bar(ProgressDrawTarget::hidden()));
-        View { shown, goal, asked, time: Duration::ZERO, answered: 0, failed: 0 }
+        let (warm_up, until) = (SECOND, 3600 * SECOND);
+        View { shown, goal, asked, warm_up, until, time: Duration::ZERO, answered: 0, failed: 0 }
+    }
+
+    fn interval(from_ms: u64, until_ms: u64) -> Interval {
+        Interval { from: Duration::from_millis(from_ms), until: Duration::from_millis(until_ms) }
     }
 
     fn second(answered: u64, timeouts: u64) -> Second {
@@ -163,31 +179,32 @@ mod tests {
         let mut counted = view(Goal { duration: None, count: Some(1000) }, None);
         counted.at(3600 * SECOND);
         assert_eq!(position(&counted), 0);
-        counted.second(0, &second(240, 10));
+        counted.second(interval(0, 1000), &second(240, 10));
         assert_eq!(position(&counted), 25);
-        counted.second(1, &second(900, 0));
+        counted.second(interval(1000, 2000), &second(900, 0));
         assert_eq!(position(&counted), 100);
         let mut timed = view(Goal { duration: Some(10 * SECOND), count: None }, None);
         timed.at(4 * SECOND);
         assert_eq!(position(&timed), 40);
         let mut both = view(Goal { duration: Some(10 * SECOND), count: Some(1000) }, None);
         both.at(SECOND);
-        both.second(0, &second(500, 0));
+        both.second(interval(0, 1000), &second(500, 0));
         assert_eq!(position(&both), 50);
     }
 
     #[test]
     fn a_line_has_what_was_asked_for_and_the_sums() {
         let mut open = view(Goal { duration: Some(10 * SECOND), count: None }, Some((100.0, 2 * SECOND)));
-        open.second(0, &second(20, 3));
+        open.second(interval(0, 1000), &second(20, 3));
         let mut late = second(70, 0);
         late.late.record(61_000).expect("it grows");
         open.answered += 70;
-        let line = open.line(1, &late);
+        let line = open.line(interval(1000, 2000), &late);
         assert!(line.starts_with("70/s of 75/s  p50 0 us") && line.contains("  late p99 61 us"), "{line}");
         assert!(line.ends_with("  in all 90 answered, 3 failed"), "{line}");
         let closed = view(Goal { duration: None, count: Some(1000) }, None);
-        let line = closed.line(0, &second(7, 1));
-        assert_eq!(line, "7/s  p50 0 us  p99 0 us  timeout 1  in all 0 answered, 0 failed of 1000");
+        let line = closed.line(interval(1000, 1500), &second(7, 1));
+        assert_eq!(closed.line(interval(0, 1000), &second(0, 0)), "warm-up");
+        assert_eq!(line, "14/s  p50 0 us  p99 0 us  timeout 1  in all 0 answered, 0 failed of 1000");
     }
 }

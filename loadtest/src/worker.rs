@@ -22,15 +22,15 @@ use crate::message::Message;
 use crate::pacing::{Dispatcher, Job, Seat};
 use crate::plan::{Pace, Plan};
 use crate::schedule::Schedule;
-use crate::tally::{Second, Tally};
+use crate::tally::{Interval, Second, Tally};
 
 /// What cores tell whoever started them.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// Its connections are there, or failed once.
     Ready,
-    /// What it measured in the second of this number, since the start.
-    Second { number: u32, second: Box<Second> },
+    /// What it measured in this second.
+    Second { interval: Interval, second: Box<Second> },
     /// It is through; requests that it had no time to send, and what it had of its CPU.
     Done { missed: u64, cpu: CpuTime, ended: Instant },
 }
@@ -222,15 +222,14 @@ impl Worker {
             missed.set(Some(0));
         }
         let drained = until + self.plan.timeout;
-        let mut second = 1;
+        let mut interval = Interval::first(self.plan.warm_up);
         let mut is_over = false;
         let mut held_until = None;
         let ended = loop {
             let now = core.now();
-            if now >= start + Duration::from_secs(u64::from(second)) {
-                let measured = Box::new(self.tally.take());
-                tell(Report::Second { number: second - 1, second: measured });
-                second += 1;
+            if now >= start + interval.until {
+                tell(Report::Second { interval, second: Box::new(self.tally.take()) });
+                interval = interval.next();
                 continue;
             }
             if !is_over && (now >= until || self.dispatcher.is_exhausted() || shared.is_stopped()) {
@@ -253,11 +252,15 @@ impl Worker {
                     self.last.get().max(until.min(now))
                 };
             }
-            let boundary = start + Duration::from_secs(u64::from(second));
+            let boundary = start + interval.until;
             let next = if is_over || self.dispatcher.is_exhausted() { now + LOOK } else { boundary.min(until) };
             self.wait_until(&timer, next.max(now + Duration::from_micros(100))).await;
         };
-        tell(Report::Second { number: second - 1, second: Box::new(self.tally.take()) });
+        // The last second is as long as there was something to do in it.
+        let until = ended.saturating_duration_since(start);
+        let until = if until > interval.from { until } else { core.now().saturating_duration_since(start) };
+        let interval = Interval { until: until.max(interval.from), ..interval };
+        tell(Report::Second { interval, second: Box::new(self.tally.take()) });
         let cpu = CpuTime::now(&stats).since(before);
         tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ended });
     }

@@ -202,10 +202,38 @@ fn files_are_written() {
     [csv, hdr].iter().for_each(|file| std::fs::remove_file(file).expect("it was written"));
     assert_eq!(loaded.status, 0);
     let answered: u64 = table.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
-    assert_eq!((answered, table.lines().next().map(|line| line.split(',').count())), (10, Some(8)));
+    assert_eq!((answered, table.lines().next().map(|line| line.split(',').count())), (10, Some(9)));
     // An interval: its start, its length, its greatest value, and the histogram (HdrHistogram's V2, deflated: HISTFAAA).
     assert!(log.lines().any(|line| line.split(',').count() == 4 && line.contains("HISTFAAA")), "{log}");
     assert!(log.contains("#[StartTime: "), "{log}");
+}
+
+/// Guards against a warm-up that looks like seconds without an answer, a second that is half of it, and an empty one at the end.
+#[test]
+fn the_series_is_of_what_counts() {
+    let origin = Origin::start(&[]);
+    let folder = std::env::temp_dir();
+    let [csv, hdr] = ["csv", "hdr"].map(|name| folder.join(format!("ringway-load-warm-{}.{name}", std::process::id())));
+    let [csv_path, hdr_path] = [&csv, &hdr].map(|path| path.to_str().expect("a path of text"));
+    let options = ["--rate", "50", "-c", "2", "-d", "3500ms", "--warm-up", "1500ms", "--json", "-"];
+    let patient = ["--late-max", "60s", "--timeout", "60s", "--csv", csv_path, "--hdr", hdr_path];
+    let output = command(&[&["run", &origin.url], &options[..], &patient].concat());
+    let [table, log] = [&csv, &hdr].map(|path| std::fs::read_to_string(path).expect("it was written"));
+    [csv, hdr].iter().for_each(|file| std::fs::remove_file(file).expect("it was written"));
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let series = json["series"].as_array().expect("a list");
+    let all = |member: &str| series.iter().map(|point| point[member].as_f64().expect("a number")).collect::<Vec<_>>();
+    assert_eq!(all("second")[..2], [1.0, 2.0], "{json:#}");
+    assert_eq!(all("length_s")[..2], [1.0, 1.0], "{json:#}");
+    assert!(all("answered").iter().all(|answered| *answered > 0.0), "{json:#}");
+    assert_eq!(all("answered").iter().sum::<f64>(), json["answered"].as_f64().expect("a number"));
+    assert_eq!(table.lines().count(), 1 + series.len(), "{table}");
+    let intervals: Vec<&str> = log.lines().filter(|line| line.contains("HISTFAAA")).collect();
+    assert_eq!(intervals.len(), series.len(), "{log}");
+    assert!(intervals[0].starts_with("1.500,1.000,"), "{log}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains(" s  ")).collect();
+    assert!(lines[..2].iter().all(|line| line.ends_with(" s  warm-up")) && lines[2].contains("/s of 50/s"), "{said}");
 }
 
 #[test]

@@ -6,23 +6,27 @@ use crate::run::Point;
 
 /// Writes it.
 pub(crate) fn write(series: &[Point]) -> String {
-    let mut out = String::from("second,answered,failed,bytes_received,p50_us,p99_us,p99.9_us,max_us\r\n");
+    let mut out = String::from("second,answered,failed,bytes_received,p50_us,p99_us,p99.9_us,max_us,length_s\r\n");
     for point in series {
-        let Point { number, answered, failed, bytes_received, .. } = point;
+        let Point { interval, answered, failed, bytes_received, .. } = point;
         let [p50, p99, p999, max] = [point.p50, point.p99, point.p999, point.max].map(|ns| ns as f64 / 1e3);
-        let _ = write!(out, "{number},{answered},{failed},{bytes_received},{p50},{p99},{p999},{max}\r\n");
+        let (number, length) = (interval.from.as_secs(), interval.length().as_secs_f64());
+        let _ = write!(out, "{number},{answered},{failed},{bytes_received},{p50},{p99},{p999},{max},{length}\r\n");
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::tally::Interval;
 
     #[test]
     fn a_line_a_second() {
         let point = Point {
-            number: 3,
+            interval: Interval { from: Duration::from_millis(3250), until: Duration::from_secs(4) },
             answered: 7,
             failed: 1,
             bytes_received: 70,
@@ -32,6 +36,6 @@ mod tests {
             max: 3001,
         };
         let written = write(&[point]);
-        assert_eq!(written.lines().nth(1), Some("3,7,1,70,1.5,2,3,3.001"));
+        assert_eq!(written.lines().nth(1), Some("3,7,1,70,1.5,2,3,3.001,0.75"));
     }
 }

@@ -1,7 +1,7 @@
 //! The latencies of each second as a log of HdrHistogram, in nanoseconds: what its own tools plot and merge.
 
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -9,11 +9,15 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::IntervalLogWriterBuilder;
 
+use crate::tally::{Interval, histogram};
+
 /// A log that is written as the run goes on.
 pub(crate) struct Log {
     file: BufWriter<File>,
     serializer: V2DeflateSerializer,
     has_begun: bool,
+    /// Seconds without any answer, of which it is not known whether others follow: as many as the run has.
+    empty: Vec<Interval>,
 }
 
 impl Log {
@@ -23,21 +27,43 @@ impl Log {
     /// Those of creating it.
     pub(crate) fn create(path: &Path) -> io::Result<Log> {
         let file = BufWriter::new(File::create(path)?);
-        Ok(Log { file, serializer: V2DeflateSerializer::new(), has_begun: false })
+        Ok(Log { file, serializer: V2DeflateSerializer::new(), has_begun: false, empty: Vec::new() })
     }
 
-    /// Adds the second of this number, since the start.
+    /// Adds a second.
     ///
     /// # Errors
     /// Those of writing.
-    pub(crate) fn second(&mut self, number: u32, latency: &Histogram<u64>) -> io::Result<()> {
+    pub(crate) fn second(&mut self, interval: Interval, latency: &Histogram<u64>) -> io::Result<()> {
+        if latency.is_empty() {
+            self.empty.push(interval);
+            return Ok(());
+        }
+        for empty in std::mem::take(&mut self.empty) {
+            self.write(empty, &histogram())?;
+        }
+        self.write(interval, latency)
+    }
+
+    /// All is told: of a run that ended then, since its start.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn end(&mut self, ended: Duration) -> io::Result<()> {
+        for empty in std::mem::take(&mut self.empty).into_iter().filter(|empty| empty.from < ended) {
+            self.write(empty, &histogram())?;
+        }
+        self.file.flush()
+    }
+
+    fn write(&mut self, interval: Interval, latency: &Histogram<u64>) -> io::Result<()> {
         let mut builder = IntervalLogWriterBuilder::new();
         if !self.has_begun {
             builder.add_comment("ringway-load: latencies in nanoseconds").with_start_time(SystemTime::now());
             self.has_begun = true;
         }
         let mut log = builder.begin_log_with(&mut self.file, &mut self.serializer)?;
-        log.write_histogram(latency, Duration::from_secs(number.into()), Duration::from_secs(1), None)
+        log.write_histogram(latency, interval.from, interval.length(), None)
             .map_err(|error| io::Error::other(format!("{error:?}")))
     }
 }

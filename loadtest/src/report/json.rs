@@ -115,7 +115,8 @@ pub(crate) fn times(histogram: &Histogram<u64>) -> Value {
 
 fn point(point: &Point) -> Value {
     json!({
-        "second": point.number,
+        "second": point.interval.from.as_secs(),
+        "length_s": point.interval.length().as_secs_f64(),
         "answered": point.answered,
         "failed": point.failed,
         "bytes_received": point.bytes_received,
