@@ -227,7 +227,11 @@ pub(crate) fn run(
         }
         if began.is_none() && gathering.ready == plan.threads {
             let start = Instant::now() + LEAD;
-            began = Some((start, SystemTime::now() + LEAD));
+            let at = SystemTime::now() + LEAD;
+            began = Some((start, at));
+            if let Some(log) = &mut log {
+                log.begin(at).map_err(log_failed)?;
+            }
             shared.begin(start);
             wakes.iter().for_each(|wake| wake.wake());
         }

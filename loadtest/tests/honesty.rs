@@ -231,6 +231,14 @@ fn the_series_is_of_what_counts() {
     let intervals: Vec<&str> = log.lines().filter(|line| line.contains("HISTFAAA")).collect();
     assert_eq!(intervals.len(), series.len(), "{log}");
     assert!(intervals[0].starts_with("1.500,1.000,"), "{log}");
+    // Times in the log are from when the run began, and as long as they were: the last one ends with the last answer.
+    let began = log.lines().find_map(|line| line.strip_prefix("#[StartTime: ")?.split_whitespace().next());
+    let began: f64 = began.expect("a line").parse().expect("seconds");
+    assert!((began - json["began_unix_s"].as_f64().expect("a number")).abs() < 0.01, "{began} {json:#}");
+    let length = |line: &str| line.split(',').nth(1).expect("a length").parse::<f64>().expect("seconds");
+    for (line, point) in intervals.iter().zip(all("length_s")) {
+        assert!((length(line) - point).abs() < 0.002, "{line} {point}");
+    }
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().filter(|line| line.contains(" s  ")).collect();
     assert!(lines[..2].iter().all(|line| line.ends_with(" s  warm-up")) && lines[2].contains("/s of 50/s"), "{said}");

@@ -15,7 +15,6 @@ use crate::tally::{Interval, histogram};
 pub(crate) struct Log {
     file: BufWriter<File>,
     serializer: V2DeflateSerializer,
-    has_begun: bool,
     /// Seconds without any answer, of which it is not known whether others follow: as many as the run has.
     empty: Vec<Interval>,
 }
@@ -27,7 +26,17 @@ impl Log {
     /// Those of creating it.
     pub(crate) fn create(path: &Path) -> io::Result<Log> {
         let file = BufWriter::new(File::create(path)?);
-        Ok(Log { file, serializer: V2DeflateSerializer::new(), has_begun: false, empty: Vec::new() })
+        Ok(Log { file, serializer: V2DeflateSerializer::new(), empty: Vec::new() })
+    }
+
+    /// The run began then: what each second's times are from.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(crate) fn begin(&mut self, began: SystemTime) -> io::Result<()> {
+        let mut builder = IntervalLogWriterBuilder::new();
+        builder.add_comment("ringway-load: latencies in nanoseconds").with_start_time(began);
+        builder.begin_log_with(&mut self.file, &mut self.serializer).map(drop)
     }
 
     /// Adds a second.
@@ -57,12 +66,7 @@ impl Log {
     }
 
     fn write(&mut self, interval: Interval, latency: &Histogram<u64>) -> io::Result<()> {
-        let mut builder = IntervalLogWriterBuilder::new();
-        if !self.has_begun {
-            builder.add_comment("ringway-load: latencies in nanoseconds").with_start_time(SystemTime::now());
-            self.has_begun = true;
-        }
-        let mut log = builder.begin_log_with(&mut self.file, &mut self.serializer)?;
+        let mut log = IntervalLogWriterBuilder::new().begin_log_with(&mut self.file, &mut self.serializer)?;
         log.write_histogram(latency, interval.from, interval.length(), None)
             .map_err(|error| io::Error::other(format!("{error:?}")))
     }
