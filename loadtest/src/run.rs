@@ -30,7 +30,7 @@ pub(crate) struct Outcome {
     pub(crate) series: Vec<Point>,
     /// Requests that the schedule had no time for.
     pub(crate) missed: u64,
-    /// What each core of the generator had of its CPU since the start, and how long that was.
+    /// What each core of the generator had of its CPU since the run began, and over how long: up to when all was answered.
     pub(crate) cpu: Vec<CpuTime>,
     pub(crate) ran: Duration,
     /// The user wanted no more.
@@ -207,6 +207,7 @@ pub(crate) fn run(
         series: Vec::new(),
         missed: 0,
         cpu: Vec::new(),
+        ran: Duration::ZERO,
         ended: None,
     };
     let mut began: Option<(Instant, SystemTime)> = None;
@@ -256,17 +257,17 @@ pub(crate) fn run(
     let (start, began) = began.ok_or("no core was ready")?;
     let from = start + plan.warm_up;
     let ended = gathering.ended.unwrap_or(from);
-    let ran = ended.saturating_duration_since(start);
+    let age = ended.saturating_duration_since(start);
     // Seconds in which nothing was left to do are none of the run's.
-    gathering.series.retain(|point| point.interval.from < ran || !point.is_empty());
+    gathering.series.retain(|point| point.interval.from < age || !point.is_empty());
     if let Some(log) = log {
-        log.end(ran).map_err(log_failed)?;
+        log.end(age).map_err(log_failed)?;
     }
     Ok(Outcome {
         io: io.iter().next().unwrap_or_default(),
         began,
         measured: ended.saturating_duration_since(from),
-        ran,
+        ran: gathering.ran,
         total: gathering.total,
         series: gathering.series,
         missed: gathering.missed,
@@ -314,6 +315,7 @@ struct Gathering {
     series: Vec<Point>,
     missed: u64,
     cpu: Vec<CpuTime>,
+    ran: Duration,
     ended: Option<Instant>,
 }
 
@@ -327,8 +329,9 @@ impl Gathering {
                 all.merge(&second);
                 *count += 1;
             }
-            Report::Done { missed, cpu, ended } => {
+            Report::Done { missed, cpu, ran, ended } => {
                 self.done += 1;
+                self.ran = self.ran.max(ran);
                 self.missed += missed;
                 self.cpu.push(cpu);
                 self.ended = self.ended.max(Some(ended));

@@ -31,8 +31,8 @@ pub(crate) enum Report {
     Ready,
     /// What it measured in this second.
     Second { interval: Interval, second: Box<Second> },
-    /// It is through; requests that it had no time to send, and what it had of its CPU.
-    Done { missed: u64, cpu: CpuTime, ended: Instant },
+    /// It is through; requests that it had no time to send, and what it had of its CPU from the start on, over so long.
+    Done { missed: u64, cpu: CpuTime, ran: Duration, ended: Instant },
 }
 
 /// What a thread had of its CPU, and what it wanted and did not get.
@@ -202,12 +202,18 @@ impl Worker {
         };
         timer.set(start);
         timer.expired().await;
+        // What connecting took is no part of what requests take.
+        let cpu_before = CpuTime::now(&stats);
+        let spent_by_now = || {
+            let cpu = CpuTime::now(&stats).since(cpu_before);
+            (cpu, Instant::now().saturating_duration_since(start))
+        };
+        let mut spent = None;
         let until = start + self.plan.duration;
         self.begun.set(Some(start));
         let from = start + self.plan.warm_up;
         // What is counted off ends with its last request, whenever that is.
         self.tally.count_from(from, self.plan.count.is_none().then_some(until));
-        let before = CpuTime::now(&stats);
         self.dispatcher.begin(start, from, until);
         let missed: Rc<Cell<Option<u64>>> = Rc::default();
         if let Pace::Open { rate, arrivals } = self.plan.pace {
@@ -240,6 +246,10 @@ impl Worker {
                 }
             }
             let outstanding = self.dispatcher.outstanding();
+            let is_through = outstanding == 0 && missed.get().is_some();
+            if spent.is_none() && is_through && (now >= until || self.dispatcher.is_exhausted()) {
+                spent = Some(spent_by_now()); // before connections are held
+            }
             if is_over && (outstanding == 0 || now >= drained || shared.is_stopped()) {
                 // Of a run that was stopped, what is under way is nobody's fault.
                 if outstanding > 0 && !shared.is_stopped() {
@@ -261,8 +271,8 @@ impl Worker {
         let until = if until > interval.from { until } else { core.now().saturating_duration_since(start) };
         let interval = Interval { until: until.max(interval.from), ..interval };
         tell(Report::Second { interval, second: Box::new(self.tally.take()) });
-        let cpu = CpuTime::now(&stats).since(before);
-        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ended });
+        let (cpu, ran) = spent.unwrap_or_else(spent_by_now);
+        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ran, ended });
     }
 
     /// Waits until then, or until somebody wakes this core.

@@ -244,6 +244,31 @@ fn the_series_is_of_what_counts() {
     assert!(lines[..2].iter().all(|line| line.ends_with(" s  warm-up")) && lines[2].contains("/s of 50/s"), "{said}");
 }
 
+/// Guards against the CPU time of two hundred handshakes being that of three requests.
+#[test]
+fn connecting_is_no_part_of_how_busy_the_generator_was() {
+    let origin = Origin::start(&["--tls"]);
+    let output = command(&[
+        "run",
+        &origin.url,
+        "-q",
+        "-k",
+        "-c",
+        "200",
+        "-n",
+        "3",
+        "--timeout",
+        "60s",
+        "--connect-timeout",
+        "60s",
+        "--json",
+        "-",
+    ]);
+    let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["answered"], 3);
+    assert!(json["generator"]["busiest"].as_f64() <= Some(1.0), "{:#}", json["generator"]);
+}
+
 #[test]
 fn a_sweep_finds_a_knee() {
     let origin = Origin::start(&["--delay", "5ms"]);
