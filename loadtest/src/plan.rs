@@ -114,11 +114,21 @@ impl Plan {
 
     /// The plan in one line.
     pub(crate) fn summary(&self) -> String {
-        let pace = match self.pace {
-            Pace::Closed => "closed loop".to_owned(),
-            Pace::Open { rate, arrivals: Arrivals::Constant } => format!("open loop at {rate}/s"),
-            Pace::Open { rate, arrivals: Arrivals::Poisson } => format!("open loop at {rate}/s (Poisson)"),
+        self.summary_up_to(self)
+    }
+
+    /// This plan and others up to `last`, which are faster or have more connections, in one line.
+    pub(crate) fn summary_up_to(&self, last: &Plan) -> String {
+        let up_to = |from: String, to: String| if from == to { from } else { format!("{from} to {to}") };
+        let pace = match (self.pace, last.pace) {
+            (Pace::Open { rate, arrivals }, Pace::Open { rate: last, .. }) => {
+                let rates = up_to(format!("{rate}/s"), format!("{last}/s"));
+                format!("open loop at {rates}{}", if arrivals == Arrivals::Poisson { " (Poisson)" } else { "" })
+            }
+            _ => "closed loop".to_owned(),
         };
+        let connections = up_to(self.connections.to_string(), last.connections.to_string());
+        let cores = up_to(self.threads.to_string(), last.threads.to_string());
         let streams = if self.target.protocol == Protocol::Http1 || self.target.protocol == Protocol::Tcp {
             String::new()
         } else {
@@ -130,12 +140,10 @@ impl Plan {
         };
         let tls = if self.target.tls { " by TLS" } else { "" };
         format!(
-            "{}{tls} to {}, {pace}, {} connections{streams}, {} core{}, {until}",
+            "{}{tls} to {}, {pace}, {connections} connections{streams}, {cores} core{}, {until}",
             self.target.protocol.name(),
             self.address,
-            self.connections,
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
+            if last.threads == 1 { "" } else { "s" },
         )
     }
 }

@@ -145,6 +145,11 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         (None, Some(List(rates))) => Axis::Rates(rates),
         (None, None) => {
             let outcome = one(&plan, interrupted, is_quiet)?;
+            if outcome.interrupted {
+                // What it came to so far is no capacity, and parts of it are no rates that anybody asked for.
+                say(&report::text::write(&outcome, &Verdict::Interrupted, &[]));
+                return Ok(Verdict::Interrupted.status());
+            }
             if outcome.total.answered == 0 {
                 say(&report::text::write(&outcome, &Verdict::Failed, &[]));
                 return Ok(Verdict::Failed.status());
@@ -154,7 +159,6 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
             Axis::Rates(PARTS.map(|part| (part * outcome.rate()).max(1.0).round()).to_vec())
         }
     };
-    say(&format!("{}\n{}", plan.summary(), header()));
     let points: Vec<(f64, Plan)> = match &axis {
         Axis::Rates(rates) => rates
             .iter()
@@ -168,18 +172,27 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
             })
             .collect(),
     };
+    let (first, last) = (&points[0].1, &points[points.len() - 1].1);
+    say(&format!("{}\n{}", first.summary_up_to(last), header()));
     let mut steps: Vec<Step> = Vec::new();
-    for (at, plan) in points {
-        let mut outcome = one(&plan, interrupted, is_quiet)?;
+    let mut is_interrupted = false;
+    for (at, plan) in &points {
+        let at = *at;
+        let mut outcome = one(plan, interrupted, is_quiet)?;
         if outcome.fault().is_some() && !outcome.interrupted {
             // The host may have stood still for a moment.
-            outcome = one(&plan, interrupted, is_quiet)?;
+            outcome = one(plan, interrupted, is_quiet)?;
+        }
+        if outcome.interrupted {
+            // A part of a step is none: its rate and its percentiles are of something else.
+            say(&format!("{at:>10} interrupted\n"));
+            is_interrupted = true;
+            break;
         }
         let past = past(&axis, &steps, &outcome);
-        let is_stopped = outcome.interrupted;
         steps.push(Step { at, outcome, past });
         say(&row(&steps[steps.len() - 1]));
-        if is_stopped || steps.iter().rev().take_while(|step| step.past.is_some()).count() > STEPS_PAST {
+        if steps.iter().rev().take_while(|step| step.past.is_some()).count() > STEPS_PAST {
             break;
         }
     }
@@ -187,6 +200,7 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     let hidden = steps.iter().find_map(|step| step.past.as_ref()).filter(|past| matches!(past, Past::Generator(_)));
     let said = match (knee, &hidden) {
         (Some(step), None) => format!("knee: {} ({:.0}/s answered)\n", step.at, step.outcome.rate()),
+        (None, None) if steps.is_empty() => "interrupted before any step was whole\n".to_owned(),
         (None, None) => "knee: below the first step\n".to_owned(),
         (Some(step), Some(past)) => {
             format!("knee: {} or more ({:.0}/s answered); {}\n", step.at, step.outcome.rate(), past.text())
@@ -199,7 +213,6 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         document["knee_is_least"] = json!(hidden.is_some());
         json.write(&format!("{document:#}\n"))?;
     }
-    let is_interrupted = steps.iter().any(|step| step.outcome.interrupted);
     Ok(match (knee, hidden) {
         _ if is_interrupted => Verdict::Interrupted,
         (_, Some(past)) => Verdict::Generator(past.text()),

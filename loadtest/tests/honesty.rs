@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use support::{Origin, command, load};
+use support::{Origin, Running, command, load};
 
 /// Guards against coordinated omission: a tenth of all requests fall into the stall, and each is charged with what it waited.
 #[test]
@@ -310,6 +310,28 @@ fn a_sweep_finds_a_knee() {
     ]);
     let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((json["axis"].as_str(), json["steps"][0]["failed"].as_u64()), (Some("rate"), Some(0)), "{json:#}");
+}
+
+/// Guards against steps at parts of a capacity that nobody measured, and against calling steps of one loop those of the other.
+#[test]
+fn a_sweep_that_is_interrupted_invents_nothing() {
+    let origin = Origin::start(&["--delay", "1ms"]);
+    let patient = ["-c", "2", "-d", "1h", "--timeout", "60s", "--late-max", "60s"];
+    for (more, last) in [
+        (&[][..], "interrupted: this is what was measured so far"),
+        (&["--rates", "20,40"], "before any step was whole"),
+    ] {
+        let mut running = Running::start_as(&[&["sweep", &origin.url], &patient[..], more].concat());
+        running.wait_for(|line| !line.contains(" 0/s"));
+        let output = running.interrupt_to_the_end();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let is_step = |line: &str| line.starts_with(' ') && !line.contains("interrupted") && !line.contains("p50");
+        assert!(!said.lines().any(is_step), "{said}");
+        assert!(said.contains(last) && said.contains("2 connections"), "{said}");
+        let is_open = said.lines().any(|line| line.contains(", open loop at 20/s to 40/s, "));
+        assert_eq!((is_open, said.contains("closed loop")), (!more.is_empty(), more.is_empty()), "{said}");
+    }
 }
 
 #[test]

@@ -99,8 +99,13 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Running {
+        Running::start_as(&[&["run", "--json", "-", "--duration", "1h"], arguments].concat())
+    }
+
+    /// With nothing but these arguments.
+    pub(crate) fn start_as(arguments: &[&str]) -> Running {
         let mut command = Command::new(PROGRAM);
-        command.args(["run", "--json", "-", "--duration", "1h"]).args(arguments);
+        command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program is there");
         let lines = BufReader::new(child.stderr.take().expect("it was asked for"));
@@ -121,8 +126,13 @@ impl Running {
 
     /// As Ctrl-C does.
     pub(crate) fn interrupt(self) -> Loaded {
+        Loaded::of(&self.interrupt_to_the_end())
+    }
+
+    /// Likewise, with whatever it says then.
+    pub(crate) fn interrupt_to_the_end(self) -> Output {
         let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().expect("kill(1)");
         assert!(sent.success());
-        Loaded::of(&self.child.wait_with_output().expect("it ends"))
+        self.child.wait_with_output().expect("it ends")
     }
 }
