@@ -72,6 +72,19 @@ impl Sizes {
         }
     }
 
+    /// As [`Sizes::parse`] reads it.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Sizes::Fixed(size) => size.to_string(),
+            Sizes::Uniform(first, last) => format!("uniform:{first}-{last}"),
+            Sizes::Exponential(mean) => format!("exp:{mean}"),
+            Sizes::Weighted(all) => {
+                let parts: Vec<String> = all.iter().map(|(size, weight)| format!("{size}={weight}")).collect();
+                format!("weighted:{}", parts.join(","))
+            }
+        }
+    }
+
     /// The next one.
     pub(crate) fn draw(&self, chance: &mut Chance) -> u64 {
         match self {
@@ -113,6 +126,7 @@ mod tests {
         let mean = drawn.iter().sum::<u64>() as f64 / 20_000.0;
         assert!(range.contains(&mean), "{text}: {mean}");
         assert!(drawn.iter().all(|size| *size <= max) && sizes.max() == max, "{text}");
+        assert_eq!(Sizes::parse(&sizes.text()), Ok(sizes));
     }
 
     #[test]

@@ -46,6 +46,7 @@ use clap::ArgMatches;
 use command::Output;
 use report::file::{Document, File};
 use report::hdr::Log;
+use report::setting::Setting;
 use report::{Verdict, csv, json, text};
 use view::View;
 
@@ -134,6 +135,7 @@ fn run(matches: &mut ArgMatches) -> Result<u8, String> {
     let document = output.json.as_deref().map(Document::create).transpose()?;
     let table = output.csv.as_deref().map(File::create).transpose()?;
     let mut log = output.hdr.as_deref().map(Log::create).transpose().map_err(|error| format!("--hdr: {error}"))?;
+    let setting = Setting::now();
     let mut view = View::new(&plan, output.quiet);
     let outcome = run::run(plan, &interrupted, &mut view, log.as_mut())?;
     let (verdict, judged) = Verdict::of(&outcome, &output.thresholds);
@@ -141,7 +143,7 @@ fn run(matches: &mut ArgMatches) -> Result<u8, String> {
         say(&text::write(&outcome, &verdict, &judged));
     }
     if let Some(document) = document {
-        document.write(&format!("{:#}\n", json::write(&outcome, &verdict, &judged)))?;
+        document.write(&format!("{:#}\n", json::write(&outcome, &setting, &verdict, &judged)))?;
     }
     if let Some(table) = table {
         table.write(&csv::write(&outcome.series))?;

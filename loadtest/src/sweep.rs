@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::plan::{Pace, Plan};
 use crate::report::Verdict;
 use crate::report::file::Document;
-use crate::report::json::times;
+use crate::report::json::{joined, times};
+use crate::report::setting::Setting;
 use crate::run::{self, Outcome};
 use crate::schedule::Arrivals;
 use crate::view::View;
@@ -94,6 +95,16 @@ enum Axis {
     Concurrencies(Vec<usize>),
 }
 
+/// What a sweep came to.
+struct Found<'a> {
+    /// The first step's.
+    plan: &'a Plan,
+    axis: &'a Axis,
+    capacity: Option<f64>,
+    steps: &'a [Step],
+    is_interrupted: bool,
+}
+
 /// One run of a sweep.
 struct Step {
     /// The rate or the concurrency.
@@ -134,6 +145,7 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     let plan = command::plan(matches)?;
     let json = json_path.as_deref().map(Document::create).transpose()?;
     let is_stdout = matches!(json, Some(Document::Stdout));
+    let setting = Setting::now();
     let say = |text: &str| {
         if !is_stdout {
             say(text);
@@ -209,7 +221,8 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
     };
     say(&said);
     if let Some(json) = json {
-        let mut document = document(&axis, capacity, &steps, knee);
+        let found = Found { plan: first, axis: &axis, capacity, steps: &steps, is_interrupted };
+        let mut document = found.document(&setting, knee);
         document["knee_is_least"] = json!(hidden.is_some());
         json.write(&format!("{document:#}\n"))?;
     }
@@ -287,28 +300,37 @@ fn row(step: &Step) -> String {
     row
 }
 
-fn document(axis: &Axis, capacity: Option<f64>, steps: &[Step], knee: Option<&Step>) -> Value {
-    let step = |step: &Step| {
+impl Found<'_> {
+    fn document(&self, setting: &Setting, knee: Option<&Step>) -> Value {
+        let document = json!({
+            "version": 1,
+            "kind": "sweep",
+            "plan": report::json::plan(self.plan),
+            "axis": match self.axis { Axis::Rates(_) => "rate", Axis::Concurrencies(_) => "concurrency" },
+            "capacity": self.capacity,
+            "knee": knee.map(|knee| knee.at),
+            "interrupted": self.is_interrupted,
+            "steps": self.steps.iter().map(Step::document).collect::<Vec<_>>(),
+        });
+        joined(document, setting.document())
+    }
+}
+
+impl Step {
+    fn document(&self) -> Value {
         json!({
-            "at": step.at,
-            "answered": step.outcome.total.answered,
-            "failed": step.outcome.total.failures.total(),
-            "rate": step.outcome.rate(),
-            "latency_us": times(&step.outcome.total.latency),
-            "late_us": times(&step.outcome.total.late),
-            "generator_busiest": step.outcome.busiest(),
-            "past": step.past.as_ref().map(Past::text),
-            "due": step.outcome.due(),
-            "answered_in_time": step.outcome.in_time(),
+            "at": self.at,
+            "answered": self.outcome.total.answered,
+            "failed": self.outcome.total.failures.total(),
+            "rate": self.outcome.rate(),
+            "latency_us": times(&self.outcome.total.latency),
+            "late_us": times(&self.outcome.total.late),
+            "generator_busiest": self.outcome.busiest(),
+            "past": self.past.as_ref().map(Past::text),
+            "due": self.outcome.due(),
+            "answered_in_time": self.outcome.in_time(),
         })
-    };
-    json!({
-        "version": 1,
-        "axis": match axis { Axis::Rates(_) => "rate", Axis::Concurrencies(_) => "concurrency" },
-        "capacity": capacity,
-        "knee": knee.map(|knee| knee.at),
-        "steps": steps.iter().map(step).collect::<Vec<_>>(),
-    })
+    }
 }
 
 #[cfg(test)]

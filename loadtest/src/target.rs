@@ -83,6 +83,22 @@ impl Target {
         if self.port == [80, 443][usize::from(self.tls)] { host } else { format!("{host}:{}", self.port) }
     }
 
+    /// As [`Target::parse`] reads it, but for a version of HTTP that an option asks for.
+    pub(crate) fn url(&self) -> String {
+        let scheme = match (self.protocol, self.tls) {
+            (Protocol::Http1 | Protocol::HttpByAlpn, false) => "http",
+            (Protocol::Http2, false) => "h2c",
+            (Protocol::Http1 | Protocol::Http2 | Protocol::HttpByAlpn, true) => "https",
+            (Protocol::Grpc, false) => "grpc",
+            (Protocol::Grpc, true) => "grpcs",
+            (Protocol::Tcp, false) => "tcp",
+            (Protocol::Tcp, true) => "tls",
+        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let path = if self.protocol == Protocol::Tcp { "" } else { &self.path };
+        format!("{scheme}://{host}:{}{path}", self.port)
+    }
+
     /// Its first address. Blocks: for the start, not for a core.
     ///
     /// # Errors
@@ -147,6 +163,9 @@ mod tests {
             let authority = read.as_ref().map(Target::authority);
             let read = read.as_ref().map(|t| (t.protocol, t.tls, t.host.as_str(), t.port, t.path.as_str()));
             assert_eq!(read, expect.map(|(a, b, c, d, e, _)| (a, b, c, d, e)), "{text}");
+            if let Ok(target) = Target::parse(text) {
+                assert_eq!(Target::parse(&target.url()), Ok(target), "{text}");
+            }
             assert_eq!(authority.as_deref(), expect.map(|all| all.5), "{text}");
         }
     }

@@ -287,6 +287,11 @@ fn a_sweep_finds_a_knee() {
     ]);
     let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(json["axis"], "concurrency");
+    check_documented(&json, "sweep");
+    assert_eq!(
+        (json["plan"]["target"].as_str(), json["plan"]["connections"].as_u64()),
+        (Some(format!("{}/", origin.url).as_str()), Some(1))
+    );
     let steps = json["steps"].as_array().expect("steps");
     assert!(steps.len() == 3 && steps.iter().all(|step| step["answered"].as_u64() > Some(0)), "{json:#}");
     // Each answer takes 5 ms at least: a step cannot be faster than its connections allow, the one that each has under way at the end included.
@@ -342,7 +347,21 @@ fn a_page_is_made_of_what_was_measured() {
     let [run, sweep, page] = ["run.json", "sweep.json", "page.html"]
         .map(|name| folder.join(name).to_str().expect("a path of text").to_owned());
     let made = [
-        command(&["run", &origin.url, "-q", "-n", "20", "-c", "2", "--json", &run]),
+        command(&[
+            "run",
+            &origin.url,
+            "-q",
+            "-n",
+            "30",
+            "--rate",
+            "20",
+            "-c",
+            "2",
+            "--late-max",
+            "60s",
+            "--json",
+            &run,
+        ]),
         command(&["sweep", &origin.url, "-q", "-d", "200ms", "--concurrencies", "1,2", "--json", &sweep]),
         command(&["report", &format!("a run={run}"), &sweep, "--out", &page, "--title", "Ours"]),
         command(&["report", &page]),
@@ -350,7 +369,8 @@ fn a_page_is_made_of_what_was_measured() {
     let html = std::fs::read_to_string(&page).expect("it was written");
     std::fs::remove_dir_all(&folder).expect("it is ours");
     assert_eq!(made.map(|output| output.status.code()), [Some(0), Some(0), Some(0), Some(2)]);
-    assert!(html.contains("<h1>Ours</h1>") && html.contains("a run") && html.matches("<svg").count() == 2, "{html}");
+    assert!(html.contains("<h1>Ours</h1>") && html.contains("a run") && html.matches("<svg").count() == 4, "{html}");
+    assert!(html.matches("<summary>The host</summary>").count() == 2 && html.contains("ringway-load sweep "), "{html}");
     assert!(!html.contains("NaN") && !html.contains("src="), "{html}");
 }
 

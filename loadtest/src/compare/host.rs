@@ -22,7 +22,6 @@ pub(crate) fn describe() -> Value {
         "virtualised": field(&cpuinfo, "flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
         "memory_bytes": memory.map(|kib| kib << 10),
         "load_before": load,
-        "instructions_counted": super::instructions::are_counted(),
     })
 }
 

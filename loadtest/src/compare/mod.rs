@@ -9,7 +9,7 @@ mod bed;
 mod capacity;
 mod config;
 pub(crate) mod held;
-mod host;
+pub(crate) mod host;
 mod idle;
 mod install;
 mod instructions;
@@ -38,6 +38,7 @@ use self::rounds::{Plan, Run};
 use self::scenario::Scenario;
 use crate::arguments::{Cpus, cpu_list};
 use crate::report::file::File;
+use crate::report::setting;
 use crate::target::Target;
 use crate::units;
 
@@ -169,7 +170,8 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
         idle_divisor: if is_quick { QUICK_IDLE } else { 1 },
         scenarios,
     };
-    let host = host::describe();
+    let mut host = host::describe();
+    host["instructions_counted"] = instructions::are_counted().into();
     let mut run = Run::new(&plan, &folder, &origin, &places, found, interrupted);
     let outcome = run.all(|scenario, rows| say(&text::table(scenario, rows)));
     if let Some(json) = json {
@@ -178,7 +180,7 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
             "kind": "compare",
             "ringway_load": env!("CARGO_PKG_VERSION"),
             "began_unix_s": began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
-            "command": said(),
+            "command": setting::command(),
             "rounds": plan.rounds,
             "seconds": plan.time.as_secs_f64(),
             "proxy_cpus": places.proxy,
@@ -214,13 +216,6 @@ fn document(mut head: Value, run: &Run<'_>, missing: &[Missing]) -> Value {
     head["scenarios"] = run.scenarios_document();
     head["failures"] = json!(run.failures());
     head
-}
-
-/// The command line, as others can say it: without where this program is.
-fn said() -> String {
-    let rest = std::env::args().skip(1);
-    let quoted = rest.map(|word| if word.contains([' ', '{', '\'']) { format!("'{word}'") } else { word });
-    std::iter::once("ringway-load".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
 
 /// Who runs where: the first CPU is the proxies', all others are the load's.

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::table::{compared_table, digits, facts, number};
+use super::table::{compared_table, digits, facts, host_rows, number};
 use super::{Plots, Source};
 use crate::plot::{Bar, Group, bars, escaped};
 
@@ -365,27 +365,10 @@ impl<'a> Compared<'a> {
 
     fn host(&self) -> String {
         let host = &self.json["host"];
-        let known = |value: &Value| match value {
-            Value::Null => "unknown".to_owned(),
-            Value::String(text) => escaped(text),
-            other => other.to_string(),
-        };
-        let rows = [
-            ("kernel", known(&host["kernel"])),
-            ("CPU", known(&host["cpu"])),
-            ("CPUs", known(&host["cpus"])),
-            ("governor", known(&host["governor"])),
-            ("CPU quota", if host["cpu_quota"].is_null() { "none".to_owned() } else { known(&host["cpu_quota"]) }),
-            ("virtualised", if host["virtualised"] == true { "yes".to_owned() } else { "not that it says".to_owned() }),
-            ("memory", format!("{:.1} GiB", number(&host["memory_bytes"]) / f64::from(1 << 30))),
-            ("load before it began", known(&host["load_before"])),
-            (
-                "instructions",
-                if self.counts() { "counted by perf" } else { "not counted: this host's CPU does not let perf" }
-                    .to_owned(),
-            ),
-        ];
-        let rows = rows.map(|(name, value)| (name.to_owned(), value));
+        let mut rows = host_rows(host);
+        let instructions =
+            if self.counts() { "counted by perf" } else { "not counted: this host's CPU does not let perf" };
+        rows.push(("instructions".to_owned(), instructions.to_owned()));
         format!("<h2>The host</h2>\n{}", facts(&rows))
     }
 

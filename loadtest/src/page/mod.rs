@@ -185,7 +185,9 @@ mod tests {
     #[test]
     fn a_page_has_what_was_measured_and_needs_nothing_else() {
         let run = json!({
-            "rate": 1000.0, "failed": 0, "verdict": "good", "plan": {"protocol": "HTTP/2", "rate": 1000.0},
+            "rate": 1000.0, "failed": 0, "verdict": "good", "plan": {"protocol": "HTTP/2", "rate": 1000.0, "headers": ["a: <b>"]},
+            "command": "ringway-load run 'x & y'", "host": {"kernel": "6.1 <x>"},
+            "series": [{"second": 0, "length_s": 1.0, "answered": 990, "p50_us": 80.0}, {"second": 1, "length_s": 0.5, "answered": 505}],
             "latency_us": {"p50": 90.0, "p99": 400.0, "p99.9": 900.0, "max": 1000.0}, "generator": {"late_us": {"p99": 60}},
         });
         let step =
@@ -202,10 +204,15 @@ mod tests {
             "viewport",
             "dark",
             "&lt;was&gt;",
+            "<pre class=\"wrapped\">ringway-load run 'x &amp; y'</pre>",
+            "6.1 &lt;x&gt;",
+            "<td>headers</td><td>[&quot;a: &lt;b&gt;&quot;]</td>",
+            "a&lt;b: latency by second",
+            "a&lt;b: answers by second",
         ] {
             assert!(page.contains(part), "{part} in {page}");
         }
-        assert_eq!((page.matches("<svg").count(), plots.drawn.len()), (2, 2));
+        assert_eq!((page.matches("<svg").count(), plots.drawn.len()), (4, 4));
         for outside in ["http://", "https://", "<script", "NaN", "url("] {
             assert!(!page.contains(outside), "{outside} in {page}");
         }

@@ -1,6 +1,7 @@
-//! What `run` and `sweep` found: a table of the runs, their latencies by percentile, and each sweep's table and curve.
+//! What `run` and `sweep` found: a table of the runs, their latencies by percentile and second by second, each sweep's table and curve, and what all of
+//! that was measured by: the command, the host, and the whole plan.
 
-use super::table::{number, table};
+use super::table::{facts, host_rows, known, number, table};
 use super::{Plots, Source};
 use crate::plot::{Axis, Line, Scale, draw, escaped, short};
 use crate::report::QUANTILES;
@@ -10,7 +11,63 @@ use serde_json::Value;
 /// The runs: a table, and a plot.
 pub(super) fn part(runs: &[&Source], plots: &mut Plots) -> String {
     let figure = plots.figure("Latency by percentile", percentiles(runs));
-    format!("{}<div class=\"plots\">{figure}</div>\n", run_table(runs))
+    let mut out = format!("{}<div class=\"plots\">{figure}</div>\n", run_table(runs));
+    for run in runs {
+        let name = escaped(&run.name);
+        out.push_str(&format!("<h3>{name}</h3>\n{}{}", series(run, plots), surroundings(&run.json)));
+    }
+    out
+}
+
+/// Second by second: latencies, and answers. One second alone is no line.
+fn series(run: &Source, plots: &mut Plots) -> String {
+    let seconds = run.json["series"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if seconds.len() < 2 {
+        return String::new();
+    }
+    let line = |colour, name: &str, value: &dyn Fn(&Value) -> f64| Line {
+        name: name.to_owned(),
+        points: seconds.iter().map(|second| (number(&second["second"]), value(second))).collect(),
+        colour,
+        is_dashed: false,
+    };
+    let latency = |member: &'static str| move |second: &Value| number(&second[member]).max(1e-3);
+    let each_s = |member: &'static str| {
+        move |second: &Value| number(&second[member]) / second["length_s"].as_f64().filter(|s| *s > 0.0).unwrap_or(1.0)
+    };
+    let latencies =
+        [line(0, "p50", &latency("p50_us")), line(1, "p99", &latency("p99_us")), line(3, "max", &latency("max_us"))];
+    let answers = [line(2, "answered", &each_s("answered")), line(5, "failed", &each_s("failed"))];
+    let times = seconds.iter().map(|second| number(&second["second"]));
+    let x = Axis::even("seconds since the start", times);
+    let values = |lines: &[Line]| lines.iter().flat_map(|line| &line.points).map(|point| point.1).collect::<Vec<_>>();
+    let mut figure = |what: &str, y: &Axis, lines: &[Line]| {
+        let caption = format!("{}: {what}", run.name);
+        plots.figure(&caption, draw(&caption, &x, y, lines))
+    };
+    let slow =
+        figure("latency by second", &Axis::logarithmic("latency, µs", values(&latencies).into_iter()), &latencies);
+    let fast = figure("answers by second", &Axis::even("a second", values(&answers).into_iter()), &answers);
+    format!("<div class=\"plots\">{slow}{fast}</div>\n")
+}
+
+/// The command, the host and the plan, as far as the document has them.
+fn surroundings(json: &Value) -> String {
+    let mut out = String::new();
+    if let Some(command) = json["command"].as_str() {
+        out.push_str(&format!("<pre class=\"wrapped\">{}</pre>\n", escaped(command)));
+    }
+    if json["host"].is_object() {
+        let mut rows = vec![("ringway-load".to_owned(), known(&json["ringway_load"]))];
+        rows.extend(host_rows(&json["host"]));
+        out.push_str(&format!("<details><summary>The host</summary>{}</details>\n", facts(&rows)));
+    }
+    if let Some(plan) = json["plan"].as_object() {
+        let value = |value: &Value| if value.is_null() { "none".to_owned() } else { known(value) };
+        let rows: Vec<(String, String)> = plan.iter().map(|(name, of)| (escaped(name), value(of))).collect();
+        out.push_str(&format!("<details><summary>The plan</summary>{}</details>\n", facts(&rows)));
+    }
+    out
 }
 
 fn run_table(runs: &[&Source]) -> String {
@@ -102,5 +159,6 @@ pub(super) fn sweep_part(sweep: &Source, plots: &mut Plots) -> String {
     };
     let drawn = draw(&format!("{}: latency", sweep.name), &x, &y, &lines);
     let figure = plots.figure(&format!("{}: latency", sweep.name), drawn);
-    format!("{knee}{}<div class=\"plots\">{figure}</div>\n", table(&head, &steps.iter().map(row).collect::<Vec<_>>()))
+    let rows: Vec<Vec<String>> = steps.iter().map(row).collect();
+    format!("{knee}{}<div class=\"plots\">{figure}</div>\n{}", table(&head, &rows), surroundings(&sweep.json))
 }

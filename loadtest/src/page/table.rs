@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::plot::escaped;
+
 pub(super) fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or(0.0)
 }
@@ -41,6 +43,30 @@ pub(super) fn facts(rows: &[(String, String)]) -> String {
     }
     out.push_str("</tbody></table></div>\n");
     out
+}
+
+/// What is known of a host, as rows of [`facts`].
+pub(super) fn host_rows(host: &Value) -> Vec<(String, String)> {
+    let rows = [
+        ("kernel", known(&host["kernel"])),
+        ("CPU", known(&host["cpu"])),
+        ("CPUs", known(&host["cpus"])),
+        ("governor", known(&host["governor"])),
+        ("CPU quota", if host["cpu_quota"].is_null() { "none".to_owned() } else { known(&host["cpu_quota"]) }),
+        ("virtualised", if host["virtualised"] == true { "yes".to_owned() } else { "not that it says".to_owned() }),
+        ("memory", format!("{:.1} GiB", number(&host["memory_bytes"]) / f64::from(1 << 30))),
+        ("load before it began", known(&host["load_before"])),
+    ];
+    rows.map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+/// A member as HTML, whatever it is.
+pub(super) fn known(value: &Value) -> String {
+    match value {
+        Value::Null => "unknown".to_owned(),
+        Value::String(text) => escaped(text),
+        other => escaped(&other.to_string()),
+    }
 }
 
 /// A figure to three digits, and to one where it is large.

@@ -5,17 +5,19 @@ use std::time::UNIX_EPOCH;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
+use super::setting::{Setting, without_secret};
 use super::{QUANTILES, Verdict};
-use crate::plan::{Pace, Plan};
+use crate::plan::{Pace, Plan, Reply};
 use crate::run::{Outcome, Point};
 use crate::schedule::Arrivals;
+use crate::target::Protocol;
 use crate::threshold::Judged;
 
 /// The document's version: another one where a member changes its meaning or goes away.
 const VERSION: u32 = 1;
 
 /// Writes it.
-pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> Value {
+pub(crate) fn write(outcome: &Outcome, setting: &Setting, verdict: &Verdict, judged: &[Judged]) -> Value {
     let total = &outcome.total;
     let began = outcome.began.duration_since(UNIX_EPOCH).unwrap_or_default();
     let failures: Map<String, Value> =
@@ -29,10 +31,8 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         .map(|judged| json!({"condition": judged.text, "measured": judged.measured, "failed": judged.failed}))
         .collect();
     let is_open_loop = matches!(outcome.plan.pace, Pace::Open { .. });
-    json!({
+    let document = json!({
         "version": VERSION,
-        "ringway_load": env!("CARGO_PKG_VERSION"),
-        "began_unix_s": began.as_secs_f64(),
         "plan": plan(&outcome.plan),
         "io": outcome.io,
         "measured_s": outcome.measured.as_secs_f64(),
@@ -63,21 +63,52 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         "thresholds": thresholds,
         "verdict": verdict.name(),
         "exit_status": verdict.status(),
-    })
+    });
+    let mut surroundings = setting.document();
+    surroundings["began_unix_s"] = began.as_secs_f64().into(); // when its first second did
+    joined(document, surroundings)
 }
 
-fn plan(plan: &Plan) -> Value {
+/// The members of both: `json!` cannot take as many at once as some documents have.
+pub(crate) fn joined(mut one: Value, other: Value) -> Value {
+    match (one.as_object_mut(), other) {
+        (Some(members), Value::Object(others)) => members.extend(others),
+        _ => unreachable!("both are written as objects"),
+    }
+    one
+}
+
+/// All that was to be done.
+pub(crate) fn plan(plan: &Plan) -> Value {
     let (rate, arrivals) = match plan.pace {
         Pace::Closed => (None, None),
         Pace::Open { rate, arrivals: Arrivals::Constant } => (Some(rate), Some("constant")),
         Pace::Open { rate, arrivals: Arrivals::Poisson } => (Some(rate), Some("poisson")),
     };
-    json!({
+    let is = |protocol| plan.target.protocol == protocol;
+    let request = json!({
+        "target": plan.target.url(),
         "protocol": plan.target.protocol.name(),
         "tls": plan.target.tls,
         "address": plan.address.to_string(),
         "path": plan.target.path,
         "method": plan.request.method,
+        "headers": plan.request.headers.iter().map(|(name, value)| without_secret(&format!("{name}: {value}"))).collect::<Vec<_>>(),
+        "body_bytes": plan.request.sizes.text(),
+        "messages": is(Protocol::Grpc).then_some(plan.request.messages),
+        "tcp_reply": is(Protocol::Tcp).then(|| match plan.reply {
+            Reply::Echo => "echo".to_owned(),
+            Reply::None => "none".to_owned(),
+            Reply::Bytes(bytes) => bytes.to_string(),
+        }),
+        "expect_statuses": plan.expect.statuses.iter().map(|(first, last)| format!("{first}-{last}")).collect::<Vec<_>>(),
+        "expect_body_bytes": plan.expect.body_bytes,
+        "expect_body_xxhash64": plan.expect.body_hash.map(|hash| format!("{hash:016x}")),
+        "server_name": plan.target.tls.then_some(&plan.trust.name),
+        "verified": plan.target.tls.then_some(plan.trust.ca.is_some()),
+        "requests_per_connection": plan.requests_per_connection,
+    });
+    let pace = json!({
         "loop": if rate.is_some() { "open" } else { "closed" },
         "rate": rate,
         "arrivals": arrivals,
@@ -91,8 +122,12 @@ fn plan(plan: &Plan) -> Value {
         "ramp_s": plan.ramp.as_secs_f64(),
         "hold_s": plan.hold.as_secs_f64(),
         "timeout_s": plan.timeout.as_secs_f64(),
+        "connect_timeout_s": plan.connect_timeout.as_secs_f64(),
+        "late_max_s": plan.late_max.as_secs_f64(),
+        "spin_us": plan.spin_us,
         "seed": plan.seed,
-    })
+    });
+    joined(request, pace)
 }
 
 /// In microseconds; null where there is nothing that it could be of.

@@ -4,6 +4,7 @@ pub(crate) mod csv;
 pub(crate) mod file;
 pub(crate) mod hdr;
 pub(crate) mod json;
+pub(crate) mod setting;
 pub(crate) mod text;
 
 use crate::run::Outcome;
