@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Origin, load};
+use support::{Origin, command, load};
 
 /// So many requests are asked for and have to be answered.
 const COUNT: u64 = 150;
@@ -99,7 +99,36 @@ fn tcp() {
     check(&["--tcp"], "tcp", &["--body-size", "100"], 100);
     check(&["--tcp"], "tcp", &["--body-size", "400k"], 400 << 10);
     check(&["--tcp"], "tcp", &["--tcp-reply", "none"], 0);
+    check(&["--tcp=echo"], "tcp", &["--body-size", "1k"], 1 << 10);
     check(&["--tcp", "--tls"], "tls", &["--insecure", "--body-size", "20k"], 20 << 10);
+}
+
+/// Bulk in one direction alone. An echo that nobody reads stands still, and what asks a source may come in any pieces.
+#[test]
+fn tcp_one_way() {
+    check(&["--tcp=sink"], "tcp", &["--tcp-reply", "none", "--body-size", "1m"], 0);
+    check(&["--tcp=source", "--size", "300k"], "tcp", &["--body-size", "1", "--tcp-reply", "300k"], 300 << 10);
+    check(&["--tcp=source", "--size", "100", "--tls"], "tls", &["-k", "--body-size", "3", "--tcp-reply", "300"], 300);
+    let origin = Origin::start(&["--tcp=sink"]);
+    let output = command(&[
+        "run",
+        &origin.url,
+        "-q",
+        "-c",
+        "2",
+        "-n",
+        "20",
+        "--tcp-reply",
+        "none",
+        "--body-size",
+        "1m",
+        "--timeout",
+        "60s",
+    ]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let sent = said.split_once(" MB/s), 21.0 MB sent (").and_then(|(_, rest)| rest.split_once(" MB/s)"));
+    assert!(sent.is_some_and(|(rate, _)| rate.parse::<f64>().is_ok_and(|rate| rate > 0.0)), "{said}");
+    assert_eq!(command(&["serve", "--tcp=source", "--size", "0"]).status.code(), Some(2));
 }
 
 /// A certificate is for its names, and trusted by who was given it.

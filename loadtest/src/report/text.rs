@@ -22,17 +22,20 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
     let mut out = String::new();
     let total = &outcome.total;
     let failed = total.failures.total();
+    let seconds = outcome.measured.as_secs_f64();
     let mut line = |text: String| _ = writeln!(out, "{text}");
     line(format!("ringway-load: {}", outcome.plan.summary()));
     line(outcome.io.clone());
     line(format!(
-        "{} answered ({:.0}/s), {} sent, {failed} failed, {:.1} MB received, {:.1} MB sent in {:.2} s",
+        "{} answered ({:.0}/s), {} sent, {failed} failed, {:.1} MB received ({:.1} MB/s), {:.1} MB sent ({:.1} MB/s) in {:.2} s",
         total.answered,
         outcome.rate(),
         total.sent,
         total.bytes_received as f64 / 1e6,
+        total.bytes_received as f64 / 1e6 / seconds.max(1e-9),
         total.bytes_sent as f64 / 1e6,
-        outcome.measured.as_secs_f64(),
+        total.bytes_sent as f64 / 1e6 / seconds.max(1e-9),
+        seconds,
     ));
     if failed > 0 {
         let kinds: Vec<String> =

@@ -1,6 +1,6 @@
 //! `ringway-load serve`: a fast origin that does what a test wants of it: sizes, delays, stalls, errors, closes.
 //!
-//! One port speaks HTTP/1, HTTP/2 and gRPC, by what a client begins with or chooses by ALPN; or it is an echo of raw bytes.
+//! One port speaks HTTP/1, HTTP/2 and gRPC, by what a client begins with or chooses by ALPN; or it takes raw bytes.
 
 mod behaviour;
 pub(crate) mod certificate;
@@ -27,6 +27,7 @@ use ringway_runtime::{
 use ringway_tls::{ServerContext, Session};
 
 use self::behaviour::{Behaviour, Replies, Stall};
+use self::tcp::Raw;
 use crate::arguments;
 use crate::chance::Chance;
 use crate::tls::secure;
@@ -48,7 +49,7 @@ pub(crate) fn command() -> Command {
     };
     let part = |name: &'static str| Arg::new(name).long(name).value_name("PART").default_value("0").value_parser(part);
     Command::new("serve")
-        .about("An origin for tests: HTTP/1, HTTP/2 and gRPC on one port, or an echo of raw bytes")
+        .about("An origin for tests: HTTP/1, HTTP/2 and gRPC on one port, or raw bytes")
         .arg(
             Arg::new("listen")
                 .value_name("ADDRESS:PORT")
@@ -56,7 +57,18 @@ pub(crate) fn command() -> Command {
                 .value_parser(value_parser!(SocketAddr))
                 .help("Where to listen; port 0 is chosen by the system, and told"),
         )
-        .arg(flag("tcp").help("An echo of raw bytes"))
+        .arg(
+            Arg::new("tcp")
+                .long("tcp")
+                .value_name("echo|sink|source")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("echo")
+                .value_parser(Raw::parse)
+                .help(
+                    "Raw bytes: an echo; a sink that answers nothing; or a source of --size bytes for each that comes",
+                ),
+        )
         .arg(
             Arg::new("size")
                 .long("size")
@@ -121,7 +133,7 @@ struct Server {
     behaviour: Arc<Behaviour>,
     replies: Replies,
     tls: Option<Arc<ServerContext>>,
-    is_tcp: bool,
+    raw: Option<Raw>,
     limits: Limits,
     chance: RefCell<Chance>,
     scratch: RefCell<Scratch>,
@@ -161,7 +173,11 @@ pub(crate) fn serve(matches: &mut ArgMatches, interrupted: &Arc<AtomicBool>, say
     if behaviour.size > BODY_BYTES_MAX {
         return Err("a body is at most 1g".into());
     }
-    let is_tcp = matches.get_flag("tcp");
+    let raw: Option<Raw> = matches.remove_one("tcp");
+    if raw == Some(Raw::Source) && behaviour.size == 0 {
+        return Err("a source needs bytes to send: --size".into());
+    }
+    let is_tcp = raw.is_some();
     let tls = if matches.get_flag("tls") { Some(certificate::context(matches, is_tcp)?) } else { None };
     let seed: u64 = matches.remove_one("seed").expect(DEFAULTED);
     let io: IoChoice = matches.remove_one("io").expect(DEFAULTED);
@@ -197,7 +213,7 @@ pub(crate) fn serve(matches: &mut ArgMatches, interrupted: &Arc<AtomicBool>, say
                     replies: Replies::new(&core, &behaviour),
                     behaviour,
                     tls,
-                    is_tcp,
+                    raw,
                     limits: Limits::default(),
                     chance: RefCell::new(Chance::of(seed, number as u64)),
                     scratch: RefCell::default(),
@@ -243,8 +259,8 @@ impl Server {
             let Ok(info) = secure(&self.core, &stream, Session::server(tls)).await else { return };
             alpn = info.alpn;
         }
-        if self.is_tcp {
-            return tcp::serve(&self, &stream).await;
+        if let Some(raw) = self.raw {
+            return tcp::serve(&self, &stream, raw).await;
         }
         let Ok(Some(first)) = stream.recv().await else { return };
         // A client of HTTP/2 begins with its preface (RFC 9113 §3.4); a part of it this short is nobody's method.
