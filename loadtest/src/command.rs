@@ -90,7 +90,11 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .help("4k, uniform:1k-64k, exp:16k or weighted:1k=90,1m=10"),
         )
         .arg(file("body-file").conflicts_with("body-size").help("The body"))
-        .arg(number("messages").default_value("1").help("Messages of a gRPC call: several make it a stream"))
+        .arg(
+            number("messages")
+                .default_value("1")
+                .help("Messages of a gRPC call, sent at once: several make it a stream"),
+        )
         .arg(
             Arg::new("tcp-reply")
                 .long("tcp-reply")
@@ -177,6 +181,13 @@ pub(crate) fn run_command(name: &'static str, about: &'static str) -> Command {
                 .value_name("SIZE")
                 .value_parser(units::size)
                 .help("Bytes of each body"),
+        )
+        .arg(
+            Arg::new("expect-messages")
+                .long("expect-messages")
+                .value_name("N")
+                .value_parser(value_parser!(u64))
+                .help("Messages of each gRPC call's answer"),
         )
         .arg(
             file("expect-body")
@@ -330,7 +341,11 @@ pub(crate) fn plan(matches: &mut ArgMatches) -> Result<Plan, String> {
         statuses: matches.remove_one("expect-status").expect(DEFAULTED),
         body_bytes: expected.as_ref().map(|body| body.len() as u64).or(matches.remove_one("expect-body-bytes")),
         body_hash: expected.as_deref().map(expect::hash),
+        messages: matches.remove_one("expect-messages"),
     };
+    if expect.messages.is_some() && target.protocol != Protocol::Grpc {
+        return Err("--expect-messages is of gRPC: grpc:// or grpcs://".into());
+    }
     // A sweep has no rate of its own, but several.
     let pace = match matches.try_remove_one("rate").ok().flatten() {
         Some(rate) => Pace::Open { rate, arrivals: matches.remove_one("arrivals").expect(DEFAULTED) },

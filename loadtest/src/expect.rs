@@ -6,6 +6,7 @@ use std::hash::Hasher;
 use twox_hash::XxHash64;
 
 use crate::failure::Failure;
+use crate::grpc::Messages;
 
 /// What is expected of each answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,11 +17,13 @@ pub(crate) struct Expect {
     pub(crate) body_bytes: Option<u64>,
     /// The body's xxHash64 with seed 0.
     pub(crate) body_hash: Option<u64>,
+    /// Messages of a gRPC call's answer.
+    pub(crate) messages: Option<u64>,
 }
 
 impl Default for Expect {
     fn default() -> Expect {
-        Expect { statuses: vec![(200, 299)], body_bytes: None, body_hash: None }
+        Expect { statuses: vec![(200, 299)], body_bytes: None, body_hash: None, messages: None }
     }
 }
 
@@ -54,7 +57,8 @@ impl Expect {
         }
         let is_other_size = self.body_bytes.is_some_and(|bytes| bytes != answer.body.bytes);
         let is_other = self.body_hash.is_some_and(|hash| hash != answer.body.hash());
-        (is_other_size || is_other).then_some(Failure::Body)
+        let is_other_count = self.messages.is_some_and(|count| answer.body.messages() != Some(count));
+        (is_other_size || is_other || is_other_count).then_some(Failure::Body)
     }
 }
 
@@ -90,12 +94,19 @@ impl fmt::Display for Answer {
 pub(crate) struct Body {
     pub(crate) bytes: u64,
     hasher: Option<Box<XxHash64>>,
+    /// Of a gRPC call.
+    messages: Option<Messages>,
 }
 
 impl Body {
     /// One that is hashed only where somebody expects a hash: that costs more than the rest of reading it.
     pub(crate) fn new(expect: &Expect) -> Body {
-        Body { bytes: 0, hasher: expect.body_hash.map(|_| Box::new(XxHash64::with_seed(0))) }
+        Body { bytes: 0, hasher: expect.body_hash.map(|_| Box::new(XxHash64::with_seed(0))), messages: None }
+    }
+
+    /// One of messages.
+    pub(crate) fn of_messages(expect: &Expect) -> Body {
+        Body { messages: Some(Messages::default()), ..Body::new(expect) }
     }
 
     #[inline]
@@ -104,6 +115,14 @@ impl Body {
         if let Some(hasher) = &mut self.hasher {
             hasher.write(piece);
         }
+        if let Some(messages) = &mut self.messages {
+            messages.push(piece);
+        }
+    }
+
+    /// How many messages it has; `None`: they are not whole, or it has none by its protocol.
+    pub(crate) fn messages(&self) -> Option<u64> {
+        self.messages.as_ref().and_then(Messages::whole)
     }
 
     fn hash(&self) -> u64 {
@@ -140,6 +159,12 @@ mod tests {
             (200, &[b"abce".as_slice()][..], Some(Failure::Body)),
         ] {
             assert_eq!(expect.judge(&answer(&expect, status, pieces)), wrong, "{status} {pieces:?}");
+        }
+        let two = Expect { messages: Some(2), ..Expect::default() };
+        for (wire, wrong) in [(&[0; 10][..], None), (&[0; 5], Some(Failure::Body)), (&[0; 9], Some(Failure::Body))] {
+            let mut body = Body::of_messages(&two);
+            body.push(wire);
+            assert_eq!(two.judge(&Answer { status: 200, grpc_status: Some(0), body }), wrong, "{wire:?}");
         }
         let refused = Answer { grpc_status: Some(8), ..answer(&Expect::default(), 200, &[]) };
         assert_eq!(Expect::default().judge(&refused), Some(Failure::GrpcStatus));

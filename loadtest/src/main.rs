@@ -17,6 +17,7 @@ mod contradiction;
 mod drive;
 mod expect;
 mod failure;
+mod grpc;
 mod message;
 mod pacing;
 mod page;

@@ -5,13 +5,12 @@ use ringway_runtime::{Chunk, Core};
 
 use crate::chance::Chance;
 use crate::content::Sizes;
+use crate::grpc::PREFIX_BYTES;
 use crate::plan::{Plan, Request};
 use crate::target::Protocol;
 
 /// A body up to this size goes with its head in one piece; a larger one is worth a piece of its own.
 const JOINED_MAX: usize = 16 << 10;
-/// Bytes before each message of gRPC: a flag, and its length (PROTOCOL-HTTP2.md, "Length-Prefixed-Message").
-const PREFIX_BYTES: usize = 5;
 
 /// One core's requests.
 pub(crate) struct Message {

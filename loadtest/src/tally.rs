@@ -63,6 +63,8 @@ pub(crate) struct Second {
     /// Of bodies: what came, and what was sent.
     pub(crate) bytes_received: u64,
     pub(crate) bytes_sent: u64,
+    /// Of gRPC: what came.
+    pub(crate) messages_received: u64,
     pub(crate) connections: u64,
     /// From when it was due to the end of its answer, of all that were answered whole.
     pub(crate) latency: Histogram<u64>,
@@ -86,6 +88,7 @@ impl Default for Second {
             statuses: BTreeMap::new(),
             bytes_received: 0,
             bytes_sent: 0,
+            messages_received: 0,
             connections: 0,
             latency,
             service,
@@ -107,6 +110,7 @@ impl Second {
         }
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
+        self.messages_received += other.messages_received;
         self.connections += other.connections;
         for (mine, theirs) in [
             (&mut self.latency, &other.latency),
@@ -174,6 +178,7 @@ impl Tally {
             record(&mut second.service, now - sent);
         }
         second.bytes_received += answer.body.bytes;
+        second.messages_received += answer.body.messages().unwrap_or(0);
         if answer.status != 0 {
             *second.statuses.entry(answer.status).or_default() += 1;
         }

@@ -92,6 +92,18 @@ fn grpc() {
     check(&[], "grpc", &["--path", "/echo.Echo/Say", "--body-size", "100"], 105);
     check(&["--tls"], "grpcs", &["--insecure", "--body-size", "100", "--messages", "3"], 315);
     check(&[], "grpc", &[], 5);
+    check(&[], "grpc", &["--body-size", "100k", "--messages", "3", "--expect-messages", "3"], 3 * ((100 << 10) + 5));
+    let origin = Origin::start(&[]);
+    let run = |expected| {
+        load(&[&origin.as_scheme("grpc"), "-c", "1", "-n", "4", "--messages", "3", "--expect-messages", expected])
+    };
+    let (right, wrong) = (run("3"), run("2"));
+    assert_eq!((right.number("answered"), right.number("messages_received")), (4, 12), "{:#}", right.json);
+    assert_eq!((wrong.number("answered"), wrong.failures("body")), (0, 4), "{:#}", wrong.json);
+    let [http, grpc] = [&origin.url, &origin.as_scheme("grpc")]
+        .map(|url| command(&["run", url, "-q", "-n", "2", "-c", "1", "--expect-messages", "1"]));
+    assert_eq!((http.status.code(), grpc.status.code()), (Some(2), Some(0)));
+    assert!(String::from_utf8_lossy(&grpc.stdout).contains("\n2 messages received ("));
 }
 
 #[test]

@@ -288,9 +288,11 @@ impl Http2 {
         // What is left of the request nobody wants any more.
         self.codec.reset(key, Code::NO_ERROR, &mut self.out);
         let is_grpc = self.worker.plan.target.protocol == Protocol::Grpc;
-        if is_grpc && grpc_status.is_none() && status == 200 {
+        let is_cut = grpc_status == Some(0) && body.messages().is_none();
+        if is_grpc && (grpc_status.is_none() || is_cut) && status == 200 {
             // HTTP/2 has ended it, and gRPC has not.
-            let failure = self.worker.tally.because(Failure::Protocol, "a call ends with a grpc-status");
+            let why = if is_cut { "an answer that is no whole messages" } else { "a call ends with a grpc-status" };
+            let failure = self.worker.tally.because(Failure::Protocol, why);
             self.worker.failed(&self.seat, job, failure);
             return;
         }
@@ -385,7 +387,10 @@ impl Http2 {
             sent: now,
             status: 0,
             grpc_status: None,
-            body: Body::new(&worker.plan.expect),
+            body: match worker.plan.target.protocol {
+                Protocol::Grpc => Body::of_messages(&worker.plan.expect),
+                _ => Body::new(&worker.plan.expect),
+            },
             sent_bytes: 0,
             size,
         });

@@ -8,6 +8,7 @@ use hdrhistogram::Histogram;
 use super::{QUANTILES, Verdict};
 use crate::plan::Pace;
 use crate::run::Outcome;
+use crate::target::Protocol;
 use crate::threshold::Judged;
 
 /// Above this part of a CPU the generator is what bounds a closed loop.
@@ -37,6 +38,10 @@ pub(crate) fn write(outcome: &Outcome, verdict: &Verdict, judged: &[Judged]) -> 
         total.bytes_sent as f64 / 1e6 / seconds.max(1e-9),
         seconds,
     ));
+    if outcome.plan.target.protocol == Protocol::Grpc {
+        let received = total.messages_received;
+        line(format!("{received} messages received ({:.0}/s)", received as f64 / seconds.max(1e-9)));
+    }
     if failed > 0 {
         let kinds: Vec<String> =
             total.failures.some().map(|(failure, count)| format!("{} {count}", failure.name())).collect();
