@@ -131,6 +131,36 @@ fn heads_are_no_larger_than_the_file_says() {
     }
 }
 
+/// What a worker keeps for heads is of no cluster: one that allows few fields leaves no bound for another.
+#[test]
+fn the_bound_of_one_cluster_is_not_anothers() {
+    fn large(client: Client) {
+        each_request(client, |frames, stream| {
+            let names: Vec<String> = (0..30).map(|at| format!("x-{at}")).collect();
+            let fields = names.iter().map(|name| (name.as_str(), "v"));
+            let head: Vec<_> = [(":status", "200")].into_iter().chain(fields).collect();
+            frames.head(stream, &head, true);
+        });
+    }
+    fn small(client: Client) {
+        each_request(client, |frames, stream| {
+            frames.head(stream, &[(":status", "200")], true);
+        });
+    }
+    on_each_driver(|io| {
+        let config = Config::new()
+            .to("/small", "small")
+            .to("/", "large")
+            .cluster_with("small", served_by(small), &typed("", "max_headers_count: 5"))
+            .cluster_with("large", served_by(large), &typed("", ""));
+        let proxy = Proxy::start(io, &config);
+        let mut client = proxy.client();
+        for path in ["/small", "/", "/small", "/small", "/small", "/", "/"] {
+            assert_eq!(client.get(path).status(), 200, "{path}");
+        }
+    });
+}
+
 #[test]
 fn a_malformed_response_ends_what_the_file_says() {
     fn malformed(client: Client) {

@@ -294,6 +294,12 @@ impl HeadTable {
         self.id = id;
     }
 
+    /// Whether it has room for as many fields as [`HeadTable::new`] with this number.
+    #[must_use]
+    pub fn has_room(&self, headers_max: usize) -> bool {
+        self.headers_max as usize >= headers_max.min(Limits::HEADERS_CAP)
+    }
+
     /// Whether it may hold as many fields as the other has.
     #[inline]
     pub(crate) fn has_room_for(&self, other: &Self) -> bool {

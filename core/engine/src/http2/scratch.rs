@@ -57,9 +57,14 @@ pub(super) struct Tables(Vec<Rc<HeadTable>>);
 const TABLES_KEPT_MAX: usize = 64;
 
 impl Tables {
-    /// A table for a head of so many fields at most, which nobody else has.
+    /// A table for a head of so many fields at most, which nobody else has. One of a cluster that allows fewer is let go.
     pub(super) fn take(&mut self, headers_max: usize) -> Rc<HeadTable> {
-        self.0.pop().unwrap_or_else(|| Rc::new(HeadTable::new(headers_max)))
+        while let Some(table) = self.0.pop() {
+            if table.has_room(headers_max) {
+                return table;
+            }
+        }
+        Rc::new(HeadTable::new(headers_max))
     }
 
     /// A table whose head is done with, unless others have it, too.
