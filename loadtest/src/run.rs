@@ -33,6 +33,8 @@ pub(crate) struct Outcome {
     /// What each core of the generator had of its CPU since the run began, and over how long: up to when all was answered.
     pub(crate) cpu: Vec<CpuTime>,
     pub(crate) ran: Duration,
+    /// All requests were sent that were to be, or no more were wanted: not the time was the end, but the last answer.
+    pub(crate) is_counted_off: bool,
     /// The user wanted no more.
     pub(crate) interrupted: bool,
 }
@@ -48,6 +50,8 @@ pub(crate) struct Point {
     pub(crate) p99: u64,
     pub(crate) p999: u64,
     pub(crate) max: u64,
+    /// No answer came to its end in it: the times are of none.
+    pub(crate) is_unanswered: bool,
 }
 
 impl Point {
@@ -62,6 +66,7 @@ impl Point {
             p99: at(0.99),
             p999: at(0.999),
             max: second.latency.max(),
+            is_unanswered: second.latency.is_empty(),
         }
     }
 
@@ -75,21 +80,22 @@ impl Outcome {
     /// Answers a second that were as expected: of what is counted off, until the last one; else over a time that is as long as requests were due and
     /// is later by the shortest latency. So what was sent last counts as all else does, and what a slow target answers after the end does not.
     pub(crate) fn rate(&self) -> f64 {
-        let time = if self.is_counted_off() { self.measured } else { self.plan.duration - self.plan.warm_up };
-        self.in_time() as f64 / time.as_secs_f64().max(1e-9)
+        let time = if self.is_counted_off { self.measured } else { self.plan.duration - self.plan.warm_up };
+        self.answered_within(self.total.least.unwrap_or(0)) as f64 / time.as_secs_f64().max(1e-9)
     }
 
-    /// Answers that count for the rate.
+    /// Answers that came no later after the end than half of all took: in an open loop, if the target keeps up, as many as were due.
     pub(crate) fn in_time(&self) -> u64 {
-        let (total, after) = (&self.total, &self.total.after);
-        if self.is_counted_off() || after.is_empty() {
-            return total.answered;
-        }
-        total.answered - (after.len() - after.count_between(0, total.latency.min()))
+        self.answered_within(self.total.latency.value_at_quantile(0.5))
     }
 
-    fn is_counted_off(&self) -> bool {
-        self.plan.count.is_some() || self.interrupted
+    /// Answers that were as expected and came no later than so many nanoseconds after the end, if time was the end.
+    fn answered_within(&self, ns: u64) -> u64 {
+        let after = &self.total.after;
+        if self.is_counted_off || after.is_empty() {
+            return self.total.answered;
+        }
+        self.total.answered - (after.len() - after.count_between(0, ns))
     }
 
     /// Requests of an open loop that were due, warm-up aside.
@@ -208,6 +214,7 @@ pub(crate) fn run(
         missed: 0,
         cpu: Vec::new(),
         ran: Duration::ZERO,
+        is_exhausted: true,
         ended: None,
     };
     let mut began: Option<(Instant, SystemTime)> = None;
@@ -234,6 +241,11 @@ pub(crate) fn run(
                 log.begin(at).map_err(log_failed)?;
             }
             shared.begin(start);
+            wakes.iter().for_each(|wake| wake.wake());
+        }
+        if began.is_none() && threads.iter().any(JoinHandle::is_finished) {
+            // It could not begin, and says why when it is joined: nobody else will.
+            shared.give_up();
             wakes.iter().for_each(|wake| wake.wake());
         }
         if !stopped && interrupted.load(Ordering::Relaxed) {
@@ -272,6 +284,7 @@ pub(crate) fn run(
         series: gathering.series,
         missed: gathering.missed,
         cpu: gathering.cpu,
+        is_counted_off: stopped || gathering.is_exhausted,
         interrupted: stopped,
         plan,
     })
@@ -316,6 +329,8 @@ struct Gathering {
     missed: u64,
     cpu: Vec<CpuTime>,
     ran: Duration,
+    /// No core had anything left to send.
+    is_exhausted: bool,
     ended: Option<Instant>,
 }
 
@@ -329,8 +344,9 @@ impl Gathering {
                 all.merge(&second);
                 *count += 1;
             }
-            Report::Done { missed, cpu, ran, ended } => {
+            Report::Done { missed, cpu, ran, ended, is_exhausted } => {
                 self.done += 1;
+                self.is_exhausted &= is_exhausted;
                 self.ran = self.ran.max(ran);
                 self.missed += missed;
                 self.cpu.push(cpu);
@@ -385,6 +401,7 @@ mod tests {
             missed: 0,
             cpu: vec![CpuTime::default()],
             ran: Duration::from_secs(2),
+            is_counted_off: arguments.contains(&"-n"),
             interrupted: false,
         }
     }
@@ -395,6 +412,7 @@ mod tests {
         total.late.record_n(0, due).expect("it grows");
         for (latency, after) in all {
             total.answered += 1;
+            total.least = total.least.into_iter().chain([*latency]).min();
             total.latency.record(*latency).expect("it grows");
             if *after > 0 {
                 total.after.record(*after).expect("it grows");

@@ -157,18 +157,29 @@ pub(crate) fn sweep(matches: &mut ArgMatches, interrupted: &AtomicBool, say: imp
         (None, Some(List(rates))) => Axis::Rates(rates),
         (None, None) => {
             let outcome = one(&plan, interrupted, is_quiet)?;
-            if outcome.interrupted {
+            let end = match outcome.fault() {
                 // What it came to so far is no capacity, and parts of it are no rates that anybody asked for.
-                say(&report::text::write(&outcome, &Verdict::Interrupted, &[]));
-                return Ok(Verdict::Interrupted.status());
-            }
-            if outcome.total.answered == 0 {
-                say(&report::text::write(&outcome, &Verdict::Failed, &[]));
-                return Ok(Verdict::Failed.status());
+                _ if outcome.interrupted => Some(Verdict::Interrupted),
+                Some(fault) => Some(Verdict::Generator(fault)),
+                None => (outcome.total.answered == 0).then_some(Verdict::Failed),
+            };
+            if let Some(verdict) = end {
+                say(&report::text::write(&outcome, &verdict, &[]));
+                if let Some(json) = json {
+                    let axis = Axis::Rates(Vec::new());
+                    let is_interrupted = outcome.interrupted;
+                    let found = Found { plan: &plan, axis: &axis, capacity: None, steps: &[], is_interrupted };
+                    let mut document = found.document(&setting, None);
+                    document["knee_is_least"] = json!(matches!(verdict, Verdict::Generator(_)));
+                    json.write(&format!("{document:#}\n"))?;
+                }
+                return Ok(verdict.status());
             }
             say(&format!("capacity in closed loop: {:.0}/s\n", outcome.rate()));
             capacity = Some(outcome.rate());
-            Axis::Rates(PARTS.map(|part| (part * outcome.rate()).max(1.0).round()).to_vec())
+            let mut rates = PARTS.map(|part| (part * outcome.rate()).max(1.0).round()).to_vec();
+            rates.dedup();
+            Axis::Rates(rates)
         }
     };
     let points: Vec<(f64, Plan)> = match &axis {
@@ -250,13 +261,17 @@ fn past(axis: &Axis, before: &[Step], outcome: &Outcome) -> Option<Past> {
         return Some(Past::Target(format!("{failed} failed")));
     }
     let why = match axis {
+        _ if outcome.total.answered == 0 => {
+            Some("nothing was answered: nothing was due, or the step is too short".to_owned())
+        }
         Axis::Rates(_) if outcome.is_behind() => {
             let part = outcome.in_time() as f64 / outcome.due().max(1) as f64;
             Some(format!("{:.1} % of what was due was answered in time", 100.0 * part))
         }
         Axis::Rates(_) => {
             let p99 = |outcome: &Outcome| outcome.total.latency.value_at_quantile(0.99) as f64;
-            let slower = p99(outcome) / p99(&before.first()?.outcome).max(1.0);
+            let first = before.iter().find(|step| step.past.is_none())?;
+            let slower = p99(outcome) / p99(&first.outcome).max(1.0);
             (slower > SLOWER).then(|| format!("p99 is {slower:.1} times that of the first step"))
         }
         Axis::Concurrencies(_) => {
@@ -327,7 +342,7 @@ impl Step {
             "late_us": times(&self.outcome.total.late),
             "generator_busiest": self.outcome.busiest(),
             "past": self.past.as_ref().map(Past::text),
-            "due": self.outcome.due(),
+            "due": matches!(self.outcome.plan.pace, Pace::Open { .. }).then(|| self.outcome.due()),
             "answered_in_time": self.outcome.in_time(),
         })
     }

@@ -76,6 +76,8 @@ pub(crate) struct Second {
     pub(crate) connect: Histogram<u64>,
     /// From when no more became due to the end of the answer, of those that were answered as expected and later than that.
     pub(crate) after: Histogram<u64>,
+    /// The shortest latency of those that were answered as expected, in nanoseconds.
+    pub(crate) least: Option<u64>,
 }
 
 impl Default for Second {
@@ -95,6 +97,7 @@ impl Default for Second {
             late,
             connect,
             after,
+            least: None,
         }
     }
 }
@@ -112,6 +115,7 @@ impl Second {
         self.bytes_sent += other.bytes_sent;
         self.messages_received += other.messages_received;
         self.connections += other.connections;
+        self.least = self.least.into_iter().chain(other.least).min();
         for (mine, theirs) in [
             (&mut self.latency, &other.latency),
             (&mut self.service, &other.service),
@@ -155,7 +159,8 @@ impl Tally {
         self.second.take()
     }
 
-    fn counts(&self, job: Job) -> bool {
+    /// Whether it is measured.
+    pub(crate) fn counts(&self, job: Job) -> bool {
         job.due >= self.from.get()
     }
 
@@ -185,6 +190,8 @@ impl Tally {
         match wrong {
             None => {
                 second.answered += 1;
+                let latency = (now - job.due).as_nanos() as u64;
+                second.least = Some(second.least.map_or(latency, |least| least.min(latency)));
                 if let Some(until) = self.until.get().filter(|until| *until < now) {
                     record(&mut second.after, now - until);
                 }

@@ -55,7 +55,7 @@ impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.failed { "failed" } else { "held" };
         if self.measured.is_infinite() {
-            return write!(f, "{} (there was no answer): {verdict}", self.text);
+            return write!(f, "{} (some had no answer): {verdict}", self.text);
         }
         write!(f, "{} ({}): {verdict}", self.text, self.measured)
     }
@@ -138,9 +138,9 @@ impl Metric {
         let unanswered = (total.answered + total.failures.total()).saturating_sub(latency.len());
         let all = (latency.len() + unanswered) as f64;
         let seconds = match self {
-            Metric::Quantile(quantile) if (quantile * all).ceil() <= latency.len() as f64 && !latency.is_empty() => {
-                // The same request, counted among those that were answered.
-                latency.value_at_quantile((quantile * all / latency.len() as f64).min(1.0)) as f64
+            Metric::Quantile(quantile) if rank(quantile, all) <= latency.len() as f64 && !latency.is_empty() => {
+                // The same request, counted among those that were answered; half a request less, so that no rounding leads to the next one.
+                latency.value_at_quantile((rank(quantile, all) - 0.5) / latency.len() as f64) as f64
             }
             Metric::Mean if unanswered == 0 && !latency.is_empty() => latency.mean(),
             Metric::Max if unanswered == 0 && !latency.is_empty() => latency.max() as f64,
@@ -163,9 +163,30 @@ impl Metric {
     }
 }
 
+/// Which of so many requests, in order, a part of all is within: 999 of 1,000 for 0.999, which as a number is a little more than that.
+fn rank(quantile: f64, all: f64) -> f64 {
+    (quantile * all - 1e-6).ceil().max(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranks_are_exact() {
+        for (percent, all, expect) in [
+            (99.9, 1000.0, 999.0),
+            (99.9, 10_000.0, 9_990.0),
+            (55.0, 100.0, 55.0),
+            (7.0, 100.0, 7.0),
+            (99.9, 1001.0, 1000.0),
+            (50.0, 3.0, 2.0),
+            (0.0, 5.0, 1.0),
+            (100.0, 5.0, 5.0),
+        ] {
+            assert!((rank(percent / 100.0, all) - expect).abs() < 1e-9, "p{percent} of {all}");
+        }
+    }
 
     #[test]
     fn who_had_no_answer_waited_longer_than_anybody() {

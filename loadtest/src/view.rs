@@ -70,8 +70,11 @@ impl View {
 
     /// A second that all cores have told of.
     pub(crate) fn second(&mut self, interval: Interval, second: &Second) {
-        self.answered += second.answered;
-        self.failed += second.failures.total();
+        // What counts of a second of the warm-up comes again with the next one.
+        if interval.from >= self.warm_up {
+            self.answered += second.answered;
+            self.failed += second.failures.total();
+        }
         let line = self.line(interval, second);
         match &self.shown {
             Shown::Bar(bar) => bar.set_message(line),
@@ -179,23 +182,26 @@ mod tests {
         let mut counted = view(Goal { duration: None, count: Some(1000) }, None);
         counted.at(3600 * SECOND);
         assert_eq!(position(&counted), 0);
-        counted.second(interval(0, 1000), &second(240, 10));
+        // What counts of the warm-up's second comes with the next one, too.
+        counted.second(interval(0, 1000), &second(5, 0));
+        assert_eq!(position(&counted), 0);
+        counted.second(interval(1000, 2000), &second(240, 10));
         assert_eq!(position(&counted), 25);
-        counted.second(interval(1000, 2000), &second(900, 0));
+        counted.second(interval(2000, 3000), &second(900, 0));
         assert_eq!(position(&counted), 100);
         let mut timed = view(Goal { duration: Some(10 * SECOND), count: None }, None);
         timed.at(4 * SECOND);
         assert_eq!(position(&timed), 40);
         let mut both = view(Goal { duration: Some(10 * SECOND), count: Some(1000) }, None);
         both.at(SECOND);
-        both.second(interval(0, 1000), &second(500, 0));
+        both.second(interval(1000, 2000), &second(500, 0));
         assert_eq!(position(&both), 50);
     }
 
     #[test]
     fn a_line_has_what_was_asked_for_and_the_sums() {
         let mut open = view(Goal { duration: Some(10 * SECOND), count: None }, Some((100.0, 2 * SECOND)));
-        open.second(interval(0, 1000), &second(20, 3));
+        open.second(interval(1000, 2000), &second(20, 3));
         let mut late = second(70, 0);
         late.late.record(61_000).expect("it grows");
         open.answered += 70;

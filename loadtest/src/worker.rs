@@ -32,7 +32,7 @@ pub(crate) enum Report {
     /// What it measured in this second.
     Second { interval: Interval, second: Box<Second> },
     /// It is through; requests that it had no time to send, and what it had of its CPU from the start on, over so long.
-    Done { missed: u64, cpu: CpuTime, ran: Duration, ended: Instant },
+    Done { missed: u64, cpu: CpuTime, ran: Duration, ended: Instant, is_exhausted: bool },
 }
 
 /// What a thread had of its CPU, and what it wanted and did not get.
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     start: Mutex<Option<Instant>>,
     /// The user wants no more.
     stop: AtomicBool,
+    /// It never begins: a core could not.
+    given_up: AtomicBool,
 }
 
 impl Shared {
@@ -80,6 +82,14 @@ impl Shared {
 
     fn start(&self) -> Option<Instant> {
         *self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     fn is_stopped(&self) -> bool {
@@ -198,12 +208,15 @@ impl Worker {
             if let Some(start) = shared.start() {
                 break start;
             }
+            if shared.is_given_up() {
+                return;
+            }
             self.wait(&timer, LOOK).await;
         };
-        timer.set(start);
-        timer.expired().await;
         // What connecting took is no part of what requests take.
         let cpu_before = CpuTime::now(&stats);
+        timer.set(start);
+        timer.expired().await;
         let spent_by_now = || {
             let cpu = CpuTime::now(&stats).since(cpu_before);
             (cpu, Instant::now().saturating_duration_since(start))
@@ -212,8 +225,8 @@ impl Worker {
         let until = start + self.plan.duration;
         self.begun.set(Some(start));
         let from = start + self.plan.warm_up;
-        // What is counted off ends with its last request, whenever that is.
-        self.tally.count_from(from, self.plan.count.is_none().then_some(until));
+        // What is counted off alone ends with its last request, whenever that is.
+        self.tally.count_from(from, self.plan.is_timed.then_some(until));
         self.dispatcher.begin(start, from, until);
         let missed: Rc<Cell<Option<u64>>> = Rc::default();
         if let Pace::Open { rate, arrivals } = self.plan.pace {
@@ -263,7 +276,8 @@ impl Worker {
                 };
             }
             let boundary = start + interval.until;
-            let next = if is_over || self.dispatcher.is_exhausted() { now + LOOK } else { boundary.min(until) };
+            let is_waiting = is_over || self.dispatcher.is_exhausted() || now >= until;
+            let next = if is_waiting { now + LOOK } else { boundary.min(until) };
             self.wait_until(&timer, next.max(now + Duration::from_micros(100))).await;
         };
         // The last second is as long as there was something to do in it.
@@ -272,7 +286,8 @@ impl Worker {
         let interval = Interval { until: until.max(interval.from), ..interval };
         tell(Report::Second { interval, second: Box::new(self.tally.take()) });
         let (cpu, ran) = spent.unwrap_or_else(spent_by_now);
-        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ran, ended });
+        let is_exhausted = self.dispatcher.is_exhausted();
+        tell(Report::Done { missed: missed.get().unwrap_or(0), cpu, ran, ended, is_exhausted });
     }
 
     /// Waits until then, or until somebody wakes this core.
@@ -367,6 +382,13 @@ impl Worker {
         job.due + self.plan.timeout
     }
 
+    /// A request came to its end. Those of the warm-up are no part of what is measured.
+    fn ended(&self, job: Job, now: Instant) {
+        if self.tally.counts(job) {
+            self.last.set(now);
+        }
+    }
+
     /// A request got its whole answer, and its place is free again.
     pub(crate) fn answered(&self, seat: &Rc<Seat>, job: Job, sent: Instant, answer: &Answer) {
         let now = self.core.now();
@@ -375,7 +397,7 @@ impl Worker {
             self.tally.because(failure, answer);
         }
         self.tally.answered((job, sent), now, answer, wrong);
-        self.last.set(now);
+        self.ended(job, now);
         self.dispatcher.done();
         self.dispatcher.offer(seat, 1, now);
     }
@@ -383,7 +405,7 @@ impl Worker {
     /// A request got none, and its place is free again.
     pub(crate) fn failed(&self, seat: &Rc<Seat>, job: Job, failure: Failure) {
         self.tally.failed(job, failure);
-        self.last.set(self.core.now());
+        self.ended(job, self.core.now());
         self.dispatcher.done();
         self.dispatcher.offer(seat, 1, self.core.now());
     }
@@ -391,7 +413,7 @@ impl Worker {
     /// As [`Worker::failed`], for want of a connection: a closed loop rests before it tries again.
     pub(crate) async fn failed_to_connect(&self, seat: &Rc<Seat>, job: Job, failure: Failure) {
         self.tally.failed(job, failure);
-        self.last.set(self.core.now());
+        self.ended(job, self.core.now());
         self.dispatcher.done();
         if !self.dispatcher.is_open_loop() {
             let timer = self.core.timer();

@@ -329,3 +329,12 @@ fn a_command_line_that_cannot_be_carried_out() {
         assert!(!output.stderr.is_empty() && output.stdout.is_empty(), "{arguments:?}");
     }
 }
+
+/// A core that cannot begin is told of, and nobody waits for it.
+#[test]
+fn a_core_that_cannot_begin_ends_the_run() {
+    let origin = Origin::start(&[]);
+    let output = command(&["run", &origin.url, "-q", "-n", "1", "--cpus", "0,1000"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.contains("CPU 1000")), (Some(2), true), "{said}");
+}

@@ -138,9 +138,10 @@ pub(crate) fn compare(matches: &mut ArgMatches, interrupted: &AtomicBool, say: i
     if time < QUICK_TIME {
         return Err(format!("--seconds: {QUICK_TIME:?} at least"));
     }
-    let json = matches.remove_one::<PathBuf>("json").as_deref().map(File::create).transpose()?;
     let places = places(matches)?;
     let (found, missing) = subjects(matches)?;
+    // What was there before is only emptied where there is something to compare.
+    let json = matches.remove_one::<PathBuf>("json").as_deref().map(File::create).transpose()?;
     for peer in &found {
         say(&format!("{} {}: {}\n", peer.name, peer.version, peer.shown()));
     }

@@ -25,15 +25,19 @@ fn series(run: &Source, plots: &mut Plots) -> String {
     if seconds.len() < 2 {
         return String::new();
     }
-    let line = |colour, name: &str, value: &dyn Fn(&Value) -> f64| Line {
+    // A second without an answer has no latency: it is no point.
+    let line = |colour, name: &str, value: &dyn Fn(&Value) -> Option<f64>| Line {
         name: name.to_owned(),
-        points: seconds.iter().map(|second| (number(&second["second"]), value(second))).collect(),
+        points: seconds.iter().filter_map(|second| Some((number(&second["second"]), value(second)?))).collect(),
         colour,
         is_dashed: false,
     };
-    let latency = |member: &'static str| move |second: &Value| number(&second[member]).max(1e-3);
+    let latency = |member: &'static str| move |second: &Value| second[member].as_f64().filter(|us| *us > 0.0);
     let each_s = |member: &'static str| {
-        move |second: &Value| number(&second[member]) / second["length_s"].as_f64().filter(|s| *s > 0.0).unwrap_or(1.0)
+        move |second: &Value| {
+            let length = second["length_s"].as_f64().filter(|s| *s > 0.0).unwrap_or(1.0);
+            Some(number(&second[member]) / length)
+        }
     };
     let latencies =
         [line(0, "p50", &latency("p50_us")), line(1, "p99", &latency("p99_us")), line(3, "max", &latency("max_us"))];
@@ -136,7 +140,8 @@ pub(super) fn sweep_part(sweep: &Source, plots: &mut Plots) -> String {
     let row = |step: &Value| {
         let latency = &step["latency_us"];
         let mut row = vec![short(number(&step["at"])), format!("{:.0}", number(&step["rate"]))];
-        row.extend(["p50", "p99", "p99.9", "max"].map(|name| format!("{:.0}", number(&latency[name]))));
+        let cell = |name: &str| latency[name].as_f64().map_or_else(|| "-".to_owned(), |us| format!("{us:.0}"));
+        row.extend(["p50", "p99", "p99.9", "max"].map(cell));
         row.push(number(&step["failed"]).to_string());
         row.push(escaped(step["past"].as_str().unwrap_or_default()));
         row
@@ -145,7 +150,10 @@ pub(super) fn sweep_part(sweep: &Source, plots: &mut Plots) -> String {
     let head = [first, "answered/s", "p50 µs", "p99 µs", "p99.9 µs", "max µs", "failed", "past the knee"];
     let line = |colour: usize, name: &str, is_dashed| Line {
         name: name.to_owned(),
-        points: steps.iter().map(|step| (number(&step["at"]), number(&step["latency_us"][name]).max(1e-3))).collect(),
+        points: steps
+            .iter()
+            .filter_map(|step| Some((number(&step["at"]), step["latency_us"][name].as_f64().filter(|us| *us > 0.0)?)))
+            .collect(),
         colour,
         is_dashed,
     };
@@ -154,7 +162,14 @@ pub(super) fn sweep_part(sweep: &Source, plots: &mut Plots) -> String {
     let x = if is_rate { Axis::even("requests a second", values) } else { Axis::logarithmic("connections", values) };
     let y = Axis::logarithmic("latency, µs", lines.iter().flat_map(|line| line.points.iter().map(|point| point.1)));
     let knee = match sweep.json["knee"].as_f64() {
+        Some(knee) if sweep.json["knee_is_least"] == true => {
+            format!("<p>The knee is at {} or more: the generator did not keep the rate beyond.</p>\n", short(knee))
+        }
         Some(knee) => format!("<p>The knee is at {}.</p>\n", short(knee)),
+        None if steps.is_empty() => "<p>No step was whole.</p>\n".to_owned(),
+        None if sweep.json["knee_is_least"] == true => {
+            "<p>The knee is not known: the generator did not keep the rate.</p>\n".to_owned()
+        }
         None => "<p>The knee is below the first step.</p>\n".to_owned(),
     };
     let drawn = draw(&format!("{}: latency", sweep.name), &x, &y, &lines);

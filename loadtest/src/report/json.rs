@@ -151,15 +151,16 @@ pub(crate) fn times(histogram: &Histogram<u64>) -> Value {
 }
 
 fn point(point: &Point) -> Value {
+    let us = |ns: u64| (!point.is_unanswered).then_some(ns as f64 / 1e3);
     json!({
         "second": point.interval.from.as_secs(),
         "length_s": point.interval.length().as_secs_f64(),
         "answered": point.answered,
         "failed": point.failed,
         "bytes_received": point.bytes_received,
-        "p50_us": point.p50 as f64 / 1e3,
-        "p99_us": point.p99 as f64 / 1e3,
-        "p99.9_us": point.p999 as f64 / 1e3,
-        "max_us": point.max as f64 / 1e3,
+        "p50_us": us(point.p50),
+        "p99_us": us(point.p99),
+        "p99.9_us": us(point.p999),
+        "max_us": us(point.max),
     })
 }

@@ -37,13 +37,14 @@ impl Setting {
 
 /// The command line, as others can say it: without where this program is, and without secrets.
 pub(crate) fn command() -> String {
-    quoted(std::env::args().skip(1))
+    quoted(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()))
 }
 
 fn quoted(words: impl Iterator<Item = String>) -> String {
     let quoted = words.map(|word| {
         let word = without_secret(&word);
-        if word.contains([' ', '{', '\'']) { format!("'{word}'") } else { word }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:=,@%+-".contains(c);
+        if !word.is_empty() && word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
     });
     std::iter::once("ringway-load".to_owned()).chain(quoted).collect::<Vec<_>>().join(" ")
 }
