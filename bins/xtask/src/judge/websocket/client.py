@@ -223,13 +223,16 @@ class Http2Tunnel:
         return await self.queue.get() or b""
 
     async def send(self, data):
-        h2 = self.connection.h2
+        link = self.connection.h2
         while data and self.end in ("open", "end"):
-            room = min(h2.local_flow_control_window(self.number), h2.max_outbound_frame_size)
+            try:
+                room = min(link.local_flow_control_window(self.number), link.max_outbound_frame_size)
+            except h2.exceptions.StreamClosedError:
+                return  # a reset came behind the end: what is left to say nobody wants any more
             if room <= 0:
                 await self.connection.opened.wait()
                 continue
-            h2.send_data(self.number, data[:room])
+            link.send_data(self.number, data[:room])
             self.connection.flush()
             data = data[room:]
 
