@@ -121,7 +121,7 @@ fn files_are_served_and_each_move_is_followed() {
         assert_eq!(proxy.stat("http.main.rds.r.config_reload"), 3);
         assert_eq!(proxy.stat("http.main.rds.r.update_empty"), 0);
         let durations = proxy.admin("GET", "/stats?type=Histograms").text();
-        for scope in ["cluster.c", "cluster_manager.cds", "http.main.rds.r", "listener_manager.lds"] {
+        for scope in ["cluster_manager.cds", "http.main.rds.r", "listener_manager.lds"] {
             assert!(durations.contains(&format!("{scope}.update_duration: P0(")), "{durations}");
         }
         let versions = [("cluster_manager.cds", 2), ("http.main.rds.r", 3), ("listener_manager.lds", 2)];

@@ -118,8 +118,6 @@ block! {
         upstream_rq_per_cx,
     }
     beside {
-        /// How long it took to take in an assignment that was accepted: milliseconds. The control thread's, in the first worker's block.
-        update_duration: Histogram,
         /// Milliseconds from the end of a request to the end of its response, by where the request came from.
         rq_time: [Histogram; 2],
         /// Responses by status, those that we made for the cluster included, by where the request came from.
@@ -178,7 +176,6 @@ fn cluster_histograms() -> Vec<HistogramRow<ClusterStats>> {
             is_always: false,
         },
         HistogramRow { name: "grpc.upstream_rq_time", add: |block, to| block.grpc.add_times(to), is_always: false },
-        HistogramRow { name: "update_duration", add: |block, to| to.add(&block.update_duration), is_always: false },
     ]
 }
 
