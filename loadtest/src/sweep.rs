@@ -8,12 +8,13 @@ use std::sync::atomic::AtomicBool;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::{Value, json};
 
+use crate::outcome::Outcome;
 use crate::plan::{Pace, Plan};
 use crate::report::Verdict;
 use crate::report::file::Document;
 use crate::report::json::{joined, times};
 use crate::report::setting::Setting;
-use crate::run::{self, Outcome};
+use crate::run;
 use crate::schedule::Arrivals;
 use crate::view::View;
 use crate::{command, report};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::failure::Failure;
-use crate::run::Outcome;
+use crate::outcome::Outcome;
 use crate::tally::Second;
 use crate::units;
 

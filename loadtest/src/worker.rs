@@ -15,6 +15,7 @@ use ringway_tls::ClientContext;
 
 use crate::chance::Chance;
 use crate::connect::Wire;
+use crate::cpu_time::CpuTime;
 use crate::drive;
 use crate::expect::Answer;
 use crate::failure::Failure;
@@ -33,31 +34,6 @@ pub(crate) enum Report {
     Second { interval: Interval, second: Box<Second> },
     /// It is through; requests that it had no time to send, and what it had of its CPU from the start on, over so long.
     Done { missed: u64, cpu: CpuTime, ran: Duration, ended: Instant, is_exhausted: bool },
-}
-
-/// What a thread had of its CPU, and what it wanted and did not get.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CpuTime {
-    pub(crate) ran: Duration,
-    /// It could have run, and others did (the second number of `/proc/thread-self/schedstat`); zero where the kernel does not tell.
-    pub(crate) waited: Duration,
-}
-
-impl CpuTime {
-    /// Of this thread, since it began.
-    fn now(stats: &LoopStats) -> CpuTime {
-        let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        let waited = told.split_whitespace().nth(1).and_then(|ns| ns.parse().ok()).unwrap_or(0);
-        CpuTime { ran: stats.cpu_time().unwrap_or_default(), waited: Duration::from_nanos(waited) }
-    }
-
-    fn since(self, before: CpuTime) -> CpuTime {
-        CpuTime { ran: self.ran.saturating_sub(before.ran), waited: self.waited.saturating_sub(before.waited) }
-    }
-
-    pub(crate) fn wanted(self) -> Duration {
-        self.ran + self.waited
-    }
 }
 
 /// What the cores of a run share.
@@ -213,13 +189,15 @@ impl Worker {
             }
             self.wait(&timer, LOOK).await;
         };
-        // What connecting took is no part of what requests take.
-        let cpu_before = CpuTime::now(&stats);
         timer.set(start);
         timer.expired().await;
+        // What connecting took is no part of what requests take, also where it goes on until the start: a server's tickets are read after its handshake.
+        // The time is read outside of the CPU time, at both ends: no thread has more CPU than time.
+        let counted_from = Instant::now();
+        let cpu_before = CpuTime::now(&stats);
         let spent_by_now = || {
             let cpu = CpuTime::now(&stats).since(cpu_before);
-            (cpu, Instant::now().saturating_duration_since(start))
+            (cpu, Instant::now().saturating_duration_since(counted_from))
         };
         let mut spent = None;
         let until = start + self.plan.duration;

@@ -40,10 +40,11 @@ impl Form {
         edit: &HeadEdit<'_>,
         spelling: Spelling,
     ) -> Option<Self> {
+        let id = id?;
         let HeadEdit { remove, drop, add, removed, lines: _, authority, path, upgrade, http10 } = *edit;
         let is_plain = remove.is_empty() && add.is_empty() && removed.is_empty();
         let is_itself = authority.is_none() && path.is_none() && matches!(spelling, Spelling::AsReceived);
-        id.filter(|_| is_plain && is_itself).map(|id| Self { id, framing, close, drop, upgrade, http10 })
+        (is_plain && is_itself).then_some(Self { id, framing, close, drop, upgrade, http10 })
     }
 }
 

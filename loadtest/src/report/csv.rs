@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::run::Point;
+use crate::outcome::Point;
 
 /// Writes it.
 pub(crate) fn write(series: &[Point]) -> String {

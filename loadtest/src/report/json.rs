@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::setting::{Setting, without_secret};
 use super::{QUANTILES, Verdict};
+use crate::outcome::{Outcome, Point};
 use crate::plan::{Pace, Plan, Reply};
-use crate::run::{Outcome, Point};
 use crate::schedule::Arrivals;
 use crate::target::Protocol;
 use crate::threshold::Judged;

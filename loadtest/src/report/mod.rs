@@ -7,7 +7,7 @@ pub(crate) mod json;
 pub(crate) mod setting;
 pub(crate) mod text;
 
-use crate::run::Outcome;
+use crate::outcome::Outcome;
 use crate::threshold::{Judged, Threshold};
 
 /// What is to be thought of a run, and its exit status.

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::compare::host;
+use crate::host;
 
 /// See the module.
 #[derive(Clone, Debug)]

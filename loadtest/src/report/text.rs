@@ -6,8 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::{QUANTILES, Verdict};
+use crate::outcome::Outcome;
 use crate::plan::Pace;
-use crate::run::Outcome;
 use crate::target::Protocol;
 use crate::threshold::Judged;
 
