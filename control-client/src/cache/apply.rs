@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::entry::{Answer, Body, Entry, Rejected, Version, Want, WantKey};
+use super::few::Few;
 use super::update::{Change, Counted, Received, Refused, Scope, Update, Verdict};
 use super::{Cache, ConfigSource, Kind, Moment, secrets};
 use crate::document::TEXT_BYTES_MAX;
@@ -100,13 +101,13 @@ impl Cache {
         let mut scopes = BTreeSet::new();
         match kind {
             Kind::Assignment => {
-                for user in self.assignments.get(key).into_iter().flat_map(|want| &want.users) {
+                for user in self.assignments.get(key).into_iter().flat_map(|want| want.users.iter()) {
                     let newest = self.clusters.get(user).and_then(Entry::newest);
                     scopes.extend(newest.map(|version| Scope::Assignment(version.draft.cluster.stat_name.clone())));
                 }
             }
             Kind::Routes => {
-                for user in self.routes.get(key).into_iter().flat_map(|want| &want.users) {
+                for user in self.routes.get(key).into_iter().flat_map(|want| want.users.iter()) {
                     let uses = self.listeners.get(user).and_then(Entry::newest);
                     let uses = uses.into_iter().flat_map(|version| &version.draft.routes);
                     let of_key = uses.filter(|used| used.source.source == key.0 && used.name == key.1);
@@ -211,8 +212,8 @@ impl Cache {
             self.keep_names(name, plan);
         }
         self.wants_serial += u64::from(!entry.wants.is_empty());
-        relink(&mut self.assignments, name, &entry.wants, &BTreeSet::new());
-        self.relink_secrets((Kind::Cluster, name), &entry.secrets, &BTreeSet::new());
+        relink(&mut self.assignments, name, &entry.wants, &Few::None);
+        self.relink_secrets((Kind::Cluster, name), &entry.secrets, &Few::None);
         self.dirty_clusters.remove(name);
         self.is_reshaped |= entry.built.is_some();
     }
@@ -220,8 +221,8 @@ impl Cache {
     fn remove_listener(&mut self, name: &str) {
         let Some(entry) = self.listeners.remove(name) else { return };
         self.wants_serial += u64::from(!entry.wants.is_empty());
-        relink(&mut self.routes, name, &entry.wants, &BTreeSet::new());
-        self.relink_secrets((Kind::Listener, name), &entry.secrets, &BTreeSet::new());
+        relink(&mut self.routes, name, &entry.wants, &Few::None);
+        self.relink_secrets((Kind::Listener, name), &entry.secrets, &Few::None);
         self.relink_extensions(name);
         self.dirty_listeners.remove(name);
         self.is_reshaped |= entry.built.is_some();
@@ -229,12 +230,7 @@ impl Cache {
 }
 
 /// Lets `user` want what it wants now; what nobody wants any more is dropped.
-pub(super) fn relink<D>(
-    wants: &mut BTreeMap<WantKey, Want<D>>,
-    user: &str,
-    before: &BTreeSet<WantKey>,
-    now: &BTreeSet<WantKey>,
-) {
+pub(super) fn relink<D>(wants: &mut BTreeMap<WantKey, Want<D>>, user: &str, before: &Few<WantKey>, now: &Few<WantKey>) {
     for key in now.difference(before) {
         wants.entry(key.clone()).or_default().users.insert(user.to_owned());
     }

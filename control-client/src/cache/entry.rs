@@ -1,11 +1,11 @@
 //! What is held of one resource: what is in force of it, what is on its way there, what was refused.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use ringway_model::Cluster;
 
+use super::few::Few;
 use super::{ConfigSource, Moment};
 use crate::document;
 use crate::json;
@@ -117,9 +117,9 @@ pub(super) struct Entry<D, B> {
     /// What was active at the last commit, where something else is now: it comes back where that cannot be committed.
     pub(super) before: Option<Before<D, B>>,
     /// What its versions want.
-    pub(super) wants: BTreeSet<WantKey>,
+    pub(super) wants: Few<WantKey>,
     /// The secrets that they want.
-    pub(super) secrets: BTreeSet<WantKey>,
+    pub(super) secrets: Few<WantKey>,
 }
 
 /// A version and what became of it.
@@ -134,8 +134,8 @@ impl<D, B> Entry<D, B> {
             warming: None,
             rejected: None,
             before: None,
-            wants: BTreeSet::new(),
-            secrets: BTreeSet::new(),
+            wants: Few::None,
+            secrets: Few::None,
         }
     }
 
@@ -188,7 +188,7 @@ pub(super) type WantKey = (Arc<ConfigSource>, String);
 #[derive(Debug)]
 pub(super) struct Want<D> {
     /// The listeners or clusters that name it.
-    pub(super) users: BTreeSet<String>,
+    pub(super) users: Few<String>,
     pub(super) held: Option<Arc<Version<D>>>,
     pub(super) rejected: Option<Rejected>,
     /// When somebody first waited for it.
@@ -269,13 +269,6 @@ impl<D> Want<D> {
 
 impl<D> Default for Want<D> {
     fn default() -> Self {
-        Want {
-            users: BTreeSet::new(),
-            held: None,
-            rejected: None,
-            since: None,
-            answer: Answer::default(),
-            made: Vec::new(),
-        }
+        Want { users: Few::None, held: None, rejected: None, since: None, answer: Answer::default(), made: Vec::new() }
     }
 }

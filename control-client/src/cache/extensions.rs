@@ -7,13 +7,14 @@
 //! Invariant: a listener's draft was made with what `around` holds, or without what did not fit it; one that is put in force for the first time
 //! has used all that is held for it, or has waited for another one in vain.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::again::{Place, put, rejected_of};
 use super::apply::{self, Taken};
 use super::entry::{Answer, Body, Entry, Rejected, Version, WantKey};
+use super::few::Few;
 use super::settle::{Settling, Wait};
 use super::update::{ExtensionEvent, Refused, Scope, Update, Verdict};
 use super::{Cache, Kind, Moment};
@@ -25,7 +26,7 @@ use crate::translate::{self, Around, ExtensionUses, Given, ListenerDraft};
 /// A listener that names configurations.
 #[derive(Debug, Default)]
 pub(super) struct ExtensionUser {
-    wants: BTreeSet<WantKey>,
+    wants: Few<WantKey>,
     /// Since when it waits for another one in the place of one that is not for it.
     since: Option<Instant>,
 }
@@ -39,7 +40,7 @@ impl Cache {
         let entry = self.listeners.get(name);
         let versions = entry.into_iter().flat_map(|entry| entry.active.iter().chain(&entry.warming));
         let uses = versions.filter_map(|version| version.draft.extensions.as_deref()).flat_map(|of| &of.uses);
-        let wants: BTreeSet<WantKey> = uses.map(|used| (used.source.source.clone(), used.name.clone())).collect();
+        let wants: Few<WantKey> = uses.map(|used| (used.source.source.clone(), used.name.clone())).collect();
         let before = self.extension_users.remove(name).unwrap_or_default();
         self.wants_serial += u64::from(before.wants != wants);
         apply::relink(&mut self.extensions, name, &before.wants, &wants);
@@ -186,7 +187,7 @@ impl Cache {
         contexts: &mut TlsContexts,
     ) -> Result<Vec<Again>, Vec<Problem>> {
         let (mut again, mut problems) = (Vec::new(), Vec::new());
-        for name in self.extensions.get(key).into_iter().flat_map(|want| &want.users) {
+        for name in self.extensions.get(key).into_iter().flat_map(|want| want.users.iter()) {
             for (place, version) in self.listeners.get(name).into_iter().flat_map(versions) {
                 if uses_of(&version.draft, key).next().is_none() {
                     continue;

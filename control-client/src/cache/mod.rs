@@ -38,6 +38,7 @@ mod again;
 mod apply;
 mod entry;
 mod extensions;
+mod few;
 mod names;
 mod roots;
 mod runtime;

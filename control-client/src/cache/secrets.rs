@@ -7,12 +7,13 @@
 //!
 //! Invariant: a draft that lacks a secret is never built of.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::again::{rejected_of, static_names};
 use super::apply::{self, Taken};
 use super::entry::{Answer, Body, Entry, Version, WantKey};
+use super::few::Few;
 use super::settle::{Settling, Wait};
 use super::update::{Refused, Scope, Update, Verdict};
 use super::{Cache, Kind, Moment};
@@ -21,7 +22,7 @@ use crate::tls::TlsContexts;
 use crate::translate::{self, Around, ClusterDraft, ListenerDraft, RuntimeUses, SecretUses};
 
 /// The secrets that these versions want.
-pub(super) fn wanted<'v>(versions: impl Iterator<Item = Option<&'v SecretUses>>) -> BTreeSet<WantKey> {
+pub(super) fn wanted<'v>(versions: impl Iterator<Item = Option<&'v SecretUses>>) -> Few<WantKey> {
     let uses = versions.flatten().flat_map(|secrets| &secrets.uses);
     uses.map(|used| (used.source.source.clone(), used.name.clone())).collect()
 }
@@ -45,12 +46,7 @@ enum Again {
 
 impl Cache {
     /// Lets a cluster or a listener want the secrets that it wants now.
-    pub(super) fn relink_secrets(
-        &mut self,
-        (kind, name): (Kind, &str),
-        before: &BTreeSet<WantKey>,
-        now: &BTreeSet<WantKey>,
-    ) {
+    pub(super) fn relink_secrets(&mut self, (kind, name): (Kind, &str), before: &Few<WantKey>, now: &Few<WantKey>) {
         self.wants_serial += u64::from(before != now);
         apply::relink(&mut self.secrets, &user(kind, name), before, now);
         // What nobody wants any more is dropped.
@@ -130,7 +126,7 @@ impl Cache {
         let users = self.secrets.get(key).map(|want| want.users.clone()).unwrap_or_default();
         let mut again = Vec::new();
         let mut problems = Vec::new();
-        for user in &users {
+        for user in users.iter() {
             let (kind, name) = of_user(user);
             match self.translate_user(kind, name, &around, contexts) {
                 Ok(version) => again.extend(version.map(|version| (name, version))),

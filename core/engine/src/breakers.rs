@@ -4,7 +4,7 @@
 //! twice.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ringway_model::{CircuitBreakers, Cluster, ClusterId};
 use ringway_observe::{BreakerStats, ClusterStats, PriorityLevels};
@@ -16,8 +16,8 @@ use crate::retry_limit::RetryLimit;
 #[derive(Debug)]
 pub(crate) struct ClusterLimits {
     pub(crate) default: Limits,
-    /// Of the priority HIGH, where requests have it.
-    pub(crate) high: Option<Limits>,
+    /// Of the priority HIGH, where requests may have it.
+    high: Option<HighLimits>,
     /// Where it is shown which of them are reached.
     levels: Arc<BreakerStats>,
 }
@@ -30,15 +30,21 @@ impl ClusterLimits {
         levels: Arc<BreakerStats>,
         workers: usize,
     ) -> Self {
-        let limits = |breakers: &CircuitBreakers| Limits::new(breakers, stats, workers);
-        Self { default: limits(&cluster.circuit_breakers), high: cluster.high_breakers.as_ref().map(limits), levels }
+        let default = Limits::new(&cluster.circuit_breakers, stats.to_vec(), workers);
+        let high = cluster.high_breakers.map(|now| HighLimits { now: Mutex::new(now), limits: OnceLock::new() });
+        Self { default, high, levels }
+    }
+
+    /// Those of the priority HIGH.
+    pub(crate) fn high(&self) -> Option<&Limits> {
+        self.high.as_ref().map(|high| high.limits(&self.default))
     }
 
     /// Shows which limits are reached now.
     pub(crate) fn show(&self) {
         self.default.show(&self.levels.default);
-        if let Some(high) = &self.high {
-            high.show(&self.levels.high);
+        if let Some(limits) = self.high.as_ref().and_then(|high| high.limits.get()) {
+            limits.show(&self.levels.high);
         }
     }
 
@@ -46,12 +52,39 @@ impl ClusterLimits {
     pub(crate) fn set(&self, cluster: &Cluster) -> bool {
         self.default.set(&cluster.circuit_breakers);
         match (&self.high, &cluster.high_breakers) {
-            (Some(limits), Some(breakers)) => {
-                limits.set(breakers);
+            (Some(high), Some(breakers)) => {
+                high.set(breakers);
                 true
             }
             (None, None) => true,
             _ => false,
+        }
+    }
+}
+
+/// The limits of the priority HIGH, made for the first request that has it: with routes that come and go each of ten thousand clusters may be
+/// asked for it, and hardly any is.
+#[derive(Debug)]
+struct HighLimits {
+    /// As configured now. Whoever makes or changes `limits` holds it, so that no change is lost between the two.
+    now: Mutex<CircuitBreakers>,
+    limits: OnceLock<Limits>,
+}
+
+impl HighLimits {
+    /// `default`: those of the same cluster's other priority.
+    fn limits(&self, default: &Limits) -> &Limits {
+        self.limits.get().unwrap_or_else(|| {
+            let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+            self.limits.get_or_init(|| default.with(&now))
+        })
+    }
+
+    fn set(&self, breakers: &CircuitBreakers) {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        *now = *breakers;
+        if let Some(limits) = self.limits.get() {
+            limits.set(breakers);
         }
     }
 }
@@ -69,15 +102,20 @@ impl Limits {
     /// Those of a process with one worker.
     #[cfg(test)]
     pub(crate) fn of_one(breakers: &CircuitBreakers, stats: &Arc<ClusterStats>) -> Self {
-        Self::new(breakers, std::slice::from_ref(stats), 1)
+        Self::new(breakers, vec![Arc::clone(stats)], 1)
     }
 
-    fn new(breakers: &CircuitBreakers, stats: &[Arc<ClusterStats>], workers: usize) -> Self {
+    /// Others of the same workers and the same cluster.
+    fn with(&self, breakers: &CircuitBreakers) -> Self {
+        Self::new(breakers, self.retries.counted().to_vec(), self.connections.workers())
+    }
+
+    fn new(breakers: &CircuitBreakers, stats: Vec<Arc<ClusterStats>>, workers: usize) -> Self {
         Self {
             connections: SharedLimit::new(breakers.connections_max, workers),
             pending: SharedLimit::new(breakers.pending_requests_max, workers),
             requests: SharedLimit::new(breakers.requests_max, workers),
-            retries: Arc::new(RetryLimit::new(breakers, stats.to_vec())),
+            retries: Arc::new(RetryLimit::new(breakers, stats)),
         }
     }
 

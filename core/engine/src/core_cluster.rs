@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ringway_model::{Address, Cluster, Endpoint, Priority, UpstreamTransport, Wheels};
 
 use crate::active::ActiveRow;
-use crate::breakers::{Breakers, ClusterSeed};
+use crate::breakers::{Breakers, ClusterLimits, ClusterSeed};
 use crate::load::{ClusterLoad, CoreLoad};
 use crate::original_dst::Originals;
 use crate::pool::EndpointPool;
@@ -18,29 +18,46 @@ use crate::pool::EndpointPool;
 /// This core's state of one cluster's name. Outlives generations; keyed by what does not change with them.
 pub(crate) struct ClusterState {
     pub(crate) breakers: Rc<Breakers>,
-    /// Of requests of the priority HIGH.
-    high_breakers: Option<Rc<Breakers>>,
+    /// Of requests of the priority HIGH, once there was one.
+    high_breakers: OnceCell<Rc<Breakers>>,
+    limits: Arc<ClusterLimits>,
     /// Of the endpoints that requests of this core were sent to.
     pools: RefCell<HashMap<Address, Rc<EndpointPool>>>,
-    /// Those of ORIGINAL_DST.
-    pub(crate) originals: Rc<Originals>,
+    /// Those of ORIGINAL_DST, once one was asked for.
+    originals: OnceCell<Rc<Originals>>,
 }
 
 impl ClusterState {
     pub(crate) fn new(seed: &ClusterSeed) -> Self {
         let breakers = Breakers::new(&seed.stats, &seed.limits.default);
-        let high_breakers = seed.limits.high.as_ref().map(|limits| Breakers::new(&seed.stats, limits));
-        Self { breakers, high_breakers, pools: RefCell::default(), originals: Rc::default() }
+        let limits = Arc::clone(&seed.limits);
+        let (high_breakers, originals) = (OnceCell::new(), OnceCell::new());
+        Self { breakers, high_breakers, limits, pools: RefCell::default(), originals }
     }
 
     /// The circuit breakers that a request comes under.
     #[inline]
     pub(crate) fn breakers_of(&self, priority: Priority) -> &Rc<Breakers> {
-        match (priority, &self.high_breakers) {
-            (Priority::High, Some(breakers)) => breakers,
-            // A generation in which no route had it: its cluster is kept from before.
-            _ => &self.breakers,
+        match priority {
+            Priority::Default => &self.breakers,
+            Priority::High => self.high_breakers(),
         }
+    }
+
+    fn high_breakers(&self) -> &Rc<Breakers> {
+        if let Some(breakers) = self.high_breakers.get() {
+            return breakers;
+        }
+        match self.limits.high() {
+            Some(limits) => self.high_breakers.get_or_init(|| Breakers::new(&self.breakers.stats, limits)),
+            // A generation in which no route had it: its cluster is kept from before.
+            None => &self.breakers,
+        }
+    }
+
+    /// Those of ORIGINAL_DST.
+    pub(crate) fn originals(&self) -> &Rc<Originals> {
+        self.originals.get_or_init(Rc::default)
     }
 }
 
@@ -206,7 +223,7 @@ impl CoreCluster {
     /// The cluster is gone, or its worker ends: no connection is kept.
     pub(crate) fn retire(&self) {
         self.is_over.set(true);
-        self.state.originals.retire();
+        self.state.originals.get().iter().for_each(|originals| originals.retire());
         for (_, pool) in self.state.pools.borrow_mut().drain() {
             pool.retire();
         }
@@ -225,10 +242,10 @@ impl ClusterState {
             |config: &Cluster| (config.http2, config.http.response_head_bytes_max, config.http.response_fields_max);
         if options(before) != options(now) {
             pools.values().for_each(|pool| pool.links.retire());
-            self.originals.retire_links();
+            self.originals.get().iter().for_each(|originals| originals.retire_links());
         }
         if before.transports != now.transports {
-            self.originals.retire();
+            self.originals.get().iter().for_each(|originals| originals.retire());
         }
     }
 }
@@ -301,6 +318,29 @@ mod tests {
     fn first(ports: &[u16]) -> Rc<CoreCluster> {
         let config = cluster(ports);
         CoreCluster::new(Arc::clone(&config), state(&config), None, None, None, &mut || 0)
+    }
+
+    /// They are made for the first request that has the priority: guards against those that the cluster came with, and against a limit for each core.
+    #[test]
+    fn limits_of_the_priority_high_are_those_of_now_and_of_the_process() {
+        let with = |requests_max| {
+            let high = CircuitBreakers { requests_max, ..CircuitBreakers::default() };
+            Cluster { high_breakers: Some(high), ..(*cluster(&[1])).clone() }
+        };
+        let registry = Registry::new(2);
+        let stats = registry.cluster("c");
+        let limits = Arc::new(ClusterLimits::new(&with(9), &stats, registry.breakers("c"), 2));
+        let seed =
+            |stats: &Arc<_>| ClusterSeed { id: ClusterId(0), stats: Arc::clone(stats), limits: Arc::clone(&limits) };
+        let [one, other] = [0, 1].map(|core| ClusterState::new(&seed(&stats[core])));
+        assert!(limits.set(&with(1)));
+        let requests = |state: &ClusterState| state.breakers_of(Priority::High).requests.try_acquire();
+        assert_eq!([&one, &other, &one].map(requests), [true, false, false]);
+        assert!(limits.set(&with(2)));
+        assert_eq!([&one, &other].map(requests), [true, false]);
+        let is_default = |state: &ClusterState| state.breakers_of(Priority::Default).requests.try_acquire();
+        assert_eq!([&one, &other].map(is_default), [true, true]);
+        assert!(!limits.set(&cluster(&[1])), "a priority that goes");
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl SharedLimit {
         self.max.store(max, Ordering::Relaxed);
     }
 
+    /// Between how many it is divided.
+    pub(crate) fn workers(&self) -> usize {
+        self.workers as usize
+    }
+
     /// Whether no permit is left to be leased.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.leased.load(Ordering::Relaxed) >= self.max.load(Ordering::Relaxed)

@@ -63,7 +63,7 @@ pub(crate) fn endpoint(
     if let Some(port) = config.port {
         address.set_port(port);
     }
-    let originals = &cluster.state.originals;
+    let originals = cluster.state.originals();
     originals.interval.set(config.cleanup_interval);
     let transport = &cluster.config.transports[0];
     let pool = originals.find(&worker.core, address, transport)?;

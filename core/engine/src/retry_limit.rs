@@ -33,6 +33,11 @@ impl RetryLimit {
         limit
     }
 
+    /// What each worker counts for the cluster.
+    pub(crate) fn counted(&self) -> &[Arc<ClusterStats>] {
+        &self.requests
+    }
+
     /// A changed limit. Retries under way stay.
     pub(crate) fn set(&self, breakers: &CircuitBreakers) {
         let (max, percent) = match breakers.retry_budget {

@@ -501,7 +501,8 @@ fn time_ends_a_connection_that_is_idle_or_old_or_whose_chain_is_gone() {
         proxy.counts(&[("tcp.t.idle_timeout", 1), ("tcp.t.max_downstream_connection_duration", 0)]);
     });
     on_both(&with(long, Some(soon)), |proxy| {
-        assert_eq!(uninterrupted(|| proxy.connect().read(&mut [0])).expect("closed"), 0);
+        let mut client = proxy.connect();
+        assert_eq!(uninterrupted(|| client.read(&mut [0])).expect("closed"), 0);
         proxy.counts(&[("tcp.t.idle_timeout", 0), ("tcp.t.max_downstream_connection_duration", 1)]);
     });
     let setup = with(long, None);

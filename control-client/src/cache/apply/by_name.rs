@@ -43,7 +43,7 @@ impl Cache {
                     } else {
                         let message = received.take_message().expect("what was taken has been read");
                         let mut made = Vec::new();
-                        for user in &users {
+                        for user in users.iter() {
                             // The newest version that wants it: one that warms may want another.
                             let Some(draft) = self.clusters.get(user).and_then(|entry| of_key(entry, &key)) else {
                                 continue;
@@ -70,7 +70,7 @@ impl Cache {
             if !is_same {
                 // Who waited goes on either way.
                 verdict.is_change = true;
-                self.dirty_clusters.extend(users);
+                self.dirty_clusters.extend(users.iter().cloned());
             }
             self.count(verdict, Kind::Assignment, &key, accepted);
         }
@@ -147,7 +147,7 @@ impl Cache {
             }
             if !is_same {
                 verdict.is_change = true;
-                self.dirty_listeners.extend(users);
+                self.dirty_listeners.extend(users.iter().cloned());
             }
             self.count(verdict, Kind::Routes, &key, accepted);
         }
