@@ -12,6 +12,11 @@ use std::time::{Duration, Instant};
 
 use crate::cache::Kind;
 
+/// Who notices the end of a wait later than this stood still, and with it, as a rule, who was to bring the rest, on this host or on the same one.
+const LATE: Duration = Duration::from_millis(20);
+/// So often a bundle is waited for anew because of that: a host that always stands still gets its changes all the same.
+const AGAIN_MAX: u32 = 3;
+
 /// The state of one stream of several types.
 #[derive(Debug, Default)]
 pub(super) struct Bundle {
@@ -21,6 +26,8 @@ pub(super) struct Bundle {
     wanted: BTreeSet<Kind>,
     /// When the first response of a bundle came whose others are missing.
     since: Option<Instant>,
+    /// How often that was set anew.
+    again: u32,
     /// It did not come to one version in time, and has not since.
     is_doubted: bool,
 }
@@ -42,17 +49,23 @@ impl Bundle {
         if self.is_whole() {
             (self.since, self.is_doubted) = (None, false);
         } else if was_whole && !self.is_doubted {
-            self.since = Some(now);
+            (self.since, self.again) = (Some(now), 0);
         }
     }
 
-    /// Until when what has come waits for the rest; `None`: it need not, or has done so for long enough.
+    /// Until when what has come waits for the rest; `None`: it need not, or has done so for long enough. It is to be asked again then.
     pub(super) fn held_until(&mut self, wait: Duration, now: Instant) -> Option<Instant> {
-        let until = self.since?.checked_add(wait).filter(|until| *until > now);
-        if until.is_none() {
-            (self.since, self.is_doubted) = (None, true);
+        let until = self.since?.checked_add(wait)?;
+        if until > now {
+            return Some(until);
         }
-        until
+        let stood_still = now - until > LATE && !wait.is_zero();
+        if stood_still && self.again < AGAIN_MAX {
+            (self.since, self.again) = (Some(now), self.again + 1);
+            return now.checked_add(wait);
+        }
+        (self.since, self.is_doubted) = (None, true);
+        None
     }
 
     /// Whether each type is there, all of one version. One type alone has nothing to wait for.
@@ -95,6 +108,19 @@ mod tests {
         let mut heard = start.to_vec();
         heard.extend([(10, C, "2"), (11, A, "3"), (12, C, "3"), (13, R, "3")]);
         assert_eq!(held(&[C, A, R], &heard)[3..], [true, true, true, false]);
+    }
+
+    /// Guards against half of a version in force because nobody had a CPU while the other half was on its way.
+    #[test]
+    fn who_stood_still_waits_anew_and_not_for_ever() {
+        let late = WAIT.as_millis() as u64 + LATE.as_millis() as u64 + 1;
+        let start = [(0, C, "1"), (0, A, "1"), (10, C, "2")];
+        let with = |more: &[(u64, Kind, &'static str)]| held(&[C, A], &[&start, more].concat())[2..].to_vec();
+        assert_eq!(with(&[(10 + late, C, "2"), (11 + late, A, "2")]), [true, true, false]);
+        // Noticed in time, it is over.
+        assert_eq!(with(&[(10 + late - 1, C, "2"), (11 + late, A, "2")]), [true, false, false]);
+        let each: Vec<_> = (1..=AGAIN_MAX as u64 + 2).map(|time| (10 + time * late, C, "2")).collect();
+        assert_eq!(with(&each), [true, true, true, true, false, false]);
     }
 
     #[test]

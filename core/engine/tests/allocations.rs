@@ -452,7 +452,7 @@ fn start(io: IoChoice, logs: &Kept, snapshot: Arc<Snapshot>) -> Option<Engine> {
         drain_time: Duration::from_secs(1),
         balance: ringway_engine::Balance::for_workers(1),
         registry: Registry::new(1),
-        limits: Limits::default(),
+        limits: Limits { adoption_wait: Duration::from_secs(60), ..Limits::default() },
         logs: Box::new(logs.clone()),
     };
     let mut engine = match Engine::start(options) {

@@ -166,7 +166,7 @@ fn judge(bench: &Bench) -> Result<String, String> {
 }
 
 /// Cases that are played again, in all, and each: more of them than this are no accidents.
-const REPLAYS_MAX: usize = 6;
+const REPLAYS_MAX: usize = 3 * LANES;
 const REPLAYS_OF_CASE: usize = 2;
 
 /// What came of each case on both sides.

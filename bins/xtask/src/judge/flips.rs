@@ -166,15 +166,13 @@ impl Run<'_> {
         plane.put(1)?;
         let file = bench.folder.join(format!("{name}.json"));
         std::fs::write(&file, bootstrap(plane.bootstrap())).map_err(|e| format!("cannot write: {e}"))?;
-        let arguments = ["--drain-time-s", "5"];
-        let launch = Launch {
-            kind: program,
-            folder: &bench.folder,
-            name: &name,
-            file: &file,
-            concurrency: WORKERS,
-            arguments: &arguments,
+        // What belongs together is waited for half a second by default: the server that stands still for longer is not what is looked at.
+        let arguments: &[&str] = match program {
+            Kind::Envoy => &["--drain-time-s", "5"],
+            _ => &["--drain-time-s", "5", "--xds-bundle-wait-ms", "20000"],
         };
+        let launch =
+            Launch { kind: program, folder: &bench.folder, name: &name, file: &file, concurrency: WORKERS, arguments };
         let proxy = Proxy::start(&launch)?;
 
         let watch = Watch::new(program != Kind::Envoy);

@@ -134,7 +134,7 @@ impl Side {
 }
 
 /// Cases that are played again: more of them than this are no accidents.
-const REPLAYS_MAX: usize = 6;
+const REPLAYS_MAX: usize = 3 * LANES;
 
 fn judge(bench: &Bench) -> Result<String, String> {
     let cases = generate(bench.seed, bench.count as usize);

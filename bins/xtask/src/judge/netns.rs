@@ -129,8 +129,8 @@ fn install(kind: Kind, mode: Mode, folder: &Path) -> Result<Install, String> {
     let text = std::fs::read_to_string(&example).map_err(|e| format!("{}: {e}", example.display()))?;
     let mut changes = vec![
         ("/etc/ringway/tls/", format!("{}/", folder.display())),
-        // The server that speaks first is waited for so long.
-        ("listener_filters_timeout: 1s", "listener_filters_timeout: 0.1s".to_owned()),
+        // The server that speaks first is waited for so long, and a client that a busy host holds up.
+        ("listener_filters_timeout: 1s", "listener_filters_timeout: 3s".to_owned()),
     ];
     if mode == Mode::Tproxy {
         changes.push(("traffic_direction: INBOUND", "traffic_direction: INBOUND\n    transparent: true".to_owned()));

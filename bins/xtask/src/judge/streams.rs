@@ -61,7 +61,7 @@ const CONNECTION_WINDOW: usize = 65_535;
 /// A proxy has taken so much after this.
 const FULL_LIMIT: Duration = Duration::from_secs(60);
 /// A proxy has taken all that it will when that does not change for so many looks.
-const LOOKS: usize = 10;
+const LOOKS: usize = 50;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// A proxy is done with streams that have ended after this.
 const SETTLED_LIMIT: Duration = Duration::from_secs(60);

@@ -54,6 +54,7 @@ static_resources:
 struct Outcome {
     serving: Duration,
     acknowledged: Duration,
+    /// Bytes, at most.
     resident: u64,
     /// From when a move was said until all connections had it.
     effect: Vec<Duration>,
@@ -78,7 +79,7 @@ pub(super) fn run(stand: &Stand) -> Result<Table, String> {
             "proxy",
             "serving s",
             "acknowledged s",
-            "resident MiB",
+            "resident MiB, at most",
             "move p50",
             "move p99",
             "move max",
@@ -124,7 +125,7 @@ fn measure(kind: Kind, folder: &std::path::Path, server: &mut Server, ports: [u1
     })?;
     let last = taken.acked.iter().filter(|(_, count, _)| is_all(*count)).map(|(.., at)| *at).max().unwrap_or(0);
     let acknowledged = Duration::from_nanos(last.saturating_sub(began_at));
-    let mut outcome = Outcome { serving, acknowledged, resident: proxy.resident_bytes(), ..Outcome::default() };
+    let mut outcome = Outcome { serving, acknowledged, ..Outcome::default() };
     let mut control = Duration::ZERO;
     let mut place = 0;
     for _ in 0..WINDOWS {
@@ -161,7 +162,7 @@ fn measure(kind: Kind, folder: &std::path::Path, server: &mut Server, ports: [u1
         }
         control += control_cpu(&proxy).saturating_sub(before);
     }
-    outcome.resident = outcome.resident.max(proxy.resident_bytes());
+    outcome.resident = proxy.resident_most();
     outcome.control = control / (WINDOWS * MOVES) as u32;
     Ok(outcome)
 }

@@ -161,7 +161,8 @@ mod tests {
     fn queued_most(io: IoChoice, max: u32) -> (u32, u32) {
         // More than both kernels' buffers take.
         const SIZE: usize = 48 << 20;
-        let (stalled, is_stalled) = mpsc::channel();
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let ((stalled, is_stalled), (paused, is_paused)) = (mpsc::channel(), mpsc::channel());
         let (source, writes) = peer(move |mut stream| {
             stream.set_write_timeout(Some(Duration::from_millis(100))).expect("a socket");
             let (all, mut at) = (vec![b'x'; SIZE], 0);
@@ -173,7 +174,10 @@ mod tests {
             }
         });
         let (sink, reads) = peer(move |mut stream| {
-            is_stalled.recv().expect("the source is held back");
+            is_stalled.recv_timeout(PATIENCE).expect("the source can send no more");
+            is_paused
+                .recv_timeout(PATIENCE)
+                .expect("it is the relay that holds it back, and no thread that had no turn");
             let mut all = Vec::new();
             stream.read_to_end(&mut all).expect("the relay writes");
             assert_eq!(all.len(), SIZE);
@@ -191,7 +195,10 @@ mod tests {
             let (mut most, mut pauses) = (0, 0);
             let end = poll_fn(|context| {
                 let (progress, end) = relay.poll(context, core.turn(), &from, &to);
-                pauses += u32::from(progress.up.paused);
+                if progress.up.paused {
+                    pauses += 1;
+                    let _heard_before = paused.send(());
+                }
                 most = most.max(relay.up.held(&to) as u32);
                 end
             });

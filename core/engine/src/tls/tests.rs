@@ -172,19 +172,20 @@ fn nothing_is_computed_for_who_has_gone_or_comes_too_late() {
         let hello = hello(&client);
         let (half, _) = hello.split_at(hello.len() / 2);
         let mut line = vec![tls.turns.enter(true).expect("room")];
-        let asked = async |sent: &[u8], is_gone: bool| {
+        let (long, soon) = (Duration::from_secs(20), Duration::from_millis(100));
+        let asked = async |sent: &[u8], is_gone: bool, patience: Duration| {
             let (near, far) = ends(&core).await;
             near.send(core.chunk(sent));
             if is_gone {
                 near.shutdown_write();
             }
-            let (timer, soon) = (core.timer(), core.now() + Duration::from_millis(100));
-            secure((&core, &tls), &far, Session::server(&server), &timer, soon).await.expect_err("nobody answers it")
+            let (timer, until) = (core.timer(), core.now() + patience);
+            secure((&core, &tls), &far, Session::server(&server), &timer, until).await.expect_err("nobody answers it")
         };
-        assert!(matches!(asked(&hello, true).await, Unsecured::Ended), "it has gone");
-        assert!(matches!(asked(&hello, false).await, Unsecured::Timeout), "it waits");
+        assert!(matches!(asked(&hello, true, long).await, Unsecured::Ended), "it has gone");
+        assert!(matches!(asked(&hello, false, soon).await, Unsecured::Timeout), "it waits");
         line.extend((1..turns::FRESH_MAX).map(|_| tls.turns.enter(true).expect("room")));
-        assert!(matches!(asked(&hello, false).await, Unsecured::Overflow), "too many wait");
-        assert!(matches!(asked(half, false).await, Unsecured::Timeout), "it never was in line");
+        assert!(matches!(asked(&hello, false, long).await, Unsecured::Overflow), "too many wait");
+        assert!(matches!(asked(half, false, soon).await, Unsecured::Timeout), "it never was in line");
     });
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::lab::interrupted::uninterrupted;
 use crate::lab::pace::wait_for;
 
 /// A listener's field of the HTTP connection manager: two logs of one file, text and JSON.
@@ -69,7 +70,9 @@ const REQUESTS: &[&str] = &[
     "GET /idle/steps HTTP/1.1\r\nHost: tries.test\r\nX-Steps: silent\r\n\r\n",
 ];
 
-/// Envoy takes a moment to end a connection that it refuses; one that is kept is left after this.
+/// An answer begins within this.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// Envoy takes a moment to end a connection that it refuses; one that is kept is left so long after its answer.
 const READ_LIMIT: Duration = Duration::from_millis(150);
 const LOG_LIMIT: Duration = Duration::from_secs(10);
 
@@ -78,11 +81,14 @@ pub(super) fn play(front: SocketAddr, path: &Path) -> Result<Vec<String>, String
     for request in REQUESTS {
         let ask = || -> std::io::Result<()> {
             let mut stream = TcpStream::connect(front)?;
-            stream.set_read_timeout(Some(READ_LIMIT))?;
+            stream.set_read_timeout(Some(ANSWER_LIMIT))?;
             stream.write_all(request.as_bytes())?;
-            let mut answer = Vec::new();
             // An end or the limit: what was answered the other scripts compare.
-            let _end = stream.read_to_end(&mut answer);
+            let begun = uninterrupted(|| stream.read(&mut [0]));
+            stream.set_read_timeout(Some(READ_LIMIT))?;
+            if begun.is_ok_and(|size| size > 0) {
+                let _end = stream.read_to_end(&mut Vec::new());
+            }
             Ok(())
         };
         ask().map_err(|error| format!("{front}: {error}"))?;
