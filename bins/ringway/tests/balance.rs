@@ -200,7 +200,7 @@ fn a_changed_listener_keeps_the_connections_on_their_way() {
 #[test]
 fn sigterm_loses_no_connection_on_its_way_to_another_worker() {
     on_each_driver(|io| {
-        let options = [&WORKERS[..], &["--drain-time-s", "60"]].concat();
+        let options = [&WORKERS[..], &["--drain-time-s", "6"]].concat();
         let mut proxy = Proxy::start_with(io, &Config::new(), &options);
         let (address, arrivals) = (proxy.address, Arrivals::default());
         thread::scope(|scope| {
