@@ -192,7 +192,7 @@ impl Worker {
         timer.set(start);
         timer.expired().await;
         // What connecting took is no part of what requests take, also where it goes on until the start: a server's tickets are read after its handshake.
-        // The time is read outside of the CPU time, at both ends: no thread has more CPU than time.
+        // The time is read outside of the CPU time, at both ends: no thread has more CPU than time. Who begins late is told of by what was due meanwhile.
         let counted_from = Instant::now();
         let cpu_before = CpuTime::now(&stats);
         let spent_by_now = || {

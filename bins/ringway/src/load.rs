@@ -111,7 +111,7 @@ impl Loader {
     }
 
     /// Asks management servers from now on. `ring` is called when there is something for [`Loader::bring`].
-    /// What comes of one version is waited for for `bundle_wait` at most.
+    /// What comes of one version is waited for for `bundle_wait`, and up to three times more by who notices its end late.
     pub(crate) fn ask(&mut self, bundle_wait: Duration, ring: impl Fn() + Send + Sync + 'static) {
         self.dynamic.bundle_wait = bundle_wait;
         let mut streams = Streams::new(ring);

@@ -3,20 +3,22 @@
 //! There are three of them for each of ten thousand clusters, and the smallest tree takes some 300 bytes.
 
 use std::collections::BTreeSet;
+use std::iter::{Chain, Flatten};
+use std::option;
 
 /// See the module. In order, as a [`BTreeSet`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Few<T> {
     #[default]
     None,
     One(T),
-    /// Two or more, or what is left of them.
+    /// Two or more.
     Many(BTreeSet<T>),
 }
 
 impl<T: Ord> Few<T> {
     pub(super) fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        matches!(self, Few::None)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
@@ -59,16 +61,28 @@ impl<T: Ord> Few<T> {
     {
         match self {
             Few::One(one) if (*one).borrow() == value => *self = Few::None,
-            Few::Many(many) => _ = many.remove(value),
+            Few::Many(many) => {
+                many.remove(value);
+                if many.len() == 1 {
+                    *self = many.pop_first().map_or(Few::None, Few::One);
+                }
+            }
             Few::None | Few::One(_) => {}
         }
     }
 }
 
-/// By their members: what is left of many may be one.
-impl<T: Ord> PartialEq for Few<T> {
-    fn eq(&self, other: &Few<T>) -> bool {
-        self.iter().eq(other.iter())
+impl<T> IntoIterator for Few<T> {
+    type Item = T;
+    type IntoIter = Chain<option::IntoIter<T>, Flatten<option::IntoIter<BTreeSet<T>>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let (one, many) = match self {
+            Few::None => (None, None),
+            Few::One(one) => (Some(one), None),
+            Few::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
     }
 }
 
@@ -106,6 +120,7 @@ mod tests {
                     assert_eq!(few.is_empty(), set.is_empty());
                     assert!(["a", "b", "c"].iter().all(|v| few.contains(&(*v).to_owned()) == set.contains(*v)));
                     assert_eq!(few, set.iter().cloned().collect());
+                    assert!(few.clone().into_iter().eq(set.clone()));
                     longer.push((few, set));
                 }
             }

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::cache::Kind;
 
-/// Who notices the end of a wait later than this stood still, and with it, as a rule, who was to bring the rest, on this host or on the same one.
+/// Who notices the end of a wait later than this stood still, as did who was to bring the rest, or was busy with what had come: either way the rest
+/// may be there and not have been read.
 const LATE: Duration = Duration::from_millis(20);
 /// So often a bundle is waited for anew because of that: a host that always stands still gets its changes all the same.
 const AGAIN_MAX: u32 = 3;

@@ -216,8 +216,8 @@ impl Streams {
         (brought, lost)
     }
 
-    /// Until when what has come is to wait for what belongs to it, at most `wait` from its beginning; `None`: nothing
-    /// is missing.
+    /// Until when what has come is to wait for what belongs to it, `wait` from its beginning (`Bundle::held_until`, which is to be asked again
+    /// then); `None`: nothing is missing. One stream at most has several types.
     pub fn held_until(&mut self, wait: Duration, now: Instant) -> Option<Instant> {
         self.running.values_mut().filter_map(|running| running.bundle.held_until(wait, now)).max()
     }

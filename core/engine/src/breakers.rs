@@ -43,8 +43,10 @@ impl ClusterLimits {
     /// Shows which limits are reached now.
     pub(crate) fn show(&self) {
         self.default.show(&self.levels.default);
-        if let Some(limits) = self.high.as_ref().and_then(|high| high.limits.get()) {
-            limits.show(&self.levels.high);
+        match &self.high {
+            Some(high) => high.show(&self.levels.high),
+            // It may have been shown before it went.
+            None => show(&self.levels.high, [false; 4]),
         }
     }
 
@@ -66,7 +68,8 @@ impl ClusterLimits {
 /// asked for it, and hardly any is.
 #[derive(Debug)]
 struct HighLimits {
-    /// As configured now. Whoever makes or changes `limits` holds it, so that no change is lost between the two.
+    /// As configured now. Whoever makes or changes `limits` holds it, so that no change is lost between the two: a worker once, for its first
+    /// such request to the cluster.
     now: Mutex<CircuitBreakers>,
     limits: OnceLock<Limits>,
 }
@@ -78,6 +81,19 @@ impl HighLimits {
             let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
             self.limits.get_or_init(|| default.with(&now))
         })
+    }
+
+    fn show(&self, levels: &PriorityLevels) {
+        if let Some(limits) = self.limits.get() {
+            return limits.show(levels);
+        }
+        // Of nothing, all is taken.
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let retries_max = now.retry_budget.map_or(now.retries_max, |budget| budget.retries_min);
+        show(
+            levels,
+            [now.connections_max, now.requests_max, now.pending_requests_max, retries_max].map(|max| max == 0),
+        );
     }
 
     fn set(&self, breakers: &CircuitBreakers) {
@@ -120,10 +136,9 @@ impl Limits {
     }
 
     fn show(&self, levels: &PriorityLevels) {
-        levels.cx_open.set(u64::from(self.connections.is_exhausted()));
-        levels.rq_open.set(u64::from(self.requests.is_exhausted()));
-        levels.rq_pending_open.set(u64::from(self.pending.is_exhausted()));
-        levels.rq_retry_open.set(u64::from(self.retries.is_exhausted()));
+        let [connections, requests, pending] =
+            [&self.connections, &self.requests, &self.pending].map(|limit| limit.is_exhausted());
+        show(levels, [connections, requests, pending, self.retries.is_exhausted()]);
     }
 
     fn set(&self, breakers: &CircuitBreakers) {
@@ -132,6 +147,14 @@ impl Limits {
         self.requests.set_max(breakers.requests_max);
         self.retries.set(breakers);
     }
+}
+
+/// Whether there is no room for another connection, request, request that waits, or retry.
+fn show(levels: &PriorityLevels, [connections, requests, pending, retries]: [bool; 4]) {
+    levels.cx_open.set(u64::from(connections));
+    levels.rq_open.set(u64::from(requests));
+    levels.rq_pending_open.set(u64::from(pending));
+    levels.rq_retry_open.set(u64::from(retries));
 }
 
 /// What the control side gives a worker for one cluster that is new to it.

@@ -341,6 +341,14 @@ mod tests {
         let is_default = |state: &ClusterState| state.breakers_of(Priority::Default).requests.try_acquire();
         assert_eq!([&one, &other].map(is_default), [true, true]);
         assert!(!limits.set(&cluster(&[1])), "a priority that goes");
+        // What is shown: of limits that nobody has made, and of a priority that is gone.
+        let levels = registry.breakers("c");
+        let shown = |config: &Cluster| {
+            ClusterLimits::new(config, &stats, Arc::clone(&levels), 2).show();
+            (levels.high.rq_open.value(), levels.high.cx_open.value())
+        };
+        assert_eq!([shown(&with(0)), shown(&with(1))], [(1, 0), (0, 0)]);
+        assert_eq!([shown(&with(0)), shown(&cluster(&[1]))], [(1, 0), (0, 0)]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn judge(bench: &Bench) -> Result<String, String> {
     let started = Instant::now();
     let sides = [side(bench, Kind::Envoy, "theirs")?, side(bench, bench.kind, "ours")?];
     let mut played = play(&sides, &cases);
-    play_again(&sides, &cases, &mut played);
+    let replays = play_again(&sides, &cases, &mut played);
     let seconds = started.elapsed().as_secs_f64();
     let mut tally = Tally::default();
     for (case, [theirs, own]) in cases.iter().zip(&played) {
@@ -160,13 +160,17 @@ fn judge(bench: &Bench) -> Result<String, String> {
         let stats = side.proxy.admin("/stats").map_err(|why| format!("after all cases: {why}"))?;
         std::fs::write(bench.folder.join(format!("{name}.stats")), stats).map_err(|e| format!("cannot write: {e}"))?;
     }
-    let line = format!("{requests} requests in {} cases from seed {}, {seconds:.0} s", cases.len(), bench.seed);
+    let line = format!(
+        "{requests} requests in {} cases from seed {}, {replays} played again, {seconds:.0} s",
+        cases.len(),
+        bench.seed
+    );
     // Envoy against itself needs no row of the list.
     tally.end(&line, bench.kind != Kind::Envoy)
 }
 
 /// Cases that are played again, in all, and each: more of them than this are no accidents.
-const REPLAYS_MAX: usize = 3 * LANES;
+const REPLAYS_MAX: usize = LANES;
 const REPLAYS_OF_CASE: usize = 2;
 
 /// What came of each case on both sides.
@@ -208,8 +212,8 @@ fn play(sides: &[Side; 2], cases: &[Case]) -> Vec<[Played; 2]> {
 }
 
 /// Plays those once more that differ in what nobody reviewed, each alone: half of the classes are about times, and a machine that stands
-/// still for a moment makes any of them differ. What is wrong with the proxy is wrong again.
-fn play_again(sides: &[Side; 2], cases: &[Case], played: &mut [[Played; 2]]) {
+/// still for a moment makes any of them differ. What is wrong with the proxy is wrong again. Gives how many were.
+fn play_again(sides: &[Side; 2], cases: &[Case], played: &mut [[Played; 2]]) -> usize {
     let mut left = REPLAYS_MAX;
     for (case, both) in cases.iter().zip(played) {
         for _ in 0..REPLAYS_OF_CASE {
@@ -225,6 +229,7 @@ fn play_again(sides: &[Side; 2], cases: &[Case], played: &mut [[Played; 2]]) {
             });
         }
     }
+    REPLAYS_MAX - left
 }
 
 fn is_unexpected(case: &Case, [theirs, own]: &[Played; 2]) -> bool {

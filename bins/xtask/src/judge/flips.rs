@@ -65,7 +65,6 @@ enum Source {
 const WAYS: &[Way] = &[
     Way { name: "one rename of ..data", source: Source::Files { is_swapped: true }, is_promised: true },
     Way { name: "each file by its own", source: Source::Files { is_swapped: false }, is_promised: false },
-    // To be promised when types of one version are committed together.
     Way { name: "ADS, one version", source: ads(false, Naming::Both), is_promised: true },
     Way { name: "ADS, versioned names", source: ads(false, Naming::ByVersion), is_promised: true },
     Way { name: "delta ADS, one version", source: ads(true, Naming::Both), is_promised: true },

@@ -134,7 +134,7 @@ impl Side {
 }
 
 /// Cases that are played again: more of them than this are no accidents.
-const REPLAYS_MAX: usize = 3 * LANES;
+const REPLAYS_MAX: usize = LANES;
 
 fn judge(bench: &Bench) -> Result<String, String> {
     let cases = generate(bench.seed, bench.count as usize);
@@ -189,7 +189,13 @@ fn judge(bench: &Bench) -> Result<String, String> {
         println!("reviewed, {count} times: {}", row.reason);
     }
     let unused = used.iter().filter(|count| **count == 0 && bench.kind != Kind::Envoy).count();
-    let said = format!("{same} of {} cases of {} classes the same, seed {}", cases.len(), CLASSES.len(), bench.seed);
+    let said = format!(
+        "{same} of {} cases of {} classes the same, {} played again, seed {}",
+        cases.len(),
+        CLASSES.len(),
+        REPLAYS_MAX - left,
+        bench.seed
+    );
     match (found.first(), unused) {
         (None, 0) => Ok(said),
         (None, _) => Err(format!("{said}; {unused} reviewed rows that no case needs")),

@@ -70,7 +70,7 @@ impl Cache {
             if !is_same {
                 // Who waited goes on either way.
                 verdict.is_change = true;
-                self.dirty_clusters.extend(users.iter().cloned());
+                self.dirty_clusters.extend(users);
             }
             self.count(verdict, Kind::Assignment, &key, accepted);
         }
@@ -147,7 +147,7 @@ impl Cache {
             }
             if !is_same {
                 verdict.is_change = true;
-                self.dirty_listeners.extend(users.iter().cloned());
+                self.dirty_listeners.extend(users);
             }
             self.count(verdict, Kind::Routes, &key, accepted);
         }
