@@ -306,7 +306,8 @@ fn debug_shows_no_key() {
     let own = self_signed(false);
     let identity = identity(String::from_utf8(own.certificate_chain.clone()).unwrap(), "-----SECRET KEY".to_owned());
     let text = format!("{identity:?} {:?}", Tickets::Keys(vec![Secret::new(*b"SECRET")]));
-    assert!(!text.contains("SECRET") && !text.contains("83, 69, 67"), "{text}");
+    // As text and as numbers. Whole: three letters of it stand by chance in one random certificate of five hundred.
+    assert!(!text.contains("SECRET") && !text.contains("83, 69, 67, 82, 69, 84"), "{text}");
     let options = ServerOptions { certificates: vec![own.clone()], ..ServerOptions::default() };
     let context = server(&options);
     let text = format!("{:?} {context:?} {:?}", options.certificates[0].private_key, options.tickets);
