@@ -7,7 +7,7 @@ use std::thread;
 use crate::common::client::Client;
 use crate::common::config::Config;
 use crate::common::process::Proxy;
-use crate::common::{on_each_driver, wait_for};
+use crate::common::{Stop, on_each_driver, wait_for};
 
 /// A statistic of the listener `main`.
 fn stat(proxy: &Proxy, name: &str) -> u64 {
@@ -94,15 +94,6 @@ struct Arrivals {
     refused: AtomicUsize,
 }
 
-/// Ends the arrivals when dropped: also when a test fails, which would else wait for them for ever.
-struct Stop<'a>(&'a Arrivals);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.done.store(true, Ordering::SeqCst);
-    }
-}
-
 impl Arrivals {
     fn go_on(&self) -> bool {
         !self.done.load(Ordering::SeqCst)
@@ -151,7 +142,7 @@ fn a_listener_that_goes_loses_no_connection_on_its_way_to_another_worker() {
                 for _ in 0..CLIENTS {
                     scope.spawn(|| while arrivals.go_on() && arrivals.arrive(address) {});
                 }
-                let stop = Stop(&arrivals);
+                let stop = Stop(&arrivals.done);
                 wait_for("connections", || (arrivals.answered.load(Ordering::SeqCst) >= ENOUGH).then_some(()));
                 proxy.replace(&config);
                 proxy.line("in force");
@@ -177,7 +168,7 @@ fn a_changed_listener_keeps_the_connections_on_their_way() {
             for _ in 0..CLIENTS {
                 scope.spawn(|| while arrivals.go_on() && arrivals.arrive(address) {});
             }
-            let stop = Stop(&arrivals);
+            let stop = Stop(&arrivals.done);
             for round in 1..=8 {
                 let enough = round * ENOUGH;
                 wait_for("connections", || (arrivals.answered.load(Ordering::SeqCst) >= enough).then_some(()));
@@ -207,7 +198,7 @@ fn sigterm_loses_no_connection_on_its_way_to_another_worker() {
             for _ in 0..CLIENTS {
                 scope.spawn(|| while arrivals.go_on() && arrivals.arrive(address) {});
             }
-            let stop = Stop(&arrivals);
+            let stop = Stop(&arrivals.done);
             wait_for("connections", || (arrivals.answered.load(Ordering::SeqCst) >= ENOUGH).then_some(()));
             proxy.signal("TERM");
             wait_for("closed sockets", || (arrivals.refused.load(Ordering::SeqCst) == CLIENTS).then_some(()));

@@ -84,6 +84,7 @@ fn a_fraction_by_ads_moves_all_requests_and_fails_none() {
             let (is_over, counts) = (AtomicBool::new(false), [AtomicU64::new(0), AtomicU64::new(0)]);
             let address = proxy.address;
             thread::scope(|scope| {
+                let _stop = common::Stop(&is_over);
                 for _ in 0..2 {
                     scope.spawn(|| {
                         let mut client = Client::connect(address);
@@ -104,7 +105,6 @@ fn a_fraction_by_ads_moves_all_requests_and_fails_none() {
                         assert_eq!(client.get("/name").text(), name, "{form} {value}");
                     }
                 }
-                is_over.store(true, Ordering::Relaxed);
             });
             assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) > 0), "{counts:?}");
             assert_eq!(proxy.stat("config.generation"), generation + 3, "each change is one commit");

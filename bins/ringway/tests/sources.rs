@@ -329,7 +329,7 @@ fn no_request_sees_two_versions_of_a_directory_that_is_swapped() {
         let is_over = AtomicBool::new(false);
         let seen = [const { AtomicUsize::new(0) }; 3];
         thread::scope(|scope| {
-            let _over = Over(&is_over);
+            let _stop = common::Stop(&is_over);
             for seen in &seen {
                 let is_over = &is_over;
                 scope.spawn(move || {
@@ -350,15 +350,6 @@ fn no_request_sees_two_versions_of_a_directory_that_is_swapped() {
             common::wait_for("clients", || seen.iter().all(|seen| seen.load(Ordering::Relaxed) > FLIPS).then_some(()));
         });
     });
-}
-
-/// Ends clients also where the test fails, which would else wait for them for ever.
-struct Over<'o>(&'o AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(crate) mod xds;
 
 use std::io::{self, Write};
 use std::panic::Location;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine before it counts as never happening.
@@ -34,6 +35,15 @@ pub(crate) fn uninterrupted<T>(mut once: impl FnMut() -> io::Result<T>) -> io::R
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
+    }
+}
+
+/// Says that it is over when dropped: also when a test fails, which would else wait for its threads for ever.
+pub(crate) struct Stop<'s>(pub(crate) &'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 }
 
